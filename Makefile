@@ -1,0 +1,79 @@
+# `make` alone lists what there is. Set-up is done once and again when a requirements file changes.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAGE ?= dev
+NODE_MODULES := local/couchdb/node_modules
+export PYTHONDONTWRITEBYTECODE := 1
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+# Where a CouchDB is given, the embedded one (and Node.js with it) is not needed.
+EMBEDDED := $(if $(COUCHDB_URL),,$(NODE_MODULES)/.done)
+
+.PHONY: help demo run test check format lint types template unit setup deploy bench clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+demo: $(VENV)/.local $(EMBEDDED) ## the main job, start to end: a device is registered by e-mail
+	@$(BIN)/python -m local.demo
+
+run: $(VENV)/.local $(EMBEDDED) ## keep the local system up and say where; Ctrl-C ends it
+	@exec $(BIN)/python -m local
+
+test: setup ## all tests
+	@$(BIN)/python -m pytest -n auto
+
+check: format lint types template test ## the gate: format, lint, types, template, tests
+
+format: $(VENV)/.dev
+	@$(BIN)/ruff format --check .
+
+lint: $(VENV)/.dev
+	@$(BIN)/ruff check .
+
+types: $(VENV)/.dev
+	@$(BIN)/mypy .
+
+template: $(VENV)/.dev
+	@$(BIN)/cfn-lint template.yaml && echo "template.yaml: no findings"
+
+setup: $(VENV)/.dev $(EMBEDDED) ## install what all of these need
+
+clean: ## remove all that was installed or made here
+	rm -rf $(VENV) $(NODE_MODULES) .local .aws-sam .chalice/deployments .*_cache .hypothesis
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: Python 3.11 or later is needed; say which: make PYTHON=python3.12 …" >&2; exit 1; }
+	@echo "set-up: virtual environment in $(VENV)" >&2
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.local: requirements.txt requirements-local.txt | $(VENV)/bin/python
+	@echo "set-up: Python packages of the local system (about a minute, once)" >&2
+	@$(BIN)/pip install -qq --disable-pip-version-check -r requirements-local.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.local
+	@echo "set-up: Python packages of the tests (about a minute, once)" >&2
+	@$(BIN)/pip install -qq --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+$(NODE_MODULES)/.done: local/couchdb/package-lock.json $(VENV)/.local
+	@$(BIN)/python -m local.install_node
+	@echo "set-up: npm packages of the embedded CouchDB (some seconds, once)" >&2
+	@cd local/couchdb && npm ci --silent --no-progress
+	@touch $@
+
+# `sam build` calls this for the poller: its own code, the two modules it shares, their packages.
+build-PollerFunction:
+	mkdir -p "$(ARTIFACTS_DIR)/chalicelib"
+	cp -r poller "$(ARTIFACTS_DIR)/"
+	cp chalicelib/__init__.py chalicelib/couch.py chalicelib/couch_errors.py \
+	  chalicelib/settings.py "$(ARTIFACTS_DIR)/chalicelib/"
+	$(PYTHON) -m pip install --quiet --requirement requirements.txt --target "$(ARTIFACTS_DIR)"

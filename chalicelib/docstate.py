@@ -1,0 +1,157 @@
+"""The registry: which code runs for which (type, state), and the rules of a step. No I/O.
+
+    control = Control()
+
+    @control.safe("confirm", "clicked")
+    def use_confirmation(doc, cloud): ...
+
+    @control.unsafe("device", "new")
+    def request_confirmation(doc, cloud, claim): ...
+
+A transition returns the changes to its document, a dict with at least the next ``state``, or None
+to leave the document alone. It raises `Rejected` when the document itself is at fault. Any other
+exception counts as passing: the message that brought the document is tried again.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+JsonDict = dict[str, Any]
+Run = Callable[..., JsonDict | None]
+AnyRun = TypeVar("AnyRun", bound=Run)
+
+ERROR_STATE = "error"
+
+
+class Rejected(Exception):
+    """The document itself is at fault: it goes to state ``error`` with this reason.
+
+    Parameters
+    ----------
+    reason : str
+        What is wrong with which field, and what to do; stored in the document as ``error.reason``.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class RegistryError(Exception):
+    """A (type, state) is registered twice, or asked for and not registered; it names the pair."""
+
+
+class InvalidChanges(Exception):
+    """A transition returned what cannot be saved: the transition is at fault, not the document."""
+
+
+@dataclass(frozen=True)
+class Transition:
+    """The code for one (type, state).
+
+    Attributes
+    ----------
+    run : callable
+        ``run(doc, cloud)`` if safe, ``run(doc, cloud, claim)`` if unsafe.
+    unsafe : bool
+        Whether it must not be run by two workers at once; then it runs under a claim.
+    """
+
+    doc_type: str
+    state: str
+    run: Run
+    unsafe: bool
+
+    def stands(self, doc: JsonDict | None, generation: int | None = None) -> bool:
+        """Whether `doc` still waits for this transition (and, if given, in this generation)."""
+        if doc is None or (doc.get("type"), doc.get("state")) != (self.doc_type, self.state):
+            return False
+        return generation is None or generation_of(doc) == generation
+
+
+class Control:
+    """A registry of transitions, one for each (type, state)."""
+
+    def __init__(self) -> None:
+        self._transitions: dict[tuple[str, str], Transition] = {}
+
+    def __iter__(self) -> Iterator[Transition]:
+        """All transitions, in the order of their registration."""
+        return iter(self._transitions.values())
+
+    def safe(self, doc_type: str, state: str) -> Callable[[AnyRun], AnyRun]:
+        """Register ``run(doc, cloud)``, which may run twice at once or again and do no harm.
+
+        Raises
+        ------
+        RegistryError
+            If the pair is registered already.
+        """
+        return self._register(doc_type, state, unsafe=False)
+
+    def unsafe(self, doc_type: str, state: str) -> Callable[[AnyRun], AnyRun]:
+        """Register ``run(doc, cloud, claim)``, which racing workers must not run twice.
+
+        Raises
+        ------
+        RegistryError
+            If the pair is registered already.
+        """
+        return self._register(doc_type, state, unsafe=True)
+
+    def transition(self, doc_type: str, state: str) -> Transition:
+        """The transition of (type, state).
+
+        Raises
+        ------
+        RegistryError
+            If none is registered.
+        """
+        try:
+            return self._transitions[doc_type, state]
+        except KeyError:
+            raise RegistryError(f"no transition is registered for {doc_type}/{state}") from None
+
+    def _register(self, doc_type: str, state: str, *, unsafe: bool) -> Callable[[AnyRun], AnyRun]:
+        def register(run: AnyRun) -> AnyRun:
+            if (doc_type, state) in self._transitions:
+                raise RegistryError(f"{doc_type}/{state} is registered twice")
+            self._transitions[doc_type, state] = Transition(doc_type, state, run, unsafe)
+            return run
+
+        return register
+
+
+def generation_of(doc: JsonDict) -> int:
+    """The document's `generation`: how often its step was wanted again; 0 if absent or odd."""
+    generation = doc.get("generation", 0)
+    is_count = isinstance(generation, int) and not isinstance(generation, bool)
+    return generation if is_count and generation >= 0 else 0
+
+
+def merge(doc: JsonDict, changes: JsonDict) -> JsonDict:
+    """`doc` with `changes` laid over it; equal to `doc` if they change nothing.
+
+    Raises
+    ------
+    InvalidChanges
+        If `changes` has no state, or touches ``type`` or one of CouchDB's own fields (``_id`` …).
+    """
+    if not isinstance(changes.get("state"), str):
+        raise InvalidChanges(f"changes must have a state, got {sorted(changes)}")
+    reserved = [name for name in changes if name.startswith("_") or name == "type"]
+    if reserved:
+        raise InvalidChanges(f"changes must not touch {', '.join(reserved)}")
+    return {**doc, **changes}
+
+
+def rejection(reason: str, now: datetime) -> JsonDict:
+    """The changes that put a document into state ``error``: ``{state, error: {reason, at}}``."""
+    return {"state": ERROR_STATE, "error": {"reason": reason, "at": timestamp(now)}}
+
+
+def timestamp(moment: datetime) -> str:
+    """`moment` as documents carry it: ISO 8601 in UTC, to the second, ``2026-11-23T06:00:00Z``."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,105 @@
+"""A click's way: clicked → used; and the rule for the device codes that people type."""
+
+from chalicelib import identity
+from chalicelib.cloud import Cloud
+from chalicelib.confirmation import WRONG_CODES, Link, link_of
+from chalicelib.couch import JsonDict, NotFound
+from chalicelib.docstate import Rejected, generation_of, timestamp
+from chalicelib.handlers import control, devices
+from chalicelib.ledger import Limit
+
+
+@control.safe("confirm", "clicked")
+def use_confirmation(doc: JsonDict, cloud: Cloud) -> JsonDict:
+    """Confirm the device that the code names → ``used``; the device goes on by itself.
+
+    The route has checked all this; here it is checked for documents that came another way.
+
+    Raises
+    ------
+    Rejected
+        With the reason: no matching device, expired, already used, wrong device code …
+    """
+    if not cloud.in_control:
+        raise Rejected("devices are confirmed in the control database, by the cloud alone")
+    device_code = _text(doc, "device_code")
+    link = cloud.links.verify(_text(doc, "confirm_code"))
+    device = find_device(cloud, link.device_id) if link else None
+    if link is None or device is None:
+        raise Rejected(Link.UNKNOWN)
+    if device.get("confirmed_by") == doc["_id"]:
+        return {"state": "used"}  # a run before this one came as far as the device
+    worth = link_of(device, link.generation, cloud.clock())
+    if worth is Link.EXPIRED:
+        expire(cloud, device)
+    if worth is not Link.OPEN:
+        raise Rejected(worth)
+    left = wrong_codes_left(cloud, device, device_code)
+    if left is not None:
+        raise Rejected("wrong device code" if left else "too many wrong device codes")
+    return _confirm(cloud, device, doc["_id"])
+
+
+def find_device(cloud: Cloud, device_id: str) -> JsonDict | None:
+    """The device's document, None if there is none. One request."""
+    try:
+        return cloud.database.get(device_id)
+    except NotFound:
+        return None
+
+
+def wrong_codes_left(cloud: Cloud, device: JsonDict, device_code: str) -> int | None:
+    """Compare a typed device code with the device's; the last wrong one rejects the registration.
+
+    The code is counted before it is compared, so no number of clicks at once tries more than
+    `WRONG_CODES` of them. What is counted is the code: typing the same one again is no new try.
+
+    Returns
+    -------
+    int or None
+        None if the code is right; else how many more may be tried, 0 if the device is rejected now.
+    """
+    device_id, generation = device["_id"], generation_of(device)
+    right = cloud.links.guess_id(device_id, device["device_code"])
+    tries = cloud.ledger.admit(
+        f"tries#{cloud.database.name}#{device_id}#{generation}",
+        cloud.links.guess_id(device_id, device_code),
+        [Limit(WRONG_CODES, cloud.settings.confirm_ttl_s + devices.DAY_S)],
+        cloud.clock().timestamp(),
+    )
+    if tries.admitted and identity.same_device_code(device_code, device["device_code"]):
+        return None
+    left = WRONG_CODES - len(tries.members - {right})
+    if left <= 0:
+        reject(cloud, device, "too many wrong device codes")
+    return max(left, 0)
+
+
+def reject(cloud: Cloud, device: JsonDict, reason: str) -> JsonDict:
+    """Refuse a registration for good, if it still waits; returns the device's document as it is."""
+    changes = {"state": "rejected", "rejected_reason": reason}
+    return devices.answer(cloud, device["_id"], generation_of(device), changes)
+
+
+def expire(cloud: Cloud, device: JsonDict) -> JsonDict:
+    """Mark a registration whose time is over; returns the device's document as it is now."""
+    return devices.answer(cloud, device["_id"], generation_of(device), {"state": "expired"})
+
+
+def _confirm(cloud: Cloud, device: JsonDict, confirm_doc_id: str) -> JsonDict:
+    changes = {
+        "state": "confirmed",
+        "confirmed_at": timestamp(cloud.clock()),
+        "confirmed_by": confirm_doc_id,
+    }
+    answered = devices.answer(cloud, device["_id"], generation_of(device), changes)
+    if answered.get("confirmed_by") != confirm_doc_id:
+        raise Rejected(link_of(answered, generation_of(device), cloud.clock()))
+    return {"state": "used"}
+
+
+def _text(doc: JsonDict, field: str) -> str:
+    value = doc.get(field)
+    if not isinstance(value, str):
+        raise Rejected(f"{field} must be a text")
+    return value

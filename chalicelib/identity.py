@@ -1,0 +1,135 @@
+"""Who is who: owners, addresses, the code in a link, the code on a device's screen. No I/O."""
+
+import base64
+import hashlib
+import hmac
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+ADDRESS_LENGTH = 254  # RFC 5321, 4.5.3.1.3, less the angle brackets
+DEVICE_CODE_LENGTHS = range(4, 65)
+_MAC_BYTES = 16
+
+
+class InvalidAddress(ValueError):
+    """What was given is no e-mail address; the message says why."""
+
+
+def normalise_address(address: str) -> str:
+    """The one spelling of an address that counts: trimmed, NFKC, lower case (design.md, 4).
+
+    A device computes the same, offline.
+    """
+    return unicodedata.normalize("NFKC", address.strip()).lower()
+
+
+def mail_address(address: str) -> str:
+    """The address to send to: normalised, checked, its domain in ASCII.
+
+    Whether the domain gets mail at all is for the mail service to say; no request is sent here.
+
+    Raises
+    ------
+    InvalidAddress
+        If it is no address that mail can be sent to.
+    """
+    # Imported here: of all Lambdas, only those that send mail need it.
+    import email_validator
+
+    email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
+    normalised = normalise_address(address)
+    if len(normalised) > ADDRESS_LENGTH:
+        raise InvalidAddress(f"it is longer than {ADDRESS_LENGTH} characters")
+    try:
+        valid = email_validator.validate_email(
+            normalised, check_deliverability=False, allow_smtputf8=False
+        )
+    except email_validator.EmailNotValidError as exc:
+        raise InvalidAddress(str(exc)) from exc
+    return str(valid.ascii_email)
+
+
+def owner_id(address: str) -> str:
+    """The owner: the first 32 hex digits of SHA-256 of the normalised address."""
+    return hashlib.sha256(normalise_address(address).encode()).hexdigest()[:32]
+
+
+def owner_role(owner: str) -> str:
+    """The one role that all logins of an owner's devices have."""
+    return f"owner-{owner}"
+
+
+def owner_control_db(control_db: str, owner: str) -> str:
+    """The name of an owner's own control database."""
+    return f"{control_db}-{owner}"
+
+
+@dataclass(frozen=True)
+class LinkCode:
+    """What a link's code says, once its MAC has been verified."""
+
+    device_id: str
+    generation: int
+
+
+@dataclass(frozen=True)
+class LinkKeys:
+    """Signs and verifies the codes in links: ``{device id}.{generation}.{MAC}``.
+
+    Parameters
+    ----------
+    keys : sequence of bytes
+        The first signs, all verify.
+    purpose : str
+        Codes made for one purpose (or stage, or control database) are worth nothing for another.
+    """
+
+    keys: Sequence[bytes]
+    purpose: str
+
+    def sign(self, device_id: str, generation: int) -> str:
+        """The code for a link; the same each time."""
+        return f"{device_id}.{generation}.{self._mac(self.keys[0], device_id, generation)}"
+
+    def verify(self, code: str) -> LinkCode | None:
+        """What the code says, or None if it was not made with one of the keys."""
+        parts = re.fullmatch(r"(.+)\.(0|[1-9]\d{0,8})\.([\w-]{22})", code, re.ASCII | re.DOTALL)
+        if parts is None:
+            return None
+        device_id, generation, mac = parts[1], int(parts[2]), parts[3]
+        # All keys are tried, whichever fits: the time taken says nothing.
+        fits = [same(self._mac(key, device_id, generation), mac) for key in self.keys]
+        return LinkCode(device_id, generation) if any(fits) else None
+
+    def guess_id(self, device_id: str, device_code: str) -> str:
+        """A name for a device code that someone typed: tells two apart, and gives neither away."""
+        return self._mac(self.keys[0], f"guess:{device_id}:{plain_device_code(device_code)}", 0)
+
+    def _mac(self, key: bytes, device_id: str, generation: int) -> str:
+        text = f"{self.purpose}\n{device_id}\n{generation}".encode("utf-8", "surrogatepass")
+        digest = hmac.new(key, text, hashlib.sha256).digest()[:_MAC_BYTES]
+        return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def plain_device_code(device_code: str) -> str:
+    """A device code as it is compared: case, spaces and dashes are how somebody typed it."""
+    return re.sub(r"[\s-]", "", unicodedata.normalize("NFKC", device_code)).upper()
+
+
+def same_device_code(one: str, other: str) -> bool:
+    """Whether two device codes are the same; takes as long wherever they differ."""
+    return same(plain_device_code(one), plain_device_code(other))
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two texts are equal; takes as long wherever they differ."""
+    return hmac.compare_digest(
+        one.encode("utf-8", "surrogatepass"), other.encode("utf-8", "surrogatepass")
+    )
+
+
+def confirm_id(device_id: str, generation: int) -> str:
+    """The well-known id of a registration's confirmation: a second click conflicts with it."""
+    return f"confirm-{device_id}-{generation}"

@@ -1,0 +1,205 @@
+"""One message → is its document still in that state? → claim, if unsafe → transition → save.
+
+The framework's one loop. It trusts no message: the document in CouchDB is the truth, so a message
+that comes late, twice or out of order finds its document moved on, and does nothing.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol, Self
+
+from chalicelib import docstate
+from chalicelib.claims import Claim, Claims, Done, claim_key
+from chalicelib.couch import Conflict, CouchError, Database, NotFound
+from chalicelib.docstate import Control, JsonDict, Rejected, Transition
+from chalicelib.errors import NoEffect
+
+# How often a save may lose to other writers of the same document before the message is handed back.
+SAVE_ATTEMPTS = 5
+
+
+class Outcome(StrEnum):
+    """What became of one message."""
+
+    SAVED = "saved"  # the document is in its next state
+    REJECTED = "rejected"  # the document was at fault, and says so now
+    UNCHANGED = "unchanged"  # the transition wanted no change
+    STALE = "stale"  # the document has moved on, or is gone
+
+
+class StillConflicting(Exception):
+    """Other writers changed the document each time that it was about to be saved."""
+
+
+class InvalidMessage(Exception):
+    """The queue holds something that the poller did not send."""
+
+
+class Tools(Protocol):
+    """What a transition gets as its `cloud`; the runner itself needs just these two."""
+
+    @property
+    def database(self) -> Database:
+        """The database that the document lives in."""
+        ...
+
+    @property
+    def clock(self) -> Callable[[], datetime]:
+        """Tells the time, in UTC."""
+        ...
+
+    def at(self, db: str) -> Self:
+        """The same tools for a document of the database `db`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Message:
+    """What the poller sends for one document; `doc` is None where it was too large to travel."""
+
+    db: str
+    doc_id: str
+    doc_type: str
+    state: str
+    doc: JsonDict | None
+
+    @classmethod
+    def parse(cls, body: str) -> Self:
+        """Read the body of an SQS message: ``{db, id, rev, type, state, doc?}``.
+
+        Raises
+        ------
+        InvalidMessage
+            If it is no JSON object of that shape.
+        """
+        try:
+            raw = json.loads(body)
+            message = cls(raw["db"], raw["id"], raw["type"], raw["state"], raw.get("doc"))
+        except (ValueError, TypeError, KeyError, AttributeError) as exc:
+            raise InvalidMessage(f"the message's body is none of the poller's: {exc!r}") from exc
+        texts = (message.db, message.doc_id, message.doc_type, message.state)
+        if not all(isinstance(text, str) for text in texts) or not isinstance(
+            message.doc, dict | None
+        ):
+            raise InvalidMessage("the message's body has a field of the wrong type")
+        return message
+
+
+def handle(message: Message, control: Control, tools: Tools, claims: Claims) -> Outcome:
+    """Run the transition that a message asks for, if its document still waits for it.
+
+    Raises
+    ------
+    RegistryError
+        If no transition is registered for the message's (type, state).
+    RunningElsewhere
+        If another worker holds this unsafe step; it says when to come back.
+    Exception
+        Whatever the transition, CouchDB or DynamoDB raised that may pass: try the message again.
+    """
+    transition = control.transition(message.doc_type, message.state)
+    here = tools.at(message.db)
+    if transition.unsafe:
+        return _run_unsafe(transition, message, here, claims)
+    return _run_safe(transition, message.doc_id, here)
+
+
+# What a step comes to: the changes to save (None: leave the document alone) and what to call it.
+_Result = tuple[JsonDict | None, Outcome]
+
+
+def _run_safe(transition: Transition, doc_id: str, tools: Tools) -> Outcome:
+    def run(doc: JsonDict) -> _Result:
+        try:
+            return transition.run(doc, tools), Outcome.SAVED
+        except Rejected as exc:
+            return docstate.rejection(exc.reason, tools.clock()), Outcome.REJECTED
+
+    doc = _read(tools.database, doc_id)
+    if doc is None:
+        return Outcome.STALE
+    return _save(transition, docstate.generation_of(doc), doc, run, tools.database)
+
+
+def _run_unsafe(transition: Transition, message: Message, tools: Tools, claims: Claims) -> Outcome:
+    doc = message.doc or _read(tools.database, message.doc_id)
+    if doc is None:
+        return Outcome.STALE
+    generation = docstate.generation_of(doc)
+    pk = claim_key(message.db, message.doc_id, message.state, generation)
+    taken = claims.take(pk, tools.clock().timestamp())
+    doc = _check(taken, message.doc_id, tools.database, claims)
+    if isinstance(taken, Done):
+        result: _Result = taken.changes, Outcome.SAVED
+    elif doc is None or not transition.stands(doc, generation):
+        claims.release(taken)
+        return Outcome.STALE
+    else:
+        result = _run_claimed(transition, doc, taken, tools, claims)
+    return _save(transition, generation, doc, lambda _: result, tools.database)
+
+
+def _check(taken: Claim | Done, doc_id: str, database: Database, claims: Claims) -> JsonDict | None:
+    """Read the document again, now that nobody else runs its step."""
+    try:
+        return _read(database, doc_id)
+    except CouchError:
+        if isinstance(taken, Claim):
+            claims.release(taken)
+        raise
+
+
+def _run_claimed(
+    transition: Transition, doc: JsonDict, claim: Claim, tools: Tools, claims: Claims
+) -> _Result:
+    """Run the transition; then finish the claim, release it, or keep it until its lease ends."""
+    try:
+        changes = transition.run(doc, tools, claim)
+    except Rejected as exc:
+        claims.release(claim)
+        return docstate.rejection(exc.reason, tools.clock()), Outcome.REJECTED
+    except NoEffect:
+        claims.release(claim)
+        raise
+    if changes is None:
+        claims.release(claim)
+    else:
+        claims.finish(claim, changes, tools.clock().timestamp())
+    return changes, Outcome.SAVED
+
+
+def _save(
+    transition: Transition,
+    generation: int,
+    doc: JsonDict | None,
+    result_for: Callable[[JsonDict], _Result],
+    database: Database,
+) -> Outcome:
+    """Save what `result_for` makes of the document, as long as the document stands where it stood.
+
+    On a conflict the document is read again: a safe transition (whose `result_for` runs it) sees
+    the newer revision, an unsafe one (whose result is known) has its changes merged into it.
+    """
+    for _ in range(SAVE_ATTEMPTS):
+        if doc is None or not transition.stands(doc, generation):
+            return Outcome.STALE
+        changes, outcome = result_for(doc)
+        merged = docstate.merge(doc, changes) if changes else doc
+        if merged == doc:
+            return Outcome.UNCHANGED
+        try:
+            database.put(merged)
+            return outcome
+        except Conflict:
+            doc = _read(database, doc["_id"])
+    raise StillConflicting(f"{doc and doc['_id']} changed each time that it was saved")
+
+
+def _read(database: Database, doc_id: str) -> JsonDict | None:
+    try:
+        return database.get(doc_id)
+    except NotFound:
+        return None

@@ -1,0 +1,211 @@
+"""The environment, read once and checked; and the names that template.yaml and the code agree on.
+
+Nothing here sends a request or imports an SDK: `read_secrets` is given its client.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+
+class InvalidSettings(Exception):
+    """The environment or the secret is not as it should be; the message names the variable."""
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One variable of the environment: `default` is None where it must be set."""
+
+    name: str
+    default: str | None
+    help: str
+    parse: Callable[[str], Any]
+
+
+def _variable(
+    name: str, help: str, default: str | None = None, parse: Callable[[str], Any] = str
+) -> Any:
+    return field(metadata={"variable": Variable(name, default, help, parse)})
+
+
+def _match(pattern: str, what: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"must be {what}")
+        return value
+
+    return parse
+
+
+def _count(least: int) -> Callable[[str], int]:
+    def parse(value: str) -> int:
+        if not re.fullmatch(r"\d{1,9}", value) or int(value) < least:
+            raise ValueError(f"must be a whole number, {least} or more")
+        return int(value)
+
+    return parse
+
+
+def _routes(value: str) -> dict[str, str]:
+    routes = json.loads(value)
+    if not isinstance(routes, dict) or not all(
+        re.fullmatch(r"[a-z]+/[a-z]+", key) and isinstance(url, str) for key, url in routes.items()
+    ):
+        raise ValueError('must be JSON of the form {"type/state": "queue URL"}')
+    return routes
+
+
+_STAGE = _match(r"[a-z][a-z0-9-]{0,19}", "lower case letters, digits and dashes")
+_CONTROL_DB = _match(r"[a-z][a-z0-9_-]{0,99}", "the name of a database (a-z, 0-9, _ and -)")
+_HTTP_URL = _match(r"https?://[^\s/?#@]+[^\s?#@]*", "an http(s) URL without credentials or query")
+
+
+class _FromEnvironment:
+    @classmethod
+    def variables(cls) -> list[Variable]:
+        """The variables that this part of the system reads, in the order of the docs."""
+        return [item.metadata["variable"] for item in fields(cls)]  # type: ignore[arg-type]
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> Self:
+        """Read and check the environment.
+
+        Raises
+        ------
+        InvalidSettings
+            If a variable is missing or wrong; the message names it and says what it must be.
+        """
+        values = {}
+        for item in fields(cls):  # type: ignore[arg-type]
+            variable: Variable = item.metadata["variable"]
+            given = environ.get(variable.name) or variable.default
+            if given is None:
+                raise InvalidSettings(f"{variable.name} is not set: {variable.help}")
+            try:
+                values[item.name] = variable.parse(given)
+            except ValueError as exc:
+                raise InvalidSettings(f"{variable.name} {exc}") from exc
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Settings(_FromEnvironment):
+    """What the handlers and the routes read."""
+
+    stage: str = _variable(
+        "STAGE", "the deployment's name, part of the queues' names", "dev", _STAGE
+    )
+    table_name: str = _variable("TABLE_NAME", "the DynamoDB table of claims, ledgers and seqs")
+    secret_id: str = _variable(
+        "SECRET_ID", "the Secrets Manager secret with CouchDB's URL and the link keys"
+    )
+    control_db: str = _variable("CONTROL_DB", "the control database", "control", _CONTROL_DB)
+    public_url: str = _variable("PUBLIC_URL", "what links in mails begin with", None, _HTTP_URL)
+    mail_from: str = _variable("MAIL_FROM", "the sender's address, verified in SES")
+    device_auth: str = _variable(
+        "DEVICE_AUTH",
+        "how devices log in: `login` (CouchDB 3) or `oauth1` (CouchDB 1.x)",
+        "login",
+        _match("login|oauth1", "login or oauth1"),
+    )
+    confirm_ttl_s: int = _variable(
+        "CONFIRM_TTL_SECONDS", "how long a link may be used", "86400", _count(1)
+    )
+    claim_lease_s: int = _variable(
+        "CLAIM_LEASE_SECONDS",
+        "how long an unsafe step is held; more than a handler's time-out",
+        "90",
+        _count(1),
+    )
+    mails_per_address_hour: int = _variable(
+        "MAILS_PER_ADDRESS_HOUR", "mails to one address in any hour", "5", _count(0)
+    )
+    mails_per_address_day: int = _variable(
+        "MAILS_PER_ADDRESS_DAY", "mails to one address in any day", "20", _count(0)
+    )
+    mails_per_network_hour: int = _variable(
+        "MAILS_PER_NETWORK_HOUR", "mails caused from one network in any hour", "50", _count(0)
+    )
+    mails_per_network_day: int = _variable(
+        "MAILS_PER_NETWORK_DAY", "mails caused from one network in any day", "200", _count(0)
+    )
+
+
+@dataclass(frozen=True)
+class PollerSettings(_FromEnvironment):
+    """What the poller reads."""
+
+    table_name: str = _variable("TABLE_NAME", "the DynamoDB table of claims, ledgers and seqs")
+    secret_id: str = _variable(
+        "SECRET_ID", "the Secrets Manager secret with CouchDB's URL and the link keys"
+    )
+    control_db: str = _variable("CONTROL_DB", "the control database", "control", _CONTROL_DB)
+    routes: dict[str, str] = _variable(
+        "ROUTES", '`{"type/state": "queue URL"}`, made by template.yaml', None, _routes
+    )
+    window_s: int = _variable(
+        "POLL_WINDOW_SECONDS",
+        "how long one run follows the feed; 0 is one pass over what is there",
+        "50",
+        _count(0),
+    )
+    page_size: int = _variable("POLL_PAGE_SIZE", "changes read in one request", "100", _count(1))
+    lease_s: int = _variable(
+        "POLL_LEASE_SECONDS",
+        "how long a poller that died keeps others out",
+        "60",
+        _count(30),
+    )
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """What the secret holds.
+
+    Attributes
+    ----------
+    couchdb_url : str
+        With an administrator's credentials.
+    link_keys : tuple of bytes
+        The first signs the links in mails, all of them verify.
+    """
+
+    couchdb_url: str
+    link_keys: tuple[bytes, ...]
+
+
+def read_secrets(client: "SecretsManagerClient", secret_id: str) -> Secrets:
+    """Fetch the secret, ``{"couchdb_url": URL, "link_keys": [HEX, …]}``. One request.
+
+    Raises
+    ------
+    InvalidSettings
+        If it is not of that form, or a key is shorter than 32 bytes; it shows nothing of the value.
+    """
+    value = client.get_secret_value(SecretId=secret_id)["SecretString"]
+    try:
+        raw = json.loads(value)
+        keys = tuple(bytes.fromhex(key) for key in raw["link_keys"])
+        url = str(raw["couchdb_url"])
+    except (ValueError, TypeError, KeyError):
+        raise InvalidSettings(
+            f'the secret {secret_id} must be {{"couchdb_url": URL, "link_keys": [HEX, …]}}'
+        ) from None
+    if not keys or any(len(key) < 32 for key in keys):
+        raise InvalidSettings(f"the secret {secret_id} needs link_keys of 32 bytes or more each")
+    return Secrets(url, keys)
+
+
+def queue_name(stage: str, doc_type: str, state: str) -> str:
+    """The name of the queue of one route, as template.yaml makes it."""
+    return f"syncpoint-{stage}-{doc_type}-{state}"
+
+
+def poller_key(control_db: str) -> str:
+    """The key of the item that holds the poller's lease, and says when it was last seen."""
+    return f"poller#{control_db}"

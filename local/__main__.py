@@ -1,0 +1,69 @@
+"""`python -m local`: keep the local system up until Ctrl-C."""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+from local.errors import LocalError
+from local.system import ROOT, LocalSystem, Options, prepare_process
+
+
+def main() -> int:
+    """Run until SIGINT or SIGTERM; return the exit code."""
+    arguments = _parse()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    prepare_process()
+    # Blocked, and waited for below: a signal ends the wait, never a step of start or stop.
+    signals = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        with LocalSystem(_options(arguments)) as system:
+            print(system.ready_line(), flush=True)
+            _explain(system)
+            signal.sigwait(signals)
+            print("\nstopping …", file=sys.stderr)
+    except LocalError as exc:
+        print(f"error: {exc}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
+    parser.add_argument("--data", type=Path, default=ROOT / ".local", help="where data survives")
+    parser.add_argument("--api-port", type=int, default=0, help="0 for a free one")
+    parser.add_argument("--outbox-port", type=int, default=0, help="0 for a free one")
+    parser.add_argument("--couch-port", type=int, default=0, help="of the embedded CouchDB")
+    return parser.parse_args()
+
+
+def _options(arguments: argparse.Namespace) -> Options:
+    return Options(
+        couchdb_url=os.environ.get("COUCHDB_URL") or None,
+        control_db=os.environ.get("CONTROL_DB") or None,
+        folder=arguments.data,
+        api_port=arguments.api_port,
+        outbox_port=arguments.outbox_port,
+        couch_port=arguments.couch_port,
+    )
+
+
+def _explain(system: LocalSystem) -> None:
+    lines = [
+        "",
+        "Syncpoint is running on this machine.",
+        f"  API      {system.api}",
+        f"  Outbox   {system.outbox}   (the mails; none leaves this machine)",
+        f"  CouchDB  {system.couch_url}/{system.control_db}",
+        "",
+        "Put a device document in state `new` into that database and look into the outbox.",
+        "Ctrl-C ends it.",
+    ]
+    print("\n".join(lines), file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
