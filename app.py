@@ -59,7 +59,7 @@ def show_confirmation(code: str) -> Response:
     """The page behind the link in the mail; changes nothing."""
     from chalicelib.web import confirm
 
-    query: dict[str, str] = request().query_params or {}
+    query = dict(request().query_params or {})
     return respond(confirm.show(wiring.cloud(), code, query.get("step")))
 
 

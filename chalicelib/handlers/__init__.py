@@ -1,7 +1,6 @@
-"""The registry of the cloud's transitions; importing it registers them all."""
+"""The cloud's transitions; importing this registers them all in `control`."""
 
-from chalicelib.docstate import Control
+from chalicelib.handlers import confirms, devices
+from chalicelib.handlers.registry import control
 
-control = Control()
-
-from chalicelib.handlers import confirms, devices  # noqa: E402, F401
+__all__ = ["confirms", "control", "devices"]

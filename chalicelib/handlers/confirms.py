@@ -5,7 +5,8 @@ from chalicelib.cloud import Cloud
 from chalicelib.confirmation import WRONG_CODES, Link, link_of
 from chalicelib.couch import JsonDict, NotFound
 from chalicelib.docstate import Rejected, generation_of, timestamp
-from chalicelib.handlers import control, devices
+from chalicelib.handlers import devices
+from chalicelib.handlers.registry import control
 from chalicelib.ledger import Limit
 
 

@@ -8,7 +8,8 @@ from chalicelib.cloud import Cloud
 from chalicelib.couch import Conflict, JsonDict
 from chalicelib.credentials import TokenUsed
 from chalicelib.docstate import Rejected, generation_of, timestamp
-from chalicelib.handlers import control, logins
+from chalicelib.handlers import logins
+from chalicelib.handlers.registry import control
 from chalicelib.ledger import Limit
 from chalicelib.mail import AddressRefused
 from chalicelib.registration import Registration

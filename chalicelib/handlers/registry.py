@@ -1,0 +1,5 @@
+"""The one registry that all handlers register in."""
+
+from chalicelib.docstate import Control
+
+control = Control()

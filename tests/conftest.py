@@ -1,0 +1,116 @@
+"""The servers that tests talk to: made once for a worker, with databases and tables of their own."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from chalicelib.claims import Claims
+from chalicelib.cloud import Cloud
+from chalicelib.couch import Database, Server
+from chalicelib.ledger import Ledger
+from local.aws import LocalAws
+from local.cleanup import remove_all_of
+from local.couchdb_process import EmbeddedCouchDB
+from local.system import LocalSystem, Options, prepare_process
+from tests.support import FakeClock, FakeMailer, make_cloud
+
+prepare_process()
+
+
+@pytest.fixture(scope="session")
+def couch_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A CouchDB with its administrator: the one that COUCHDB_URL names, or an embedded one."""
+    given = os.environ.get("COUCHDB_URL")
+    if given:
+        yield given.rstrip("/")
+        return
+    couchdb = EmbeddedCouchDB(tmp_path_factory.mktemp("couchdb"), uuid.uuid4().hex)
+    yield couchdb.url
+    couchdb.stop()
+
+
+@pytest.fixture(scope="session")
+def server(couch_url: str) -> Iterator[Server]:
+    server = Server(couch_url)
+    server.database("_users").create()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def control(server: Server) -> Iterator[Database]:
+    """An empty control database; all that comes of it is removed afterwards."""
+    database = server.database(f"syncpoint-test-{uuid.uuid4().hex[:12]}")
+    database.create()
+    yield database
+    remove_all_of(server, database.name)
+
+
+@pytest.fixture(scope="session")
+def aws() -> Iterator[LocalAws]:
+    aws = LocalAws()
+    yield aws
+    aws.stop()
+
+
+@pytest.fixture(scope="session")
+def dynamodb(aws: LocalAws) -> Any:
+    return aws.client("dynamodb")
+
+
+@pytest.fixture
+def table_name(dynamodb: Any) -> Iterator[str]:
+    """An empty table like template.yaml's."""
+    name = f"syncpoint-test-{uuid.uuid4().hex[:12]}"
+    create_table(dynamodb, name)
+    yield name
+    dynamodb.delete_table(TableName=name)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def mailer() -> FakeMailer:
+    return FakeMailer()
+
+
+@pytest.fixture
+def claims(dynamodb: Any, table_name: str) -> Claims:
+    return Claims(dynamodb, table_name, lease_s=90)
+
+
+@pytest.fixture
+def cloud(
+    server: Server,
+    control: Database,
+    dynamodb: Any,
+    table_name: str,
+    mailer: FakeMailer,
+    clock: FakeClock,
+) -> Cloud:
+    """A transition's tools: real CouchDB and DynamoDB, a mailer and a clock to look at."""
+    return make_cloud(server, control.name, Ledger(dynamodb, table_name), mailer, clock)
+
+
+@pytest.fixture(scope="session")
+def system(aws: LocalAws) -> Iterator[LocalSystem]:
+    """The whole local system, running."""
+    options = Options(couchdb_url=os.environ.get("COUCHDB_URL") or None)
+    with LocalSystem(options, aws) as system:
+        yield system
+
+
+def create_table(dynamodb: Any, name: str) -> None:
+    """The table, with the key that template.yaml gives it (a test holds the two equal)."""
+    dynamodb.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+    )
