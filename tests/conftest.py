@@ -1,4 +1,4 @@
-"""The servers that tests talk to: made once for a worker, with databases and tables of their own."""
+"""The servers that tests talk to, made once a worker; databases and tables of each test's own."""
 
 import os
 import uuid

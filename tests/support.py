@@ -64,7 +64,7 @@ class FakeMailer:
 
 
 class FakeDatabase:
-    """A database in memory, with CouchDB's rules for revisions; passes the contract of a real one."""
+    """A database in memory with CouchDB's rules for revisions; passes a real one's contract."""
 
     def __init__(self, name: str = "control") -> None:
         self.name = name
