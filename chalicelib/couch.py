@@ -86,6 +86,16 @@ class Server:
         """The welcome document: ``{couchdb, version, …}``, or ``{"express-pouchdb", …}``."""
         return self._json("GET", "/")
 
+    def session(self) -> JsonDict:
+        """Who we are to the server: ``{userCtx: {name, roles}, …}``.
+
+        Raises
+        ------
+        Unauthorized
+            If the credentials are wrong.
+        """
+        return self._json("GET", "/_session")
+
     def database(self, name: str) -> "Database":
         """The database `name`, whether it exists or not. Sends no request.
 

@@ -3,7 +3,7 @@
 import sys
 
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.metrics import MetricUnit, single_metric
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from chalicelib.docstate import Transition
 from chalicelib.runner import Outcome
@@ -16,7 +16,9 @@ logger = Logger(service="syncpoint", stream=sys.stderr)
 
 def count_outcome(transition: Transition, outcome: Outcome | None) -> None:
     """Count a message by type, state and what became of it (``failed`` if it is tried again)."""
-    with single_metric("Transitions", MetricUnit.Count, 1, namespace=NAMESPACE) as metric:
-        metric.add_dimension("type", transition.doc_type)
-        metric.add_dimension("state", transition.state)
-        metric.add_dimension("outcome", outcome or "failed")
+    metrics = EphemeralMetrics(namespace=NAMESPACE)
+    metrics.add_dimension("type", transition.doc_type)
+    metrics.add_dimension("state", transition.state)
+    metrics.add_dimension("outcome", outcome or "failed")
+    metrics.add_metric("Transitions", MetricUnit.Count, 1)
+    metrics.flush_metrics()

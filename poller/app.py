@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.metrics import MetricUnit, single_metric
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from chalicelib.couch import Server
 from chalicelib.settings import PollerSettings, read_secrets
@@ -75,8 +75,9 @@ def _follow(
 
 def _warn_of_restart(why: str) -> None:
     logger.warning("the feed begins anew", extra={"reason": why})
-    with single_metric("FeedRestarts", MetricUnit.Count, 1, namespace=NAMESPACE):
-        pass
+    metrics = EphemeralMetrics(namespace=NAMESPACE)
+    metrics.add_metric("FeedRestarts", MetricUnit.Count, 1)
+    metrics.flush_metrics()
 
 
 @cache
