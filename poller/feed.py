@@ -60,7 +60,9 @@ class Feed:
         One request.
         """
         end = self._database.info().get("update_seq")
-        if isinstance(end, int) and self.since.isdigit() and int(self.since) > end:
+        if not isinstance(end, int):
+            return  # an opaque seq: the server itself knows what it is worth
+        if not self.since.isdigit() or int(self.since) > end:
             self._restart(f"the feed ends at {end}, before {self.since}")
 
     def read(self, wait_s: float) -> Page:

@@ -1,0 +1,447 @@
+"""One message: freshness, claim, transition, save."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Self, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chalicelib.claims import Claim, Claims, Done, RunningElsewhere, claim_key
+from chalicelib.couch import Database, JsonDict, Unavailable
+from chalicelib.docstate import Control, InvalidChanges, RegistryError, Rejected
+from chalicelib.errors import NoEffect
+from chalicelib.runner import InvalidMessage, Message, Outcome, StillConflicting, handle
+from tests.support import FakeClock, FakeDatabase
+
+Edit = Callable[[FakeDatabase], None]
+
+
+class RacingDatabase(FakeDatabase):
+    """Somebody else writes just before each of our first saves."""
+
+    def __init__(self, edits: list[Edit]) -> None:
+        super().__init__()
+        self.edits = edits
+
+    def put(self, doc: JsonDict) -> str:
+        if self.edits:
+            self.edits.pop(0)(self)
+        return super().put(doc)
+
+
+@dataclass(frozen=True)
+class FakeTools:
+    database: Database
+    clock: FakeClock
+    asked_for: list[str] = field(default_factory=list)
+
+    def at(self, db: str) -> Self:
+        self.asked_for.append(db)
+        return replace(self)
+
+
+@dataclass
+class Bench:
+    """A registry with one transition of each kind, over one document in state new."""
+
+    claims: Claims
+    database: FakeDatabase
+    clock: FakeClock
+    control: Control = field(default_factory=Control)
+    runs: list[JsonDict] = field(default_factory=list)
+    claimed: list[Claim] = field(default_factory=list)
+    result: Callable[[JsonDict], JsonDict | None] = lambda doc: {"state": "next"}
+
+    def __post_init__(self) -> None:
+        self.control.safe("thing", "new")(self._run_safe)
+        self.control.unsafe("mail", "new")(self._run_unsafe)
+
+    def _run_safe(self, doc: JsonDict, tools: FakeTools) -> JsonDict | None:
+        self.runs.append(doc)
+        return self.result(doc)
+
+    def _run_unsafe(self, doc: JsonDict, tools: FakeTools, claim: Claim) -> JsonDict | None:
+        self.runs.append(doc)
+        self.claimed.append(claim)
+        return self.result(doc)
+
+    def add(self, doc_type: str, **fields: Any) -> Message:
+        """Write the document x in state new; the message that the poller sends for it."""
+        self.database.put({"_id": "x", "type": doc_type, "state": "new", **fields})
+        return Message("control", "x", doc_type, "new", self.database.get("x"))
+
+    def handle(self, message: Message) -> Outcome:
+        tools = FakeTools(cast(Database, self.database), self.clock)
+        return handle(message, self.control, tools, self.claims)
+
+    @property
+    def doc(self) -> JsonDict:
+        return self.database.get("x")
+
+
+@pytest.fixture
+def bench(claims: Claims, clock: FakeClock) -> Bench:
+    return Bench(claims, FakeDatabase(), clock)
+
+
+def edit(**fields: Any) -> Edit:
+    def apply(database: FakeDatabase) -> None:
+        FakeDatabase.put(database, {**database.get("x"), **fields})
+
+    return apply
+
+
+KINDS = pytest.mark.parametrize("kind", ["thing", "mail"], ids=["safe", "unsafe"])
+
+
+@KINDS
+def test_a_document_is_moved_to_its_next_state(bench: Bench, kind: str) -> None:
+    assert bench.handle(bench.add(kind, note="kept")) is Outcome.SAVED
+    assert (bench.doc["state"], bench.doc["note"]) == ("next", "kept")
+
+
+@KINDS
+def test_a_replayed_message_runs_nothing(bench: Bench, kind: str) -> None:
+    message = bench.add(kind)
+    bench.handle(message)
+    written = bench.database.writes
+    assert bench.handle(message) is Outcome.STALE
+    assert (len(bench.runs), bench.database.writes) == (1, written)
+
+
+@KINDS
+def test_a_message_for_a_document_that_has_moved_on_runs_nothing(bench: Bench, kind: str) -> None:
+    message = bench.add(kind)
+    edit(state="elsewhere")(bench.database)
+    assert bench.handle(message) is Outcome.STALE
+    assert bench.runs == []
+
+
+@KINDS
+@pytest.mark.parametrize("has_doc", [True, False])
+def test_a_message_for_a_deleted_document_runs_nothing(
+    bench: Bench, kind: str, has_doc: bool
+) -> None:
+    message = bench.add(kind)
+    bench.database.remove(bench.doc)
+    message = message if has_doc else replace(message, doc=None)
+    assert bench.handle(message) is Outcome.STALE
+    assert bench.runs == []
+
+
+@KINDS
+def test_the_newest_revision_is_handled_not_the_one_in_the_message(bench: Bench, kind: str) -> None:
+    message = bench.add(kind)
+    edit(note="newer")(bench.database)
+    bench.handle(message)
+    assert bench.runs[0]["note"] == "newer"
+
+
+@KINDS
+def test_a_message_without_its_document_is_handled_all_the_same(bench: Bench, kind: str) -> None:
+    assert bench.handle(replace(bench.add(kind), doc=None)) is Outcome.SAVED
+
+
+@KINDS
+def test_none_leaves_the_document_alone(bench: Bench, kind: str) -> None:
+    bench.result = lambda doc: None
+    assert bench.handle(bench.add(kind)) is Outcome.UNCHANGED
+    assert bench.database.writes == 1
+
+
+@KINDS
+def test_changes_that_change_nothing_are_not_written(bench: Bench, kind: str) -> None:
+    bench.result = lambda doc: {"state": "new"}
+    assert bench.handle(bench.add(kind)) is Outcome.UNCHANGED
+    assert bench.database.writes == 1
+
+
+@KINDS
+def test_a_rejected_document_says_why_and_when(bench: Bench, kind: str) -> None:
+    def refuse(doc: JsonDict) -> JsonDict | None:
+        raise Rejected("owner is missing")
+
+    bench.result = refuse
+    assert bench.handle(bench.add(kind)) is Outcome.REJECTED
+    assert bench.doc["state"] == "error"
+    assert bench.doc["error"] == {"reason": "owner is missing", "at": "2026-11-23T06:00:00Z"}
+
+
+@KINDS
+def test_a_rejected_document_that_was_mended_is_run_again(bench: Bench, kind: str) -> None:
+    def refuse(doc: JsonDict) -> JsonDict | None:
+        raise Rejected("owner is missing")
+
+    bench.result = refuse
+    message = bench.add(kind)
+    bench.handle(message)
+    edit(state="new", owner="ada@example.com")(bench.database)
+    bench.result = lambda doc: {"state": "next"}
+    assert bench.handle(message) is Outcome.SAVED
+
+
+@KINDS
+def test_changes_without_a_state_are_the_transitions_fault(bench: Bench, kind: str) -> None:
+    bench.result = lambda doc: {"note": "no state"}
+    with pytest.raises(InvalidChanges, match="state"):
+        bench.handle(bench.add(kind))
+    assert bench.doc["state"] == "new"
+
+
+def test_an_unknown_type_and_state_is_named(bench: Bench) -> None:
+    with pytest.raises(RegistryError, match="kettle/hot"):
+        bench.handle(Message("control", "x", "kettle", "hot", None))
+
+
+def test_the_tools_stand_in_the_messages_database(bench: Bench) -> None:
+    tools = FakeTools(cast(Database, bench.database), bench.clock)
+    handle(replace(bench.add("thing"), db="other"), bench.control, tools, bench.claims)
+    assert tools.asked_for == ["other"]
+
+
+# Saving: somebody else writes between the run and the save.
+
+
+def test_a_safe_transition_runs_again_on_the_newer_revision(
+    claims: Claims, clock: FakeClock
+) -> None:
+    bench = Bench(claims, FakeDatabase(), clock)
+    message = bench.add("thing", count=1)
+    racing = RacingDatabase([edit(count=2), edit(count=3)])
+    racing.docs = bench.database.docs
+    bench.database = racing
+    bench.result = lambda doc: {"state": "next", "seen": doc["count"]}
+    assert bench.handle(message) is Outcome.SAVED
+    assert [doc["count"] for doc in bench.runs] == [1, 2, 3]
+    assert (bench.doc["seen"], bench.doc["state"]) == (3, "next")
+
+
+def test_an_unsafe_transition_has_its_changes_merged_without_another_run(
+    claims: Claims, clock: FakeClock
+) -> None:
+    bench = Bench(claims, FakeDatabase(), clock)
+    message = bench.add("mail")
+    racing = RacingDatabase([edit(name="edited"), edit(name="edited again")])
+    racing.docs = bench.database.docs
+    bench.database = racing
+    assert bench.handle(message) is Outcome.SAVED
+    assert len(bench.runs) == 1
+    assert (bench.doc["name"], bench.doc["state"]) == ("edited again", "next")
+
+
+@KINDS
+@pytest.mark.parametrize("moved", [{"state": "elsewhere"}, {"type": "other"}, {"generation": 1}])
+def test_changes_to_a_document_that_moved_on_meanwhile_are_dropped(
+    claims: Claims, clock: FakeClock, kind: str, moved: JsonDict
+) -> None:
+    bench = Bench(claims, FakeDatabase(), clock)
+    message = bench.add(kind)
+    racing = RacingDatabase([edit(**moved)])
+    racing.docs = bench.database.docs
+    bench.database = racing
+    assert bench.handle(message) is Outcome.STALE
+    assert bench.doc["state"] == moved.get("state", "new")
+    assert len(bench.runs) == 1
+
+
+@KINDS
+def test_a_save_that_loses_each_time_is_handed_back(
+    claims: Claims, clock: FakeClock, kind: str
+) -> None:
+    bench = Bench(claims, FakeDatabase(), clock)
+    message = bench.add(kind)
+    racing = RacingDatabase([edit(count=number) for number in range(50)])
+    racing.docs = bench.database.docs
+    bench.database = racing
+    with pytest.raises(StillConflicting):
+        bench.handle(message)
+
+
+# Unsafe mode.
+
+
+def fail_with(exc: Exception) -> Callable[[JsonDict], JsonDict | None]:
+    def fail(doc: JsonDict) -> JsonDict | None:
+        raise exc
+
+    return fail
+
+
+def test_while_one_worker_runs_the_step_another_is_sent_away(bench: Bench) -> None:
+    message = bench.add("mail")
+    refused: list[RunningElsewhere] = []
+
+    def run(doc: JsonDict) -> JsonDict | None:
+        with pytest.raises(RunningElsewhere) as exc:
+            bench.handle(message)
+        refused.append(exc.value)
+        return {"state": "next"}
+
+    bench.result = run
+    assert bench.handle(message) is Outcome.SAVED
+    assert len(bench.runs) == 1
+    assert refused[0].retry_after_s > 0
+
+
+def test_after_an_error_without_effect_the_step_may_run_again_at_once(bench: Bench) -> None:
+    message = bench.add("mail")
+    bench.result = fail_with(NoEffect("SES said 429"))
+    with pytest.raises(NoEffect):
+        bench.handle(message)
+    bench.result = lambda doc: {"state": "next"}
+    assert bench.handle(message) is Outcome.SAVED
+
+
+def test_after_an_error_of_unknown_effect_the_step_waits_for_its_lease(bench: Bench) -> None:
+    message = bench.add("mail")
+    bench.result = fail_with(TimeoutError("SES did not answer"))
+    with pytest.raises(TimeoutError):
+        bench.handle(message)
+    bench.result = lambda doc: {"state": "next"}
+    with pytest.raises(RunningElsewhere):
+        bench.handle(message)
+    bench.clock.move(bench.claims.lease_s + 1)
+    assert bench.handle(message) is Outcome.SAVED
+    assert [claim.attempt for claim in bench.claimed] == [1, 2]
+    assert bench.claimed[0].token == bench.claimed[1].token
+
+
+def test_a_step_that_was_finished_but_not_saved_is_saved_without_another_run(bench: Bench) -> None:
+    message = bench.add("mail")
+
+    def lose_couchdb(database: FakeDatabase) -> None:
+        raise Unavailable(503, "unreachable", "gone")
+
+    racing = RacingDatabase([lose_couchdb])
+    racing.docs = bench.database.docs
+    bench.database = racing
+    bench.result = lambda doc: {"state": "next", "expires": "tomorrow"}
+    with pytest.raises(Unavailable):
+        bench.handle(message)
+    assert bench.doc["state"] == "new"
+    assert bench.handle(message) is Outcome.SAVED
+    assert len(bench.runs) == 1
+    assert (bench.doc["state"], bench.doc["expires"]) == ("next", "tomorrow")
+
+
+def test_a_worker_that_was_overtaken_while_it_ran_saves_nothing(bench: Bench) -> None:
+    message = bench.add("mail")
+
+    def stall(doc: JsonDict) -> JsonDict | None:
+        bench.clock.move(bench.claims.lease_s + 1)
+        bench.result = lambda doc: {"state": "next", "by": "second"}
+        assert bench.handle(message) is Outcome.SAVED
+        return {"state": "next", "by": "first"}
+
+    bench.result = stall
+    with pytest.raises(Exception, match="claim#"):
+        bench.handle(message)
+    assert bench.doc["by"] == "second"
+
+
+def test_a_document_that_left_its_state_before_the_claim_frees_the_claim(bench: Bench) -> None:
+    message = bench.add("mail")
+    edit(state="elsewhere")(bench.database)
+    assert bench.handle(message) is Outcome.STALE
+    taken = bench.claims.take(claim_key("control", "x", "new", 0), bench.clock().timestamp())
+    assert isinstance(taken, Claim)
+
+
+def test_a_message_of_an_older_generation_does_not_run_the_newer_one(bench: Bench) -> None:
+    message = bench.add("mail")
+    edit(generation=1)(bench.database)
+    assert bench.handle(message) is Outcome.STALE
+    assert bench.runs == []
+
+
+def test_a_newer_generation_runs_the_step_again(bench: Bench) -> None:
+    bench.handle(bench.add("mail"))
+    edit(state="new", generation=1)(bench.database)
+    message = Message("control", "x", "mail", "new", bench.doc)
+    assert bench.handle(message) is Outcome.SAVED
+    assert len(bench.runs) == 2
+    assert bench.claimed[0].token != bench.claimed[1].token
+
+
+def test_a_step_set_back_without_a_newer_generation_is_not_run_again(bench: Bench) -> None:
+    message = bench.add("mail")
+    bench.handle(message)
+    edit(state="new")(bench.database)
+    assert bench.handle(message) is Outcome.SAVED
+    assert len(bench.runs) == 1
+
+
+def test_when_couchdb_fails_after_the_take_the_claim_is_released(bench: Bench) -> None:
+    class Failing(FakeDatabase):
+        def get(self, doc_id: str) -> JsonDict:
+            raise Unavailable(503, "unreachable", "gone")
+
+    message = bench.add("mail")
+    bench.database = Failing()
+    with pytest.raises(Unavailable):
+        bench.handle(message)
+    taken = bench.claims.take(claim_key("control", "x", "new", 0), bench.clock().timestamp())
+    assert isinstance(taken, Claim)
+
+
+def test_none_from_an_unsafe_transition_frees_the_claim(bench: Bench) -> None:
+    bench.result = lambda doc: None
+    message = bench.add("mail")
+    bench.handle(message)
+    bench.handle(message)
+    assert len(bench.runs) == 2
+
+
+def test_the_changes_are_kept_before_the_document_is_saved(bench: Bench) -> None:
+    message = bench.add("mail")
+    seen: list[Claim | Done] = []
+
+    def look(database: FakeDatabase) -> None:
+        key = claim_key("control", "x", "new", 0)
+        seen.append(bench.claims.take(key, bench.clock().timestamp()))
+
+    racing = RacingDatabase([look])
+    racing.docs = bench.database.docs
+    bench.database = racing
+    bench.handle(message)
+    assert seen == [Done({"state": "next"})]
+
+
+# Messages.
+
+
+def test_a_message_is_read_as_the_poller_writes_it() -> None:
+    body = {
+        "db": "control",
+        "id": "x",
+        "rev": "1-a",
+        "type": "t",
+        "state": "s",
+        "doc": {"_id": "x"},
+    }
+    assert Message.parse(json.dumps(body)) == Message("control", "x", "t", "s", {"_id": "x"})
+    del body["doc"]
+    assert Message.parse(json.dumps(body)).doc is None
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=6,
+)
+ODD_FIELDS = st.fixed_dictionaries(
+    {}, optional=dict.fromkeys(("db", "id", "type", "state", "doc"), JSON)
+)
+
+
+@given((JSON | ODD_FIELDS).map(json.dumps) | st.text())
+def test_any_other_body_is_an_invalid_message_and_nothing_else(body: str) -> None:
+    try:
+        message = Message.parse(body)
+    except InvalidMessage:
+        return
+    assert isinstance(message.doc, dict | None)
+    assert all(isinstance(text, str) for text in (message.db, message.doc_id, message.state))
