@@ -1,0 +1,672 @@
+"""A device's way through the transitions, over a real CouchDB and a real ledger."""
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from chalicelib.claims import Claims
+from chalicelib.cloud import Cloud
+from chalicelib.couch import Database, JsonDict, NotFound, Server, Unauthorized
+from chalicelib.handlers import control as registry
+from chalicelib.identity import confirm_id, owner_control_db, owner_id
+from chalicelib.mail import AddressRefused, MailError, MailNotSent
+from chalicelib.runner import Message, Outcome, handle
+from chalicelib.web import confirm as pages
+from device.registration import NewDevice
+from tests.support import PUBLIC_URL, FakeClock, FakeMailer, a_device, an_address
+
+HOUR_S, DAY_S = 3600, 24 * 3600
+
+
+@dataclass
+class Steps:
+    """Does by hand what the poller and the queues do: a message for a document as it is now."""
+
+    cloud: Cloud
+    claims: Claims
+    mailer: FakeMailer
+    clock: FakeClock
+
+    @property
+    def control(self) -> Database:
+        return self.cloud.database
+
+    def message(self, doc_id: str) -> Message:
+        doc = self.control.get(doc_id)
+        return Message(self.control.name, doc_id, doc["type"], doc["state"], doc)
+
+    def run(self, doc_id: str) -> Outcome:
+        return self.deliver(self.message(doc_id))
+
+    def deliver(self, message: Message) -> Outcome:
+        return handle(message, registry, self.cloud, self.claims)
+
+    def register(self, device: NewDevice, **fields: Any) -> JsonDict:
+        """Write the device's document and run its first transition; the document after it."""
+        self.control.put({**device.doc, **fields})
+        self.run(device.device_id)
+        return self.control.get(device.device_id)
+
+    def code(self) -> str:
+        """The code in the newest mail's link."""
+        return self.mailer.links()[-1].removeprefix(f"{PUBLIC_URL}/confirm/")
+
+    def click(self, device: NewDevice, **fields: Any) -> JsonDict:
+        """Write the confirm document by hand and run its transition; the document after it."""
+        doc_id = confirm_id(device.device_id, 0)
+        doc = {
+            "_id": doc_id,
+            "type": "confirm",
+            "state": "clicked",
+            "confirm_code": self.code(),
+            "device_code": device.device_code,
+            **fields,
+        }
+        self.control.put(doc)
+        self.run(doc["_id"])
+        return self.control.get(doc["_id"])
+
+    def activate(self, device: NewDevice, **fields: Any) -> JsonDict:
+        """All steps, to the active (or refused) device."""
+        self.register(device, **fields)
+        self.click(device)
+        self.run(device.device_id)
+        return self.control.get(device.device_id)
+
+
+@pytest.fixture
+def steps(cloud: Cloud, claims: Claims, mailer: FakeMailer, clock: FakeClock) -> Steps:
+    return Steps(cloud, claims, mailer, clock)
+
+
+@pytest.fixture
+def device() -> NewDevice:
+    return a_device(owner=an_address())
+
+
+def login(server: Server, device: NewDevice, password: str | None = None) -> JsonDict:
+    scheme, _, host = server.url.partition("://")
+    secret = device.password if password is None else password
+    session = Server(f"{scheme}://{device.device_id}:{secret}@{host}").session()
+    user: JsonDict = session["userCtx"]
+    return user
+
+
+# The way.
+
+
+def test_a_new_device_gets_a_mail_with_a_link_and_waits(steps: Steps, device: NewDevice) -> None:
+    doc = steps.register(device)
+    assert doc["state"] == "confirming"
+    assert doc["confirm_expires_at"] == "2026-11-24T06:00:00Z"
+    [mail] = steps.mailer.sent
+    assert mail.to == device.doc["owner"]
+    assert steps.mailer.links() == [f"{PUBLIC_URL}/confirm/{steps.code()}"]
+    assert device.doc["name"] in mail.text
+
+
+def test_the_mail_has_neither_the_device_code_nor_the_credentials(
+    steps: Steps, device: NewDevice
+) -> None:
+    steps.register(device)
+    [mail] = steps.mailer.sent
+    for secret in (device.device_code, device.doc["credentials"]["derived_key"]):
+        assert secret not in mail.text + mail.html + mail.subject
+
+
+def test_the_html_link_is_not_tracked(steps: Steps, device: NewDevice) -> None:
+    steps.register(device)
+    [mail] = steps.mailer.sent
+    assert f'<a ses:no-track href="{PUBLIC_URL}/confirm/{steps.code()}"' in mail.html
+
+
+def test_a_click_confirms_and_the_device_becomes_active(
+    steps: Steps, server: Server, device: NewDevice
+) -> None:
+    steps.register(device)
+    assert steps.click(device)["state"] == "used"
+    assert steps.control.get(device.device_id)["state"] == "confirmed"
+    assert steps.run(device.device_id) is Outcome.SAVED
+    assert steps.control.get(device.device_id)["state"] == "active"
+    role = f"owner-{owner_id(device.doc['owner'])}"
+    assert login(server, device) | {"roles": [role]} == login(server, device)
+    assert login(server, device)["name"] == device.device_id
+    with pytest.raises(Unauthorized):
+        login(server, device, "wrong")
+
+
+def test_the_owners_control_database_admits_the_owners_devices_only(
+    steps: Steps, server: Server, device: NewDevice
+) -> None:
+    steps.activate(device)
+    stranger = a_device(owner=an_address())
+    steps.activate(stranger)
+    name = owner_control_db(steps.control.name, owner_id(device.doc["owner"]))
+    assert server.database(name).security()["members"]["roles"] == [
+        f"owner-{owner_id(device.doc['owner'])}"
+    ]
+    scheme, _, host = server.url.partition("://")
+
+    def read_as(who: NewDevice) -> JsonDict:
+        url = f"{scheme}://{who.device_id}:{who.password}@{host}"
+        return Server(url).database(name).info()
+
+    assert read_as(device)["db_name"] == name
+    with pytest.raises(Exception, match=r"40[13]"):
+        read_as(stranger)
+
+
+# Once is enough.
+
+
+@pytest.mark.parametrize("after", ["register", "click", "activate"])
+def test_every_message_may_be_replayed_at_any_time_without_effect(
+    steps: Steps, device: NewDevice, after: str
+) -> None:
+    messages: list[Message] = []
+
+    def keep(doc_id: str) -> None:
+        messages.append(steps.message(doc_id))
+
+    steps.control.put(device.doc)
+    keep(device.device_id)
+    steps.run(device.device_id)
+    if after in ("click", "activate"):
+        steps.control.put(
+            {
+                "_id": "confirm-by-hand",
+                "type": "confirm",
+                "state": "clicked",
+                "confirm_code": steps.code(),
+                "device_code": device.device_code,
+            }
+        )
+        keep("confirm-by-hand")
+        steps.run("confirm-by-hand")
+    if after == "activate":
+        keep(device.device_id)
+        steps.run(device.device_id)
+    before = steps.control.get(device.device_id)
+    assert {steps.deliver(message) for message in messages * 2} == {Outcome.STALE}
+    assert steps.control.get(device.device_id) == before
+    assert len(steps.mailer.sent) == 1
+
+
+def test_an_edit_between_mail_and_save_sends_no_second_mail(
+    steps: Steps, device: NewDevice
+) -> None:
+    class EditingMailer(FakeMailer):
+        def send(self, to: str, subject: str, text: str, html: str, message_id: str) -> None:
+            super().send(to, subject, text, html, message_id)
+            doc = steps.control.get(device.device_id)
+            steps.control.put({**doc, "name": f"edit {len(self.sent)}"})
+
+    mailer = EditingMailer()
+    steps.cloud = replace(steps.cloud, mail=mailer)
+    steps.control.put(device.doc)
+    message = steps.message(device.device_id)
+    steps.deliver(message)
+    steps.deliver(message)
+    doc = steps.control.get(device.device_id)
+    assert (len(mailer.sent), doc["state"], doc["name"]) == (1, "confirming", "edit 1")
+
+
+def test_a_lost_table_and_a_poll_from_the_beginning_send_no_second_mail(
+    steps: Steps, dynamodb: Any
+) -> None:
+    devices = [a_device(owner=an_address()) for _ in range(4)]
+    steps.register(devices[0])
+    steps.activate(devices[1])
+    steps.register(devices[2])
+    steps.click(devices[2], device_code="wrong-code")
+    steps.register(devices[3], owner="no address")
+    before = {device.device_id: steps.control.get(device.device_id) for device in devices}
+    sent = len(steps.mailer.sent)
+    dynamodb.delete_table(TableName=steps.claims.table_name)
+    from tests.conftest import create_table
+
+    create_table(dynamodb, steps.claims.table_name)
+    for row in steps.control.changes("0", limit=1000)["results"]:
+        doc = row["doc"]
+        if (doc.get("type"), doc.get("state")) in {(t.doc_type, t.state) for t in registry}:
+            steps.run(doc["_id"])
+    assert len(steps.mailer.sent) == sent
+    assert before == {device.device_id: steps.control.get(device.device_id) for device in devices}
+
+
+def test_a_crash_between_mail_and_finish_sends_the_same_code_after_the_lease(
+    steps: Steps, device: NewDevice
+) -> None:
+    class Crash(BaseException):
+        """The process ends: nothing catches this."""
+
+    class CrashingMailer(FakeMailer):
+        def send(self, to: str, subject: str, text: str, html: str, message_id: str) -> None:
+            super().send(to, subject, text, html, message_id)
+            if len(self.sent) == 1:
+                raise Crash
+
+    mailer = CrashingMailer()
+    steps.cloud = replace(steps.cloud, mail=mailer)
+    steps.control.put(device.doc)
+    message = steps.message(device.device_id)
+    with pytest.raises(Crash):
+        steps.deliver(message)
+    steps.clock.move(steps.claims.lease_s + 1)
+    assert steps.deliver(message) is Outcome.SAVED
+    first, second = mailer.sent
+    assert (first.text, first.message_id) == (second.text, second.message_id)
+
+
+def test_two_hundred_devices_and_eight_racing_workers_make_two_hundred_mails(
+    steps: Steps,
+) -> None:
+    devices = [a_device(owner=f"owner-{number}@example.com") for number in range(200)]
+    for device in devices:
+        steps.control.put(device.doc)
+    messages = [steps.message(device.device_id) for device in devices] * 3
+    lock = threading.Lock()
+    left = list(enumerate(messages))
+
+    def work() -> None:
+        while True:
+            with lock:
+                if not left:
+                    return
+                _, message = left.pop(len(left) // 2)
+            try:
+                steps.deliver(message)
+            except Exception as exc:
+                if type(exc).__name__ != "RunningElsewhere":
+                    raise
+
+    workers = [threading.Thread(target=work) for _ in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    states = [steps.control.get(device.device_id)["state"] for device in devices]
+    assert states == ["confirming"] * 200
+    assert sorted(mail.to for mail in steps.mailer.sent) == sorted(
+        device.doc["owner"] for device in devices
+    )
+
+
+# A document at fault says so, and is done with.
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"owner": None}, "owner"),
+        ({"owner": "no address"}, "owner"),
+        ({"owner": ["ada@example.com"]}, "owner"),
+        ({"owner": "a@b.co\r\nBcc: c@d.co"}, "owner"),
+        ({"name": "x" * 10_000}, "name"),
+        ({"name": ["Ada"]}, "name"),
+        ({"device_code": 1234}, "device_code"),
+        ({"device_code": "---------"}, "device_code"),
+        ({"credentials": None}, "credentials"),
+        ({"credentials": {"password_scheme": "simple"}}, "credentials.password_scheme"),
+        ({"generation": "1"}, "generation"),
+        ({"created_at": {"year": 2026}}, "created_at"),
+    ],
+)
+def test_a_missing_or_wrong_field_ends_in_an_error_that_names_it(
+    steps: Steps, device: NewDevice, fields: JsonDict, named: str
+) -> None:
+    doc = steps.register(device, **fields)
+    assert doc["state"] == "error"
+    assert doc["error"]["reason"].startswith(named)
+    assert steps.mailer.sent == []
+
+
+def test_an_address_that_ses_refuses_is_an_error_of_the_document(
+    steps: Steps, device: NewDevice
+) -> None:
+    steps.mailer.fail = AddressRefused("no")
+    doc = steps.register(device)
+    assert (doc["state"], doc["error"]["reason"]) == (
+        "error",
+        "owner: the mail service does not send to this address",
+    )
+
+
+def test_after_ses_refused_for_now_the_next_try_sends_the_mail(
+    steps: Steps, device: NewDevice
+) -> None:
+    steps.mailer.fail = MailNotSent("throttled")
+    with pytest.raises(MailNotSent):
+        steps.register(device)
+    steps.mailer.fail = None
+    assert steps.run(device.device_id) is Outcome.SAVED
+    assert len(steps.mailer.sent) == 1
+
+
+def test_failed_tries_of_one_mail_count_once_against_the_budget(
+    steps: Steps, device: NewDevice
+) -> None:
+    steps.control.put(device.doc)
+    steps.mailer.fail = MailNotSent("throttled")
+    for _ in range(20):
+        with pytest.raises(MailNotSent):
+            steps.run(device.device_id)
+    steps.mailer.fail = None
+    assert steps.run(device.device_id) is Outcome.SAVED
+
+
+def test_after_ses_did_not_answer_nothing_is_sent_before_the_lease_ends(
+    steps: Steps, device: NewDevice
+) -> None:
+    steps.mailer.fail = MailError("time-out")
+    with pytest.raises(MailError):
+        steps.register(device)
+    steps.mailer.fail = None
+    with pytest.raises(Exception, match="running elsewhere"):
+        steps.run(device.device_id)
+    steps.clock.move(steps.claims.lease_s + 1)
+    steps.run(device.device_id)
+    assert len(steps.mailer.sent) == 1
+
+
+# The mail budget.
+
+
+def budget_reason(doc: JsonDict) -> str:
+    assert doc["state"] == "error"
+    return str(doc["error"]["reason"])
+
+
+def test_the_sixth_mail_to_an_address_within_an_hour_is_refused(steps: Steps) -> None:
+    address = an_address()
+    for _ in range(5):
+        assert steps.register(a_device(owner=address))["state"] == "confirming"
+    refused = steps.register(a_device(owner=f" {address.upper()} "))
+    assert budget_reason(refused) == (
+        "too many mails to this owner's address; register again after 2026-11-23T07:00:00Z"
+    )
+    steps.clock.move(HOUR_S)
+    assert steps.register(a_device(owner=address))["state"] == "confirming"
+
+
+def test_the_twenty_first_mail_to_an_address_within_a_day_is_refused(steps: Steps) -> None:
+    address = an_address()
+    for _ in range(20):
+        assert steps.register(a_device(owner=address))["state"] == "confirming"
+        steps.clock.move(HOUR_S)
+    refused = steps.register(a_device(owner=address))
+    assert "2026-11-24T06:00:00Z" in budget_reason(refused)
+    steps.clock.move(4 * HOUR_S)
+    assert steps.register(a_device(owner=address))["state"] == "confirming"
+
+
+def test_mails_to_one_address_leave_anothers_budget_alone(steps: Steps) -> None:
+    address = an_address()
+    for _ in range(6):
+        steps.register(a_device(owner=address))
+    assert steps.register(a_device(owner=an_address()))["state"] == "confirming"
+
+
+def test_a_network_has_a_budget_of_its_own_that_spares_the_addresses(
+    steps: Steps, clock: FakeClock
+) -> None:
+    settings = replace(steps.cloud.settings, mails_per_network_hour=2)
+    steps.cloud = replace(steps.cloud, settings=settings)
+    victim = an_address()
+    for _ in range(2):
+        steps.register(a_device(owner=an_address()), network="192.0.2.0/24")
+    for _ in range(10):
+        refused = steps.register(a_device(owner=victim), network="192.0.2.0/24")
+        assert "from this network" in budget_reason(refused)
+    assert steps.register(a_device(owner=victim), network="198.51.100.0/24")["state"] == (
+        "confirming"
+    )
+
+
+# Confirmations that confirm nothing.
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"confirm_code": "device-1.0.AAAAAAAAAAAAAAAAAAAAAA"}, "no matching device"),
+        ({"confirm_code": ""}, "no matching device"),
+        ({"confirm_code": None}, "confirm_code must be a text"),
+        ({"device_code": "AAAA-AAAA"}, "wrong device code"),
+        ({"device_code": ["x"]}, "device_code must be a text"),
+    ],
+)
+def test_a_confirmation_that_is_not_right_says_why(
+    steps: Steps, device: NewDevice, fields: JsonDict, reason: str
+) -> None:
+    steps.register(device)
+    confirm = steps.click(device, **fields)
+    assert (confirm["state"], confirm["error"]["reason"]) == ("error", reason)
+    assert steps.control.get(device.device_id)["state"] == "confirming"
+
+
+def test_a_code_for_a_device_that_is_gone_matches_none(steps: Steps, device: NewDevice) -> None:
+    doc = steps.register(device)
+    steps.control.remove(doc)
+    assert steps.click(device)["error"]["reason"] == "no matching device"
+
+
+def test_an_expired_confirmation_expires_the_device(steps: Steps, device: NewDevice) -> None:
+    steps.register(device)
+    steps.clock.move(DAY_S)
+    assert steps.click(device)["error"]["reason"] == "expired"
+    assert steps.control.get(device.device_id)["state"] == "expired"
+
+
+def test_a_link_works_up_to_the_last_second(steps: Steps, device: NewDevice) -> None:
+    steps.register(device)
+    steps.clock.move(DAY_S - 1)
+    assert steps.click(device)["state"] == "used"
+
+
+def test_a_second_confirmation_is_already_used(steps: Steps, device: NewDevice) -> None:
+    steps.activate(device)
+    again = steps.click(device, _id="confirm-again")
+    assert again["error"]["reason"] == "already used"
+
+
+def test_a_link_is_replaced_by_that_of_a_newer_generation(steps: Steps, device: NewDevice) -> None:
+    doc = steps.register(device)
+    old_code = steps.code()
+    steps.control.put({**doc, "state": "new", "generation": 1})
+    steps.run(device.device_id)
+    assert len(steps.mailer.sent) == 2
+    assert steps.click(device, confirm_code=old_code)["error"]["reason"] == (
+        "replaced by a newer link"
+    )
+    newer = steps.click(device, _id=confirm_id(device.device_id, 1), confirm_code=steps.code())
+    assert newer["state"] == "used"
+
+
+def test_five_wrong_codes_reject_the_registration(steps: Steps, device: NewDevice) -> None:
+    steps.register(device)
+    reasons = [
+        steps.click(device, _id=f"guess-{number}", device_code=f"WRONG-{number}")["error"]["reason"]
+        for number in range(6)
+    ]
+    assert reasons == ["wrong device code"] * 4 + ["too many wrong device codes", "rejected"]
+    doc = steps.control.get(device.device_id)
+    assert (doc["state"], doc["rejected_reason"]) == ("rejected", "too many wrong device codes")
+    right = steps.click(device)
+    assert right["error"]["reason"] == "rejected"
+
+
+def test_a_hundred_clicks_at_once_try_no_more_than_five_codes(
+    steps: Steps, device: NewDevice
+) -> None:
+    steps.register(device)
+    code = steps.code()
+    guesses = [f"GUESS-{number:03}" for number in range(100)]
+    guesses[50] = device.device_code
+    answers: list[int] = []
+
+    def guess(device_code: str) -> None:
+        body = f"device_code={device_code}".encode()
+        answers.append(pages.answer(steps.cloud, code, body).status)
+
+    threads = [threading.Thread(target=guess, args=(typed,)) for typed in guesses]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    key = f"ledger#tries#{steps.control.name}#{device.device_id}#0"
+    item = steps.claims.client.get_item(TableName=steps.claims.table_name, Key={"pk": {"S": key}})[
+        "Item"
+    ]
+    assert len(json.loads(item["entries"]["S"])) == 5
+    assert set(answers) <= {303, 403, 409, 410, 503}
+
+
+@pytest.mark.parametrize("doc_type", ["device", "confirm"])
+def test_outside_the_control_database_nobody_registers_or_confirms(
+    steps: Steps, server: Server, device: NewDevice, doc_type: str
+) -> None:
+    other = server.database(f"{steps.control.name}-forged")
+    other.create()
+    state = {"device": "confirmed", "confirm": "clicked"}[doc_type]
+    other.put({**device.doc, "type": doc_type, "state": state})
+    message = Message(other.name, device.device_id, doc_type, state, other.get(device.device_id))
+    assert steps.deliver(message) is Outcome.REJECTED
+    assert "by the cloud alone" in other.get(device.device_id)["error"]["reason"]
+    with pytest.raises(NotFound):
+        server.database("_users").get(f"org.couchdb.user:{device.device_id}")
+
+
+# Credentials: never an overwrite.
+
+
+def test_a_name_that_another_login_has_is_an_error_not_an_overwrite(
+    steps: Steps, server: Server, device: NewDevice
+) -> None:
+    users = server.database("_users")
+    theirs: JsonDict = {
+        "_id": f"org.couchdb.user:{device.device_id}",
+        "name": device.device_id,
+        "type": "user",
+        "roles": ["theirs"],
+        "password": "their password",
+    }
+    users.put(theirs)
+    try:
+        doc = steps.activate(device)
+        assert doc["state"] == "error"
+        assert doc["error"]["reason"].startswith("token_used")
+        assert users.get(theirs["_id"])["roles"] == ["theirs"]
+        assert login(server, device, "their password")["roles"] == ["theirs"]
+    finally:
+        users.remove(users.get(theirs["_id"]))
+
+
+def test_a_second_run_of_the_activation_finds_its_own_login(
+    steps: Steps, server: Server, device: NewDevice
+) -> None:
+    doc = steps.activate(device)
+    steps.control.put({**doc, "state": "confirmed"})
+    steps.run(device.device_id)
+    assert steps.control.get(device.device_id)["state"] == "active"
+    assert login(server, device)["name"] == device.device_id
+
+
+def test_the_same_device_with_other_credentials_is_token_used(
+    steps: Steps, server: Server, device: NewDevice
+) -> None:
+    doc = steps.activate(device)
+    changed = {**doc["credentials"], "derived_key": "00" * 20}
+    steps.control.put({**doc, "state": "confirmed", "credentials": changed})
+    steps.run(device.device_id)
+    assert steps.control.get(device.device_id)["error"]["reason"].startswith("token_used")
+    assert login(server, device)["name"] == device.device_id
+
+
+# oauth1, as the original system writes it.
+
+
+def oauth_fields(tag: str) -> JsonDict:
+    return {
+        "credentials": None,
+        "oauth_creds": {
+            "consumer_key": f"{tag}-consumer-key",
+            "consumer_secret": f"{tag}-consumer-secret",
+            "token": f"{tag}-token",
+            "token_secret": f"{tag}-token-secret",
+        },
+    }
+
+
+@pytest.fixture
+def oauth_steps(steps: Steps) -> Steps:
+    steps.cloud = replace(steps.cloud, settings=replace(steps.cloud.settings, device_auth="oauth1"))
+    return steps
+
+
+def test_oauth_credentials_are_written_as_the_original_wrote_them(
+    oauth_steps: Steps, server: Server, device: NewDevice
+) -> None:
+    tag = device.device_id
+    doc = oauth_steps.activate(device, **oauth_fields(tag))
+    assert doc["state"] == "active"
+    owner = device.doc["owner"]
+    user = server.database("_users").get(f"org.couchdb.user:{owner}")
+    assert (user["name"], user["type"]) == (owner, "user")
+    assert user["oauth"] == {
+        "consumer_keys": {f"{tag}-consumer-key": f"{tag}-consumer-secret"},
+        "tokens": {f"{tag}-token": f"{tag}-token-secret"},
+        "devices": {device.device_id: [f"{tag}-consumer-key", f"{tag}-token"]},
+    }
+    assert server.config_get("oauth_consumer_secrets", f"{tag}-consumer-key") == (
+        f"{tag}-consumer-secret"
+    )
+    assert server.config_get("oauth_token_users", f"{tag}-token") == owner
+    assert server.config_get("oauth_token_secrets", f"{tag}-token") == f"{tag}-token-secret"
+
+
+def test_two_devices_of_an_owner_share_the_owners_user_document(
+    oauth_steps: Steps, server: Server
+) -> None:
+    address = an_address()
+    devices = [a_device(owner=address) for _ in range(2)]
+    for device in devices:
+        oauth_steps.activate(device, **oauth_fields(device.device_id))
+    user = server.database("_users").get(f"org.couchdb.user:{address}")
+    assert set(user["oauth"]["devices"]) == {device.device_id for device in devices}
+
+
+@pytest.mark.parametrize("whose", ["the same owner's", "another owner's"])
+@pytest.mark.parametrize("field", ["consumer_key", "token"])
+def test_a_key_or_token_of_another_device_is_token_used(
+    oauth_steps: Steps, server: Server, whose: str, field: str
+) -> None:
+    address = an_address()
+    first = a_device(owner=address)
+    second = a_device(owner=address if whose == "the same owner's" else an_address())
+    oauth_steps.activate(first, **oauth_fields(first.device_id))
+    stolen = oauth_fields(second.device_id)
+    stolen["oauth_creds"][field] = oauth_fields(first.device_id)["oauth_creds"][field]
+    doc = oauth_steps.activate(second, **stolen)
+    assert doc["error"]["reason"].startswith("token_used")
+    config: Callable[[str, str], str | None] = server.config_get
+    tag = first.device_id
+    assert config("oauth_consumer_secrets", f"{tag}-consumer-key") == f"{tag}-consumer-secret"
+    assert config("oauth_token_users", f"{tag}-token") == address
+    assert config("oauth_token_secrets", f"{tag}-token") == f"{tag}-token-secret"
+
+
+def test_a_second_run_of_an_oauth_activation_changes_nothing(
+    oauth_steps: Steps, server: Server, device: NewDevice
+) -> None:
+    doc = oauth_steps.activate(device, **oauth_fields(device.device_id))
+    user_id = f"org.couchdb.user:{device.doc['owner']}"
+    before = server.database("_users").get(user_id)
+    oauth_steps.control.put({**doc, "state": "confirmed"})
+    oauth_steps.run(device.device_id)
+    assert oauth_steps.control.get(device.device_id)["state"] == "active"
+    assert server.database("_users").get(user_id) == before
