@@ -70,10 +70,11 @@ $(NODE_MODULES)/.done: local/couchdb/package-lock.json $(VENV)/.local
 	@cd local/couchdb && npm ci --silent --no-progress
 	@touch $@
 
-# `sam build` calls this for the poller: its own code, the two modules it shares, their packages.
+# `sam build` calls this for the poller: its own code, the modules it shares, and their packages,
+# in the versions that requirements.txt pins.
 build-PollerFunction:
-	mkdir -p "$(ARTIFACTS_DIR)/chalicelib"
-	cp -r poller "$(ARTIFACTS_DIR)/"
-	cp chalicelib/__init__.py chalicelib/couch.py chalicelib/couch_errors.py \
-	  chalicelib/settings.py "$(ARTIFACTS_DIR)/chalicelib/"
-	$(PYTHON) -m pip install --quiet --requirement requirements.txt --target "$(ARTIFACTS_DIR)"
+	@mkdir -p "$(ARTIFACTS_DIR)/poller" "$(ARTIFACTS_DIR)/chalicelib"
+	@cp poller/*.py "$(ARTIFACTS_DIR)/poller/"
+	@cd chalicelib && cp __init__.py couch.py couch_errors.py settings.py "$(ARTIFACTS_DIR)/chalicelib/"
+	@$(PYTHON) -m pip install -qq --no-compile --constraint requirements.txt \
+	  --target "$(ARTIFACTS_DIR)" aws-lambda-powertools requests
