@@ -15,7 +15,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Where a CouchDB is given, the embedded one (and Node.js with it) is not needed.
 EMBEDDED := $(if $(COUCHDB_URL),,$(NODE_MODULES)/.done)
 
-.PHONY: help demo run test check format lint types template unit setup deploy bench clean
+.PHONY: help demo run test check format lint types template docs bench deploy setup clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -44,6 +44,19 @@ template: $(VENV)/.dev
 	@$(BIN)/cfn-lint template.yaml && echo "template.yaml: no findings"
 
 setup: $(VENV)/.dev $(EMBEDDED) ## install what all of these need
+
+docs: $(VENV)/.dev ## write into the docs what the code knows better
+	@$(BIN)/python -m docs.generate
+
+bench: setup ## time and requests of a registration, on this machine
+	@$(BIN)/python -m bench.registration
+
+deploy: $(VENV)/.dev ## to AWS: STAGE=dev SECRET_ARN=arn:… (docs/deploy.md)
+	@test -n "$(SECRET_ARN)" || { echo "error: say SECRET_ARN=…, see docs/deploy.md" >&2; exit 1; }
+	@$(BIN)/sam build --template template.yaml
+	@$(BIN)/sam deploy --stack-name syncpoint-$(STAGE) --resolve-s3 --capabilities CAPABILITY_IAM \
+	  --no-fail-on-empty-changeset --parameter-overrides Stage=$(STAGE) SecretArn=$(SECRET_ARN)
+	@$(BIN)/chalice deploy --stage $(STAGE)
 
 clean: ## remove all that was installed or made here
 	rm -rf $(VENV) $(NODE_MODULES) .local .aws-sam .chalice/deployments .*_cache .hypothesis

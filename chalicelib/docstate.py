@@ -2,10 +2,10 @@
 
     control = Control()
 
-    @control.safe("confirm", "clicked")
+    @control.safe("confirm", "clicked", to="used")
     def use_confirmation(doc, cloud): ...
 
-    @control.unsafe("device", "new")
+    @control.unsafe("device", "new", to="confirming")
     def request_confirmation(doc, cloud, claim): ...
 
 A transition returns the changes to its document, a dict with at least the next ``state``, or None
@@ -57,18 +57,40 @@ class Transition:
         ``run(doc, cloud)`` if safe, ``run(doc, cloud, claim)`` if unsafe.
     unsafe : bool
         Whether it must not be run by two workers at once; then it runs under a claim.
+    to : tuple of str
+        The states that it may move its document to, beside its own and ``error``.
     """
 
     doc_type: str
     state: str
     run: Run
     unsafe: bool
+    to: tuple[str, ...]
 
     def stands(self, doc: JsonDict | None, generation: int | None = None) -> bool:
         """Whether `doc` still waits for this transition (and, if given, in this generation)."""
         if doc is None or (doc.get("type"), doc.get("state")) != (self.doc_type, self.state):
             return False
         return generation is None or generation_of(doc) == generation
+
+    def apply(self, doc: JsonDict, changes: JsonDict) -> JsonDict:
+        """`doc` with `changes` laid over it; equal to `doc` if they change nothing.
+
+        Raises
+        ------
+        InvalidChanges
+            If `changes` has no state, or one that the transition was not registered for, or
+            touches ``type`` or one of CouchDB's own fields (``_id`` …).
+        """
+        if changes.get("state") not in (self.state, ERROR_STATE, *self.to):
+            raise InvalidChanges(
+                f"{self.doc_type}/{self.state} leads to {', '.join(self.to)}, "
+                f"not to {changes.get('state', 'a change without a state')!r}"
+            )
+        reserved = [name for name in changes if name.startswith("_") or name == "type"]
+        if reserved:
+            raise InvalidChanges(f"changes must not touch {', '.join(reserved)}")
+        return {**doc, **changes}
 
 
 class Control:
@@ -81,25 +103,35 @@ class Control:
         """All transitions, in the order of their registration."""
         return iter(self._transitions.values())
 
-    def safe(self, doc_type: str, state: str) -> Callable[[AnyRun], AnyRun]:
+    def safe(self, doc_type: str, state: str, *, to: str) -> Callable[[AnyRun], AnyRun]:
         """Register ``run(doc, cloud)``, which may run twice at once or again and do no harm.
 
+        Parameters
+        ----------
+        to : str
+            The states that it leads to, in words: ``"ready"``, ``"accepted declined"``.
+
         Raises
         ------
         RegistryError
             If the pair is registered already.
         """
-        return self._register(doc_type, state, unsafe=False)
+        return self._register(doc_type, state, to, unsafe=False)
 
-    def unsafe(self, doc_type: str, state: str) -> Callable[[AnyRun], AnyRun]:
+    def unsafe(self, doc_type: str, state: str, *, to: str) -> Callable[[AnyRun], AnyRun]:
         """Register ``run(doc, cloud, claim)``, which racing workers must not run twice.
 
+        Parameters
+        ----------
+        to : str
+            The states that it leads to, in words.
+
         Raises
         ------
         RegistryError
             If the pair is registered already.
         """
-        return self._register(doc_type, state, unsafe=True)
+        return self._register(doc_type, state, to, unsafe=True)
 
     def transition(self, doc_type: str, state: str) -> Transition:
         """The transition of (type, state).
@@ -114,11 +146,14 @@ class Control:
         except KeyError:
             raise RegistryError(f"no transition is registered for {doc_type}/{state}") from None
 
-    def _register(self, doc_type: str, state: str, *, unsafe: bool) -> Callable[[AnyRun], AnyRun]:
+    def _register(
+        self, doc_type: str, state: str, to: str, *, unsafe: bool
+    ) -> Callable[[AnyRun], AnyRun]:
         def register(run: AnyRun) -> AnyRun:
             if (doc_type, state) in self._transitions:
                 raise RegistryError(f"{doc_type}/{state} is registered twice")
-            self._transitions[doc_type, state] = Transition(doc_type, state, run, unsafe)
+            transition = Transition(doc_type, state, run, unsafe, tuple(to.split()))
+            self._transitions[doc_type, state] = transition
             return run
 
         return register
@@ -129,22 +164,6 @@ def generation_of(doc: JsonDict) -> int:
     generation = doc.get("generation", 0)
     is_count = isinstance(generation, int) and not isinstance(generation, bool)
     return generation if is_count and generation >= 0 else 0
-
-
-def merge(doc: JsonDict, changes: JsonDict) -> JsonDict:
-    """`doc` with `changes` laid over it; equal to `doc` if they change nothing.
-
-    Raises
-    ------
-    InvalidChanges
-        If `changes` has no state, or touches ``type`` or one of CouchDB's own fields (``_id`` …).
-    """
-    if not isinstance(changes.get("state"), str):
-        raise InvalidChanges(f"changes must have a state, got {sorted(changes)}")
-    reserved = [name for name in changes if name.startswith("_") or name == "type"]
-    if reserved:
-        raise InvalidChanges(f"changes must not touch {', '.join(reserved)}")
-    return {**doc, **changes}
 
 
 def rejection(reason: str, now: datetime) -> JsonDict:

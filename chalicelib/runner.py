@@ -187,7 +187,7 @@ def _save(
         if doc is None or not transition.stands(doc, generation):
             return Outcome.STALE
         changes, outcome = result_for(doc)
-        merged = docstate.merge(doc, changes) if changes else doc
+        merged = transition.apply(doc, changes) if changes else doc
         if merged == doc:
             return Outcome.UNCHANGED
         try:

@@ -10,7 +10,7 @@ from chalicelib.handlers.registry import control
 from chalicelib.ledger import Limit
 
 
-@control.safe("confirm", "clicked")
+@control.safe("confirm", "clicked", to="used")
 def use_confirmation(doc: JsonDict, cloud: Cloud) -> JsonDict:
     """Confirm the device that the code names → ``used``; the device goes on by itself.
 

@@ -17,8 +17,15 @@ from chalicelib.registration import Registration
 HOUR_S, DAY_S = 3600, 24 * 3600
 WRITE_ATTEMPTS = 5
 
+# Where a registration goes from ``confirming``, and on whose word.
+ANSWERS = {
+    "confirmed": "a right confirm document",
+    "rejected": "five wrong codes, or this was not me",
+    "expired": "a click after its time",
+}
 
-@control.unsafe("device", "new")
+
+@control.unsafe("device", "new", to="confirming")
 def request_confirmation(doc: JsonDict, cloud: Cloud, claim: Claim) -> JsonDict:
     """Mail the owner a link to confirm the device → ``confirming``.
 
@@ -39,7 +46,7 @@ def request_confirmation(doc: JsonDict, cloud: Cloud, claim: Claim) -> JsonDict:
     }
 
 
-@control.safe("device", "confirmed")
+@control.safe("device", "confirmed", to="active")
 def activate(doc: JsonDict, cloud: Cloud) -> JsonDict:
     """Make the owner's control database and the device's login → ``active``.
 

@@ -56,8 +56,8 @@ class Bench:
     result: Callable[[JsonDict], JsonDict | None] = lambda doc: {"state": "next"}
 
     def __post_init__(self) -> None:
-        self.control.safe("thing", "new")(self._run_safe)
-        self.control.unsafe("mail", "new")(self._run_unsafe)
+        self.control.safe("thing", "new", to="next")(self._run_safe)
+        self.control.unsafe("mail", "new", to="next")(self._run_unsafe)
 
     def _run_safe(self, doc: JsonDict, tools: FakeTools) -> JsonDict | None:
         self.runs.append(doc)

@@ -1,0 +1,131 @@
+"""`make docs`: write into the docs what the code knows better; a test holds the two equal.
+
+A page marks its place with ``<!-- generated: NAME -->`` and ``<!-- end -->``.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from samtranslator.yaml_helper import yaml_parse
+
+from chalicelib.handlers import control, devices
+from chalicelib.settings import PollerSettings, Settings, Variable, queue_name
+from local.lambdas import load_app
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+_BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def rendered(text: str) -> str:
+    """A page's text with each of its marked places written anew."""
+    return _BLOCK.sub(lambda block: block[1] + BLOCKS[block[2]]() + block[3], text)
+
+
+def states() -> str:
+    """The states and what leads from one to the next, as a Mermaid diagram."""
+    lines = [
+        f"    {t.doc_type}/{t.state} --> {t.doc_type}/{state}: {'unsafe' if t.unsafe else 'safe'}"
+        for t in control
+        for state in t.to
+    ]
+    lines += [
+        f"    device/confirming --> device/{state}: {by}" for state, by in devices.ANSWERS.items()
+    ]
+    names = sorted({name for line in lines for name in re.findall(r"\w+/\w+", line)})
+    aliases = [f'    state "{name.split("/")[1]}" as {_alias(name)}' for name in names]
+    diagram = [re.sub(r"\w+/\w+", lambda name: _alias(name[0]), line) for line in lines]
+    return "```mermaid\nstateDiagram-v2\n" + "\n".join([*aliases, *diagram]) + "\n```\n"
+
+
+def queues() -> str:
+    """The queues and the functions that are fed by them."""
+    functions = {source.queue: source.name for source in load_app(ROOT).app.event_sources}
+    rows = [
+        (
+            f"{t.doc_type}/{t.state}",
+            "unsafe" if t.unsafe else "safe",
+            f"`{queue_name('{stage}', t.doc_type, t.state)}`",
+            f"`{functions[queue_name('dev', t.doc_type, t.state)]}`",
+        )
+        for t in control
+    ]
+    return _table(("document", "mode", "queue", "function in app.py"), rows)
+
+
+def routes() -> str:
+    """The routes of the API, each with its function's first line."""
+    app = load_app(ROOT).app
+    rows = [
+        (f"`{method} {path}`", (entry.view_function.__doc__ or "").strip().splitlines()[0])
+        for path, methods in app.routes.items()
+        for method, entry in methods.items()
+    ]
+    return _table(("route", "what it does"), rows)
+
+
+def handler_settings() -> str:
+    """The variables that the handlers and routes read."""
+    return _variables(Settings.variables())
+
+
+def poller_settings() -> str:
+    """The variables that the poller reads."""
+    return _variables(PollerSettings.variables())
+
+
+def resources() -> str:
+    """What template.yaml makes."""
+    template = yaml_parse((ROOT / "template.yaml").read_text(encoding="utf-8"))
+    rows = [
+        (f"`{name}`", f"`{resource['Type']}`", f"`{_name_of(resource['Properties'])}`")
+        for name, resource in template["Resources"].items()
+    ]
+    return _table(("resource", "type", "name"), rows)
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "states": states,
+    "queues": queues,
+    "routes": routes,
+    "handler_settings": handler_settings,
+    "poller_settings": poller_settings,
+    "resources": resources,
+}
+
+
+def main() -> int:
+    """Write every page anew; return 0."""
+    for page in PAGES:
+        page.write_text(rendered(page.read_text(encoding="utf-8")), encoding="utf-8")
+    return 0
+
+
+def _alias(name: str) -> str:
+    return name.replace("/", "_")
+
+
+def _variables(variables: list[Variable]) -> str:
+    rows = [
+        (f"`{v.name}`", "must be set" if v.default is None else f"`{v.default}`", v.help)
+        for v in variables
+    ]
+    return _table(("variable", "default", "what it is"), rows)
+
+
+def _name_of(properties: dict[str, object]) -> str:
+    names = [properties[key] for key in properties if key.endswith("Name")]
+    text = json.dumps(names[0]) if names else '""'
+    return text.replace('{"Fn::Sub": "', "").replace('"}', "").replace("${Stage}", "{stage}")
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+"""The docs say what the code says."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from docs.generate import BLOCKS, PAGES, rendered
+from local.system import ROOT, LocalSystem, Options
+
+LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_generated_parts_are_up_to_date(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert text == rendered(text), "run `make docs`"
+
+
+def test_every_generated_part_has_its_place() -> None:
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    assert set(re.findall(r"<!-- generated: (\w+) -->", text)) == set(BLOCKS)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_and_to_files_lead_somewhere(page: Path) -> None:
+    for link in LINK.findall(page.read_text(encoding="utf-8")):
+        if not re.match(r"https?:", link):
+            assert (page.parent / link).exists(), link
+
+
+def test_the_readme_names_only_commands_that_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    named = set(re.findall(r"`make ([a-z]+)", (ROOT / "README.md").read_text(encoding="utf-8")))
+    assert named <= targets
+
+
+def test_the_documented_line_of_json_is_the_one_that_is_printed() -> None:
+    text = (ROOT / "docs/local.md").read_text(encoding="utf-8")
+    [documented] = re.findall(r'^\{"ready".*\}$', text, re.MULTILINE)
+    assert set(json.loads(documented)) == set(json.loads(LocalSystem(Options()).ready_line()))
+
+
+def test_no_file_names_a_path_of_one_machine() -> None:
+    for page in [*PAGES, ROOT / "Makefile", ROOT / ".ci/run"]:
+        assert not re.search(r"/(home|Users|root|work)/", page.read_text(encoding="utf-8"))
