@@ -43,13 +43,14 @@ def states() -> str:
 
 def queues() -> str:
     """The queues and the functions that are fed by them."""
-    functions = {source.queue: source.name for source in load_app(ROOT).app.event_sources}
+    sources = load_app(ROOT).app.event_sources
+    functions = {source.queue.split("-", 2)[2]: source.name for source in sources}
     rows = [
         (
             f"{t.doc_type}/{t.state}",
             "unsafe" if t.unsafe else "safe",
             f"`{queue_name('{stage}', t.doc_type, t.state)}`",
-            f"`{functions[queue_name('dev', t.doc_type, t.state)]}`",
+            f"`{functions[f'{t.doc_type}-{t.state}']}`",
         )
         for t in control
     ]
