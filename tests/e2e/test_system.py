@@ -1,0 +1,90 @@
+"""The whole system, over its real edges: documents in, mails and documents out."""
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import requests
+
+from chalicelib.couch import JsonDict, Server
+from local.system import ROOT, LocalSystem
+from tests.support import a_device, an_address, wait_for
+
+
+def outbox_of(system: LocalSystem, address: str) -> list[JsonDict]:
+    mails: list[JsonDict] = requests.get(f"{system.outbox}/outbox.json", timeout=10).json()
+    return [mail for mail in mails if mail["to"] == address]
+
+
+def test_an_error_does_not_block_those_behind_it(system: LocalSystem) -> None:
+    control = Server(system.couch_url).database(system.control_db)
+    address = an_address()
+    wrong = [a_device(owner=[address]) for _ in range(3)]  # type: ignore[arg-type]
+    for device in wrong:
+        control.put(device.doc)
+    right = a_device(owner=address)
+    control.put(right.doc)
+    wait_for(lambda: outbox_of(system, address), "the mail")
+    for device in wrong:
+
+        def error(doc_id: str = device.device_id) -> Any:
+            return control.get(doc_id).get("error")
+
+        assert wait_for(error, "the error")["reason"] == "owner must be a text"
+
+
+def test_the_health_route_says_that_all_is_well(system: LocalSystem) -> None:
+    def well() -> JsonDict | None:
+        answer = requests.get(f"{system.api}/health", timeout=10)
+        return answer.json() if answer.status_code == 200 else None
+
+    body = wait_for(well, "a healthy answer")
+    assert {key: body[key] for key in ("ok", "couchdb", "dynamodb", "sqs", "poller")} == {
+        "ok": True,
+        "couchdb": "ok",
+        "dynamodb": "ok",
+        "sqs": "ok",
+        "poller": "ok",
+    }
+
+
+def test_the_demo_tells_the_whole_story_and_exits_with_0() -> None:
+    finished = subprocess.run(
+        [sys.executable, "-m", "local.demo"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    for line in (
+        "new → confirming",
+        "a wrong code: 403",
+        "clicked → used",
+        "Your device is active",
+        "a second click: 409",
+        "is in, with the role owner-",
+        "with a wrong password: 401",
+        "all that was made is removed",
+    ):
+        assert line in finished.stdout
+    assert finished.stderr == ""
+
+
+def test_the_demo_says_why_it_failed_and_exits_with_1() -> None:
+    environment = os.environ | {"COUCHDB_URL": "http://admin:secret-word@127.0.0.1:9"}
+    finished = subprocess.run(
+        [sys.executable, "-m", "local.demo"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert finished.returncode == 1
+    assert "demo failed: CouchDB at http://127.0.0.1:9" in finished.stderr
+    assert "secret-word" not in finished.stderr + finished.stdout
+    assert "Traceback" not in finished.stderr

@@ -1,0 +1,150 @@
+"""A batch of messages, of which each stands or falls alone: over a real queue."""
+
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from chalicelib.batch import LONGEST_BACK_OFF_S, BatchFailed, back_off_s, handle_batch
+from chalicelib.claims import RunningElsewhere
+from chalicelib.handlers import control as registry
+from chalicelib.runner import Message, Outcome
+from local.lambdas import Record, receive
+
+TRANSITION = registry.transition("device", "new")
+
+
+@dataclass
+class Queue:
+    sqs: Any
+    url: str
+    name: str
+
+    def send(self, *doc_ids: str) -> None:
+        for doc_id in doc_ids:
+            body = {"db": "control", "id": doc_id, "rev": "1-a", "type": "device", "state": "new"}
+            self.sqs.send_message(QueueUrl=self.url, MessageBody=json.dumps(body))
+
+    def receive(self) -> list[Record]:
+        return receive(self.sqs, self.url, self.name, 10)
+
+    def handle(self, records: list[Record], handle: Callable[[Message], Outcome]) -> None:
+        handle_batch(records, TRANSITION, handle, lambda: self.sqs, lambda: self.url)
+
+    def make_visible(self, record: Record) -> None:
+        self.sqs.change_message_visibility(
+            QueueUrl=self.url, ReceiptHandle=record["receiptHandle"], VisibilityTimeout=0
+        )
+
+    def counts(self) -> tuple[int, int]:
+        """How many messages wait, and how many are hidden."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        answer = self.sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=names)
+        return int(answer["Attributes"][names[0]]), int(answer["Attributes"][names[1]])
+
+
+@pytest.fixture
+def queue(aws: Any) -> Iterator[Queue]:
+    sqs, name = aws.client("sqs"), f"test-{uuid.uuid4().hex[:12]}"
+    url = sqs.create_queue(QueueName=name, Attributes={"VisibilityTimeout": "180"})["QueueUrl"]
+    yield Queue(sqs, url, name)
+    sqs.delete_queue(QueueUrl=url)
+
+
+def failing(*doc_ids: str) -> Callable[[Message], Outcome]:
+    def handle(message: Message) -> Outcome:
+        if message.doc_id in doc_ids:
+            raise RuntimeError(message.doc_id)
+        return Outcome.SAVED
+
+    return handle
+
+
+def test_a_batch_that_succeeded_is_left_for_lambda_to_delete(queue: Queue) -> None:
+    queue.send("a", "b", "c")
+    handled: list[str] = []
+
+    def handle(message: Message) -> Outcome:
+        handled.append(message.doc_id)
+        return Outcome.SAVED
+
+    queue.handle(queue.receive(), handle)
+    assert sorted(handled) == ["a", "b", "c"]
+    assert queue.counts() == (0, 3)
+
+
+def test_of_a_batch_that_failed_in_part_only_the_failed_come_back(queue: Queue) -> None:
+    queue.send("a", "b", "c", "d")
+    with pytest.raises(BatchFailed, match="2 of 4"):
+        queue.handle(queue.receive(), failing("b", "d"))
+    assert queue.counts() == (0, 2)
+
+
+def test_a_failed_message_does_not_keep_the_next_from_being_handled(queue: Queue) -> None:
+    queue.send("a", "b", "c")
+    handled: list[str] = []
+
+    def handle(message: Message) -> Outcome:
+        handled.append(message.doc_id)
+        raise RuntimeError
+
+    with pytest.raises(BatchFailed):
+        queue.handle(queue.receive(), handle)
+    assert sorted(handled) == ["a", "b", "c"]
+
+
+def test_a_message_that_is_none_of_the_pollers_fails_alone(queue: Queue) -> None:
+    queue.send("a")
+    queue.sqs.send_message(QueueUrl=queue.url, MessageBody="no JSON")
+    with pytest.raises(BatchFailed, match="1 of 2"):
+        queue.handle(queue.receive(), failing())
+    assert queue.counts() == (0, 1)
+
+
+def test_a_message_that_failed_is_handled_when_it_comes_back(queue: Queue) -> None:
+    queue.send("a")
+    [record] = queue.receive()
+    with pytest.raises(BatchFailed):
+        queue.handle([record], failing("a"))
+    queue.make_visible(record)
+    [again] = queue.receive()
+    assert again["attributes"]["ApproximateReceiveCount"] == "2"
+    queue.handle([again], failing())
+
+
+def test_a_message_that_always_fails_lies_in_the_dead_letters_after_five_tries(
+    queue: Queue,
+) -> None:
+    dead = queue.sqs.create_queue(QueueName=f"{queue.name}-dead")["QueueUrl"]
+    attributes = queue.sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])
+    redrive = {"deadLetterTargetArn": attributes["Attributes"]["QueueArn"], "maxReceiveCount": 5}
+    queue.sqs.set_queue_attributes(
+        QueueUrl=queue.url, Attributes={"RedrivePolicy": json.dumps(redrive)}
+    )
+    queue.send("a")
+    tries = 0
+    while records := queue.receive():
+        tries += 1
+        with pytest.raises(BatchFailed):
+            queue.handle(records, failing("a"))
+        queue.make_visible(records[0])
+    assert tries == 5
+    [letter] = receive(queue.sqs, dead, queue.name, 10)
+    assert json.loads(letter["body"])["id"] == "a"
+    queue.sqs.delete_queue(QueueUrl=dead)
+
+
+@pytest.mark.parametrize(
+    ("receive_count", "expected"), [(1, 2), (2, 4), (3, 8), (5, 32), (50, LONGEST_BACK_OFF_S)]
+)
+def test_the_back_off_doubles_with_each_try(receive_count: int, expected: int) -> None:
+    record = {"attributes": {"ApproximateReceiveCount": str(receive_count)}}
+    assert back_off_s(record, RuntimeError()) == expected
+
+
+def test_a_step_that_runs_elsewhere_is_hidden_until_its_lease_ends() -> None:
+    record = {"attributes": {"ApproximateReceiveCount": "1"}}
+    assert back_off_s(record, RunningElsewhere("claim#x", 77)) == 77
