@@ -15,10 +15,10 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Where a CouchDB is given, the embedded one (and Node.js with it) is not needed.
 EMBEDDED := $(if $(COUCHDB_URL),,$(NODE_MODULES)/.done)
 
-.PHONY: help demo run test check format lint types template docs bench deploy setup clean
+.PHONY: help demo run test couchdb3 check format lint types template docs bench deploy setup clean
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: $(VENV)/.local $(EMBEDDED) ## the main job, start to end: a device is registered by e-mail
 	@$(BIN)/python -m local.demo
@@ -30,6 +30,9 @@ test: setup ## all tests
 	@$(BIN)/python -m pytest -n auto
 
 check: format lint types template test ## the gate: format, lint, types, template, tests
+
+couchdb3: setup ## the tests that talk to CouchDB, on a stand-in that answers like version 3
+	@$(BIN)/python -m tests.couchdb3 $(BIN)/python -m pytest -n auto tests/integration tests/e2e
 
 format: $(VENV)/.dev
 	@$(BIN)/ruff format --check .

@@ -1,0 +1,97 @@
+'use strict';
+// A proxy that makes the embedded server answer like CouchDB 3 where the two differ and code could
+// come to depend on it (shared/couchdb-facts.md):
+//   - seqs are opaque strings; one that it did not give is refused with 400 "Malformed sequence",
+//     one of a database that was deleted and made again starts from the beginning
+//   - a new database admits administrators only
+//   - the configuration is kept by node
+//   - the welcome document is CouchDB's
+//
+//   node proxy.js BACKEND_URL          prints {"port": N}; ends when its stdin closes
+
+const http = require('http');
+
+const backend = new URL(process.argv[2]);
+const ADMINS_ONLY = { names: [], roles: ['_admin'] };
+const AGENT = new http.Agent({ keepAlive: true });
+
+const opaque = (n) => `${n}-g1AAAA${Buffer.from(`seq${n}`).toString('hex')}`;
+const plain = (seq) => {
+  const [, n] = /^(\d+)-g1AAAA/.exec(seq) || [];
+  return n !== undefined && opaque(Number(n)) === seq ? n : null;
+};
+
+function ask(method, path, headers, body) {
+  return new Promise((resolve, reject) => {
+    const request = http.request(
+      { host: backend.hostname, port: backend.port, method, path, headers, agent: AGENT },
+      (response) => {
+        const parts = [];
+        response.on('data', (part) => parts.push(part));
+        response.on('end', () => resolve({ response, body: Buffer.concat(parts) }));
+      },
+    );
+    request.on('error', reject);
+    request.end(body);
+  });
+}
+
+function send(res, status, value, headers = {}) {
+  const body = Buffer.isBuffer(value) ? value : Buffer.from(JSON.stringify(value));
+  res.writeHead(status, { 'content-type': 'application/json', ...headers, 'content-length': body.length });
+  res.end(body);
+}
+
+// Integers become opaque wherever a seq stands.
+function withOpaqueSeqs(value) {
+  for (const key of ['last_seq', 'update_seq', 'seq']) {
+    if (Number.isInteger(value[key])) value[key] = opaque(value[key]);
+  }
+  (value.results || []).forEach(withOpaqueSeqs);
+  return value;
+}
+
+async function answer(req, res) {
+  const url = new URL(req.url, 'http://proxy');
+  const parts = [];
+  for await (const part of req) parts.push(part);
+  if (url.pathname === '/') return send(res, 200, { couchdb: 'Welcome', version: '3.3.3' });
+  if (url.pathname.startsWith('/_config')) return send(res, 404, { error: 'not_found', reason: 'missing' });
+  const since = url.searchParams.get('since');
+  if (url.pathname.endsWith('/_changes') && since && since !== '0' && since !== 'now') {
+    if (plain(since) === null) {
+      return send(res, 400, { error: 'bad_request', reason: "Malformed sequence supplied in 'since' parameter." });
+    }
+    // A seq past the end is of a database that was deleted and made again: begin anew.
+    const own = { authorization: req.headers.authorization || '' };
+    const info = JSON.parse((await ask('GET', url.pathname.replace(/\/_changes$/, ''), own)).body);
+    const known = info.update_seq === undefined || Number(plain(since)) <= info.update_seq;
+    url.searchParams.set('since', known ? plain(since) : '0');
+  }
+  const path = url.pathname.replace('/_node/_local/_config', '/_config') + url.search;
+  // No compression: the answer is read and changed here.
+  const headers = { ...req.headers, host: backend.host, 'accept-encoding': 'identity' };
+  const got = await ask(req.method, path, headers, Buffer.concat(parts));
+  if (req.method === 'PUT' && /^\/[^/]+\/?$/.test(url.pathname) && got.response.statusCode === 201) {
+    const security = JSON.stringify({ admins: ADMINS_ONLY, members: ADMINS_ONLY });
+    const own = { authorization: req.headers.authorization || '', 'content-type': 'application/json', 'content-length': Buffer.byteLength(security) };
+    await ask('PUT', `${url.pathname.replace(/\/$/, '')}/_security`, own, security);
+  }
+  let body = got.body;
+  try {
+    const value = JSON.parse(body);
+    if (value && typeof value === 'object' && !Array.isArray(value) && value._id === undefined) {
+      body = Buffer.from(JSON.stringify(withOpaqueSeqs(value)));
+    }
+  } catch (error) { /* not JSON: as it came */ }
+  const { 'transfer-encoding': _, 'content-length': __, ...rest } = got.response.headers;
+  return send(res, got.response.statusCode, body, rest);
+}
+
+const server = http.createServer((req, res) => {
+  answer(req, res).catch((error) => send(res, 502, { error: 'proxy', reason: String(error) }));
+});
+server.listen(0, '127.0.0.1', () => {
+  process.stdout.write(JSON.stringify({ port: server.address().port }) + '\n');
+});
+process.stdin.resume().on('end', () => process.exit(0));
