@@ -6,11 +6,7 @@ Every public method sends one request, unless it says otherwise, and every reque
 import json
 import re
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
-
-import requests
-from requests.adapters import HTTPAdapter
-from requests.auth import HTTPBasicAuth
+from urllib.parse import quote
 
 from chalicelib.couch_errors import (
     BadRequest,
@@ -21,8 +17,8 @@ from chalicelib.couch_errors import (
     NotFound,
     Unauthorized,
     Unavailable,
-    error_of,
 )
+from chalicelib.couch_http import READ_TIMEOUT_S, Connection
 
 __all__ = [
     "BadRequest",
@@ -41,17 +37,11 @@ __all__ = [
 
 JsonDict = dict[str, Any]
 
-CONNECT_TIMEOUT_S = 3.05
-READ_TIMEOUT_S = 10.0
-POOL_CONNECTIONS = 16
-
-# Addresses and keys in paths stay out of errors, and so out of logs.
-_UNLOGGED = re.compile(r"(?<=org\.couchdb\.user%3A)[^/?]+|(?<=_config/)oauth[^?]+")
-_DATABASE_NAME = re.compile(r"^(_users|_replicator|_global_changes|[a-z][a-z0-9_$()+/-]{0,237})$")
+_DATABASE_NAME = re.compile(r"_users|_replicator|_global_changes|[a-z][a-z0-9_$()+/-]{0,237}")
 
 
 class InvalidName(ValueError):
-    """What was given is no name of a database."""
+    """What was given is no name of a database, or no id of a document."""
 
 
 class Server:
@@ -65,26 +55,16 @@ class Server:
     """
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        host = parts.netloc.rpartition("@")[2]
-        self.url = f"{parts.scheme}://{host}{parts.path.rstrip('/')}"
-        self._session = requests.Session()
-        self._session.trust_env = False
-        if parts.username is not None:
-            self._session.auth = HTTPBasicAuth(
-                unquote(parts.username).encode(), unquote(parts.password or "").encode()
-            )
-        adapter = HTTPAdapter(pool_connections=1, pool_maxsize=POOL_CONNECTIONS)
-        self._session.mount("http://", adapter)
-        self._session.mount("https://", adapter)
+        self.http = Connection(url)
+        self.url = self.http.url
 
     def close(self) -> None:
         """Close the pooled connections. Sends no request."""
-        self._session.close()
+        self.http.close()
 
     def info(self) -> JsonDict:
         """The welcome document: ``{couchdb, version, …}``, or ``{"express-pouchdb", …}``."""
-        return self._json("GET", "/")
+        return self.http.request_object("GET", "/")
 
     def session(self) -> JsonDict:
         """Who we are to the server: ``{userCtx: {name, roles}, …}``.
@@ -94,7 +74,7 @@ class Server:
         Unauthorized
             If the credentials are wrong.
         """
-        return self._json("GET", "/_session")
+        return self.http.request_object("GET", "/_session")
 
     def database(self, name: str) -> "Database":
         """The database `name`, whether it exists or not. Sends no request.
@@ -112,25 +92,25 @@ class Server:
         The answer is filtered here too: express-pouchdb ignores the range.
         """
         params = {"start_key": json.dumps(prefix), "end_key": json.dumps(prefix + "\ufff0")}
-        names = self._request("GET", "/_all_dbs", params=params)
+        names = self.http.request("GET", "/_all_dbs", params=params)
         return [name for name in names if name.startswith(prefix)]
 
     def config_get(self, section: str, key: str) -> str | None:
         """A value of the server's configuration, None if it is not set. Two requests."""
         try:
-            value: str = self._request("GET", f"{self._config_path()}/{_quoted(section, key)}")
+            value: str = self.http.request("GET", f"{self._config_path()}/{_quoted(section, key)}")
         except NotFound:
             return None
         return value
 
     def config_set(self, section: str, key: str, value: str) -> None:
         """Set a value of the server's configuration. Two requests."""
-        self._request("PUT", f"{self._config_path()}/{_quoted(section, key)}", body=value)
+        self.http.request("PUT", f"{self._config_path()}/{_quoted(section, key)}", body=value)
 
     def config_delete(self, section: str, key: str) -> None:
         """Remove a value of the server's configuration, if it is set. Two requests."""
         try:
-            self._request("DELETE", f"{self._config_path()}/{_quoted(section, key)}")
+            self.http.request("DELETE", f"{self._config_path()}/{_quoted(section, key)}")
         except NotFound:
             return
 
@@ -140,51 +120,15 @@ class Server:
         by_node = "couchdb" in version and not str(version.get("version", "")).startswith("1.")
         return "/_node/_local/_config" if by_node else "/_config"
 
-    def _json(self, method: str, path: str, **kwargs: Any) -> JsonDict:
-        answer = self._request(method, path, **kwargs)
-        if not isinstance(answer, dict):
-            raise CouchError(200, "bad_answer", "expected a JSON object", f"{method} {path}")
-        return answer
-
-    def _request(
-        self,
-        method: str,
-        path: str,
-        *,
-        params: dict[str, str] | None = None,
-        body: Any = None,
-        read_timeout_s: float = READ_TIMEOUT_S,
-    ) -> Any:
-        """Send one request; return the JSON of a 2xx answer, raise a `CouchError` for any other."""
-        request = f"{method} {_UNLOGGED.sub('…', path)}"
-        try:
-            response = self._session.request(
-                method,
-                self.url + path,
-                params=params,
-                data=None if body is None else json.dumps(body).encode(),
-                headers={"Accept": "application/json", "Content-Type": "application/json"},
-                timeout=(CONNECT_TIMEOUT_S, read_timeout_s),
-                allow_redirects=False,
-            )
-        except requests.RequestException as exc:
-            raise Unavailable(0, "unreachable", type(exc).__name__, request) from exc
-        try:
-            answer = response.json()
-        except ValueError as exc:
-            raise error_of(response.status_code, {}, request) from exc
-        if not response.ok or response.is_redirect:
-            raise error_of(response.status_code, answer, request)
-        return answer
-
 
 class Database:
     """One database of a `Server`."""
 
     def __init__(self, server: Server, name: str) -> None:
-        if not _DATABASE_NAME.match(name):
+        if not _DATABASE_NAME.fullmatch(name):
             raise InvalidName(f"{name[:80]!r} is no name of a CouchDB database")
         self.server = server
+        self._http = server.http
         self.name = name
         self._path = f"/{quote(name, safe='')}"
 
@@ -202,7 +146,7 @@ class Database:
             Whether it was created; False if it was there already.
         """
         try:
-            self.server._request("PUT", self._path, params={"q": "1"})
+            self._http.request("PUT", self._path, params={"q": "1"})
         except FileExists:
             return False
         return True
@@ -210,13 +154,13 @@ class Database:
     def delete(self) -> None:
         """Delete the database with all it holds, if it exists."""
         try:
-            self.server._request("DELETE", self._path)
+            self._http.request("DELETE", self._path)
         except NotFound:
             return
 
     def info(self) -> JsonDict:
         """``{db_name, update_seq, doc_count, …}``."""
-        return self.server._json("GET", self._path)
+        return self._http.request_object("GET", self._path)
 
     def get(self, doc_id: str) -> JsonDict:
         """The document, in its winning revision.
@@ -226,7 +170,7 @@ class Database:
         NotFound
             If it does not exist, or was deleted.
         """
-        return self.server._json("GET", self._doc_path(doc_id))
+        return self._http.request_object("GET", self._doc_path(doc_id))
 
     def put(self, doc: JsonDict) -> str:
         """Write the document under its ``_id``, over the revision in its ``_rev``.
@@ -241,20 +185,20 @@ class Database:
         Conflict
             If the document has another revision by now, or exists and `doc` has no ``_rev``.
         """
-        answer = self.server._json("PUT", self._doc_path(doc["_id"]), body=doc)
+        answer = self._http.request_object("PUT", self._doc_path(doc["_id"]), body=doc)
         return str(answer["rev"])
 
     def remove(self, doc: JsonDict) -> None:
         """Delete the document, in the revision in its ``_rev``."""
-        self.server._json("DELETE", self._doc_path(doc["_id"]), params={"rev": doc["_rev"]})
+        self._http.request_object("DELETE", self._doc_path(doc["_id"]), params={"rev": doc["_rev"]})
 
     def security(self) -> JsonDict:
         """The database's security object."""
-        return self.server._json("GET", f"{self._path}/_security")
+        return self._http.request_object("GET", f"{self._path}/_security")
 
     def put_security(self, security: JsonDict) -> None:
         """Replace the security object whole: it has no revision, and so no conflicts."""
-        self.server._request("PUT", f"{self._path}/_security", body=security)
+        self._http.request("PUT", f"{self._path}/_security", body=security)
 
     def changes(self, since: str, *, limit: int, wait_s: float = 0) -> JsonDict:
         """A page of the changes feed, with the documents.
@@ -287,12 +231,15 @@ class Database:
             params |= {"feed": "longpoll", "timeout": str(int(wait_s * 1000))}
         path = f"{self._path}/_changes"
         limit_s = max(wait_s, 0) + READ_TIMEOUT_S
-        return self.server._json("GET", path, params=params, read_timeout_s=limit_s)
+        return self._http.request_object("GET", path, params=params, read_timeout_s=limit_s)
 
     def _doc_path(self, doc_id: str) -> str:
         prefix, slash, rest = doc_id.partition("/")
         if slash and prefix in ("_design", "_local"):
             return f"{self._path}/{prefix}/{quote(rest, safe='')}"
+        # An HTTP client would take these for the database itself, or for what is above it.
+        if doc_id in ("", ".", "..") or doc_id.startswith("_"):
+            raise InvalidName(f"{doc_id[:80]!r} is no id of a document")
         return f"{self._path}/{quote(doc_id, safe='')}"
 
 

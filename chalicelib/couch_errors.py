@@ -73,9 +73,11 @@ def error_of(status: int, answer: object, request: str) -> CouchError:
     request : str
         The method and path, as they may appear in a log.
     """
-    body = answer if isinstance(answer, dict) else {}
-    error = str(body.get("error", "unknown"))
-    reason = str(body.get("reason", "no reason given"))
+    if not isinstance(answer, dict) or "error" not in answer:
+        # Whoever says so is not CouchDB: a proxy's 404 does not mean that a document is gone.
+        return Unavailable(status, "unknown", "the answer is not CouchDB's", request)
+    error = str(answer["error"])
+    reason = str(answer.get("reason", "no reason given"))
     kind = _BY_STATUS.get(status, Unavailable if status >= 500 else CouchError)
     if error in _BUSY_ERRORS:
         kind = Unavailable

@@ -15,7 +15,7 @@ exception counts as passing: the message that brought the document is tried agai
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 JsonDict = dict[str, Any]
@@ -173,4 +173,4 @@ def rejection(reason: str, now: datetime) -> JsonDict:
 
 def timestamp(moment: datetime) -> str:
     """`moment` as documents carry it: ISO 8601 in UTC, to the second, ``2026-11-23T06:00:00Z``."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -40,6 +40,9 @@ def mail_address(address: str) -> str:
 
     email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
     normalised = normalise_address(address)
+    # RFC 2047: mail libraries would decode it, into another address or a header of its own.
+    if "=?" in normalised:
+        raise InvalidAddress("it must not contain an encoded word (=?)")
     if len(normalised) > ADDRESS_LENGTH:
         raise InvalidAddress(f"it is longer than {ADDRESS_LENGTH} characters")
     try:
@@ -104,7 +107,10 @@ class LinkKeys:
         return LinkCode(device_id, generation) if any(fits) else None
 
     def guess_id(self, device_id: str, device_code: str) -> str:
-        """A name for a device code that someone typed: tells two apart, and gives neither away."""
+        """A name for a device code that someone typed: tells two apart, and gives neither away.
+
+        Made with the first key: after a rotation, a code typed again counts as another one.
+        """
         return self._mac(self.keys[0], f"guess:{device_id}:{plain_device_code(device_code)}", 0)
 
     def _mac(self, key: bytes, device_id: str, generation: int) -> str:
@@ -114,8 +120,12 @@ class LinkKeys:
 
 
 def plain_device_code(device_code: str) -> str:
-    """A device code as it is compared: case, spaces and dashes are how somebody typed it."""
-    return re.sub(r"[\s-]", "", unicodedata.normalize("NFKC", device_code)).upper()
+    """A device code as it is compared: its letters and digits.
+
+    Case, spaces and dashes (phones have several kinds) are how somebody typed it.
+    """
+    normalised = unicodedata.normalize("NFKC", device_code)
+    return "".join(character for character in normalised if character.isalnum()).upper()
 
 
 def same_device_code(one: str, other: str) -> bool:

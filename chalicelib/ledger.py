@@ -101,7 +101,7 @@ class Ledger:
                     "pk": {"S": pk},
                     "entries": {"S": json.dumps(entries)},
                     "version": {"N": str(version + 1)},
-                    "expires_at": {"N": str(entries[-1][0] + longest_s)},
+                    "expires_at": {"N": str(max(at for at, _ in entries) + longest_s)},
                 },
                 ConditionExpression="attribute_not_exists(pk) OR version = :version",
                 ExpressionAttributeValues={":version": {"N": str(version)}},

@@ -77,10 +77,14 @@ class SesMailer:
             If it may have.
         """
         try:
-            self.client.send_email(
+            mime = _mime(self.sender, to, subject, text, html, message_id)
+        except (ValueError, LookupError) as exc:
+            raise AddressRefused("the address cannot be written into a mail") from exc
+        try:
+            answer = self.client.send_email(
                 FromEmailAddress=self.sender,
                 Destination={"ToAddresses": [to]},
-                Content={"Raw": {"Data": _mime(self.sender, to, subject, text, html, message_id)}},
+                Content={"Raw": {"Data": mime}},
             )
         except _NOT_SENT as exc:
             raise MailNotSent(f"SES was not reached: {type(exc).__name__}") from exc
@@ -88,6 +92,8 @@ class SesMailer:
             raise _refusal(exc) from exc
         except botocore.BotoCoreError as exc:
             raise MailError(f"SES did not answer: {type(exc).__name__}") from exc
+        if not answer.get("MessageId"):
+            raise MailError("SES did not say that it took the mail")
 
 
 def _mime(sender: str, to: str, subject: str, text: str, html: str, message_id: str) -> bytes:

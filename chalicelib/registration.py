@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from chalicelib import credentials, identity
@@ -14,11 +15,12 @@ DEFAULT_NAME = "a device without a name"
 # A device makes `device-<uuid4 hex>`; any id that can be a login's name is taken here, since only
 # the cloud itself writes to the control database. The mailbox, which strangers write to, is strict.
 _DEVICE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
-_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)")
-# Control characters, surrogates, line and paragraph separators; and what turns writing around
-# (a name must not be able to rearrange the page or the mail that shows it).
-_UNWANTED_CATEGORIES = {"Cc", "Cs", "Zl", "Zp"}
-_UNWANTED_BIDI = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+# Control and formatting characters (those that turn writing around among them), surrogates, line
+# and paragraph separators: a name must not rearrange the page or the mail that shows it.
+_UNWANTED_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+# But these two join letters and emoji in ordinary names.
+_JOINERS = {"\u200c", "\u200d"}
+_BLANK_BRAILLE = "\u2800"
 
 
 @dataclass(frozen=True)
@@ -59,16 +61,13 @@ def check(doc: JsonDict, device_auth: str) -> Registration:
     Rejected
         If a field is missing or wrong; the reason names the field.
     """
-    device_id = str(doc.get("_id"))
-    if not _DEVICE_ID.fullmatch(device_id):
+    device_id = doc.get("_id")
+    if not isinstance(device_id, str) or not _DEVICE_ID.fullmatch(device_id):
         raise Rejected("_id must be letters, digits, _ and -, at most 128 of them")
     generation = doc.get("generation", 0)
     if type(generation) is not int or not 0 <= generation < 10**9:
         raise Rejected("generation must be a whole number, 0 or more")
-    created_at = doc.get("created_at")
-    if created_at is not None and not (
-        isinstance(created_at, str) and _TIMESTAMP.fullmatch(created_at)
-    ):
+    if not _is_time(doc.get("created_at")):
         raise Rejected("created_at must be a time such as 2026-11-23T06:00:00Z")
     owner = _text(doc, "owner", 1, identity.ADDRESS_LENGTH)
     return Registration(
@@ -92,8 +91,9 @@ def _address(owner: str) -> str:
 def _device_code(doc: JsonDict) -> str:
     lengths = identity.DEVICE_CODE_LENGTHS
     device_code = _text(doc, "device_code", lengths.start, lengths.stop - 1)
-    if len(identity.plain_device_code(device_code)) < lengths.start:
-        raise Rejected(f"device_code must have {lengths.start} letters or digits or more")
+    if len(identity.plain_device_code(device_code)) not in lengths:
+        least, most = lengths.start, lengths.stop - 1
+        raise Rejected(f"device_code must have {least} to {most} letters and digits")
     return device_code
 
 
@@ -116,11 +116,23 @@ def _text(doc: JsonDict, field: str, least: int, most: int) -> str:
         raise Rejected(f"{field} must have {least} to {most} characters")
     if any(_is_unwanted(character) for character in value):
         raise Rejected(f"{field} must not contain control characters")
+    if not any(_is_visible(character) for character in value):
+        raise Rejected(f"{field} must have a visible character")
     return value
 
 
 def _is_unwanted(character: str) -> bool:
-    return (
-        unicodedata.category(character) in _UNWANTED_CATEGORIES
-        or unicodedata.bidirectional(character) in _UNWANTED_BIDI
-    )
+    return unicodedata.category(character) in _UNWANTED_CATEGORIES and character not in _JOINERS
+
+
+def _is_visible(character: str) -> bool:
+    return unicodedata.category(character)[0] in "LNPS" and character != _BLANK_BRAILLE
+
+
+def _is_time(value: Any) -> bool:
+    if value is None:
+        return True
+    try:
+        return datetime.fromisoformat(value).tzinfo is not None
+    except (TypeError, ValueError):
+        return False

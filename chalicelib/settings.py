@@ -44,7 +44,7 @@ def _match(pattern: str, what: str) -> Callable[[str], str]:
 
 def _count(least: int) -> Callable[[str], int]:
     def parse(value: str) -> int:
-        if not re.fullmatch(r"\d{1,9}", value) or int(value) < least:
+        if not re.fullmatch(r"[0-9]{1,9}", value) or int(value) < least:
             raise ValueError(f"must be a whole number, {least} or more")
         return int(value)
 
@@ -52,17 +52,30 @@ def _count(least: int) -> Callable[[str], int]:
 
 
 def _routes(value: str) -> dict[str, str]:
-    routes = json.loads(value)
-    if not isinstance(routes, dict) or not all(
-        re.fullmatch(r"[a-z]+/[a-z]+", key) and isinstance(url, str) for key, url in routes.items()
-    ):
-        raise ValueError('must be JSON of the form {"type/state": "queue URL"}')
+    wrong = ValueError('must be JSON of the form {"type/state": "queue URL"}')
+    try:
+        routes = json.loads(value)
+    except ValueError:
+        raise wrong from None
+    if not isinstance(routes, dict) or not routes:
+        raise wrong
+    for route, queue_url in routes.items():
+        if not re.fullmatch(r"[a-z]+/[a-z]+", route) or not re.match(r"https?://", str(queue_url)):
+            raise wrong
     return routes
 
 
 _STAGE = _match(r"[a-z][a-z0-9-]{0,19}", "lower case letters, digits and dashes")
 _CONTROL_DB = _match(r"[a-z][a-z0-9_-]{0,99}", "the name of a database (a-z, 0-9, _ and -)")
+_ADDRESS = _match(
+    r"[^\s@<>]+@[^\s@<>]+|[^<>@\r\n]+ <[^\s@<>]+@[^\s@<>]+>",
+    "an address, or a name and an <address>",
+)
 _HTTP_URL = _match(r"https?://[^\s/?#@]+[^\s?#@]*", "an http(s) URL without credentials or query")
+
+
+# An unescaped / or @ in the password would leave it in what is taken for the host or the path.
+_COUCHDB_URL = _match(r"https?://([^\s/?#@]+@)?[^\s/?#@]+(/[^\s?#@]*)?", "CouchDB's URL")
 
 
 class _FromEnvironment:
@@ -106,7 +119,7 @@ class Settings(_FromEnvironment):
     )
     control_db: str = _variable("CONTROL_DB", "the control database", "control", _CONTROL_DB)
     public_url: str = _variable("PUBLIC_URL", "what links in mails begin with", None, _HTTP_URL)
-    mail_from: str = _variable("MAIL_FROM", "the sender's address, verified in SES")
+    mail_from: str = _variable("MAIL_FROM", "the sender's address, verified in SES", None, _ADDRESS)
     device_auth: str = _variable(
         "DEVICE_AUTH",
         "how devices log in: `login` (CouchDB 3) or `oauth1` (CouchDB 1.x)",
@@ -187,11 +200,11 @@ def read_secrets(client: "SecretsManagerClient", secret_id: str) -> Secrets:
     InvalidSettings
         If it is not of that form, or a key is shorter than 32 bytes; it shows nothing of the value.
     """
-    value = client.get_secret_value(SecretId=secret_id)["SecretString"]
+    value = client.get_secret_value(SecretId=secret_id).get("SecretString", "")
     try:
         raw = json.loads(value)
-        keys = tuple(bytes.fromhex(key) for key in raw["link_keys"])
-        url = str(raw["couchdb_url"])
+        keys = tuple(bytes.fromhex(key) for key in list(raw["link_keys"]))
+        url = _COUCHDB_URL(raw["couchdb_url"])
     except (ValueError, TypeError, KeyError):
         raise InvalidSettings(
             f'the secret {secret_id} must be {{"couchdb_url": URL, "link_keys": [HEX, …]}}'

@@ -1,10 +1,12 @@
 """`python -m local`: keep the local system up until Ctrl-C."""
 
 import argparse
+import contextlib
 import logging
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 from local.errors import LocalError
@@ -16,19 +18,38 @@ def main() -> int:
     arguments = _parse()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     prepare_process()
-    # Blocked, and waited for below: a signal ends the wait, never a step of start or stop.
-    signals = {signal.SIGINT, signal.SIGTERM}
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with LocalSystem(_options(arguments)) as system:
-            print(system.ready_line(), flush=True)
-            _explain(system)
-            signal.sigwait(signals)
+            with contextlib.suppress(KeyboardInterrupt):
+                print(system.ready_line(), flush=True)
+                _explain(system)
+                _wait()
+            _ignore_signals()
             print("\nstopping …", file=sys.stderr)
     except LocalError as exc:
         print(f"error: {exc}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:  # while it was starting
+        print("\nstopped", file=sys.stderr)
+        return 130
     return 0
+
+
+def _wait() -> None:
+    """Wait for a signal.
+
+    The system may hand it to another thread, which does not end this one's wait: so wake each
+    second and let Python look.
+    """
+    while not threading.Event().wait(1):
+        pass
+
+
+def _ignore_signals() -> None:
+    """A second Ctrl-C does not disturb the stopping."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _parse() -> argparse.Namespace:

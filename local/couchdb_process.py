@@ -5,12 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 from local.errors import LocalError
 
 SERVER = Path(__file__).parent / "couchdb" / "server.js"
 MINIMUM_NODE = 18
+START_LIMIT_S = 60
 
 
 class EmbeddedCouchDB:
@@ -38,7 +40,10 @@ class EmbeddedCouchDB:
                 start_new_session=True,  # Ctrl-C is for us to hear; we end it then
             )
         self._process, self._stdin, self._stdout = process, process.stdin, process.stdout
+        too_late = threading.Timer(START_LIMIT_S, process.kill)
+        too_late.start()
         ready = self._stdout.readline() if self._stdout else b""
+        too_late.cancel()
         if not ready:
             why = (folder / "stderr.txt").read_text(errors="replace").strip().splitlines()
             raise LocalError(f"the embedded CouchDB did not start: {' '.join(why[-3:])}")

@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import logging
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -147,6 +148,7 @@ class Api:
         self._http.RequestHandlerClass = functools.partial(
             _QuietHandler, app_object=module.app, config=config
         )
+        self._http.handle_error = _log_error
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
         self._thread = threading.Thread(target=self._http.serve_forever, name="api", daemon=True)
 
@@ -158,6 +160,13 @@ class Api:
         """Answer no more."""
         self._http.shutdown()
         self._http.server_close()
+
+
+def _log_error(request: object, client_address: object) -> None:
+    """What went wrong while a request was answered; clients that hang up are no news."""
+    exc = sys.exc_info()[1]
+    if not isinstance(exc, ConnectionError):
+        log.error("the API failed", exc_info=exc)
 
 
 class _QuietHandler(ChaliceRequestHandler):

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from chalicelib import registration
+from chalicelib import identity, registration
 from chalicelib.claims import Claim
 from chalicelib.cloud import Cloud
 from chalicelib.couch import Conflict, JsonDict
@@ -103,7 +103,9 @@ def _keep_mail_budget(doc: JsonDict, device: Registration, cloud: Cloud) -> None
         limits = _limits(settings.mails_per_network_hour, settings.mails_per_network_day)
         _count_mail(cloud, f"mails-from#{network}", doc, limits, "from this network")
     limits = _limits(settings.mails_per_address_hour, settings.mails_per_address_day)
-    _count_mail(cloud, f"mails-to#{device.owner}", doc, limits, "to this owner's address")
+    # By the address as it is sent to: spellings that differ in their owner may reach one mailbox.
+    mailbox = identity.owner_id(device.address)
+    _count_mail(cloud, f"mails-to#{mailbox}", doc, limits, "to this owner's address")
 
 
 def _count_mail(cloud: Cloud, key: str, doc: JsonDict, limits: list[Limit], which: str) -> None:

@@ -1,7 +1,7 @@
 """The page behind the link in the mail: GET looks and changes nothing, POST answers."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import ParamSpec
 from urllib.parse import parse_qsl
@@ -14,14 +14,16 @@ from chalicelib.couch import Conflict, CouchError, JsonDict, NotFound
 from chalicelib.docstate import generation_of, timestamp
 from chalicelib.errors import NoEffect
 from chalicelib.handlers import confirms
-from chalicelib.identity import confirm_id
+from chalicelib.identity import DEVICE_CODE_LENGTHS, confirm_id, plain_device_code
 from chalicelib.registration import DEFAULT_NAME
 from chalicelib.telemetry import logger
 from chalicelib.web.pages import Page, page, see_other
 
 # The page's own address with this query: the answer was given, what came of it?
 ANSWERED = "?step=answered"
-_LONGEST_CODE = 200
+EPOCH = datetime.fromtimestamp(0, UTC)
+# An activation takes a second or two; past this, the page says that something is slow.
+_SLOW = timedelta(seconds=60)
 _LONGEST_FORM_BYTES = 4096
 _FORM_FIELDS = 8
 
@@ -67,12 +69,14 @@ def show(cloud: Cloud, code: str, step: str | None) -> Page:
     if device is None or worth is Link.UNKNOWN:
         return _closed(Link.UNKNOWN, device)
     if worth is Link.EARLY:
-        return page(200, "wait.html", title="One moment", device=_shown(device))
+        return _wait("One moment", device, is_slow=False)
     if step != "answered" or worth not in (Link.OPEN, Link.USED):
         return _form(device) if worth is Link.OPEN else _closed(worth, device)
-    if worth is Link.USED and device["state"] != "confirmed":
+    if device["state"] == "active":
         return page(200, "active.html", title="Your device is active", device=_shown(device))
-    return _under_way(cloud, device)
+    if device["state"] in ("confirming", "confirmed"):
+        return _under_way(cloud, device)
+    return _closed(worth, device)
 
 
 @_or_try_again
@@ -96,7 +100,8 @@ def answer(cloud: Cloud, code: str, body: bytes | str) -> Page:
 
 
 def _compare(cloud: Cloud, device: JsonDict, code: str, device_code: str) -> Page:
-    if not device_code.strip() or len(device_code) > _LONGEST_CODE:
+    length = len(plain_device_code(device_code))
+    if not DEVICE_CODE_LENGTHS.start <= length < DEVICE_CODE_LENGTHS.stop:
         return _form(device, 422, "Type the code that your device shows.")
     left = confirms.wrong_codes_left(cloud, device, device_code)
     if left is None:
@@ -105,11 +110,15 @@ def _compare(cloud: Cloud, device: JsonDict, code: str, device_code: str) -> Pag
     if left == 0:
         return page(403, "closed.html", title="Too many wrong codes", worth="too_many")
     tries = "1 try is" if left == 1 else f"{left} tries are"
-    return _form(device, 403, f"This is not the code that your device shows. {tries} left.")
+    problem = f"This is not the code that your device shows. {tries} left."
+    return _form(device, 403, problem)
 
 
 def _click(cloud: Cloud, device: JsonDict, code: str, device_code: str) -> None:
-    """Write the confirm document; its well-known id makes a second click conflict."""
+    """Write the confirm document; its well-known id makes a second click conflict.
+
+    One that ended in error (it came another way, with a wrong code) gives way to the right one.
+    """
     doc = {
         "_id": confirm_id(device["_id"], generation_of(device)),
         "type": "confirm",
@@ -121,7 +130,9 @@ def _click(cloud: Cloud, device: JsonDict, code: str, device_code: str) -> None:
     try:
         cloud.database.put(doc)
     except Conflict:
-        return
+        clicked = cloud.database.get(doc["_id"])
+        if clicked.get("state") == "error":
+            cloud.database.put({**doc, "_rev": clicked["_rev"]})
 
 
 def _not_me(cloud: Cloud, device: JsonDict) -> Page:
@@ -133,6 +144,7 @@ def _not_me(cloud: Cloud, device: JsonDict) -> Page:
 
 def _under_way(cloud: Cloud, device: JsonDict) -> Page:
     """The answer was given, the device is not active yet."""
+    answered_at = device.get("confirmed_at")
     if device["state"] == "confirming":
         try:
             confirm = cloud.database.get(confirm_id(device["_id"], generation_of(device)))
@@ -140,7 +152,9 @@ def _under_way(cloud: Cloud, device: JsonDict) -> Page:
             return _form(device)
         if confirm.get("state") == "error":
             return _closed(Link.FAILED, confirm)
-    return page(200, "wait.html", title="Activating your device", device=_shown(device))
+        answered_at = confirm.get("created_at")
+    is_slow = cloud.clock() - _moment(answered_at, cloud.clock()) > _SLOW
+    return _wait("Activating your device", device, is_slow=is_slow)
 
 
 def _read_form(body: bytes | str) -> dict[str, str]:
@@ -149,7 +163,10 @@ def _read_form(body: bytes | str) -> dict[str, str]:
         return {}
     try:
         text = body.decode("utf-8") if isinstance(body, bytes) else body
-        return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=_FORM_FIELDS))
+        fields = parse_qsl(
+            text, keep_blank_values=True, errors="strict", max_num_fields=_FORM_FIELDS
+        )
+        return dict(fields)
     except ValueError:
         return {}
 
@@ -165,6 +182,10 @@ def _look_up(cloud: Cloud, code: str) -> tuple[JsonDict | None, Link]:
 def _form(device: JsonDict, status: int = 200, problem: str | None = None) -> Page:
     title = "Confirm your device"
     return page(status, "form.html", title=title, device=_shown(device), problem=problem)
+
+
+def _wait(title: str, device: JsonDict, *, is_slow: bool) -> Page:
+    return page(200, "wait.html", title=title, device=_shown(device), is_slow=is_slow)
 
 
 def _closed(worth: Link, doc: JsonDict | None) -> Page:
@@ -185,12 +206,13 @@ def _closed(worth: Link, doc: JsonDict | None) -> Page:
 def _shown(device: JsonDict) -> dict[str, str]:
     return {
         "name": str(device.get("name", DEFAULT_NAME)),
-        "since": _readable(str(device.get("created_at", ""))),
+        "since": f"{_moment(device.get('created_at'), EPOCH):%d %B %Y, %H:%M}".lstrip("0"),
     }
 
 
-def _readable(moment: str) -> str:
+def _moment(text: object, otherwise: datetime) -> datetime:
+    """A document's time in UTC, `otherwise` if it has none."""
     try:
-        return datetime.fromisoformat(moment).strftime("%d %B %Y, %H:%M UTC").lstrip("0")
+        return datetime.fromisoformat(str(text)).astimezone(UTC)
     except ValueError:
-        return "an unknown time"
+        return otherwise

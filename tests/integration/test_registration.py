@@ -427,6 +427,15 @@ def test_a_network_has_a_budget_of_its_own_that_spares_the_addresses(
     )
 
 
+def test_spellings_of_one_mailbox_share_its_budget(steps: Steps) -> None:
+    name = an_address().partition("@")[0]
+    spellings = [f"{name}@exa{filler}mple.com" for filler in ("", "\ufe0f", "\u034f", "\u180b")]
+    for owner in [*spellings, f"{name}@example\u3002com"]:
+        assert steps.register(a_device(owner=owner))["state"] == "confirming"
+    assert {mail.to for mail in steps.mailer.sent} == {f"{name}@example.com"}
+    assert "too many mails" in budget_reason(steps.register(a_device(owner=spellings[1])))
+
+
 # Confirmations that confirm nothing.
 
 
@@ -670,3 +679,51 @@ def test_a_second_run_of_an_oauth_activation_changes_nothing(
     oauth_steps.run(device.device_id)
     assert oauth_steps.control.get(device.device_id)["state"] == "active"
     assert server.database("_users").get(user_id) == before
+
+
+# The page after the answer.
+
+
+def test_a_revoked_device_is_not_shown_as_active(steps: Steps, device: NewDevice) -> None:
+    doc = steps.activate(device)
+    assert "is active" in pages.show(steps.cloud, steps.code(), "answered").body
+    steps.control.put({**doc, "state": "revoked"})
+    page = pages.show(steps.cloud, steps.code(), "answered")
+    assert (page.status, "is active" in page.body) == (409, False)
+
+
+def test_a_right_code_gets_past_a_confirmation_that_ended_in_error(
+    steps: Steps, device: NewDevice
+) -> None:
+    steps.register(device)
+    assert steps.click(device, device_code="WRONG-CODE")["state"] == "error"
+    body = f"device_code={device.device_code}".encode()
+    assert pages.answer(steps.cloud, steps.code(), body).status == 303
+    steps.run(confirm_id(device.device_id, 0))
+    assert steps.control.get(device.device_id)["state"] == "confirmed"
+
+
+def test_an_activation_that_is_slow_says_so_and_asks_less_often(
+    steps: Steps, device: NewDevice
+) -> None:
+    steps.register(device)
+    pages.answer(steps.cloud, steps.code(), f"device_code={device.device_code}".encode())
+    assert 'content="2"' in pages.show(steps.cloud, steps.code(), "answered").body
+    steps.clock.move(61)
+    page = pages.show(steps.cloud, steps.code(), "answered")
+    assert 'content="20"' in page.body
+    assert "longer than usual" in page.body
+
+
+def test_a_time_of_another_zone_is_shown_in_utc(steps: Steps, device: NewDevice) -> None:
+    steps.register(device, created_at="2026-11-23T06:00:00+02:00")
+    assert "23 November 2026, 04:00&nbsp;UTC" in pages.show(steps.cloud, steps.code(), None).body
+
+
+def test_when_couchdb_does_not_answer_the_page_says_so(steps: Steps, device: NewDevice) -> None:
+    steps.register(device)
+    nowhere = Server("http://127.0.0.1:9").database("control")
+    cloud = replace(steps.cloud, database=nowhere)
+    assert pages.show(cloud, steps.code(), None).status == 503
+    answered = pages.answer(cloud, steps.code(), b"device_code=AAAA-AAAA")
+    assert (answered.status, "Nothing is lost" in answered.body) == (503, True)

@@ -1,0 +1,108 @@
+"""The connection to a CouchDB server: pool, credentials, time limits; JSON or an error."""
+
+import json
+import re
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import HTTPBasicAuth
+
+from chalicelib.couch_errors import CouchError, Unavailable, error_of
+
+JsonDict = dict[str, Any]
+
+CONNECT_TIMEOUT_S = 3.05
+READ_TIMEOUT_S = 10.0
+POOL_CONNECTIONS = 16
+
+# Addresses and keys in paths stay out of errors, and so out of logs.
+_UNLOGGED = re.compile(r"(?<=org\.couchdb\.user%3A)[^/?]+|(?<=_config/)oauth[^?]+")
+
+
+class Connection:
+    """A pool of connections to one server; may be used by several threads.
+
+    Parameters
+    ----------
+    url : str
+        With credentials, if any. They are taken out of the URL at once and appear in no error.
+    """
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition("@")[2]
+        self.url = f"{parts.scheme}://{host}{parts.path.rstrip('/')}"
+        self._session = requests.Session()
+        self._session.trust_env = False
+        if parts.username is not None:
+            self._session.auth = HTTPBasicAuth(
+                unquote(parts.username).encode(), unquote(parts.password or "").encode()
+            )
+        adapter = HTTPAdapter(pool_connections=1, pool_maxsize=POOL_CONNECTIONS)
+        self._session.mount("http://", adapter)
+        self._session.mount("https://", adapter)
+
+    def close(self) -> None:
+        """Close the pooled connections. Sends no request."""
+        self._session.close()
+
+    def request_object(self, method: str, path: str, **kwargs: Any) -> JsonDict:
+        """As `request`, for an answer that must be a JSON object."""
+        answer = self.request(method, path, **kwargs)
+        if not isinstance(answer, dict):
+            raise CouchError(200, "bad_answer", "expected a JSON object", f"{method} {path}")
+        return answer
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: dict[str, str] | None = None,
+        body: Any = None,
+        read_timeout_s: float = READ_TIMEOUT_S,
+    ) -> Any:
+        """Send one request.
+
+        Parameters
+        ----------
+        path : str
+            Percent-encoded, from the server's root.
+        body : object, optional
+            Sent as JSON.
+        read_timeout_s : float
+            The longest silence of the server.
+
+        Returns
+        -------
+        object
+            The JSON of a 2xx answer.
+
+        Raises
+        ------
+        CouchError
+            For any other answer; `Unavailable` if none came, or none of CouchDB's.
+        """
+        request = f"{method} {_UNLOGGED.sub('…', path)}"
+        try:
+            response = self._session.request(
+                method,
+                self.url + path,
+                params=params,
+                data=None if body is None else json.dumps(body).encode(),
+                headers={"Accept": "application/json", "Content-Type": "application/json"},
+                timeout=(CONNECT_TIMEOUT_S, read_timeout_s),
+                allow_redirects=False,
+            )
+        except requests.RequestException as exc:
+            # Not `from exc`: its text has the whole path, and so perhaps an address.
+            raise Unavailable(0, "unreachable", type(exc).__name__, request) from None
+        try:
+            answer = response.json()
+        except ValueError:
+            raise error_of(response.status_code, None, request) from None
+        if not response.ok or response.is_redirect:
+            raise error_of(response.status_code, answer, request)
+        return answer

@@ -1,0 +1,317 @@
+"""Owners, addresses, the code in a link, the code on a device's screen."""
+
+import base64
+import hashlib
+import hmac
+import string
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from chalicelib import identity
+from chalicelib.identity import (
+    InvalidAddress,
+    LinkCode,
+    LinkKeys,
+    confirm_id,
+    mail_address,
+    normalise_address,
+    owner_control_db,
+    owner_id,
+    owner_role,
+    plain_device_code,
+    same,
+    same_device_code,
+)
+
+KEY, NEWER_KEY, OTHER_KEY = b"k" * 32, b"n" * 32, b"o" * 32
+LINKS = LinkKeys([KEY], "confirm test control")
+DEVICE_ID = "device-0123456789abcdef0123456789abcdef"
+
+# Arbitrary text as JSON may bring it: lone surrogates, newlines and all.
+any_text = st.text(st.characters(exclude_categories=()))
+device_ids = st.text(string.ascii_letters + string.digits + "-_.", min_size=1, max_size=60)
+generations = st.integers(0, 10**9 - 1)
+
+
+# Owners
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        pytest.param("ada@example.com", id="plain"),
+        pytest.param("  ada@example.com\n", id="to be trimmed"),
+        pytest.param("Ada@Example.COM", id="in mixed case"),
+        pytest.param("ＡＤＡ＠ｅｘａｍｐｌｅ．ｃｏｍ", id="in fullwidth letters"),
+        pytest.param("\u00a0ａda@example.com\u3000", id="all at once"),
+    ],
+)
+def test_all_spellings_of_an_address_have_one_owner(address: str) -> None:
+    by_hand = hashlib.sha256(b"ada@example.com").hexdigest()[:32]
+    assert owner_id(address) == by_hand == "b5fc85e55755f9e0d030a10ab4429b6b"
+
+
+def test_composed_and_decomposed_letters_have_one_owner() -> None:
+    by_hand = hashlib.sha256("ad\u00e8le@example.com".encode()).hexdigest()[:32]
+    assert owner_id("ade\u0300le@example.com") == owner_id("AD\u00c8LE@example.com") == by_hand
+
+
+def test_different_addresses_have_different_owners() -> None:
+    addresses = ["ada@example.com", "ada@example.org", "ada.l@example.com", "a.da@example.com"]
+    assert len({owner_id(address) for address in addresses}) == len(addresses)
+
+
+def test_names_made_of_an_owner_are_as_devices_work_them_out() -> None:
+    assert owner_role("0a" * 16) == f"owner-{'0a' * 16}"
+    assert owner_control_db("control", "0a" * 16) == f"control-{'0a' * 16}"
+    assert confirm_id(DEVICE_ID, 3) == f"confirm-{DEVICE_ID}-3"
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_an_owner_is_32_hex_digits_whatever_the_address(address: str) -> None:
+    assert len(owner_id(address)) == 32
+    assert set(owner_id(address)) <= set(string.hexdigits.lower())
+
+
+@settings(deadline=None)
+@given(st.text(string.ascii_letters + string.digits + "._+-@", min_size=1))
+def test_normalising_an_ascii_address_twice_is_normalising_it_once(address: str) -> None:
+    once = normalise_address(f" {address}\t")
+    assert normalise_address(once) == once == address.lower()
+
+
+# Addresses
+
+
+@pytest.mark.parametrize(
+    ("address", "sent_to"),
+    [
+        pytest.param("ada@example.com", "ada@example.com", id="plain"),
+        pytest.param(" Ada@EXAMPLE.com ", "ada@example.com", id="spaces and capitals"),
+        pytest.param("ＡＤＡ@example.com", "ada@example.com", id="fullwidth letters"),
+        pytest.param("ada+tag@example.com", "ada+tag@example.com", id="a tag"),
+        pytest.param("o'neil@example.com", "o'neil@example.com", id="an apostrophe"),
+        pytest.param("ada@bücher.example", "ada@xn--bcher-kva.example", id="a foreign domain"),
+        pytest.param("ada@xn--bcher-kva.example", "ada@xn--bcher-kva.example", id="in punycode"),
+        pytest.param("ada@mail.example.co.uk", "ada@mail.example.co.uk", id="many labels"),
+        pytest.param("ada@local.test", "ada@local.test", id="a reserved domain"),
+        pytest.param(f"{'x' * 64}@example.com", f"{'x' * 64}@example.com", id="a long local part"),
+    ],
+)
+def test_an_address_is_accepted_and_spelled_as_mail_is_sent(address: str, sent_to: str) -> None:
+    assert mail_address(address) == sent_to
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        pytest.param("", id="empty"),
+        pytest.param("ada", id="no at sign"),
+        pytest.param("@example.com", id="no local part"),
+        pytest.param("ada@", id="no domain"),
+        pytest.param("ada@localhost", id="no dot in the domain"),
+        pytest.param("ada@[127.0.0.1]", id="an IP address"),
+        pytest.param("a b@example.com", id="a space"),
+        pytest.param('"a b"@example.com', id="quotes"),
+        pytest.param("Ada <ada@example.com>", id="a display name"),
+        pytest.param("ada@example.com, bob@example.com", id="two addresses"),
+        pytest.param("ada@bob@example.com", id="two at signs"),
+        pytest.param("a..b@example.com", id="two dots"),
+        pytest.param(".a@example.com", id="a leading dot"),
+        pytest.param("ada@example.com.", id="a trailing dot"),
+        pytest.param("ada@-example.com", id="a leading hyphen"),
+        pytest.param("ada@exam_ple.com", id="an underscore in the domain"),
+        pytest.param(f"ada@{'x' * 64}.com", id="a label too long"),
+        pytest.param(f"ada@{'b.' * 130}com", id="too long"),
+        pytest.param("ädä@example.com", id="a local part that needs SMTPUTF8"),
+        pytest.param("ada@example.com\r\nBcc: eve@example.com", id="a header"),
+        pytest.param("ada\u200b@example.com", id="a zero-width space"),
+        pytest.param("ada@exam\u00adple.com", id="a soft hyphen"),
+        pytest.param("ada@\ud800.com", id="a lone surrogate"),
+        pytest.param("ada@xn--a.com", id="bad punycode"),
+        pytest.param("ada\x00@example.com", id="a NUL"),
+    ],
+)
+def test_what_is_no_address_is_refused_with_a_reason(address: str) -> None:
+    with pytest.raises(InvalidAddress) as refused:
+        mail_address(address)
+    assert str(refused.value)
+
+
+@settings(deadline=None, max_examples=300)
+@given(any_text | st.builds("{}@{}".format, any_text, any_text))
+def test_an_address_is_sent_to_in_ascii_on_one_line_or_refused(address: str) -> None:
+    try:
+        sent_to = mail_address(address)
+    except InvalidAddress:
+        return
+    assert sent_to.isascii()
+    assert sent_to.isprintable()
+    assert sent_to.count("@") == 1
+    assert len(sent_to.split()) == 1
+
+
+# The code in a link
+
+
+@settings(deadline=None)
+@given(device_ids, generations)
+def test_a_code_says_what_it_was_signed_for(device_id: str, generation: int) -> None:
+    code = LINKS.sign(device_id, generation)
+    assert LINKS.verify(code) == LinkCode(device_id, generation)
+    assert LINKS.sign(device_id, generation) == code
+
+
+@pytest.mark.parametrize("device_id", ["a.b", "a.1", "a.1.b", "...", f"{DEVICE_ID}.7"])
+def test_an_id_with_dots_is_not_torn_apart(device_id: str) -> None:
+    assert LINKS.verify(LINKS.sign(device_id, 12)) == LinkCode(device_id, 12)
+
+
+def test_a_code_is_made_of_its_id_its_generation_and_a_mac() -> None:
+    text = f"confirm test control\n{DEVICE_ID}\n3".encode()
+    digest = hmac.new(KEY, text, hashlib.sha256).digest()[:16]
+    mac = base64.urlsafe_b64encode(digest).decode().rstrip("=")
+    assert LINKS.sign(DEVICE_ID, 3) == f"{DEVICE_ID}.3.{mac}"
+
+
+def test_a_code_is_safe_in_a_path() -> None:
+    allowed = set(string.ascii_letters + string.digits + "-_.")
+    assert set(LINKS.sign(DEVICE_ID, 10**9 - 1)) <= allowed
+
+
+def test_a_code_of_another_key_is_refused() -> None:
+    assert LINKS.verify(LinkKeys([OTHER_KEY], LINKS.purpose).sign(DEVICE_ID, 0)) is None
+
+
+def test_after_a_rotation_the_first_key_signs_and_all_verify() -> None:
+    rotated = LinkKeys([NEWER_KEY, KEY], LINKS.purpose)
+    assert rotated.verify(LINKS.sign(DEVICE_ID, 0)) == LinkCode(DEVICE_ID, 0)
+    assert rotated.sign(DEVICE_ID, 0) == LinkKeys([NEWER_KEY], LINKS.purpose).sign(DEVICE_ID, 0)
+
+
+def test_a_code_of_a_key_that_is_gone_is_refused() -> None:
+    assert LinkKeys([NEWER_KEY], LINKS.purpose).verify(LINKS.sign(DEVICE_ID, 0)) is None
+
+
+def test_without_keys_nothing_is_verified() -> None:
+    assert LinkKeys([], LINKS.purpose).verify(LINKS.sign(DEVICE_ID, 0)) is None
+
+
+@pytest.mark.parametrize("purpose", ["invitation test control", "confirm prod control", ""])
+def test_a_code_made_for_another_purpose_is_refused(purpose: str) -> None:
+    assert LINKS.verify(LinkKeys([KEY], purpose).sign(DEVICE_ID, 0)) is None
+
+
+@settings(deadline=None, max_examples=400)
+@given(st.data())
+def test_a_code_with_any_one_character_changed_is_refused(data: st.DataObject) -> None:
+    code = LINKS.sign(DEVICE_ID, data.draw(st.sampled_from([0, 1, 9, 10, 120])))
+    at = data.draw(st.integers(0, len(code) - 1))
+    likely = st.sampled_from(string.ascii_letters + string.digits + "-_. \n")
+    other = data.draw(likely | st.characters(exclude_categories=()))
+    assume(other != code[at])
+    assert LINKS.verify(code[:at] + other + code[at + 1 :]) is None
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_a_code_that_was_cut_short_or_added_to_is_refused(data: st.DataObject) -> None:
+    code = LINKS.sign(DEVICE_ID, 1)
+    at = data.draw(st.integers(0, len(code)))
+    assert LINKS.verify(code[:at] + data.draw(st.text(min_size=1)) + code[at:]) is None
+    assert LINKS.verify(code[:at] + code[at + 1 :]) is None or at == len(code)
+
+
+@pytest.mark.parametrize(
+    ("spelling", "generation"),
+    [("01", 1), ("-1", 1), ("+1", 1), (" 1", 1), ("1_0", 10), ("1٠", 10), ("١", 1), ("", 0)],
+)
+def test_a_generation_has_one_spelling(spelling: str, generation: int) -> None:
+    mac = LINKS.sign(DEVICE_ID, generation).rpartition(".")[2]
+    assert LINKS.verify(f"{DEVICE_ID}.{spelling}.{mac}") is None
+
+
+def test_a_mac_is_not_good_for_another_generation_or_device() -> None:
+    mac = LINKS.sign(DEVICE_ID, 1).rpartition(".")[2]
+    assert LINKS.verify(f"{DEVICE_ID}.2.{mac}") is None
+    assert LINKS.verify(f"device-other.1.{mac}") is None
+
+
+macs = st.text(string.ascii_letters + string.digits + "-_", min_size=22, max_size=22)
+
+
+@settings(deadline=None, max_examples=300)
+@given(any_text | st.builds("{}.{}.{}".format, any_text, generations, macs))
+def test_no_text_makes_verifying_raise_and_none_is_verified(code: str) -> None:
+    assert LINKS.verify(code) is None
+
+
+@pytest.mark.parametrize(
+    "code", ["", ".", "..", "...", "\n.0." + "A" * 22, "\ud800.0." + "A" * 22, "." * 5000]
+)
+def test_an_odd_code_is_refused(code: str) -> None:
+    assert LINKS.verify(code) is None
+
+
+# The code on a device's screen
+
+
+@pytest.mark.parametrize(
+    "typed", ["ABCD-2345", "abcd-2345", "ABCD2345", " a b c d - 2 3 4 5\n", "ＡＢＣＤ２３４５"]
+)
+def test_a_device_code_is_the_same_however_it_is_typed(typed: str) -> None:
+    assert plain_device_code(typed) == "ABCD2345"
+    assert same_device_code("ABCD-2345", typed)
+    assert same_device_code(typed, "ABCD-2345")
+
+
+@pytest.mark.parametrize("typed", ["", "ABCD-2346", "ABCD-234", "ABCD-23455", "5432-DCBA", "ABCD"])
+def test_another_device_code_is_not_the_same(typed: str) -> None:
+    assert not same_device_code("ABCD-2345", typed)
+
+
+typed_codes = st.text("ABCabc123 -", max_size=8) | any_text
+
+
+@settings(deadline=None, max_examples=300)
+@given(typed_codes, typed_codes)
+def test_two_device_codes_have_one_guess_id_just_if_they_are_the_same(one: str, other: str) -> None:
+    equal = LINKS.guess_id(DEVICE_ID, one) == LINKS.guess_id(DEVICE_ID, other)
+    assert equal == same_device_code(one, other)
+
+
+@settings(deadline=None)
+@given(st.text("ABCDEFGHJKMNPQRSTVWXYZ23456789", min_size=8, max_size=8), st.data())
+def test_spaces_dashes_and_case_do_not_make_another_guess(code: str, data: st.DataObject) -> None:
+    letters = [data.draw(st.sampled_from([letter, letter.lower()])) for letter in code]
+    typed = "".join(letter + data.draw(st.text(" -\t", max_size=2)) for letter in letters)
+    assert LINKS.guess_id(DEVICE_ID, typed) == LINKS.guess_id(DEVICE_ID, code)
+
+
+def test_a_guess_id_gives_nothing_of_the_code_away() -> None:
+    guess_id = LINKS.guess_id(DEVICE_ID, "ABCD-2345")
+    assert "ABCD" not in guess_id
+    assert "2345" not in guess_id
+    assert guess_id != LINKS.guess_id("device-other", "ABCD-2345")
+    assert guess_id != LinkKeys([OTHER_KEY], LINKS.purpose).guess_id(DEVICE_ID, "ABCD-2345")
+
+
+@settings(deadline=None)
+@given(any_text, any_text)
+def test_same_is_equality(one: str, other: str) -> None:
+    assert same(one, other) == (one == other)
+    assert same(one, one)
+
+
+def test_comparing_takes_as_long_wherever_texts_differ() -> None:
+    # Time cannot be measured in a test without doubt, so this looks at what is called: nothing but
+    # compare_digest, over both texts as bytes; and that verifying and comparing go through it.
+    assert set(same.__code__.co_names) == {"hmac", "compare_digest", "encode"}
+    assert vars(identity)["hmac"] is hmac
+    assert "same" in same_device_code.__code__.co_names
+    in_verify = [code for code in LinkKeys.verify.__code__.co_consts if hasattr(code, "co_names")]
+    names = set(LinkKeys.verify.__code__.co_names).union(*(code.co_names for code in in_verify))
+    assert "same" in names
