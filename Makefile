@@ -57,8 +57,11 @@ bench: setup ## time and requests of a registration, on this machine
 deploy: $(VENV)/.dev ## to AWS: STAGE=dev SECRET_ARN=arn:… (docs/deploy.md)
 	@test -n "$(SECRET_ARN)" || { echo "error: say SECRET_ARN=…, see docs/deploy.md" >&2; exit 1; }
 	@$(BIN)/sam build --template template.yaml
-	@$(BIN)/sam deploy --stack-name syncpoint-$(STAGE) --resolve-s3 --capabilities CAPABILITY_IAM \
-	  --no-fail-on-empty-changeset --parameter-overrides Stage=$(STAGE) SecretArn=$(SECRET_ARN)
+	@control_db=$$($(BIN)/python -c 'import json; print(json.load(open(".chalice/config.json")) \
+	  ["stages"]["$(STAGE)"]["environment_variables"]["CONTROL_DB"])') && \
+	$(BIN)/sam deploy --stack-name syncpoint-$(STAGE) --resolve-s3 --capabilities CAPABILITY_IAM \
+	  --no-fail-on-empty-changeset \
+	  --parameter-overrides Stage=$(STAGE) SecretArn=$(SECRET_ARN) ControlDb=$$control_db
 	@$(BIN)/chalice deploy --stage $(STAGE)
 
 clean: ## remove all that was installed or made here

@@ -1,15 +1,16 @@
 """The Lambdas: one function per (type, state), and the routes. Wiring only."""
 
 import os
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from chalice.app import Chalice, Request, Response, SQSEvent
 
 from chalicelib import settings
-from chalicelib.batch import handle_batch
+from chalicelib.batch import Work, handle_batch
 from chalicelib.cloud import Wiring
+from chalicelib.couch import Unauthorized
 from chalicelib.handlers import control
-from chalicelib.runner import handle
+from chalicelib.runner import Message, Outcome, handle
 
 if TYPE_CHECKING:
     from chalicelib.web.pages import Page
@@ -45,13 +46,24 @@ def confirm_clicked(event: SQSEvent) -> None:
 
 def work(event: SQSEvent, doc_type: str, state: str) -> None:
     """Hand a batch of messages to the transition of (type, state)."""
-    handle_batch(
-        event.to_dict()["Records"],
-        control.transition(doc_type, state),
-        lambda message: handle(message, control, wiring.cloud(), wiring.claims),
-        lambda: wiring.sqs,
-        lambda: wiring.queue_url(doc_type, state),
+    batch = Work(
+        transition=control.transition(doc_type, state),
+        handle=handle_message,
+        lease_s=wiring.settings.claim_lease_s,
+        left_s=lambda: cast(Any, event.context).get_remaining_time_in_millis() / 1000,
+        sqs=lambda: wiring.sqs,
+        queue_url=lambda: wiring.queue_url(doc_type, state),
     )
+    handle_batch(event.to_dict()["Records"], batch)
+
+
+def handle_message(message: Message) -> Outcome:
+    """Run one message's transition; after a 401 the next one reads CouchDB's password anew."""
+    try:
+        return handle(message, control, wiring.cloud(), wiring.claims)
+    except Unauthorized:
+        wiring.forget_secrets()
+        raise
 
 
 @app.route("/confirm/{code}", methods=["GET"])
@@ -60,7 +72,7 @@ def show_confirmation(code: str) -> Response:
     from chalicelib.web import confirm
 
     query = dict(request().query_params or {})
-    return respond(confirm.show(wiring.cloud(), code, query.get("step")))
+    return respond(confirm.show(wiring.cloud, code, query.get("step")))
 
 
 @app.route("/confirm/{code}", methods=["POST"], content_types=[FORM])
@@ -68,7 +80,7 @@ def answer_confirmation(code: str) -> Response:
     """The owner's answer: the device code, or "this wasn't me"."""
     from chalicelib.web import confirm
 
-    return respond(confirm.answer(wiring.cloud(), code, request().raw_body))
+    return respond(confirm.answer(wiring.cloud, code, request().raw_body))
 
 
 @app.route("/health", methods=["GET"])

@@ -6,18 +6,24 @@ succeeded, hide what failed for a while that grows with its tries, then raise.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.claims import RunningElsewhere
 from chalicelib.docstate import Transition
+from chalicelib.errors import NoEffect
 from chalicelib.runner import Message, Outcome
-from chalicelib.telemetry import count_outcome, logger
+from chalicelib.telemetry import log_failure, log_success
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-BACK_OFF_S = 2
+# 10, 40, 160, 640 s: five tries outlast some fourteen minutes of an outage.
+FIRST_BACK_OFF_S = 10
 LONGEST_BACK_OFF_S = 900
+# With less time than this left, no further message is begun: one may take as long as CouchDB's and
+# AWS's time limits together allow.
+LEAST_TIME_S = 10.0
 
 # One record of a Lambda's SQS event: {messageId, receiptHandle, body, attributes, …}
 Record = dict[str, Any]
@@ -27,55 +33,72 @@ class BatchFailed(Exception):
     """Some messages of the batch are to be tried again; the others are deleted already."""
 
 
-def handle_batch(
-    records: Iterable[Record],
-    transition: Transition,
-    handle: Callable[[Message], Outcome],
-    sqs: Callable[[], "SQSClient"],
-    queue_url: Callable[[], str],
-) -> None:
+@dataclass(frozen=True)
+class Work:
+    """What a batch is handled with.
+
+    Attributes
+    ----------
+    handle : callable
+        What to do with one message; whatever it raises concerns that message alone.
+    lease_s : int
+        How long an unsafe step stays claimed after a run of unknown effect.
+    left_s : callable
+        How many seconds the Lambda has left.
+    sqs, queue_url : callable
+        Called only if some message failed.
+    """
+
+    transition: Transition
+    handle: Callable[[Message], Outcome]
+    lease_s: int
+    left_s: Callable[[], float]
+    sqs: Callable[[], "SQSClient"]
+    queue_url: Callable[[], str]
+
+
+def handle_batch(records: Iterable[Record], work: Work) -> None:
     """Handle each record by itself.
 
     Sends nothing of its own if all succeed (Lambda deletes them then), else two requests.
 
-    Parameters
-    ----------
-    handle : callable
-        What to do with one message; whatever it raises concerns that message alone.
-    sqs, queue_url : callable
-        Called only if some message failed.
-
     Raises
     ------
     BatchFailed
-        If some failed.
+        If some failed, or there was no time for them.
     """
     done: list[Record] = []
-    failed: list[tuple[Record, int]] = []
+    again: list[tuple[Record, int]] = []
     for record in records:
+        if work.left_s() < LEAST_TIME_S:
+            again.append((record, 0))
+            continue
         try:
-            outcome = handle(Message.parse(record["body"]))
+            outcome = work.handle(Message.parse(record["body"]))
         except Exception as exc:  # noqa: BLE001 - the loop that isolates one message from the next
-            _log_failure(record, transition, exc)
-            failed.append((record, back_off_s(record, exc)))
+            log_failure(record, work.transition, exc)
+            again.append((record, back_off_s(record, work, exc)))
         else:
-            _log_success(record, transition, outcome)
+            log_success(record, work.transition, outcome)
             done.append(record)
-    if failed:
-        _settle(sqs(), queue_url(), done, failed)
-        raise BatchFailed(f"{len(failed)} of {len(done) + len(failed)} messages are tried again")
+    if again:
+        _settle(work.sqs(), work.queue_url(), done, again)
+        raise BatchFailed(f"{len(again)} of {len(done) + len(again)} messages are tried again")
 
 
-def back_off_s(record: Record, exc: Exception) -> int:
+def back_off_s(record: Record, work: Work, exc: Exception) -> int:
     """For how many seconds to hide a message that failed."""
     if isinstance(exc, RunningElsewhere):
         return min(exc.retry_after_s, LONGEST_BACK_OFF_S)
     tries = int(record["attributes"]["ApproximateReceiveCount"])
-    return int(min(BACK_OFF_S * 2 ** min(tries - 1, 20), LONGEST_BACK_OFF_S))
+    wait_s: int = min(FIRST_BACK_OFF_S * 4 ** min(tries - 1, 9), LONGEST_BACK_OFF_S)
+    # An error of unknown effect leaves the claim standing: to come back earlier is a try in vain.
+    is_claimed = work.transition.unsafe and not isinstance(exc, NoEffect)
+    return max(wait_s, work.lease_s + 1) if is_claimed else wait_s
 
 
 def _settle(
-    sqs: "SQSClient", queue_url: str, done: list[Record], failed: list[tuple[Record, int]]
+    sqs: "SQSClient", queue_url: str, done: list[Record], again: list[tuple[Record, int]]
 ) -> None:
     if done:
         sqs.delete_message_batch(
@@ -93,27 +116,6 @@ def _settle(
                 "ReceiptHandle": record["receiptHandle"],
                 "VisibilityTimeout": wait_s,
             }
-            for number, (record, wait_s) in enumerate(failed)
+            for number, (record, wait_s) in enumerate(again)
         ],
     )
-
-
-def _log_success(record: Record, transition: Transition, outcome: Outcome) -> None:
-    count_outcome(transition, outcome)
-    logger.info("transition", extra=_about(record, transition) | {"outcome": outcome})
-
-
-def _log_failure(record: Record, transition: Transition, exc: Exception) -> None:
-    count_outcome(transition, None)
-    # The type says what to look for; the text might hold what a log must not.
-    extra = _about(record, transition) | {"outcome": "failed", "exception": type(exc).__name__}
-    logger.warning("the message is tried again", extra=extra)
-
-
-def _about(record: Record, transition: Transition) -> dict[str, Any]:
-    return {
-        "doc_type": transition.doc_type,
-        "doc_state": transition.state,
-        "sqs_message_id": record.get("messageId"),
-        "receive_count": record.get("attributes", {}).get("ApproximateReceiveCount"),
-    }

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from chalicelib.claims import Claims
 from chalicelib.couch import Database, Server
 from chalicelib.identity import LinkKeys
@@ -106,11 +108,22 @@ class Wiring:
         """
         now_s = self._clock().timestamp()
         if self._cloud is None or now_s >= self._cloud_until_s:
-            self._cloud = self._make(
-                read_secrets(_client("secretsmanager"), self.settings.secret_id)
-            )
+            self._cloud = self._renewed()
             self._cloud_until_s = now_s + SECRET_AGE_S
         return self._cloud
+
+    def forget_secrets(self) -> None:
+        """Fetch the secret again at the next use: CouchDB did not take what it says."""
+        self._cloud_until_s = 0.0
+
+    def _renewed(self) -> Cloud:
+        try:
+            secrets = read_secrets(_client("secretsmanager"), self.settings.secret_id)
+        except (BotoCoreError, ClientError):
+            if self._cloud is None:
+                raise
+            return self._cloud  # an aged secret is better than none
+        return self._make(secrets)
 
     def queue_url(self, doc_type: str, state: str) -> str:
         """The URL of a route's queue. One request."""
@@ -137,12 +150,12 @@ def _client(service: str) -> Any:
     from botocore.config import Config
 
     # SES has no idempotency token: only we know when to send again.
-    attempts = 1 if service == "sesv2" else 3
+    attempts = 1 if service == "sesv2" else 2
     return boto3.client(  # type: ignore[call-overload]
         service,
         config=Config(
-            connect_timeout=3,
-            read_timeout=10,
+            connect_timeout=2,
+            read_timeout=5,
             retries={"total_max_attempts": attempts, "mode": "standard"},
             # Pumps, tests and Lambdas with a batch use one client from several threads.
             max_pool_connections=32,

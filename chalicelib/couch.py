@@ -14,9 +14,11 @@ from chalicelib.couch_errors import (
     CouchError,
     FileExists,
     Forbidden,
+    InvalidName,
     NotFound,
     Unauthorized,
     Unavailable,
+    Unreadable,
 )
 from chalicelib.couch_http import READ_TIMEOUT_S, Connection
 
@@ -33,15 +35,12 @@ __all__ = [
     "Server",
     "Unauthorized",
     "Unavailable",
+    "Unreadable",
 ]
 
 JsonDict = dict[str, Any]
 
 _DATABASE_NAME = re.compile(r"_users|_replicator|_global_changes|[a-z][a-z0-9_$()+/-]{0,237}")
-
-
-class InvalidName(ValueError):
-    """What was given is no name of a database, or no id of a document."""
 
 
 class Server:
@@ -200,7 +199,9 @@ class Database:
         """Replace the security object whole: it has no revision, and so no conflicts."""
         self._http.request("PUT", f"{self._path}/_security", body=security)
 
-    def changes(self, since: str, *, limit: int, wait_s: float = 0) -> JsonDict:
+    def changes(
+        self, since: str, *, limit: int, wait_s: float = 0, include_docs: bool = True
+    ) -> JsonDict:
         """A page of the changes feed, with the documents.
 
         Parameters
@@ -215,18 +216,20 @@ class Database:
         Returns
         -------
         dict
-            ``{results: [{id, seq, doc, deleted?}], last_seq}``.
+            ``{results: [{id, seq, doc?, deleted?}], last_seq}``.
 
         Raises
         ------
         BadRequest
             If CouchDB does not know what to make of `since`.
+        Unreadable
+            If a document of the page cannot be read.
 
         Source
         ------
         https://docs.couchdb.org/en/stable/api/database/changes.html
         """
-        params = {"since": since, "limit": str(limit), "include_docs": "true"}
+        params = {"since": since, "limit": str(limit), "include_docs": str(include_docs).lower()}
         if wait_s >= 0.001:
             params |= {"feed": "longpoll", "timeout": str(int(wait_s * 1000))}
         path = f"{self._path}/_changes"

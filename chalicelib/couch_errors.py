@@ -50,6 +50,14 @@ class Unavailable(CouchError):
     """No answer, 429, a 5xx, or a busy server: it may pass, and says nothing of the document."""
 
 
+class InvalidName(ValueError):
+    """What was given is no name of a database, or no id of a document."""
+
+
+class Unreadable(CouchError):
+    """A good answer whose JSON cannot be read: nested too deeply, a number of too many digits."""
+
+
 _BY_STATUS: dict[int, type[CouchError]] = {
     400: BadRequest,
     401: Unauthorized,

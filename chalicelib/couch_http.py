@@ -9,7 +9,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import HTTPBasicAuth
 
-from chalicelib.couch_errors import CouchError, Unavailable, error_of
+from chalicelib.couch_errors import CouchError, Unavailable, Unreadable, error_of
 
 JsonDict = dict[str, Any]
 
@@ -101,7 +101,11 @@ class Connection:
             raise Unavailable(0, "unreachable", type(exc).__name__, request) from None
         try:
             answer = response.json()
-        except ValueError:
+        except (ValueError, RecursionError) as exc:
+            if response.ok:
+                raise Unreadable(
+                    response.status_code, "unreadable", type(exc).__name__, request
+                ) from None
             raise error_of(response.status_code, None, request) from None
         if not response.ok or response.is_redirect:
             raise error_of(response.status_code, answer, request)

@@ -154,6 +154,21 @@ def with_oauth(user: JsonDict, device_id: str, creds: dict[str, str]) -> JsonDic
     return {**user, "oauth": merged}
 
 
+def without_oauth(user: JsonDict, device_id: str) -> JsonDict:
+    """The owner's user document without one device's keys."""
+    oauth = user["oauth"]
+    consumer_key, token = oauth["devices"][device_id]
+    return {
+        **user,
+        "oauth": {
+            **oauth,
+            "consumer_keys": _without(oauth["consumer_keys"], consumer_key),
+            "tokens": _without(oauth["tokens"], token),
+            "devices": _without(oauth["devices"], device_id),
+        },
+    }
+
+
 def oauth_config(address: str, creds: dict[str, str]) -> list[tuple[str, str, str]]:
     """The configuration that CouchDB 1.x checks OAuth requests by: (section, key, value) each."""
     return [
@@ -165,6 +180,10 @@ def oauth_config(address: str, creds: dict[str, str]) -> list[tuple[str, str, st
 
 def _is_text(value: object, pattern: str) -> bool:
     return isinstance(value, str) and re.fullmatch(pattern, value) is not None
+
+
+def _without(mapping: JsonDict, name: str) -> JsonDict:
+    return {key: value for key, value in mapping.items() if key != name}
 
 
 def _fingerprint(credentials: JsonDict) -> str:

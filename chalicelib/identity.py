@@ -106,12 +106,14 @@ class LinkKeys:
         fits = [same(self._mac(key, device_id, generation), mac) for key in self.keys]
         return LinkCode(device_id, generation) if any(fits) else None
 
-    def guess_id(self, device_id: str, device_code: str) -> str:
-        """A name for a device code that someone typed: tells two apart, and gives neither away.
+    def guess_ids(self, device_id: str, device_code: str) -> list[str]:
+        """Names for a device code that someone typed: they tell two apart, and give neither away.
 
-        Made with the first key: after a rotation, a code typed again counts as another one.
+        One for each key, that of the key in use first: around a rotation a code may be known by
+        an older one.
         """
-        return self._mac(self.keys[0], f"guess:{device_id}:{plain_device_code(device_code)}", 0)
+        text = f"guess:{device_id}:{plain_device_code(device_code)}"
+        return [self._mac(key, text, 0) for key in self.keys]
 
     def _mac(self, key: bytes, device_id: str, generation: int) -> str:
         text = f"{self.purpose}\n{device_id}\n{generation}".encode("utf-8", "surrogatepass")

@@ -69,7 +69,7 @@ class Ledger:
         Parameters
         ----------
         key : str
-            What is limited; ``mails#<owner>``, say.
+            What is limited; ``mails-to#<owner>``, say.
 
         Raises
         ------

@@ -114,7 +114,7 @@ _Result = tuple[JsonDict | None, Outcome]
 def _run_safe(transition: Transition, doc_id: str, tools: Tools) -> Outcome:
     def run(doc: JsonDict) -> _Result:
         try:
-            return transition.run(doc, tools), Outcome.SAVED
+            return _result(transition.run(doc, tools))
         except Rejected as exc:
             return docstate.rejection(exc.reason, tools.clock()), Outcome.REJECTED
 
@@ -139,7 +139,13 @@ def _run_unsafe(transition: Transition, message: Message, tools: Tools, claims: 
         return Outcome.STALE
     else:
         result = _run_claimed(transition, doc, taken, tools, claims)
-    return _save(transition, generation, doc, lambda _: result, tools.database)
+
+    def result_for(newer: JsonDict) -> _Result:
+        # A rejection is of the document that was looked at; a newer one brings its own message.
+        is_of_another = result[1] is Outcome.REJECTED and newer is not doc
+        return (None, Outcome.STALE) if is_of_another else result
+
+    return _save(transition, generation, doc, result_for, tools.database)
 
 
 def _check(taken: Claim | Done, doc_id: str, database: Database, claims: Claims) -> JsonDict | None:
@@ -168,7 +174,11 @@ def _run_claimed(
         claims.release(claim)
     else:
         claims.finish(claim, changes, tools.clock().timestamp())
-    return changes, Outcome.SAVED
+    return _result(changes)
+
+
+def _result(changes: JsonDict | None) -> _Result:
+    return changes, Outcome.UNCHANGED if changes is None else Outcome.SAVED
 
 
 def _save(
@@ -187,7 +197,9 @@ def _save(
         if doc is None or not transition.stands(doc, generation):
             return Outcome.STALE
         changes, outcome = result_for(doc)
-        merged = transition.apply(doc, changes) if changes else doc
+        if changes is None:
+            return outcome
+        merged = transition.apply(doc, changes)
         if merged == doc:
             return Outcome.UNCHANGED
         try:

@@ -75,7 +75,7 @@ _HTTP_URL = _match(r"https?://[^\s/?#@]+[^\s?#@]*", "an http(s) URL without cred
 
 
 # An unescaped / or @ in the password would leave it in what is taken for the host or the path.
-_COUCHDB_URL = _match(r"https?://([^\s/?#@]+@)?[^\s/?#@]+(/[^\s?#@]*)?", "CouchDB's URL")
+parse_couchdb_url = _match(r"https?://([^\s/?#@]+@)?[^\s/?#@]+(/[^\s?#@]*)?", "CouchDB's URL")
 
 
 class _FromEnvironment:
@@ -204,7 +204,7 @@ def read_secrets(client: "SecretsManagerClient", secret_id: str) -> Secrets:
     try:
         raw = json.loads(value)
         keys = tuple(bytes.fromhex(key) for key in list(raw["link_keys"]))
-        url = _COUCHDB_URL(raw["couchdb_url"])
+        url = parse_couchdb_url(raw["couchdb_url"])
     except (ValueError, TypeError, KeyError):
         raise InvalidSettings(
             f'the secret {secret_id} must be {{"couchdb_url": URL, "link_keys": [HEX, …]}}'

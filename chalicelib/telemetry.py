@@ -1,10 +1,14 @@
 """Structured logs and metrics, by Powertools. Never a secret, an address or a document."""
 
+import json
 import sys
+import traceback
+from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
+from chalicelib.couch_errors import CouchError
 from chalicelib.docstate import Transition
 from chalicelib.runner import Outcome
 
@@ -22,3 +26,43 @@ def count_outcome(transition: Transition, outcome: Outcome | None) -> None:
     metrics.add_dimension("outcome", outcome or "failed")
     metrics.add_metric("Transitions", MetricUnit.Count, 1)
     metrics.flush_metrics()
+
+
+def log_success(record: dict[str, Any], transition: Transition, outcome: Outcome) -> None:
+    """Log and count a message that was handled."""
+    count_outcome(transition, outcome)
+    logger.info("transition", extra=_about(record, transition) | {"outcome": outcome})
+
+
+def log_failure(record: dict[str, Any], transition: Transition, exc: Exception) -> None:
+    """Log and count a message that is tried again.
+
+    With the error's type and where it came from, not its text: that might hold what a log must not.
+    """
+    count_outcome(transition, None)
+    frames = traceback.extract_tb(exc.__traceback__)[-4:]
+    extra = _about(record, transition) | {
+        "outcome": "failed",
+        "exception_type": type(exc).__name__,
+        "raised_at": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+    }
+    if isinstance(exc, CouchError):
+        extra |= {"couchdb_status": exc.status, "couchdb_error": exc.error}
+    logger.warning("the message is tried again", extra=extra)
+
+
+def _about(record: dict[str, Any], transition: Transition) -> dict[str, Any]:
+    return {
+        "doc_type": transition.doc_type,
+        "doc_state": transition.state,
+        "doc_id": _doc_id(record),
+        "sqs_message_id": record.get("messageId"),
+        "receive_count": record.get("attributes", {}).get("ApproximateReceiveCount"),
+    }
+
+
+def _doc_id(record: dict[str, Any]) -> str | None:
+    try:
+        return str(json.loads(record["body"])["id"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None

@@ -9,6 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
+from chalicelib.couch import CouchError
 from local.errors import LocalError
 from local.system import ROOT, LocalSystem, Options, prepare_process
 
@@ -27,7 +28,7 @@ def main() -> int:
                 _wait()
             _ignore_signals()
             print("\nstopping …", file=sys.stderr)
-    except LocalError as exc:
+    except (LocalError, CouchError) as exc:
         print(f"error: {exc}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:  # while it was starting

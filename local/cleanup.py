@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from chalicelib.couch import CouchError, Database, JsonDict, NotFound, Server
-from chalicelib.credentials import USER_ID_PREFIX, oauth_config
-from chalicelib.identity import normalise_address
+from chalicelib.couch import Database, JsonDict, NotFound, Server
+from chalicelib.credentials import USER_ID_PREFIX, oauth_config, without_oauth
+from chalicelib.identity import normalise_address, owner_control_db, owner_id
 
 _PAGE = 200
 
@@ -15,12 +15,13 @@ def remove_all_of(server: Server, control_db: str) -> None:
     Many requests: a few for each device.
     """
     control = server.database(control_db)
-    for doc in _documents(control):
-        if doc.get("type") == "device":
-            _remove_logins_of(server, doc)
+    devices = [doc for doc in _documents(control) if doc.get("type") == "device"]
+    for device in devices:
+        _remove_logins_of(server, device)
+    # Not whatever begins with the same name: that may be somebody else's.
+    for owner in {owner_id(str(device.get("owner"))) for device in devices}:
+        server.database(owner_control_db(control_db, owner)).delete()
     control.delete()
-    for name in server.databases(f"{control_db}-"):
-        server.database(name).delete()
 
 
 def _remove_logins_of(server: Server, device: JsonDict) -> None:
@@ -28,19 +29,22 @@ def _remove_logins_of(server: Server, device: JsonDict) -> None:
     login = _find(users, USER_ID_PREFIX + device["_id"])
     if login and login.get("syncpoint", {}).get("device") == device["_id"]:
         users.remove(login)
-    creds = device.get("oauth_creds")
     owner = _find(users, USER_ID_PREFIX + normalise_address(str(device.get("owner"))))
-    if owner and device["_id"] in owner.get("oauth", {}).get("devices", {}):
+    if not owner or device["_id"] not in owner.get("oauth", {}).get("devices", {}):
+        return
+    left = without_oauth(owner, device["_id"])
+    if left["oauth"]["devices"]:
+        users.put(left)
+    else:
         users.remove(owner)
-    if isinstance(creds, dict) and device.get("state") == "active":
-        for section, key, _ in oauth_config("", creds):
-            server.config_delete(section, key)
+    for section, key, _ in oauth_config("", device["oauth_creds"]):
+        server.config_delete(section, key)
 
 
 def _find(database: Database, doc_id: str) -> JsonDict | None:
     try:
         return database.get(doc_id)
-    except (NotFound, CouchError):
+    except NotFound:
         return None
 
 

@@ -146,7 +146,7 @@ class Demo:
 
 
 def _knows_sha256(info: dict[str, Any]) -> bool:
-    """Whether the server can check a key made with SHA-256; see docs/decisions.md."""
+    """Whether the server can check a key made with SHA-256; see docs/local.md."""
     version = tuple(int(part) for part in str(info.get("version", "0")).split(".")[:2])
     return "couchdb" in info and version >= (3, 4)
 

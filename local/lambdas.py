@@ -10,20 +10,17 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
 from chalice.config import Config
 from chalice.local import ChaliceRequestHandler, create_local_server
 
-from chalicelib.couch import CouchError
 from chalicelib.settings import PollerSettings
 from local.aws import ACCOUNT, REGION
 from poller.app import run
-from poller.checkpoint import LeaseLost
-from poller.sender import NotAccepted
 
 log = logging.getLogger("local")
 
 RECEIVE_WAIT_S = 1
+HANDLER_TIMEOUT_MS = 30_000
 PAUSE_AFTER_FAILURE_S = 0.5
 Record = dict[str, Any]
 
@@ -58,7 +55,7 @@ class Loop:
         while not self.stopped.is_set():
             try:
                 self._once()
-            except (CouchError, BotoCoreError, ClientError, LeaseLost, NotAccepted) as exc:
+            except Exception as exc:  # noqa: BLE001 - as Lambda: the next run comes, whatever failed
                 if self.stopped.is_set():
                     return
                 log.warning("%s: %s: %s", self._thread.name, type(exc).__name__, exc)
@@ -89,7 +86,11 @@ def _queue_loop(module: ModuleType, source: Any, sqs: Any) -> Loop:
         records = receive(sqs, queue_url, source.queue, source.batch_size)
         if not records:
             return
-        context = SimpleNamespace(aws_request_id="local", function_name=source.name)
+        context = SimpleNamespace(
+            aws_request_id="local",
+            function_name=source.name,
+            get_remaining_time_in_millis=lambda: HANDLER_TIMEOUT_MS,
+        )
         try:
             handler({"Records": records}, context)
         except Exception as exc:  # noqa: BLE001 - as Lambda does: whatever it is, the batch comes back

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 
-from chalicelib.couch import CouchError, Server
+from chalicelib.couch import CouchError, InvalidName, Server
+from chalicelib.settings import InvalidSettings, parse_couchdb_url
 from local.aws import STAGE, LocalAws, new_link_key
 from local.cleanup import remove_all_of
 from local.couchdb_process import EmbeddedCouchDB
@@ -63,6 +64,7 @@ class LocalSystem:
         self._exits = contextlib.ExitStack()
         self._options = options
         self._aws = aws
+        self._pollers: list[Loop] = []
         self.api = self.outbox = self.couch_url = self.control_db = ""
 
     def __enter__(self) -> Self:
@@ -75,6 +77,9 @@ class LocalSystem:
         """
         try:
             self._start()
+        except (InvalidName, InvalidSettings, OSError) as exc:
+            self._exits.close()
+            raise LocalError(f"the local system cannot start: {exc}") from exc
         except BaseException:
             self._exits.close()
             raise
@@ -99,24 +104,24 @@ class LocalSystem:
     def _start(self) -> None:
         folder = self._open_folder()
         keys = _keys(folder)
-        loops: list[Loop] = []
-        # The last to be ended: the threads, which then have nothing left to talk to.
-        self._exits.callback(_join, loops)
         self._start_couchdb(folder, keys)
-        self._exits.callback(_stop, loops)
         aws = self._aws or LocalAws()
-        poller_environment = self._deploy(aws, keys)
+        environment = self._deploy(aws, keys)
         module = load_app(ROOT)
         api = Api(module, ROOT, self._options.api_port)
-        self.api = api.url
-        os.environ.update(self._lambda_environment(poller_environment))
         outbox = Outbox(aws.sent_mails, self._options.outbox_port)
-        self.outbox = outbox.url
-        loops += [poller_loop(poller_environment), *queue_loops(module, aws.client("sqs"))]
+        self.api, self.outbox = api.url, outbox.url
+        os.environ.update(self._lambda_environment(environment))
+        poller = poller_loop(environment)
+        queues = queue_loops(module, aws.client("sqs"))
+        # The poller waits for changes until CouchDB ends, and so is waited for after that.
+        self._pollers.append(poller)
+        self._exits.callback(_stop, queues)
+        self._exits.callback(poller.stopped.set)
         for part in (outbox, api):
             part.start()
             self._exits.callback(part.stop)
-        for loop in loops:
+        for loop in (poller, *queues):
             loop.start()
 
     def _open_folder(self) -> Path:
@@ -135,6 +140,7 @@ class LocalSystem:
 
     def _start_couchdb(self, folder: Path, keys: Mapping[str, str]) -> None:
         given = self._options.couchdb_url
+        self._exits.callback(_stop, self._pollers)
         self.control_db = self._options.control_db or "control"
         if given is None:
             couchdb = EmbeddedCouchDB(
@@ -143,7 +149,7 @@ class LocalSystem:
             self._exits.callback(couchdb.stop)
             self.couch_url = couchdb.url
         else:
-            self.couch_url = given.rstrip("/")
+            self.couch_url = _checked_url(given)
             self.control_db = self._options.control_db or f"syncpoint-local-{uuid.uuid4().hex[:8]}"
         self._create_control_db(is_given=given is not None)
 
@@ -194,6 +200,17 @@ def prepare_process() -> None:
     os.environ.setdefault("POWERTOOLS_LOG_LEVEL", "WARNING")
 
 
+def _checked_url(couchdb_url: str) -> str:
+    try:
+        return str(parse_couchdb_url(couchdb_url)).rstrip("/")
+    except ValueError:
+        # Not shown: whatever is wrong with it, it may hold a password.
+        raise LocalError(
+            "COUCHDB_URL must be http(s)://NAME:PASSWORD@HOST:PORT; in the name and the password, "
+            "write / as %2F and @ as %40"
+        ) from None
+
+
 def _keys(folder: Path) -> dict[str, str]:
     """The administrator's password and the link key: made once for a folder, then kept in it."""
     path = folder / "keys.json"
@@ -208,9 +225,6 @@ def _keys(folder: Path) -> dict[str, str]:
 def _stop(loops: list[Loop]) -> None:
     for loop in loops:
         loop.stopped.set()
-
-
-def _join(loops: list[Loop]) -> None:
     for loop in loops:
         loop.join()
 

@@ -61,7 +61,7 @@ def _follow(
     closes_at_s = time.monotonic() + settings.window_s
     db = settings.control_db
     server = Server(read_secrets(_client("secretsmanager"), settings.secret_id).couchdb_url)
-    feed = Feed(server.database(db), checkpoint.seq(db), settings.page_size, _warn_of_restart)
+    feed = Feed(server.database(db), checkpoint.seq(db), settings.page_size, _warn)
     feed.restart_if_replaced()
 
     def left_s() -> float:
@@ -73,10 +73,11 @@ def _follow(
     return {"polled": True, "changes": summary.changes, "sent": summary.sent}
 
 
-def _warn_of_restart(why: str) -> None:
-    logger.warning("the feed begins anew", extra={"reason": why})
+def _warn(what: str, why: str) -> None:
+    logger.warning(what, extra={"reason": why})
     metrics = EphemeralMetrics(namespace=NAMESPACE)
-    metrics.add_metric("FeedRestarts", MetricUnit.Count, 1)
+    metrics.add_dimension("what", what)
+    metrics.add_metric("FeedWarnings", MetricUnit.Count, 1)
     metrics.flush_metrics()
 
 

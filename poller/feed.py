@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from chalicelib.couch import BadRequest, Database
+from chalicelib.couch import BadRequest, Database, Unreadable
 
 JsonDict = dict[str, Any]
 
@@ -39,17 +39,17 @@ class Feed:
         Where to begin: a `last_seq` of before, or "0". Opaque: nothing is read into it.
     page_size : int
         How many changes to ask for at once.
-    on_restart : callable
-        Told why, each time that the feed has to begin anew.
+    warn : callable
+        Told what happened and why, when the feed begins anew or passes a document over.
     """
 
     def __init__(
-        self, database: Database, since: str, page_size: int, on_restart: Callable[[str], None]
+        self, database: Database, since: str, page_size: int, warn: Callable[[str, str], None]
     ) -> None:
         self.db = database.name
         self._database = database
         self._page_size = page_size
-        self._on_restart = on_restart
+        self._warn = warn
         self.since = since
 
     def restart_if_replaced(self) -> None:
@@ -78,13 +78,25 @@ class Feed:
             self._restart(exc.reason)
             answer = self._ask(wait_s)
         rows, last_seq = answer["results"], str(answer["last_seq"])
-        page = Page(rows, last_seq, last_seq != self.since, len(rows) < self._page_size)
+        page = Page(rows, last_seq, last_seq != self.since, not rows)
         self.since = last_seq
         return page
 
     def _ask(self, wait_s: float) -> JsonDict:
-        return self._database.changes(self.since, limit=self._page_size, wait_s=wait_s)
+        try:
+            return self._database.changes(self.since, limit=self._page_size, wait_s=wait_s)
+        except Unreadable:
+            return self._ask_for_one()
+
+    def _ask_for_one(self) -> JsonDict:
+        """Step over a document that cannot be read: it must not keep those behind it waiting."""
+        try:
+            return self._database.changes(self.since, limit=1)
+        except Unreadable as exc:
+            page = self._database.changes(self.since, limit=1, include_docs=False)
+            self._warn("a document cannot be read and is passed over", exc.reason)
+            return page
 
     def _restart(self, why: str) -> None:
-        self._on_restart(why)
+        self._warn("the feed begins anew", why)
         self.since = BEGINNING

@@ -57,7 +57,10 @@ def _body(db: str, doc: JsonDict) -> str:
         "type": doc["type"],
         "state": doc["state"],
     }
-    body = _json({**about, "doc": doc})
+    try:
+        body = _json({**about, "doc": doc})
+    except RecursionError:
+        return _json(about)
     # Too large to travel: the handler reads the document itself.
     return body if len(body) <= MESSAGE_BYTES else _json(about)
 

@@ -2,12 +2,12 @@
 
 from chalicelib import identity
 from chalicelib.cloud import Cloud
-from chalicelib.confirmation import WRONG_CODES, Link, link_of
 from chalicelib.couch import JsonDict, NotFound
 from chalicelib.docstate import Rejected, generation_of, timestamp
 from chalicelib.handlers import devices
 from chalicelib.handlers.registry import control
 from chalicelib.ledger import Limit
+from chalicelib.link import WRONG_CODES, Link, link_of
 
 
 @control.safe("confirm", "clicked", to="used")
@@ -61,16 +61,16 @@ def wrong_codes_left(cloud: Cloud, device: JsonDict, device_code: str) -> int | 
         None if the code is right; else how many more may be tried, 0 if the device is rejected now.
     """
     device_id, generation = device["_id"], generation_of(device)
-    right = cloud.links.guess_id(device_id, device["device_code"])
+    right = cloud.links.guess_ids(device_id, device["device_code"])
     tries = cloud.ledger.admit(
         f"tries#{cloud.database.name}#{device_id}#{generation}",
-        cloud.links.guess_id(device_id, device_code),
+        cloud.links.guess_ids(device_id, device_code)[0],
         [Limit(WRONG_CODES, cloud.settings.confirm_ttl_s + devices.DAY_S)],
         cloud.clock().timestamp(),
     )
     if tries.admitted and identity.same_device_code(device_code, device["device_code"]):
         return None
-    left = WRONG_CODES - len(tries.members - {right})
+    left = WRONG_CODES - len(tries.members.difference(right))
     if left <= 0:
         reject(cloud, device, "too many wrong device codes")
     return max(left, 0)

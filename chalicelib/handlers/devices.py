@@ -41,7 +41,7 @@ def request_confirmation(doc: JsonDict, cloud: Cloud, claim: Claim) -> JsonDict:
     expires_at = now + timedelta(seconds=cloud.settings.confirm_ttl_s)
     return {
         "state": "confirming",
-        "created_at": doc.get("created_at") or timestamp(now),
+        "requested_at": timestamp(now),
         "confirm_expires_at": timestamp(expires_at),
     }
 

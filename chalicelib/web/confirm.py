@@ -3,19 +3,20 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import wraps
-from typing import ParamSpec
+from typing import Concatenate, ParamSpec
 from urllib.parse import parse_qsl
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.cloud import Cloud
-from chalicelib.confirmation import Link, link_of
 from chalicelib.couch import Conflict, CouchError, JsonDict, NotFound
 from chalicelib.docstate import generation_of, timestamp
 from chalicelib.errors import NoEffect
 from chalicelib.handlers import confirms
 from chalicelib.identity import DEVICE_CODE_LENGTHS, confirm_id, plain_device_code
+from chalicelib.link import Link, link_of
 from chalicelib.registration import DEFAULT_NAME
+from chalicelib.settings import InvalidSettings
 from chalicelib.telemetry import logger
 from chalicelib.web.pages import Page, page, see_other
 
@@ -37,18 +38,21 @@ _STATUS = {
 }
 
 
-Given = ParamSpec("Given")
+MakeCloud = Callable[[], Cloud]
+Rest = ParamSpec("Rest")
 
 
-def _or_try_again(view: Callable[Given, Page]) -> Callable[Given, Page]:
+def _or_try_again(
+    view: Callable[Concatenate[Cloud, Rest], Page], /
+) -> Callable[Concatenate[MakeCloud, Rest], Page]:
     """Where CouchDB or AWS does not answer, say so, instead of a stack trace."""
 
     @wraps(view)
-    def guarded(*args: Given.args, **kwargs: Given.kwargs) -> Page:
+    def guarded(cloud: MakeCloud, /, *args: Rest.args, **kwargs: Rest.kwargs) -> Page:
         try:
-            return view(*args, **kwargs)
-        except (CouchError, NoEffect, BotoCoreError, ClientError) as exc:
-            logger.warning("a page failed", extra={"exception": type(exc).__name__})
+            return view(cloud(), *args, **kwargs)
+        except (CouchError, NoEffect, BotoCoreError, ClientError, InvalidSettings) as exc:
+            logger.warning("a page failed", extra={"exception_type": type(exc).__name__})
             return page(503, "closed.html", title="Not now", worth="unavailable")
 
     return guarded
@@ -206,7 +210,7 @@ def _closed(worth: Link, doc: JsonDict | None) -> Page:
 def _shown(device: JsonDict) -> dict[str, str]:
     return {
         "name": str(device.get("name", DEFAULT_NAME)),
-        "since": f"{_moment(device.get('created_at'), EPOCH):%d %B %Y, %H:%M}".lstrip("0"),
+        "since": f"{_moment(device.get('requested_at'), EPOCH):%d %B %Y, %H:%M}".lstrip("0"),
     }
 
 
@@ -214,5 +218,5 @@ def _moment(text: object, otherwise: datetime) -> datetime:
     """A document's time in UTC, `otherwise` if it has none."""
     try:
         return datetime.fromisoformat(str(text)).astimezone(UTC)
-    except ValueError:
+    except (ValueError, OverflowError):
         return otherwise

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, Response, expect
 
-from chalicelib.confirmation import WRONG_CODES
+from chalicelib.link import WRONG_CODES
 from chalicelib.registration import NAME_LENGTH
 from tests.e2e.conftest import Register
 from tests.e2e.steps import ANSWERED, LONG_AGO, Registered, Where, post, wrong_code

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
-from chalicelib.batch import LONGEST_BACK_OFF_S, BatchFailed, back_off_s, handle_batch
+from chalicelib.batch import LONGEST_BACK_OFF_S, BatchFailed, Work, back_off_s, handle_batch
 from chalicelib.claims import RunningElsewhere
+from chalicelib.errors import NoEffect
 from chalicelib.handlers import control as registry
 from chalicelib.runner import Message, Outcome
 from local.lambdas import Record, receive
 
+LEASE_S = 90
 TRANSITION = registry.transition("device", "new")
 
 
@@ -32,7 +34,12 @@ class Queue:
         return receive(self.sqs, self.url, self.name, 10)
 
     def handle(self, records: list[Record], handle: Callable[[Message], Outcome]) -> None:
-        handle_batch(records, TRANSITION, handle, lambda: self.sqs, lambda: self.url)
+        handle_batch(records, self.work(handle))
+
+    def work(
+        self, handle: Callable[[Message], Outcome], left_s: Callable[[], float] = lambda: 30.0
+    ) -> Work:
+        return Work(TRANSITION, handle, LEASE_S, left_s, lambda: self.sqs, lambda: self.url)
 
     def make_visible(self, record: Record) -> None:
         self.sqs.change_message_visibility(
@@ -137,14 +144,43 @@ def test_a_message_that_always_fails_lies_in_the_dead_letters_after_five_tries(
     queue.sqs.delete_queue(QueueUrl=dead)
 
 
+def test_what_there_is_no_time_for_comes_back_at_once_and_the_rest_is_done(queue: Queue) -> None:
+    queue.send("a", "b", "c", "d")
+    left = iter([30.0, 20.0, 9.9, 5.0])
+    handled: list[str] = []
+
+    def handle(message: Message) -> Outcome:
+        handled.append(message.doc_id)
+        return Outcome.SAVED
+
+    with pytest.raises(BatchFailed, match="2 of 4"):
+        handle_batch(queue.receive(), queue.work(handle, lambda: next(left)))
+    assert len(handled) == 2
+    assert queue.counts() == (2, 0)
+
+
 @pytest.mark.parametrize(
-    ("receive_count", "expected"), [(1, 2), (2, 4), (3, 8), (5, 32), (50, LONGEST_BACK_OFF_S)]
+    ("receive_count", "expected"),
+    [(1, 10), (2, 40), (3, 160), (4, 640), (5, LONGEST_BACK_OFF_S), (50, LONGEST_BACK_OFF_S)],
 )
-def test_the_back_off_doubles_with_each_try(receive_count: int, expected: int) -> None:
+def test_the_back_off_grows_with_each_try(queue: Queue, receive_count: int, expected: int) -> None:
     record = {"attributes": {"ApproximateReceiveCount": str(receive_count)}}
-    assert back_off_s(record, RuntimeError()) == expected
+    assert back_off_s(record, queue.work(failing()), NoEffect()) == expected
 
 
-def test_a_step_that_runs_elsewhere_is_hidden_until_its_lease_ends() -> None:
+def test_five_tries_outlast_ten_minutes_of_an_outage(queue: Queue) -> None:
+    records = [{"attributes": {"ApproximateReceiveCount": str(tries)}} for tries in range(1, 5)]
+    work = queue.work(failing())
+    assert sum(back_off_s(record, work, NoEffect()) for record in records) > 600
+
+
+def test_after_an_error_of_unknown_effect_a_step_is_hidden_until_its_lease_ends(
+    queue: Queue,
+) -> None:
     record = {"attributes": {"ApproximateReceiveCount": "1"}}
-    assert back_off_s(record, RunningElsewhere("claim#x", 77)) == 77
+    assert back_off_s(record, queue.work(failing()), TimeoutError()) == LEASE_S + 1
+
+
+def test_a_step_that_runs_elsewhere_is_hidden_until_its_lease_ends(queue: Queue) -> None:
+    record = {"attributes": {"ApproximateReceiveCount": "1"}}
+    assert back_off_s(record, queue.work(failing()), RunningElsewhere("claim#x", 77)) == 77

@@ -1,22 +1,29 @@
 """A device's way through the transitions, over a real CouchDB and a real ledger."""
 
 import json
+import queue
 import threading
+import uuid
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
-from chalicelib.claims import Claims
+from chalicelib.claims import Claims, RunningElsewhere
 from chalicelib.cloud import Cloud
 from chalicelib.couch import Database, JsonDict, NotFound, Server, Unauthorized
+from chalicelib.handlers import confirms, devices
 from chalicelib.handlers import control as registry
 from chalicelib.identity import confirm_id, owner_control_db, owner_id
 from chalicelib.mail import AddressRefused, MailError, MailNotSent
 from chalicelib.runner import Message, Outcome, handle
+from chalicelib.settings import PollerSettings
 from chalicelib.web import confirm as pages
 from device.registration import NewDevice
+from poller.app import run as poll
+from tests.conftest import create_table
 from tests.support import PUBLIC_URL, FakeClock, FakeMailer, a_device, an_address
 
 HOUR_S, DAY_S = 3600, 24 * 3600
@@ -30,6 +37,7 @@ class Steps:
     claims: Claims
     mailer: FakeMailer
     clock: FakeClock
+    messages: list[Message] = field(default_factory=list)
 
     @property
     def control(self) -> Database:
@@ -40,7 +48,9 @@ class Steps:
         return Message(self.control.name, doc_id, doc["type"], doc["state"], doc)
 
     def run(self, doc_id: str) -> Outcome:
-        return self.deliver(self.message(doc_id))
+        message = self.message(doc_id)
+        self.messages.append(message)
+        return self.deliver(message)
 
     def deliver(self, message: Message) -> Outcome:
         return handle(message, registry, self.cloud, self.claims)
@@ -215,27 +225,37 @@ def test_an_edit_between_mail_and_save_sends_no_second_mail(
     assert (len(mailer.sent), doc["state"], doc["name"]) == (1, "confirming", "edit 1")
 
 
-def test_a_lost_table_and_a_poll_from_the_beginning_send_no_second_mail(
-    steps: Steps, dynamodb: Any
+def test_a_lost_table_and_every_message_again_send_no_second_mail(
+    steps: Steps, aws: Any, couch_url: str, dynamodb: Any
 ) -> None:
-    devices = [a_device(owner=an_address()) for _ in range(4)]
-    steps.register(devices[0])
-    steps.activate(devices[1])
-    steps.register(devices[2])
-    steps.click(devices[2], device_code="wrong-code")
-    steps.register(devices[3], owner="no address")
-    before = {device.device_id: steps.control.get(device.device_id) for device in devices}
-    sent = len(steps.mailer.sent)
+    waiting, active, clicked, wrong = every = [a_device(owner=an_address()) for _ in range(4)]
+    steps.register(waiting)
+    steps.activate(active)
+    steps.register(clicked)
+    steps.click(clicked, device_code="wrong-code")
+    steps.register(wrong, owner="no address")
+    before = {device.device_id: steps.control.get(device.device_id) for device in every}
+    sent, seen = len(steps.mailer.sent), list(steps.messages)
+    assert len(seen) >= 6
     dynamodb.delete_table(TableName=steps.claims.table_name)
-    from tests.conftest import create_table
-
     create_table(dynamodb, steps.claims.table_name)
-    for row in steps.control.changes("0", limit=1000)["results"]:
-        doc = row["doc"]
-        if (doc.get("type"), doc.get("state")) in {(t.doc_type, t.state) for t in registry}:
-            steps.run(doc["_id"])
+    # Every message that was ever sent comes again, and the real poller begins at 0.
+    assert {steps.deliver(message) for message in seen} == {Outcome.STALE}
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    queue_url = aws.client("sqs").create_queue(QueueName=name)["QueueUrl"]
+    settings = PollerSettings(
+        table_name=steps.claims.table_name,
+        secret_id=aws.create_secret(name, couch_url, "00" * 32),
+        control_db=steps.control.name,
+        routes={f"{t.doc_type}/{t.state}": queue_url for t in registry},
+        window_s=0,
+        page_size=100,
+        lease_s=60,
+    )
+    polled = poll(settings)
+    assert (polled["changes"] >= 5, polled["sent"]) == (True, 0)
     assert len(steps.mailer.sent) == sent
-    assert before == {device.device_id: steps.control.get(device.device_id) for device in devices}
+    assert before == {device.device_id: steps.control.get(device.device_id) for device in every}
 
 
 def test_a_crash_between_mail_and_finish_sends_the_same_code_after_the_lease(
@@ -268,27 +288,37 @@ def test_two_hundred_devices_and_eight_racing_workers_make_two_hundred_mails(
     devices = [a_device(owner=f"owner-{number}@example.com") for number in range(200)]
     for device in devices:
         steps.control.put(device.doc)
-    messages = [steps.message(device.device_id) for device in devices] * 3
-    lock = threading.Lock()
-    left = list(enumerate(messages))
+    # Each message three times in a row, so that several workers have the same one at once.
+    messages = [steps.message(device.device_id) for device in devices for _ in range(3)]
+    left: queue.SimpleQueue[Message] = queue.SimpleQueue()
+    for message in messages:
+        left.put(message)
+    start = threading.Barrier(8)
+    sent_away = Counter[str]()
+    failures: list[Exception] = []
 
     def work() -> None:
-        while True:
-            with lock:
-                if not left:
-                    return
-                _, message = left.pop(len(left) // 2)
+        start.wait()
+        while not left.empty():
+            try:
+                message = left.get_nowait()
+            except queue.Empty:
+                return
             try:
                 steps.deliver(message)
+            except RunningElsewhere:
+                sent_away[message.doc_id] += 1
+                left.put(message)  # as SQS does, later
             except Exception as exc:
-                if type(exc).__name__ != "RunningElsewhere":
-                    raise
+                failures.append(exc)
 
     workers = [threading.Thread(target=work) for _ in range(8)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
+    assert failures == []
+    assert len(sent_away) > 20, "the workers did not race"
     states = [steps.control.get(device.device_id)["state"] for device in devices]
     assert states == ["confirming"] * 200
     assert sorted(mail.to for mail in steps.mailer.sent) == sorted(
@@ -520,7 +550,7 @@ def test_a_hundred_clicks_at_once_try_no_more_than_five_codes(
 
     def guess(device_code: str) -> None:
         body = f"device_code={device_code}".encode()
-        answers.append(pages.answer(steps.cloud, code, body).status)
+        answers.append(pages.answer(lambda: steps.cloud, code, body).status)
 
     threads = [threading.Thread(target=guess, args=(typed,)) for typed in guesses]
     for thread in threads:
@@ -686,9 +716,9 @@ def test_a_second_run_of_an_oauth_activation_changes_nothing(
 
 def test_a_revoked_device_is_not_shown_as_active(steps: Steps, device: NewDevice) -> None:
     doc = steps.activate(device)
-    assert "is active" in pages.show(steps.cloud, steps.code(), "answered").body
+    assert "is active" in pages.show(lambda: steps.cloud, steps.code(), "answered").body
     steps.control.put({**doc, "state": "revoked"})
-    page = pages.show(steps.cloud, steps.code(), "answered")
+    page = pages.show(lambda: steps.cloud, steps.code(), "answered")
     assert (page.status, "is active" in page.body) == (409, False)
 
 
@@ -698,7 +728,7 @@ def test_a_right_code_gets_past_a_confirmation_that_ended_in_error(
     steps.register(device)
     assert steps.click(device, device_code="WRONG-CODE")["state"] == "error"
     body = f"device_code={device.device_code}".encode()
-    assert pages.answer(steps.cloud, steps.code(), body).status == 303
+    assert pages.answer(lambda: steps.cloud, steps.code(), body).status == 303
     steps.run(confirm_id(device.device_id, 0))
     assert steps.control.get(device.device_id)["state"] == "confirmed"
 
@@ -707,23 +737,86 @@ def test_an_activation_that_is_slow_says_so_and_asks_less_often(
     steps: Steps, device: NewDevice
 ) -> None:
     steps.register(device)
-    pages.answer(steps.cloud, steps.code(), f"device_code={device.device_code}".encode())
-    assert 'content="2"' in pages.show(steps.cloud, steps.code(), "answered").body
+    pages.answer(lambda: steps.cloud, steps.code(), f"device_code={device.device_code}".encode())
+    assert 'content="2"' in pages.show(lambda: steps.cloud, steps.code(), "answered").body
     steps.clock.move(61)
-    page = pages.show(steps.cloud, steps.code(), "answered")
+    page = pages.show(lambda: steps.cloud, steps.code(), "answered")
     assert 'content="20"' in page.body
     assert "longer than usual" in page.body
 
 
-def test_a_time_of_another_zone_is_shown_in_utc(steps: Steps, device: NewDevice) -> None:
-    steps.register(device, created_at="2026-11-23T06:00:00+02:00")
-    assert "23 November 2026, 04:00&nbsp;UTC" in pages.show(steps.cloud, steps.code(), None).body
+@pytest.mark.parametrize("created_at", ["2099-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00"])
+def test_the_page_says_when_the_cloud_was_asked_whatever_the_device_says(
+    steps: Steps, device: NewDevice, created_at: str
+) -> None:
+    steps.register(device, created_at=created_at)
+    page = pages.show(lambda: steps.cloud, steps.code(), None)
+    assert "23 November 2026, 06:00&nbsp;UTC" in page.body
 
 
 def test_when_couchdb_does_not_answer_the_page_says_so(steps: Steps, device: NewDevice) -> None:
     steps.register(device)
     nowhere = Server("http://127.0.0.1:9").database("control")
     cloud = replace(steps.cloud, database=nowhere)
-    assert pages.show(cloud, steps.code(), None).status == 503
-    answered = pages.answer(cloud, steps.code(), b"device_code=AAAA-AAAA")
+    assert pages.show(lambda: cloud, steps.code(), None).status == 503
+    answered = pages.answer(lambda: cloud, steps.code(), b"device_code=AAAA-AAAA")
     assert (answered.status, "Nothing is lost" in answered.body) == (503, True)
+
+
+# What a crash leaves half done, a second run finds.
+
+
+def test_a_confirmation_whose_save_was_lost_ends_as_used(steps: Steps, device: NewDevice) -> None:
+    steps.register(device)
+    used = steps.click(device)
+    steps.control.put({**used, "state": "clicked"})
+    assert steps.run(used["_id"]) is Outcome.SAVED
+    assert steps.control.get(used["_id"])["state"] == "used"
+
+
+def test_a_refusal_that_comes_after_the_confirmation_changes_nothing(
+    steps: Steps, device: NewDevice
+) -> None:
+    doc = steps.activate(device)
+    after = devices.answer(steps.cloud, device.device_id, 0, {"state": "rejected"})
+    assert after == doc == steps.control.get(device.device_id)
+
+
+def test_after_five_wrong_codes_the_right_one_is_not_even_compared(
+    steps: Steps, device: NewDevice
+) -> None:
+    doc = steps.register(device)
+    for number in range(5):
+        confirms.wrong_codes_left(steps.cloud, doc, f"WRONG-{number}")
+    # As if the rejection had been lost in a crash.
+    rejected = steps.control.get(device.device_id)
+    steps.control.put({**rejected, "state": "confirming"})
+    assert confirms.wrong_codes_left(steps.cloud, doc, device.device_code) == 0
+    assert steps.control.get(device.device_id)["state"] == "rejected"
+
+
+def test_a_document_mended_while_it_was_being_rejected_is_not_put_into_error(
+    steps: Steps, device: NewDevice
+) -> None:
+    class MendingDatabase(Database):
+        """The owner's address is corrected just before the rejection is saved."""
+
+        def put(self, doc: JsonDict) -> str:
+            if doc["state"] == "error":
+                steps.control.put({**steps.control.get(doc["_id"]), "owner": an_address()})
+            return super().put(doc)
+
+    class MendingServer(Server):
+        def database(self, name: str) -> Database:
+            return MendingDatabase(self, name)
+
+    steps.control.put({**device.doc, "owner": "no address"})
+    message = steps.message(device.device_id)
+    steady = steps.cloud
+    server = MendingServer(steady.server.url)
+    server.http = steady.server.http
+    steps.cloud = replace(steady, server=server)
+    assert steps.deliver(message) is Outcome.STALE
+    steps.cloud = steady
+    assert steps.control.get(device.device_id)["state"] == "new"
+    assert steps.run(device.device_id) is Outcome.SAVED

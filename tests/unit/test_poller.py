@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.couch import BadRequest, CouchError, Database, JsonDict, Unavailable
+from chalicelib.couch import BadRequest, CouchError, Database, JsonDict, Unavailable, Unreadable
 from poller.checkpoint import Checkpoint
 from poller.feed import BEGINNING, Feed
 from poller.follow import Summary, follow
@@ -170,7 +170,9 @@ class FakeFeed:
     name: str = "control"
     asked: list[tuple[str, float]] = field(default_factory=list)
 
-    def changes(self, since: str, *, limit: int, wait_s: float = 0) -> JsonDict:
+    def changes(
+        self, since: str, *, limit: int, wait_s: float = 0, include_docs: bool = True
+    ) -> JsonDict:
         self.asked.append((since, wait_s))
         page = self.pages.pop(0) if self.pages else []
         if isinstance(page, CouchError):
@@ -199,7 +201,7 @@ def follow_pages(
     since: str = BEGINNING,
     page_size: int = 2,
 ) -> Summary:
-    feed = Feed(cast(Database, database), since, page_size, lambda why: None)
+    feed = Feed(cast(Database, database), since, page_size, lambda what, why: None)
     sender = sender_to(sqs)
     return follow(feed, sender, cast(Checkpoint, checkpoint), ROUTES, left_s)
 
@@ -209,7 +211,7 @@ def test_without_a_window_the_feed_is_read_to_its_end() -> None:
     sqs, checkpoint = FakeSqs(), FakeCheckpoint()
     summary = follow_pages(database, sqs, checkpoint)
     assert (summary.changes, summary.sent) == (3, 3)
-    assert database.asked == [("0", 0.0), ("seq-1", 0.0)]
+    assert database.asked == [("0", 0.0), ("seq-1", 0.0), ("seq-2", 0.0)]
     assert checkpoint.saved == ["seq-1", "seq-2"]
 
 
@@ -270,7 +272,7 @@ def test_a_malformed_seq_starts_the_feed_anew_and_says_so() -> None:
     refused = BadRequest(400, "bad_request", "Malformed sequence supplied in 'since' parameter.")
     database = FakeFeed([refused, [row("a")]])
     told: list[str] = []
-    feed = Feed(cast(Database, database), "12-nonsense", 10, told.append)
+    feed = Feed(cast(Database, database), "12-nonsense", 10, lambda what, why: told.append(why))
     page = feed.read(0)
     assert [one["id"] for one in page.rows] == ["a"]
     assert [since for since, _ in database.asked] == ["12-nonsense", "0"]
@@ -280,7 +282,7 @@ def test_a_malformed_seq_starts_the_feed_anew_and_says_so() -> None:
 def test_a_bad_request_from_the_beginning_is_no_matter_of_the_seq() -> None:
     database = FakeFeed([BadRequest(400, "bad_request", "limit")])
     with pytest.raises(BadRequest):
-        Feed(cast(Database, database), BEGINNING, 10, lambda why: None).read(0)
+        Feed(cast(Database, database), BEGINNING, 10, lambda what, why: None).read(0)
 
 
 @dataclass
@@ -306,6 +308,49 @@ class FakeInfo:
 def test_where_seqs_are_plain_numbers_one_past_the_end_starts_the_feed_anew(
     update_seq: object, since: str, expected: str
 ) -> None:
-    feed = Feed(cast(Database, FakeInfo(update_seq)), since, 10, lambda why: None)
+    feed = Feed(cast(Database, FakeInfo(update_seq)), since, 10, lambda what, why: None)
     feed.restart_if_replaced()
     assert feed.since == expected
+
+
+# A document that cannot be read.
+
+
+@dataclass
+class FeedWithPoison:
+    """Six documents, of which one cannot be decoded in whatever page it comes."""
+
+    poison: int
+    name: str = "control"
+
+    def changes(
+        self, since: str, *, limit: int, wait_s: float = 0, include_docs: bool = True
+    ) -> JsonDict:
+        begin = int(since)
+        numbers = range(begin + 1, min(begin + limit, 6) + 1)
+        if include_docs and self.poison in numbers:
+            raise Unreadable(200, "unreadable", "RecursionError")
+        rows = [row(f"d{number}") for number in numbers]
+        if not include_docs:
+            rows = [{key: value for key, value in one.items() if key != "doc"} for one in rows]
+        return {"results": rows, "last_seq": str(begin + len(rows))}
+
+
+@pytest.mark.parametrize("poison", [1, 2, 3, 6])
+def test_a_document_that_cannot_be_read_does_not_hold_up_the_others(poison: int) -> None:
+    told: list[str] = []
+    feed = Feed(cast(Database, FeedWithPoison(poison)), "0", 3, lambda what, why: told.append(what))
+    sqs, checkpoint = FakeSqs(), FakeCheckpoint()
+    follow(feed, sender_to(sqs), cast(Checkpoint, checkpoint), ROUTES)
+    sent = sorted(json.loads(body)["id"] for body in sqs.accepted["https://sqs/device-new"])
+    assert sent == [f"d{number}" for number in range(1, 7) if number != poison]
+    assert told == ["a document cannot be read and is passed over"]
+    assert checkpoint.saved[-1] == "6"
+
+
+def test_a_document_that_cannot_be_written_as_json_travels_without_its_body() -> None:
+    deep: JsonDict = {}
+    for _ in range(100_000):
+        deep = {"deeper": deep}
+    [message] = messages_for("control", [row(deep=deep)], ROUTES)
+    assert "doc" not in json.loads(message.body)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.confirmation import Link, link_of
 from chalicelib.docstate import JsonDict, timestamp
+from chalicelib.link import Link, link_of
 
 EXPIRES = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

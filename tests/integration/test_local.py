@@ -1,0 +1,133 @@
+"""What the local system leaves behind on a CouchDB that was lent to it, and how it refuses."""
+
+import os
+import socket
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+
+from chalicelib.couch import Database, NotFound, Server
+from chalicelib.credentials import login_user
+from chalicelib.identity import owner_control_db, owner_id, owner_role
+from local.cleanup import remove_all_of
+from local.system import ROOT
+from tests.support import a_device, an_address
+
+
+def exists(server: Server, name: str) -> bool:
+    try:
+        server.database(name).info()
+    except NotFound:
+        return False
+    return True
+
+
+def test_cleaning_up_removes_what_came_of_its_own_documents_and_nothing_else(
+    server: Server,
+) -> None:
+    control = server.database(f"syncpoint-test-{uuid.uuid4().hex[:12]}")
+    theirs = server.database(f"{control.name}-orders")
+    device, others = a_device(owner=an_address()), a_device(owner=an_address())
+    owners = server.database(owner_control_db(control.name, owner_id(device.doc["owner"])))
+    users = server.database("_users")
+    for database in (control, theirs, owners):
+        database.create()
+    try:
+        control.put(device.doc)
+        for one in (device, others):
+            role = owner_role(owner_id(one.doc["owner"]))
+            users.put(login_user(one.device_id, role, one.doc["credentials"]))
+        remove_all_of(server, control.name)
+        assert not exists(server, control.name)
+        assert not exists(server, owners.name)
+        assert exists(server, theirs.name)
+        with pytest.raises(NotFound):
+            users.get(f"org.couchdb.user:{device.device_id}")
+        assert users.get(f"org.couchdb.user:{others.device_id}")["name"] == others.device_id
+    finally:
+        theirs.delete()
+        users.remove(users.get(f"org.couchdb.user:{others.device_id}"))
+
+
+@pytest.mark.parametrize("is_last", [False, True])
+def test_of_an_owners_oauth_keys_only_the_devices_own_are_removed(
+    server: Server, control: Database, is_last: bool
+) -> None:
+    device = a_device(owner=an_address())
+    tag = device.device_id
+    keys = {"consumer_key": f"{tag}-key", "token": f"{tag}-token"}
+    creds = keys | {"consumer_secret": "s", "token_secret": "s"}
+    users = server.database("_users")
+    kept = {} if is_last else {"old": ["old-key", "old-token"]}
+    user = {
+        "_id": f"org.couchdb.user:{device.doc['owner']}",
+        "name": device.doc["owner"],
+        "type": "user",
+        "roles": [],
+        "oauth": {
+            "consumer_keys": {f"{tag}-key": "s"} | ({} if is_last else {"old-key": "s"}),
+            "tokens": {f"{tag}-token": "s"} | ({} if is_last else {"old-token": "s"}),
+            "devices": {tag: [f"{tag}-key", f"{tag}-token"]} | kept,
+        },
+    }
+    users.put(user)
+    control.put({**device.doc, "oauth_creds": creds, "state": "active"})
+    remove_all_of(server, control.name)
+    control.create()
+    if is_last:
+        with pytest.raises(NotFound):
+            users.get(str(user["_id"]))
+        return
+    left = users.get(str(user["_id"]))
+    assert left["oauth"] == {
+        "consumer_keys": {"old-key": "s"},
+        "tokens": {"old-token": "s"},
+        "devices": kept,
+    }
+    users.remove(left)
+
+
+def run_local(
+    folder: Path, *arguments: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "local", "--data", str(folder), *arguments],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"CONTROL_DB": "Not-A-Name"}, "'Not-A-Name' is no name of a CouchDB database"),
+        ({"COUCHDB_URL": "http://admin:p@ss@127.0.0.1:9"}, "COUCHDB_URL must be"),
+        ({"COUCHDB_URL": "http://admin:pa/ss@127.0.0.1:9"}, "COUCHDB_URL must be"),
+        ({"COUCHDB_URL": "http://admin:p%40ss@127.0.0.1:9"}, "CouchDB at http://127.0.0.1:9 "),
+    ],
+)
+def test_what_cannot_start_says_why_in_one_line_and_exits_with_1(
+    tmp_path: Path, environment: dict[str, str], said: str
+) -> None:
+    finished = run_local(tmp_path, **environment)
+    assert finished.returncode == 1
+    assert finished.stdout == ""
+    assert finished.stderr.startswith("error: ")
+    assert said in finished.stderr
+    for secret in ("p@ss", "pa/ss", "p%40ss", "Traceback"):
+        assert secret not in finished.stderr
+
+
+def test_a_port_that_is_taken_is_an_error_in_words(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        finished = run_local(tmp_path, "--api-port", str(taken.getsockname()[1]))
+    assert finished.returncode == 1
+    assert "cannot start: [Errno" in finished.stderr
+    assert "Traceback" not in finished.stderr

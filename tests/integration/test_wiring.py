@@ -1,0 +1,103 @@
+"""How the tools are made from the environment, and what happens when the secret changes."""
+
+import json
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from chalicelib.cloud import SECRET_AGE_S, Wiring
+from chalicelib.settings import InvalidSettings
+from chalicelib.web import confirm, health
+from tests.support import FakeClock
+
+NOWHERE = "http://127.0.0.1:9"
+
+
+@dataclass
+class Secret:
+    client: Any
+    name: str
+
+    def change(self, couchdb_url: str) -> None:
+        value = json.dumps({"couchdb_url": couchdb_url, "link_keys": ["00" * 32]})
+        self.client.put_secret_value(SecretId=self.name, SecretString=value)
+
+
+@pytest.fixture
+def secret(aws: Any) -> Iterator[Secret]:
+    client, name = aws.client("secretsmanager"), f"test-{uuid.uuid4().hex[:12]}"
+    aws.create_secret(name, "http://admin:old@couch.example.com", "00" * 32)
+    yield Secret(client, name)
+    client.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
+
+
+@pytest.fixture
+def wiring(secret: Secret, clock: FakeClock) -> Wiring:
+    environment = {
+        "TABLE_NAME": "unused",
+        "SECRET_ID": secret.name,
+        "PUBLIC_URL": "https://sync.example.com",
+        "MAIL_FROM": "sync@example.com",
+    }
+    return Wiring(environment, clock)
+
+
+def test_the_secret_is_fetched_once_in_its_time(
+    wiring: Wiring, secret: Secret, clock: FakeClock
+) -> None:
+    first = wiring.cloud()
+    secret.change("http://admin:new@other.example.com")
+    clock.move(SECRET_AGE_S - 1)
+    assert wiring.cloud() is first
+    clock.move(1)
+    assert wiring.cloud().server.url == "http://other.example.com"
+
+
+def test_a_secret_that_couchdb_did_not_take_is_fetched_again_at_once(
+    wiring: Wiring, secret: Secret
+) -> None:
+    wiring.cloud()
+    secret.change("http://admin:new@other.example.com")
+    wiring.forget_secrets()
+    assert wiring.cloud().server.url == "http://other.example.com"
+
+
+def test_an_aged_secret_is_better_than_none(
+    wiring: Wiring, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = wiring.cloud()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", NOWHERE)
+    clock.move(SECRET_AGE_S)
+    assert wiring.cloud() is first
+
+
+def test_when_aws_does_not_answer_the_page_says_so_with_all_its_headers(
+    wiring: Wiring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", NOWHERE)
+    page = confirm.show(wiring.cloud, "device-1.0.AAAAAAAAAAAAAAAAAAAAAA", None)
+    assert (page.status, page.headers["Cache-Control"]) == (503, "no-store")
+    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+    assert "Nothing is lost" in page.body
+
+
+def test_a_missing_variable_is_named_and_the_page_still_answers() -> None:
+    wiring = Wiring({})
+    with pytest.raises(InvalidSettings, match="TABLE_NAME is not set"):
+        wiring.cloud()
+    assert confirm.show(wiring.cloud, "x", None).status == 503
+
+
+def test_health_says_which_part_does_not_answer(
+    wiring: Wiring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", NOWHERE)
+    status, body = health.check_health(wiring, "device", "new")
+    assert status == 503
+    assert body["ok"] is False
+    assert body["sqs"].startswith("failed: ")
+    assert body["dynamodb"] == "failed: ResourceNotFoundException"
+    assert "couch.example.com" not in json.dumps(body)
