@@ -3,7 +3,6 @@
 Every public method sends one request, unless it says otherwise, and every request has a time limit.
 """
 
-import json
 import re
 from typing import Any
 from urllib.parse import quote
@@ -84,15 +83,6 @@ class Server:
             If CouchDB would not take it as the name of a database.
         """
         return Database(self, name)
-
-    def databases(self, prefix: str) -> list[str]:
-        """The names of all databases that begin with `prefix`.
-
-        The answer is filtered here too: express-pouchdb ignores the range.
-        """
-        params = {"start_key": json.dumps(prefix), "end_key": json.dumps(prefix + "\ufff0")}
-        names = self.http.request("GET", "/_all_dbs", params=params)
-        return [name for name in names if name.startswith(prefix)]
 
     def config_get(self, section: str, key: str) -> str | None:
         """A value of the server's configuration, None if it is not set. Two requests."""

@@ -65,17 +65,6 @@ def test_a_database_is_deleted_with_all_it_holds_and_may_be_gone_already(control
         control.get("d")
 
 
-def test_databases_are_listed_by_their_prefix_alone(server: Server, control: Database) -> None:
-    inside = [f"{control.name}-{end}" for end in ("a", "b", "b-c")]
-    for name in [*inside, f"{control.name}x"]:
-        server.database(name).create()
-    try:
-        assert sorted(server.databases(f"{control.name}-")) == inside
-        assert server.databases(f"{control.name}-nothing-") == []
-    finally:
-        server.database(f"{control.name}x").delete()
-
-
 def test_a_databases_url_is_without_credentials(couch_url: str, control: Database) -> None:
     host = couch_url.rpartition("@")[2]
     assert control.url == f"{couch_url.partition('://')[0]}://{host}/{control.name}"
