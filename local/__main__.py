@@ -19,7 +19,9 @@ def main() -> int:
     arguments = _parse()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     prepare_process()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # SIGINT too: a shell that starts us in the background has it ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         with LocalSystem(_options(arguments)) as system:
             with contextlib.suppress(KeyboardInterrupt):
