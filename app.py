@@ -8,7 +8,6 @@ from chalice.app import Chalice, Request, Response, SQSEvent
 from chalicelib import settings
 from chalicelib.batch import Work, handle_batch
 from chalicelib.cloud import Wiring
-from chalicelib.couch import Unauthorized
 from chalicelib.handlers import control
 from chalicelib.runner import Message, Outcome, handle
 
@@ -58,12 +57,8 @@ def work(event: SQSEvent, doc_type: str, state: str) -> None:
 
 
 def handle_message(message: Message) -> Outcome:
-    """Run one message's transition; after a 401 the next one reads CouchDB's password anew."""
-    try:
-        return handle(message, control, wiring.cloud(), wiring.claims)
-    except Unauthorized:
-        wiring.forget_secrets()
-        raise
+    """Run the transition that one message asks for."""
+    return wiring.use(lambda cloud: handle(message, control, cloud, wiring.claims))
 
 
 @app.route("/confirm/{code}", methods=["GET"])
@@ -72,7 +67,7 @@ def show_confirmation(code: str) -> Response:
     from chalicelib.web import confirm
 
     query = dict(request().query_params or {})
-    return respond(confirm.show(wiring.cloud, code, query.get("step")))
+    return respond(confirm.show(wiring.use, code, query.get("step")))
 
 
 @app.route("/confirm/{code}", methods=["POST"], content_types=[FORM])
@@ -80,7 +75,7 @@ def answer_confirmation(code: str) -> Response:
     """The owner's answer: the device code, or "this wasn't me"."""
     from chalicelib.web import confirm
 
-    return respond(confirm.answer(wiring.cloud, code, request().raw_body))
+    return respond(confirm.answer(wiring.use, code, request().raw_body))
 
 
 @app.route("/health", methods=["GET"])

@@ -7,13 +7,13 @@ succeeded, hide what failed for a while that grows with its tries, then raise.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from chalicelib.claims import RunningElsewhere
 from chalicelib.docstate import Transition
 from chalicelib.errors import NoEffect
 from chalicelib.runner import Message, Outcome
-from chalicelib.telemetry import log_failure, log_success
+from chalicelib.telemetry import Record, log_failure, log_success
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -21,12 +21,9 @@ if TYPE_CHECKING:
 # 10, 40, 160, 640 s: five tries outlast some fourteen minutes of an outage.
 FIRST_BACK_OFF_S = 10
 LONGEST_BACK_OFF_S = 900
-# With less time than this left, no further message is begun: one may take as long as CouchDB's and
-# AWS's time limits together allow.
+# With less time than this left, no further message is begun. It is many times what one takes; if
+# the Lambda is cut off all the same, its messages come back when their visibility time-out ends.
 LEAST_TIME_S = 10.0
-
-# One record of a Lambda's SQS event: {messageId, receiptHandle, body, attributes, …}
-Record = dict[str, Any]
 
 
 class BatchFailed(Exception):
@@ -73,13 +70,15 @@ def handle_batch(records: Iterable[Record], work: Work) -> None:
         if work.left_s() < LEAST_TIME_S:
             again.append((record, 0))
             continue
+        message: Message | None = None
         try:
-            outcome = work.handle(Message.parse(record["body"]))
+            message = Message.parse(record["body"])
+            outcome = work.handle(message)
         except Exception as exc:  # noqa: BLE001 - the loop that isolates one message from the next
-            log_failure(record, work.transition, exc)
+            log_failure(record, message, work.transition, exc)
             again.append((record, back_off_s(record, work, exc)))
         else:
-            log_success(record, work.transition, outcome)
+            log_success(record, message, work.transition, outcome)
             done.append(record)
     if again:
         _settle(work.sqs(), work.queue_url(), done, again)

@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.claims import Claims
-from chalicelib.couch import Database, Server
+from chalicelib.couch import Database, Server, Unauthorized
 from chalicelib.identity import LinkKeys
 from chalicelib.ledger import Ledger
 from chalicelib.mail import Mailer, SesMailer
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 SECRET_AGE_S = 300
 
 Clock = Callable[[], datetime]
+Result = TypeVar("Result")
 
 
 def utc_now() -> datetime:
@@ -112,9 +113,13 @@ class Wiring:
             self._cloud_until_s = now_s + SECRET_AGE_S
         return self._cloud
 
-    def forget_secrets(self) -> None:
-        """Fetch the secret again at the next use: CouchDB did not take what it says."""
-        self._cloud_until_s = 0.0
+    def use(self, action: Callable[[Cloud], Result]) -> Result:
+        """Do something with the tools; after a 401 of CouchDB's the next use has a fresh secret."""
+        try:
+            return action(self.cloud())
+        except Unauthorized:
+            self._cloud_until_s = 0.0
+            raise
 
     def _renewed(self) -> Cloud:
         try:

@@ -1,6 +1,5 @@
 """Structured logs and metrics, by Powertools. Never a secret, an address or a document."""
 
-import json
 import sys
 import traceback
 from typing import Any
@@ -10,9 +9,12 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from chalicelib.couch_errors import CouchError
 from chalicelib.docstate import Transition
-from chalicelib.runner import Outcome
+from chalicelib.runner import Message, Outcome
 
 NAMESPACE = "Syncpoint"
+
+# One record of a Lambda's SQS event: {messageId, receiptHandle, body, attributes, …}
+Record = dict[str, Any]
 
 # To stderr: CloudWatch takes both, and on one machine stdout belongs to the command that was typed.
 logger = Logger(service="syncpoint", stream=sys.stderr)
@@ -28,20 +30,27 @@ def count_outcome(transition: Transition, outcome: Outcome | None) -> None:
     metrics.flush_metrics()
 
 
-def log_success(record: dict[str, Any], transition: Transition, outcome: Outcome) -> None:
+def log_success(record: Record, message: Message, transition: Transition, outcome: Outcome) -> None:
     """Log and count a message that was handled."""
     count_outcome(transition, outcome)
-    logger.info("transition", extra=_about(record, transition) | {"outcome": outcome})
+    logger.info("transition", extra=_about(record, message, transition) | {"outcome": outcome})
 
 
-def log_failure(record: dict[str, Any], transition: Transition, exc: Exception) -> None:
+def log_failure(
+    record: Record, message: Message | None, transition: Transition, exc: Exception
+) -> None:
     """Log and count a message that is tried again.
 
     With the error's type and where it came from, not its text: that might hold what a log must not.
+
+    Parameters
+    ----------
+    message : Message or None
+        None if the record could not be read as one.
     """
     count_outcome(transition, None)
     frames = traceback.extract_tb(exc.__traceback__)[-4:]
-    extra = _about(record, transition) | {
+    extra = _about(record, message, transition) | {
         "outcome": "failed",
         "exception_type": type(exc).__name__,
         "raised_at": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
@@ -51,18 +60,11 @@ def log_failure(record: dict[str, Any], transition: Transition, exc: Exception) 
     logger.warning("the message is tried again", extra=extra)
 
 
-def _about(record: dict[str, Any], transition: Transition) -> dict[str, Any]:
+def _about(record: Record, message: Message | None, transition: Transition) -> dict[str, Any]:
     return {
         "doc_type": transition.doc_type,
         "doc_state": transition.state,
-        "doc_id": _doc_id(record),
+        "doc_id": message.doc_id if message else None,
         "sqs_message_id": record.get("messageId"),
         "receive_count": record.get("attributes", {}).get("ApproximateReceiveCount"),
     }
-
-
-def _doc_id(record: dict[str, Any]) -> str | None:
-    try:
-        return str(json.loads(record["body"])["id"])
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return None

@@ -44,8 +44,6 @@ class Options:
         Where the embedded server's data and keys survive a restart; None: a temporary folder.
     api_port, outbox_port, couch_port : int
         0 for a free one.
-    environment : mapping
-        More settings of the Lambdas (DEVICE_AUTH, CONFIRM_TTL_SECONDS, …).
     """
 
     couchdb_url: str | None = None
@@ -54,7 +52,6 @@ class Options:
     api_port: int = 0
     outbox_port: int = 0
     couch_port: int = 0
-    environment: Mapping[str, str] | None = None
 
 
 class LocalSystem:
@@ -189,7 +186,6 @@ class LocalSystem:
             "CONTROL_DB": self.control_db,
             "PUBLIC_URL": self.api,
             "MAIL_FROM": MAIL_FROM,
-            **(self._options.environment or {}),
         }
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from chalicelib import identity, registration
 from chalicelib.claims import Claim
 from chalicelib.cloud import Cloud
-from chalicelib.couch import Conflict, JsonDict
+from chalicelib.couch import JsonDict
 from chalicelib.credentials import TokenUsed
 from chalicelib.docstate import Rejected, generation_of, timestamp
 from chalicelib.handlers import logins
@@ -15,7 +15,6 @@ from chalicelib.mail import AddressRefused
 from chalicelib.registration import Registration
 
 HOUR_S, DAY_S = 3600, 24 * 3600
-WRITE_ATTEMPTS = 5
 
 # Where a registration goes from ``confirming``, and on whose word.
 ANSWERS = {
@@ -74,16 +73,12 @@ def answer(cloud: Cloud, device_id: str, generation: int, changes: JsonDict) -> 
     dict
         The device's document as it is now, whoever wrote it.
     """
-    for _ in range(WRITE_ATTEMPTS):
-        device = cloud.database.get(device_id)
-        if device.get("state") != "confirming" or generation_of(device) != generation:
-            return device
-        answered = {**device, **changes}
-        try:
-            return {**answered, "_rev": cloud.database.put(answered)}
-        except Conflict:
-            continue
-    raise Conflict(409, "conflict", f"{device_id} changed at each try")
+
+    def change(device: JsonDict) -> JsonDict:
+        waits = device.get("state") == "confirming" and generation_of(device) == generation
+        return {**device, **changes} if waits else device
+
+    return cloud.database.update(device_id, change)
 
 
 def _checked(doc: JsonDict, cloud: Cloud) -> Registration:

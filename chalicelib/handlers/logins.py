@@ -2,12 +2,10 @@
 
 from chalicelib import credentials
 from chalicelib.cloud import Cloud
-from chalicelib.couch import Conflict, Database, JsonDict, NotFound
+from chalicelib.couch import Conflict, Database
 from chalicelib.credentials import TokenUsed
 from chalicelib.identity import owner_control_db, owner_role
 from chalicelib.registration import Registration
-
-_WRITE_ATTEMPTS = 5
 
 
 def create_owner_database(cloud: Cloud, owner: str) -> None:
@@ -65,22 +63,9 @@ def _create_oauth_login(cloud: Cloud, device: Registration) -> None:
 
 def _add_to_owner(users: Database, device: Registration) -> None:
     """Write the keys into the owner's user document, which the owner's devices share."""
-    for _ in range(_WRITE_ATTEMPTS):
-        user = _read_oauth_user(users, device)
-        wanted = credentials.with_oauth(user, device.device_id, device.credentials)
-        if wanted == user:
-            return
-        try:
-            users.put(wanted)
-            return
-        except Conflict:
-            continue
-    raise Conflict(409, "conflict", "the owner's user document changed at each try")
-
-
-def _read_oauth_user(users: Database, device: Registration) -> JsonDict:
     new = credentials.new_oauth_user(device.owner_address, owner_role(device.owner))
-    try:
-        return users.get(new["_id"])
-    except NotFound:
-        return new
+    users.update(
+        new["_id"],
+        lambda user: credentials.with_oauth(user, device.device_id, device.credentials),
+        default=new,
+    )

@@ -38,19 +38,20 @@ _STATUS = {
 }
 
 
-MakeCloud = Callable[[], Cloud]
+# Calls what it is given with the tools, and returns what that returns; `Wiring.use`.
+Use = Callable[[Callable[[Cloud], Page]], Page]
 Rest = ParamSpec("Rest")
 
 
 def _or_try_again(
     view: Callable[Concatenate[Cloud, Rest], Page], /
-) -> Callable[Concatenate[MakeCloud, Rest], Page]:
+) -> Callable[Concatenate[Use, Rest], Page]:
     """Where CouchDB or AWS does not answer, say so, instead of a stack trace."""
 
     @wraps(view)
-    def guarded(cloud: MakeCloud, /, *args: Rest.args, **kwargs: Rest.kwargs) -> Page:
+    def guarded(use: Use, /, *args: Rest.args, **kwargs: Rest.kwargs) -> Page:
         try:
-            return view(cloud(), *args, **kwargs)
+            return use(lambda cloud: view(cloud, *args, **kwargs))
         except (CouchError, NoEffect, BotoCoreError, ClientError, InvalidSettings) as exc:
             logger.warning("a page failed", extra={"exception_type": type(exc).__name__})
             return page(503, "closed.html", title="Not now", worth="unavailable")

@@ -33,7 +33,7 @@ def check_health(wiring: Wiring, doc_type: str, state: str) -> tuple[int, JsonDi
         age_s = _poller_age_s(wiring)
 
     body: JsonDict = {
-        "couchdb": _ask(lambda: wiring.cloud().database.info()),
+        "couchdb": _ask(lambda: wiring.use(lambda cloud: cloud.database.info())),
         "dynamodb": _ask(poller),
         "sqs": _ask(lambda: wiring.queue_url(doc_type, state)),
     }

@@ -81,7 +81,7 @@ class Registered:
 
     def login(self) -> requests.Response:
         """Log in at CouchDB as the device does."""
-        url = f"{self.control.server.url}/_session"
+        url = f"{self.control.url.rpartition('/')[0]}/_session"
         return requests.get(url, auth=(self.device.device_id, self.device.password), timeout=30)
 
 

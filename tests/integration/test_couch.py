@@ -606,3 +606,51 @@ def test_an_id_that_would_lead_out_of_the_documents_is_refused(
 @pytest.mark.parametrize("body", [None, {}, [], "gone", {"message": "no such page"}])
 def test_what_a_proxy_says_is_not_couchdbs_word(status: int, body: object) -> None:
     assert type(error_of(status, body, "GET /")) is Unavailable
+
+
+def test_of_many_updates_at_once_none_is_lost(control: Database) -> None:
+    control.put({"_id": "d", "names": []})
+
+    def add(number: int) -> None:
+        while True:
+            try:
+                control.update("d", lambda doc: {**doc, "names": [*doc["names"], number]})
+                return
+            except Conflict:
+                continue
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(add, range(12)))
+    assert sorted(control.get("d")["names"]) == list(range(12))
+
+
+def test_an_update_gives_the_document_as_it_was_written(control: Database) -> None:
+    control.put({"_id": "d", "kept": 1})
+    updated = control.update("d", lambda doc: {**doc, "new": 2})
+    assert updated == control.get("d")
+    assert (updated["kept"], updated["new"]) == (1, 2)
+
+
+def test_an_update_that_changes_nothing_writes_nothing(control: Database) -> None:
+    rev = control.put({"_id": "d"})
+    assert control.update("d", lambda doc: doc)["_rev"] == rev
+    assert control.get("d")["_rev"] == rev
+
+
+def test_an_update_begins_with_the_default_where_there_is_no_document(control: Database) -> None:
+    with pytest.raises(NotFound):
+        control.update("d", lambda doc: {**doc, "a": 1})
+    control.update("d", lambda doc: {**doc, "a": 1}, default={"_id": "d", "b": 2})
+    assert {"a": 1, "b": 2}.items() <= control.get("d").items()
+
+
+def test_an_update_that_loses_each_time_is_a_conflict(control: Database) -> None:
+    control.put({"_id": "d", "n": 0})
+
+    def race(doc: JsonDict) -> JsonDict:
+        control.put({**doc, "n": doc["n"] + 1})
+        return {**doc, "mine": True}
+
+    with pytest.raises(Conflict):
+        control.update("d", race)
+    assert "mine" not in control.get("d")

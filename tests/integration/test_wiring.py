@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from chalicelib.cloud import SECRET_AGE_S, Wiring
+from chalicelib.cloud import SECRET_AGE_S, Cloud, Wiring
+from chalicelib.couch import Unauthorized
 from chalicelib.settings import InvalidSettings
 from chalicelib.web import confirm, health
 from tests.support import FakeClock
@@ -59,9 +60,13 @@ def test_the_secret_is_fetched_once_in_its_time(
 def test_a_secret_that_couchdb_did_not_take_is_fetched_again_at_once(
     wiring: Wiring, secret: Secret
 ) -> None:
+    def refused(cloud: Cloud) -> None:
+        raise Unauthorized(401, "unauthorized", "Name or password is incorrect.")
+
     wiring.cloud()
     secret.change("http://admin:new@other.example.com")
-    wiring.forget_secrets()
+    with pytest.raises(Unauthorized):
+        wiring.use(refused)
     assert wiring.cloud().server.url == "http://other.example.com"
 
 
@@ -78,7 +83,7 @@ def test_when_aws_does_not_answer_the_page_says_so_with_all_its_headers(
     wiring: Wiring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", NOWHERE)
-    page = confirm.show(wiring.cloud, "device-1.0.AAAAAAAAAAAAAAAAAAAAAA", None)
+    page = confirm.show(wiring.use, "device-1.0.AAAAAAAAAAAAAAAAAAAAAA", None)
     assert (page.status, page.headers["Cache-Control"]) == (503, "no-store")
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]
     assert "Nothing is lost" in page.body
@@ -88,7 +93,7 @@ def test_a_missing_variable_is_named_and_the_page_still_answers() -> None:
     wiring = Wiring({})
     with pytest.raises(InvalidSettings, match="TABLE_NAME is not set"):
         wiring.cloud()
-    assert confirm.show(wiring.cloud, "x", None).status == 503
+    assert confirm.show(wiring.use, "x", None).status == 503
 
 
 def test_health_says_which_part_does_not_answer(

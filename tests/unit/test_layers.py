@@ -10,7 +10,7 @@ from local.system import ROOT
 
 OURS = {"app", "chalicelib", "poller", "device", "local"}
 CORE = {"docstate", "identity", "credentials", "registration", "link"}
-ADAPTERS = {"couch", "couch_errors", "couch_http", "claims", "ledger", "mail"}
+ADAPTERS = {"couch", "couch_database", "couch_errors", "couch_http", "claims", "ledger", "mail"}
 SOURCES = sorted(
     path
     for top in ("app.py", "chalicelib", "poller", "device", "local")
@@ -67,7 +67,13 @@ def test_the_poller_takes_couch_and_settings_from_the_library_and_no_more(path: 
 
 @pytest.mark.parametrize("path", files(*sorted(ADAPTERS)), ids=module_of)
 def test_adapters_know_settings_and_errors_only(path: Path) -> None:
-    assert library_modules(path) <= {"settings", "errors", "couch_errors", "couch_http"}
+    assert library_modules(path) <= {
+        "settings",
+        "errors",
+        "couch_database",
+        "couch_errors",
+        "couch_http",
+    }
 
 
 @pytest.mark.parametrize("path", files(*sorted(CORE), "settings"), ids=module_of)

@@ -1,0 +1,191 @@
+"""One CouchDB database: its documents, its changes, its security.
+
+Every public method sends one request, unless it says otherwise, and every request has a time limit.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+from chalicelib.couch_errors import Conflict, FileExists, InvalidName, NotFound
+from chalicelib.couch_http import READ_TIMEOUT_S, Connection
+
+JsonDict = dict[str, Any]
+
+UPDATE_ATTEMPTS = 5
+
+_DATABASE_NAME = re.compile(r"_users|_replicator|_global_changes|[a-z][a-z0-9_$()+/-]{0,237}")
+
+
+class Database:
+    """One database of a `Server`."""
+
+    def __init__(self, http: Connection, name: str) -> None:
+        if not _DATABASE_NAME.fullmatch(name):
+            raise InvalidName(f"{name[:80]!r} is no name of a CouchDB database")
+        self._http = http
+        self.name = name
+        self._path = f"/{quote(name, safe='')}"
+
+    @property
+    def url(self) -> str:
+        """The database's URL, without credentials."""
+        return self._http.url + self._path
+
+    def create(self) -> bool:
+        """Create the database with one shard (there are many databases, and they are small).
+
+        Returns
+        -------
+        bool
+            Whether it was created; False if it was there already.
+        """
+        try:
+            self._http.request("PUT", self._path, params={"q": "1"})
+        except FileExists:
+            return False
+        return True
+
+    def delete(self) -> None:
+        """Delete the database with all it holds, if it exists."""
+        try:
+            self._http.request("DELETE", self._path)
+        except NotFound:
+            return
+
+    def info(self) -> JsonDict:
+        """``{db_name, update_seq, doc_count, …}``."""
+        return self._http.request_object("GET", self._path)
+
+    def get(self, doc_id: str) -> JsonDict:
+        """The document, in its winning revision.
+
+        Raises
+        ------
+        NotFound
+            If it does not exist, or was deleted.
+        """
+        return self._http.request_object("GET", self._doc_path(doc_id))
+
+    def put(self, doc: JsonDict) -> str:
+        """Write the document under its ``_id``, over the revision in its ``_rev``.
+
+        Returns
+        -------
+        str
+            The new revision.
+
+        Raises
+        ------
+        Conflict
+            If the document has another revision by now, or exists and `doc` has no ``_rev``.
+        """
+        answer = self._http.request_object("PUT", self._doc_path(doc["_id"]), body=doc)
+        return str(answer["rev"])
+
+    def update(
+        self,
+        doc_id: str,
+        change: Callable[[JsonDict], JsonDict],
+        default: JsonDict | None = None,
+    ) -> JsonDict:
+        """Read a document, change it and write it; again if others write it at the same time.
+
+        Two requests, one if nothing changes; more if others write it too.
+
+        Parameters
+        ----------
+        change : callable
+            Given the document, returns it as it should be; the same one where it may stay.
+        default : dict, optional
+            What `change` is given if there is no such document.
+
+        Returns
+        -------
+        dict
+            The document as it is now.
+
+        Raises
+        ------
+        NotFound
+            If it does not exist, and there is no default.
+        Conflict
+            If others wrote it each time.
+        """
+        for _ in range(UPDATE_ATTEMPTS):
+            doc = self._get_or(doc_id, default)
+            changed = change(doc)
+            if changed == doc:
+                return doc
+            try:
+                return {**changed, "_rev": self.put(changed)}
+            except Conflict:
+                continue
+        raise Conflict(409, "conflict", f"{self.name}: a document changed at each try")
+
+    def remove(self, doc: JsonDict) -> None:
+        """Delete the document, in the revision in its ``_rev``."""
+        self._http.request_object("DELETE", self._doc_path(doc["_id"]), params={"rev": doc["_rev"]})
+
+    def security(self) -> JsonDict:
+        """The database's security object."""
+        return self._http.request_object("GET", f"{self._path}/_security")
+
+    def put_security(self, security: JsonDict) -> None:
+        """Replace the security object whole: it has no revision, and so no conflicts."""
+        self._http.request("PUT", f"{self._path}/_security", body=security)
+
+    def changes(
+        self, since: str, *, limit: int, wait_s: float = 0, include_docs: bool = True
+    ) -> JsonDict:
+        """A page of the changes feed, with the documents.
+
+        Parameters
+        ----------
+        since : str
+            A ``last_seq`` of an earlier page, as it came; "0" for the beginning. Opaque.
+        limit : int
+            The largest number of rows.
+        wait_s : float
+            How long to wait for a change if there is none yet (``feed=longpoll``); 0 is not at all.
+
+        Returns
+        -------
+        dict
+            ``{results: [{id, seq, doc?, deleted?}], last_seq}``.
+
+        Raises
+        ------
+        BadRequest
+            If CouchDB does not know what to make of `since`.
+        Unreadable
+            If a document of the page cannot be read.
+
+        Source
+        ------
+        https://docs.couchdb.org/en/stable/api/database/changes.html
+        """
+        params = {"since": since, "limit": str(limit), "include_docs": str(include_docs).lower()}
+        if wait_s >= 0.001:
+            params |= {"feed": "longpoll", "timeout": str(int(wait_s * 1000))}
+        path = f"{self._path}/_changes"
+        limit_s = max(wait_s, 0) + READ_TIMEOUT_S
+        return self._http.request_object("GET", path, params=params, read_timeout_s=limit_s)
+
+    def _get_or(self, doc_id: str, default: JsonDict | None) -> JsonDict:
+        try:
+            return self.get(doc_id)
+        except NotFound:
+            if default is None:
+                raise
+            return default
+
+    def _doc_path(self, doc_id: str) -> str:
+        prefix, slash, rest = doc_id.partition("/")
+        if slash and prefix in ("_design", "_local"):
+            return f"{self._path}/{prefix}/{quote(rest, safe='')}"
+        # An HTTP client would take these for the database itself, or for what is above it.
+        if doc_id in ("", ".", "..") or doc_id.startswith("_"):
+            raise InvalidName(f"{doc_id[:80]!r} is no id of a document")
+        return f"{self._path}/{quote(doc_id, safe='')}"
