@@ -644,6 +644,19 @@ def test_an_update_begins_with_the_default_where_there_is_no_document(control: D
     assert {"a": 1, "b": 2}.items() <= control.get("d").items()
 
 
+def test_an_update_that_loses_is_made_again_on_the_newer_revision(control: Database) -> None:
+    control.put({"_id": "d", "theirs": 0})
+    races = iter([True, True, False])
+
+    def change(doc: JsonDict) -> JsonDict:
+        if next(races):
+            control.put({**doc, "theirs": doc["theirs"] + 1})
+        return {**doc, "mine": True}
+
+    updated = control.update("d", change)
+    assert (updated["theirs"], updated["mine"]) == (2, True)
+
+
 def test_an_update_that_loses_each_time_is_a_conflict(control: Database) -> None:
     control.put({"_id": "d", "n": 0})
 
