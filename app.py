@@ -3,13 +3,14 @@
 import os
 from typing import TYPE_CHECKING, Any, cast
 
-from chalice.app import Chalice, Request, Response, SQSEvent
+from chalice.app import Chalice, CloudWatchEvent, Rate, Request, Response, SQSEvent
 
 from chalicelib import settings
 from chalicelib.batch import Work, handle_batch
 from chalicelib.cloud import Wiring
 from chalicelib.handlers import control
 from chalicelib.runner import Message, Outcome, handle
+from chalicelib.telemetry import logger
 
 if TYPE_CHECKING:
     from chalicelib.web.pages import Page
@@ -43,17 +44,75 @@ def confirm_clicked(event: SQSEvent) -> None:
     work(event, "confirm", "clicked")
 
 
+@app.on_sqs_message(queue=queue("device", "revoking"), batch_size=10)
+def device_revoking(event: SQSEvent) -> None:
+    """device/revoking → its login goes → revoked."""
+    work(event, "device", "revoking")
+
+
+@app.on_sqs_message(queue=queue("channel", "new"), batch_size=10)
+def channel_new(event: SQSEvent) -> None:
+    """channel/new → a database → ready."""
+    work(event, "channel", "new")
+
+
+@app.on_sqs_message(queue=queue("channel", "ready"), batch_size=10)
+def channel_ready(event: SQSEvent) -> None:
+    """channel/ready: the database follows the document."""
+    work(event, "channel", "ready")
+
+
+@app.on_sqs_message(queue=queue("channel", "closing"), batch_size=10)
+def channel_closing(event: SQSEvent) -> None:
+    """channel/closing → the database goes → closed."""
+    work(event, "channel", "closing")
+
+
+@app.on_sqs_message(queue=queue("invitation", "new"), batch_size=10)
+def invitation_new(event: SQSEvent) -> None:
+    """invitation/new → a mail with a link → sent."""
+    work(event, "invitation", "new")
+
+
+@app.on_sqs_message(queue=queue("invitation", "accepting"), batch_size=10)
+def invitation_accepting(event: SQSEvent) -> None:
+    """invitation/accepting → the guest is a member → accepted."""
+    work(event, "invitation", "accepting")
+
+
+@app.schedule(Rate(1, unit=Rate.DAYS), name="sweep_expired")
+def sweep_expired(event: CloudWatchEvent) -> None:
+    """Once a day: registrations and invitations that nobody answered in time → expired."""
+    from chalicelib.sweep import sweep
+
+    result = wiring.use(lambda cloud: sweep(cloud, lambda: left_s(event.context)))
+    logger.info("sweep", extra=result)
+
+
+@app.lambda_function(name="upgrade_designs")
+def upgrade_designs(event: dict[str, Any], context: object) -> dict[str, Any]:
+    """By hand, after a deployment (`make upgrade`): new design documents for old databases."""
+    from chalicelib.upgrade import upgrade
+
+    return wiring.use(lambda cloud: upgrade(cloud, event.get("after"), lambda: left_s(context)))
+
+
 def work(event: SQSEvent, doc_type: str, state: str) -> None:
     """Hand a batch of messages to the transition of (type, state)."""
     batch = Work(
         transition=control.transition(doc_type, state),
         handle=handle_message,
         lease_s=wiring.settings.claim_lease_s,
-        left_s=lambda: cast(Any, event.context).get_remaining_time_in_millis() / 1000,
+        left_s=lambda: left_s(event.context),
         sqs=lambda: wiring.sqs,
         queue_url=lambda: wiring.queue_url(doc_type, state),
     )
     handle_batch(event.to_dict()["Records"], batch)
+
+
+def left_s(context: Any) -> float:
+    """How many seconds the Lambda may still run."""
+    return float(context.get_remaining_time_in_millis()) / 1000
 
 
 def handle_message(message: Message) -> Outcome:
@@ -76,6 +135,23 @@ def answer_confirmation(code: str) -> Response:
     from chalicelib.web import confirm
 
     return respond(confirm.answer(wiring.use, code, request().raw_body))
+
+
+@app.route("/invitation/{code}", methods=["GET"])
+def show_invitation(code: str) -> Response:
+    """The page behind the link in an invitation's mail; changes nothing."""
+    from chalicelib.web import invitation
+
+    query = dict(request().query_params or {})
+    return respond(invitation.show(wiring.use, code, query.get("step")))
+
+
+@app.route("/invitation/{code}", methods=["POST"], content_types=[FORM])
+def answer_invitation(code: str) -> Response:
+    """The guest's answer: accept or decline."""
+    from chalicelib.web import invitation
+
+    return respond(invitation.answer(wiring.use, code, request().raw_body))
 
 
 @app.route("/health", methods=["GET"])

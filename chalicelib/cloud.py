@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.claims import Claims
-from chalicelib.couch import Database, Server, Unauthorized
-from chalicelib.identity import LinkKeys
+from chalicelib.couch import Database, JsonDict, NotFound, Server, Unauthorized
+from chalicelib.identity import LinkKeys, owner_of
 from chalicelib.ledger import Ledger
 from chalicelib.mail import Mailer, SesMailer
 from chalicelib.settings import Secrets, Settings, queue_name, read_secrets
@@ -49,6 +49,7 @@ class Cloud:
     mail: Mailer
     ledger: Ledger
     links: LinkKeys
+    invitation_links: LinkKeys
     clock: Clock = utc_now
 
     @property
@@ -56,9 +57,35 @@ class Cloud:
         """Whether the document at hand lives where only the cloud writes: the control database."""
         return self.database.name == self.settings.control_db
 
+    @property
+    def owner(self) -> str | None:
+        """Whose control database the document at hand lives in; None in the control database."""
+        return owner_of(self.settings.control_db, self.database.name)
+
+    @property
+    def control(self) -> Database:
+        """The control database, wherever the document at hand lives."""
+        return self.server.database(self.settings.control_db)
+
     def at(self, db: str) -> Self:
         """The same tools for a document of another database. Sends no request."""
         return replace(self, database=self.server.database(db))
+
+    def again(self, doc: JsonDict) -> JsonDict | None:
+        """The document at hand as it is by now, None if it is gone. One request.
+
+        For what a transition does outside its document, and may do a moment too late: first do it,
+        then look whether the document still wants it.
+        """
+        try:
+            return self.database.get(doc["_id"])
+        except NotFound:
+            return None
+
+    def public_url(self, database: Database) -> str:
+        """The URL by which devices find a database."""
+        public = self.settings.couchdb_public_url.rstrip("/")
+        return public + database.url.removeprefix(self.server.url) if public else database.url
 
 
 class Wiring:
@@ -144,9 +171,14 @@ class Wiring:
             database=server.database(settings.control_db),
             mail=SesMailer(_client("sesv2"), settings.mail_from),
             ledger=Ledger(self.dynamodb, settings.table_name),
-            links=LinkKeys(secrets.link_keys, f"confirm {settings.stage} {settings.control_db}"),
+            links=_link_keys(secrets, "confirm", settings),
+            invitation_links=_link_keys(secrets, "invitation", settings),
             clock=self._clock,
         )
+
+
+def _link_keys(secrets: Secrets, page: str, settings: Settings) -> LinkKeys:
+    return LinkKeys(secrets.link_keys, f"{page} {settings.stage} {settings.control_db}")
 
 
 def _client(service: str) -> Any:

@@ -4,7 +4,7 @@ Every public method sends one request, unless it says otherwise, and every reque
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -58,15 +58,21 @@ class Database:
         """``{db_name, update_seq, doc_count, …}``."""
         return self._http.request_object("GET", self._path)
 
-    def get(self, doc_id: str) -> JsonDict:
-        """The document, in its winning revision.
+    def get(self, doc_id: str, rev: str | None = None, *, conflicts: bool = False) -> JsonDict:
+        """The document, in its winning revision or the one asked for.
+
+        Parameters
+        ----------
+        conflicts : bool
+            Whether to name the revisions that lost against it, in ``_conflicts``.
 
         Raises
         ------
         NotFound
             If it does not exist, or was deleted.
         """
-        return self._http.request_object("GET", self._doc_path(doc_id))
+        params = {"rev": rev} if rev else {"conflicts": "true"} if conflicts else None
+        return self._http.request_object("GET", self._doc_path(doc_id), params=params)
 
     def put(self, doc: JsonDict) -> str:
         """Write the document under its ``_id``, over the revision in its ``_rev``.
@@ -172,6 +178,28 @@ class Database:
         path = f"{self._path}/_changes"
         limit_s = max(wait_s, 0) + READ_TIMEOUT_S
         return self._http.request_object("GET", path, params=params, read_timeout_s=limit_s)
+
+    def create_index(self, name: str, fields: Sequence[str]) -> None:
+        """Make an index for `find`, if it is not there yet, of documents that have all `fields`."""
+        body = {"index": {"fields": list(fields)}, "ddoc": name, "name": name, "type": "json"}
+        self._http.request("POST", f"{self._path}/_index", body=body)
+
+    def find(self, selector: JsonDict, *, index: str, limit: int) -> list[JsonDict]:
+        """Documents by an index that `create_index` made, at most `limit` of them.
+
+        Parameters
+        ----------
+        selector : dict
+            In Mango's words, about the index's fields in their order.
+
+        Source
+        ------
+        https://docs.couchdb.org/en/stable/api/database/find.html
+        """
+        body = {"selector": selector, "use_index": [index, index], "limit": limit}
+        answer = self._http.request_object("POST", f"{self._path}/_find", body=body)
+        docs: list[JsonDict] = answer["docs"]
+        return docs
 
     def _get_or(self, doc_id: str, default: JsonDict | None) -> JsonDict:
         try:

@@ -154,19 +154,32 @@ def with_oauth(user: JsonDict, device_id: str, creds: dict[str, str]) -> JsonDic
     return {**user, "oauth": merged}
 
 
+def oauth_keys(user: JsonDict, device_id: str) -> tuple[str, str] | None:
+    """The consumer key and the token of one device, None if its owner's document has none."""
+    keys = user.get("oauth", {}).get("devices", {}).get(device_id)
+    return tuple(keys) if keys else None
+
+
 def without_oauth(user: JsonDict, device_id: str) -> JsonDict:
-    """The owner's user document without one device's keys."""
+    """The owner's user document without one device's keys; equal to `user` if it has none."""
+    keys = oauth_keys(user, device_id)
+    if keys is None:
+        return user
     oauth = user["oauth"]
-    consumer_key, token = oauth["devices"][device_id]
     return {
         **user,
         "oauth": {
             **oauth,
-            "consumer_keys": _without(oauth["consumer_keys"], consumer_key),
-            "tokens": _without(oauth["tokens"], token),
+            "consumer_keys": _without(oauth["consumer_keys"], keys[0]),
+            "tokens": _without(oauth["tokens"], keys[1]),
             "devices": _without(oauth["devices"], device_id),
         },
     }
+
+
+def is_spent(user: JsonDict) -> bool:
+    """Whether an owner's user document has no device's keys left, and no password of its own."""
+    return not user.get("oauth", {}).get("devices") and "derived_key" not in user
 
 
 def oauth_config(address: str, creds: dict[str, str]) -> list[tuple[str, str, str]]:
@@ -175,6 +188,15 @@ def oauth_config(address: str, creds: dict[str, str]) -> list[tuple[str, str, st
         ("oauth_consumer_secrets", creds["consumer_key"], creds["consumer_secret"]),
         ("oauth_token_users", creds["token"], address),
         ("oauth_token_secrets", creds["token"], creds["token_secret"]),
+    ]
+
+
+def oauth_config_keys(consumer_key: str, token: str) -> list[tuple[str, str]]:
+    """Where in the configuration a device's keys are: (section, key) each."""
+    return [
+        ("oauth_token_users", token),
+        ("oauth_token_secrets", token),
+        ("oauth_consumer_secrets", consumer_key),
     ]
 
 

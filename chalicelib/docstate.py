@@ -76,6 +76,8 @@ class Transition:
     def apply(self, doc: JsonDict, changes: JsonDict) -> JsonDict:
         """`doc` with `changes` laid over it; equal to `doc` if they change nothing.
 
+        An error that a document has got over is gone from it.
+
         Raises
         ------
         InvalidChanges
@@ -90,7 +92,10 @@ class Transition:
         reserved = [name for name in changes if name.startswith("_") or name == "type"]
         if reserved:
             raise InvalidChanges(f"changes must not touch {', '.join(reserved)}")
-        return {**doc, **changes}
+        merged = {**doc, **changes}
+        if merged["state"] != ERROR_STATE:
+            merged.pop("error", None)
+        return merged
 
 
 class Control:

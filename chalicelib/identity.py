@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 ADDRESS_LENGTH = 254  # RFC 5321, 4.5.3.1.3, less the angle brackets
 DEVICE_CODE_LENGTHS = range(4, 65)
@@ -69,17 +70,78 @@ def owner_control_db(control_db: str, owner: str) -> str:
     return f"{control_db}-{owner}"
 
 
+def owner_of(control_db: str, db: str) -> str | None:
+    """The owner whose control database `db` is; None if it is nobody's."""
+    owner = db.removeprefix(f"{control_db}-")
+    return owner if owner != db and is_owner_id(owner) else None
+
+
+def is_owner_id(text: str) -> bool:
+    """Whether a text has the form of an owner's id."""
+    return re.fullmatch(r"[0-9a-f]{32}", text, re.ASCII) is not None
+
+
+def channel_db(owner: str, channel_id: str) -> str:
+    """The name of a channel's database.
+
+    The owner is in it, so that nobody comes by another's database by giving a channel its id.
+    """
+    name = f"{owner}/{channel_id}".encode("utf-8", "surrogatepass")
+    return f"db-{hashlib.sha256(name).hexdigest()[:32]}"
+
+
+def subscription_id(channel_id: str, owner: str) -> str:
+    """The well-known id of an owner's subscription: all devices of the owner find the same one."""
+    return f"{channel_id}-sub-{owner}"
+
+
+@dataclass(frozen=True)
+class InvitationRef:
+    """What the link in an invitation's mail is about.
+
+    Attributes
+    ----------
+    owner : str
+        Who invites; the invitation lies in their control database.
+    guest : str
+        Whose address the mail went to: the link proves that address, and no other.
+    invitation_id : str
+        The invitation's `_id`; it has no dots.
+    """
+
+    owner: str
+    guest: str
+    invitation_id: str
+
+    @property
+    def subject(self) -> str:
+        """The reference as a link's code carries it."""
+        return f"{self.owner}.{self.guest}.{self.invitation_id}"
+
+    @classmethod
+    def parse(cls, subject: str) -> Self | None:
+        """Read the subject of a verified code; None if it is not about an invitation."""
+        parts = subject.split(".")
+        return cls(*parts) if len(parts) == 3 else None
+
+
 @dataclass(frozen=True)
 class LinkCode:
-    """What a link's code says, once its MAC has been verified."""
+    """What a link's code says, once its MAC has been verified.
 
-    device_id: str
+    Attributes
+    ----------
+    subject : str
+        What the link is about: a device's id, an invitation's `InvitationRef.subject`.
+    """
+
+    subject: str
     generation: int
 
 
 @dataclass(frozen=True)
 class LinkKeys:
-    """Signs and verifies the codes in links: ``{device id}.{generation}.{MAC}``.
+    """Signs and verifies the codes in links: ``{subject}.{generation}.{MAC}``.
 
     Parameters
     ----------
@@ -92,19 +154,19 @@ class LinkKeys:
     keys: Sequence[bytes]
     purpose: str
 
-    def sign(self, device_id: str, generation: int) -> str:
+    def sign(self, subject: str, generation: int) -> str:
         """The code for a link; the same each time."""
-        return f"{device_id}.{generation}.{self._mac(self.keys[0], device_id, generation)}"
+        return f"{subject}.{generation}.{self._mac(self.keys[0], subject, generation)}"
 
     def verify(self, code: str) -> LinkCode | None:
         """What the code says, or None if it was not made with one of the keys."""
         parts = re.fullmatch(r"(.+)\.(0|[1-9]\d{0,8})\.([\w-]{22})", code, re.ASCII | re.DOTALL)
         if parts is None:
             return None
-        device_id, generation, mac = parts[1], int(parts[2]), parts[3]
+        subject, generation, mac = parts[1], int(parts[2]), parts[3]
         # All keys are tried, whichever fits: the time taken says nothing.
-        fits = [same(self._mac(key, device_id, generation), mac) for key in self.keys]
-        return LinkCode(device_id, generation) if any(fits) else None
+        fits = [same(self._mac(key, subject, generation), mac) for key in self.keys]
+        return LinkCode(subject, generation) if any(fits) else None
 
     def guess_ids(self, device_id: str, device_code: str) -> list[str]:
         """Names for a device code that someone typed: they tell two apart, and give neither away.
@@ -115,8 +177,8 @@ class LinkKeys:
         text = f"guess:{device_id}:{plain_device_code(device_code)}"
         return [self._mac(key, text, 0) for key in self.keys]
 
-    def _mac(self, key: bytes, device_id: str, generation: int) -> str:
-        text = f"{self.purpose}\n{device_id}\n{generation}".encode("utf-8", "surrogatepass")
+    def _mac(self, key: bytes, subject: str, generation: int) -> str:
+        text = f"{self.purpose}\n{subject}\n{generation}".encode("utf-8", "surrogatepass")
         digest = hmac.new(key, text, hashlib.sha256).digest()[:_MAC_BYTES]
         return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 

@@ -74,6 +74,10 @@ _ADDRESS = _match(
 _HTTP_URL = _match(r"https?://[^\s/?#@]+[^\s?#@]*", "an http(s) URL without credentials or query")
 
 
+def _optional(parse: Callable[[str], str]) -> Callable[[str], str]:
+    return lambda value: parse(value) if value else value
+
+
 # An unescaped / or @ in the password would leave it in what is taken for the host or the path.
 parse_couchdb_url = _match(r"https?://([^\s/?#@]+@)?[^\s/?#@]+(/[^\s?#@]*)?", "CouchDB's URL")
 
@@ -119,6 +123,12 @@ class Settings(_FromEnvironment):
     )
     control_db: str = _variable("CONTROL_DB", "the control database", "control", _CONTROL_DB)
     public_url: str = _variable("PUBLIC_URL", "what links in mails begin with", None, _HTTP_URL)
+    couchdb_public_url: str = _variable(
+        "COUCHDB_PUBLIC_URL",
+        "where devices find CouchDB; empty: where the secret says it is",
+        "",
+        _optional(_HTTP_URL),
+    )
     mail_from: str = _variable("MAIL_FROM", "the sender's address, verified in SES", None, _ADDRESS)
     device_auth: str = _variable(
         "DEVICE_AUTH",
@@ -128,6 +138,9 @@ class Settings(_FromEnvironment):
     )
     confirm_ttl_s: int = _variable(
         "CONFIRM_TTL_SECONDS", "how long a link may be used", "86400", _count(1)
+    )
+    invitation_ttl_s: int = _variable(
+        "INVITATION_TTL_SECONDS", "how long an invitation may be answered", "604800", _count(1)
     )
     claim_lease_s: int = _variable(
         "CLAIM_LEASE_SECONDS",
@@ -141,12 +154,19 @@ class Settings(_FromEnvironment):
     mails_per_address_day: int = _variable(
         "MAILS_PER_ADDRESS_DAY", "mails to one address in any day", "20", _count(0)
     )
+    mails_per_owner_hour: int = _variable(
+        "MAILS_PER_OWNER_HOUR", "invitations sent for one owner in any hour", "20", _count(0)
+    )
+    mails_per_owner_day: int = _variable(
+        "MAILS_PER_OWNER_DAY", "invitations sent for one owner in any day", "100", _count(0)
+    )
     mails_per_network_hour: int = _variable(
         "MAILS_PER_NETWORK_HOUR", "mails caused from one network in any hour", "50", _count(0)
     )
     mails_per_network_day: int = _variable(
         "MAILS_PER_NETWORK_DAY", "mails caused from one network in any day", "200", _count(0)
     )
+    poller_shards: int = _variable("POLLER_SHARDS", "how many pollers there are", "1", _count(1))
 
 
 @dataclass(frozen=True)
@@ -174,6 +194,12 @@ class PollerSettings(_FromEnvironment):
         "60",
         _count(30),
     )
+    shards: int = _variable("POLLER_SHARDS", "how many pollers there are", "1", _count(1))
+    shard: int = _variable("POLLER_SHARD", "which of them this one is, from 0", "0", _count(0))
+
+    def __post_init__(self) -> None:
+        if self.shard >= self.shards:
+            raise InvalidSettings("POLLER_SHARD must be below POLLER_SHARDS")
 
 
 @dataclass(frozen=True)
@@ -219,6 +245,6 @@ def queue_name(stage: str, doc_type: str, state: str) -> str:
     return f"syncpoint-{stage}-{doc_type}-{state}"
 
 
-def poller_key(control_db: str) -> str:
-    """The key of the item that holds the poller's lease, and says when it was last seen."""
-    return f"poller#{control_db}"
+def poller_key(control_db: str, shard: int = 0, shards: int = 1) -> str:
+    """The key of the item that holds a poller's lease, and says when it was last seen."""
+    return f"poller#{control_db}" + (f"#{shard}of{shards}" if shards > 1 else "")

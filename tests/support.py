@@ -120,6 +120,7 @@ def make_cloud(
         mail=mailer,
         ledger=ledger,
         links=LinkKeys([LINK_KEY], "test"),
+        invitation_links=LinkKeys([LINK_KEY], "test invitation"),
         clock=clock,
     )
 

@@ -1,6 +1,6 @@
 """The cloud's transitions; importing this registers them all in `control`."""
 
-from chalicelib.handlers import confirms, devices
+from chalicelib.handlers import channels, confirms, devices, invitations
 from chalicelib.handlers.registry import control
 
-__all__ = ["confirms", "control", "devices"]
+__all__ = ["channels", "confirms", "control", "devices", "invitations"]

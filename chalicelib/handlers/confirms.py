@@ -5,6 +5,7 @@ from chalicelib.cloud import Cloud
 from chalicelib.couch import JsonDict, NotFound
 from chalicelib.docstate import Rejected, generation_of, timestamp
 from chalicelib.handlers import devices
+from chalicelib.handlers.mailing import DAY_S
 from chalicelib.handlers.registry import control
 from chalicelib.ledger import Limit
 from chalicelib.link import WRONG_CODES, Link, link_of
@@ -25,7 +26,7 @@ def use_confirmation(doc: JsonDict, cloud: Cloud) -> JsonDict:
         raise Rejected("devices are confirmed in the control database, by the cloud alone")
     device_code = _text(doc, "device_code")
     link = cloud.links.verify(_text(doc, "confirm_code"))
-    device = find_device(cloud, link.device_id) if link else None
+    device = find_device(cloud, link.subject) if link else None
     if link is None or device is None:
         raise Rejected(Link.UNKNOWN)
     if device.get("confirmed_by") == doc["_id"]:
@@ -65,7 +66,7 @@ def wrong_codes_left(cloud: Cloud, device: JsonDict, device_code: str) -> int | 
     tries = cloud.ledger.admit(
         f"tries#{cloud.database.name}#{device_id}#{generation}",
         cloud.links.guess_ids(device_id, device_code)[0],
-        [Limit(WRONG_CODES, cloud.settings.confirm_ttl_s + devices.DAY_S)],
+        [Limit(WRONG_CODES, cloud.settings.confirm_ttl_s + DAY_S)],
         cloud.clock().timestamp(),
     )
     if tries.admitted and identity.same_device_code(device_code, device["device_code"]):

@@ -1,26 +1,24 @@
-"""A device's way: new → confirming → confirmed → active."""
+"""A device's way: new → confirming → confirmed → active → revoking → revoked."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
-from chalicelib import identity, registration
+from chalicelib import registration
 from chalicelib.claims import Claim
 from chalicelib.cloud import Cloud
-from chalicelib.couch import JsonDict
+from chalicelib.couch import JsonDict, NotFound
 from chalicelib.credentials import TokenUsed
 from chalicelib.docstate import Rejected, generation_of, timestamp
-from chalicelib.handlers import logins
+from chalicelib.handlers import logins, mailing, owners
+from chalicelib.handlers.mailing import HOUR_S
 from chalicelib.handlers.registry import control
-from chalicelib.ledger import Limit
-from chalicelib.mail import AddressRefused
+from chalicelib.identity import owner_id
 from chalicelib.registration import Registration
-
-HOUR_S, DAY_S = 3600, 24 * 3600
 
 # Where a registration goes from ``confirming``, and on whose word.
 ANSWERS = {
     "confirmed": "a right confirm document",
     "rejected": "five wrong codes, or this was not me",
-    "expired": "a click after its time",
+    "expired": "a click after its time, or the daily sweep",
 }
 
 
@@ -34,7 +32,8 @@ def request_confirmation(doc: JsonDict, cloud: Cloud, claim: Claim) -> JsonDict:
         If a field is missing or wrong, or there were too many mails to this address of late.
     """
     device = _checked(doc, cloud)
-    _keep_mail_budget(doc, device, cloud)
+    mailing.count_from_network(cloud, doc)
+    mailing.count_to_address(cloud, doc, device.address)
     _send_link(device, generation_of(doc), cloud, claim)
     now = cloud.clock()
     expires_at = now + timedelta(seconds=cloud.settings.confirm_ttl_s)
@@ -46,7 +45,7 @@ def request_confirmation(doc: JsonDict, cloud: Cloud, claim: Claim) -> JsonDict:
 
 
 @control.safe("device", "confirmed", to="active")
-def activate(doc: JsonDict, cloud: Cloud) -> JsonDict:
+def activate(doc: JsonDict, cloud: Cloud) -> JsonDict | None:
     """Make the owner's control database and the device's login → ``active``.
 
     Raises
@@ -55,12 +54,38 @@ def activate(doc: JsonDict, cloud: Cloud) -> JsonDict:
         ``token_used`` if the login's name, the key or the token belongs to another device.
     """
     device = _checked(doc, cloud)
-    logins.create_owner_database(cloud, device.owner)
+    database = owners.ensure_database(cloud, doc["owner"])
     try:
         logins.create_login(cloud, device)
     except TokenUsed as exc:
         raise Rejected(f"token_used: {exc}; register again with new credentials") from exc
-    return {"state": "active", "activated_at": timestamp(cloud.clock())}
+    if _is_revoked(cloud.again(doc)):
+        logins.remove_login(cloud.server, doc)  # it was revoked before it had its login
+        return None
+    changes = {"state": "active", "activated_at": timestamp(cloud.clock())}
+    owners.show_device(database, doc, changes)
+    return changes
+
+
+@control.safe("device", "revoking", to="revoked")
+def revoke(doc: JsonDict, cloud: Cloud) -> JsonDict | None:
+    """Take the device's login away → ``revoked``, in the control database and in the owner's.
+
+    A device's owner asks for it in the owner's control database; what is done is done for the
+    device's own document, in the control database.
+
+    Raises
+    ------
+    Rejected
+        If the owner has no such device.
+    """
+    if not cloud.in_control:
+        return _ask_to_revoke(doc, cloud)
+    logins.remove_login(cloud.server, doc)
+    changes = {"state": "revoked", "revoked_at": timestamp(cloud.clock())}
+    shown_in = owners.database_of(cloud, owner_id(str(doc.get("owner"))))
+    owners.change_shown_device(shown_in, doc["_id"], changes)
+    return changes
 
 
 def answer(cloud: Cloud, device_id: str, generation: int, changes: JsonDict) -> JsonDict:
@@ -87,32 +112,28 @@ def _checked(doc: JsonDict, cloud: Cloud) -> Registration:
     return registration.check(doc, cloud.settings.device_auth)
 
 
-def _keep_mail_budget(doc: JsonDict, device: Registration, cloud: Cloud) -> None:
-    """Count this mail against its network and its address; a retry of it counts once.
-
-    The network comes first: a flood from one network must not use up its victims' own budgets.
-    """
-    settings = cloud.settings
-    network = doc.get("network")  # written by the mailbox, which knows it
-    if isinstance(network, str):
-        limits = _limits(settings.mails_per_network_hour, settings.mails_per_network_day)
-        _count_mail(cloud, f"mails-from#{network}", doc, limits, "from this network")
-    limits = _limits(settings.mails_per_address_hour, settings.mails_per_address_day)
-    # By the address as it is sent to: spellings that differ in their owner may reach one mailbox.
-    mailbox = identity.owner_id(device.address)
-    _count_mail(cloud, f"mails-to#{mailbox}", doc, limits, "to this owner's address")
+def _is_revoked(device: JsonDict | None) -> bool:
+    return device is None or device.get("state") in ("revoking", "revoked")
 
 
-def _count_mail(cloud: Cloud, key: str, doc: JsonDict, limits: list[Limit], which: str) -> None:
-    member = f"{doc['_id']}.{generation_of(doc)}"
-    retry_at_s = cloud.ledger.admit(key, member, limits, cloud.clock().timestamp()).retry_at_s
-    if retry_at_s is not None:
-        retry_at = timestamp(datetime.fromtimestamp(retry_at_s, UTC))
-        raise Rejected(f"too many mails {which}; register again after {retry_at}")
+def _ask_to_revoke(doc: JsonDict, cloud: Cloud) -> JsonDict | None:
+    """Move the device's own document to ``revoking``; its transition answers in both databases."""
 
+    def change(device: JsonDict) -> JsonDict:
+        if device.get("type") != "device" or owner_id(str(device.get("owner"))) != cloud.owner:
+            raise Rejected("you have no such device")
+        may_go = device.get("state") in ("confirmed", "active")
+        return {**device, "state": "revoking"} if may_go else device
 
-def _limits(per_hour: int, per_day: int) -> list[Limit]:
-    return [Limit(per_hour, HOUR_S), Limit(per_day, DAY_S)]
+    try:
+        device = cloud.control.update(doc["_id"], change)
+    except NotFound:
+        raise Rejected("you have no such device") from None
+    if device["state"] == "revoked":
+        return {"state": "revoked", "revoked_at": device.get("revoked_at")}
+    if device["state"] != "revoking":
+        raise Rejected(f"a device in state {device['state']} cannot be revoked")
+    return None
 
 
 def _send_link(device: Registration, generation: int, cloud: Cloud, claim: Claim) -> None:
@@ -120,12 +141,9 @@ def _send_link(device: Registration, generation: int, cloud: Cloud, claim: Claim
     from chalicelib.web import mails
 
     code = cloud.links.sign(device.device_id, generation)
-    subject, text, html = mails.confirmation(
+    mail = mails.confirmation(
         f"{cloud.settings.public_url.rstrip('/')}/confirm/{code}",
         device.name,
         hours=cloud.settings.confirm_ttl_s / HOUR_S,
     )
-    try:
-        cloud.mail.send(device.address, subject, text, html, message_id=claim.token)
-    except AddressRefused as exc:
-        raise Rejected("owner: the mail service does not send to this address") from exc
+    mailing.send(cloud, claim, device.address, mail, field="owner")

@@ -1,23 +1,11 @@
-"""What a confirmed device gets: a login, and its owner's control database. Idempotent."""
+"""A device's login: made for a confirmed device, taken from a revoked one. Idempotent."""
 
 from chalicelib import credentials
 from chalicelib.cloud import Cloud
-from chalicelib.couch import Conflict, Database
-from chalicelib.credentials import TokenUsed
-from chalicelib.identity import owner_control_db, owner_role
+from chalicelib.couch import Conflict, Database, JsonDict, NotFound, Server
+from chalicelib.credentials import USER_ID_PREFIX, TokenUsed
+from chalicelib.identity import normalise_address, owner_role
 from chalicelib.registration import Registration
-
-
-def create_owner_database(cloud: Cloud, owner: str) -> None:
-    """The owner's control database, with the owner's role as its only members. Two requests."""
-    database = cloud.server.database(owner_control_db(cloud.settings.control_db, owner))
-    database.create()
-    database.put_security(
-        {
-            "admins": {"names": [], "roles": ["_admin"]},
-            "members": {"names": [], "roles": [owner_role(owner)]},
-        }
-    )
 
 
 def create_login(cloud: Cloud, device: Registration) -> None:
@@ -32,6 +20,20 @@ def create_login(cloud: Cloud, device: Registration) -> None:
         _create_oauth_login(cloud, device)
     else:
         _create_password_login(cloud, device)
+
+
+def remove_login(server: Server, device: JsonDict) -> None:
+    """Shut a device out: CouchDB answers it 401 from now on. A few requests.
+
+    Parameters
+    ----------
+    device : dict
+        The device's document; whatever login it may have had, and no other, is removed.
+    """
+    users = server.database("_users")
+    _remove_password_login(users, device["_id"])
+    if isinstance(device.get("oauth_creds"), dict):
+        _remove_oauth_login(server, users, device)
 
 
 def _create_password_login(cloud: Cloud, device: Registration) -> None:
@@ -69,3 +71,30 @@ def _add_to_owner(users: Database, device: Registration) -> None:
         lambda user: credentials.with_oauth(user, device.device_id, device.credentials),
         default=new,
     )
+
+
+def _remove_password_login(users: Database, device_id: str) -> None:
+    user = _find(users, USER_ID_PREFIX + device_id)
+    if user is not None and user.get("syncpoint", {}).get("device") == device_id:
+        users.remove(user)
+
+
+def _remove_oauth_login(server: Server, users: Database, device: JsonDict) -> None:
+    user_id = USER_ID_PREFIX + normalise_address(str(device.get("owner")))
+    owner = _find(users, user_id)
+    keys = credentials.oauth_keys(owner, device["_id"]) if owner else None
+    if keys is None:
+        return
+    # The owner's user document last: it says that these keys are this device's.
+    for section, key in credentials.oauth_config_keys(*keys):
+        server.config_delete(section, key)
+    left = users.update(user_id, lambda user: credentials.without_oauth(user, device["_id"]))
+    if credentials.is_spent(left):
+        users.remove(left)
+
+
+def _find(users: Database, user_id: str) -> JsonDict | None:
+    try:
+        return users.get(user_id)
+    except NotFound:
+        return None

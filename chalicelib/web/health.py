@@ -13,7 +13,7 @@ POLLER_SILENT_S = 300
 
 
 def check_health(wiring: Wiring, doc_type: str, state: str) -> tuple[int, JsonDict]:
-    """Ask CouchDB, DynamoDB and SQS, a request or two each.
+    """Ask CouchDB, DynamoDB and SQS, a request or two each; one for each poller.
 
     Parameters
     ----------
@@ -24,7 +24,8 @@ def check_health(wiring: Wiring, doc_type: str, state: str) -> tuple[int, JsonDi
     -------
     (status, body)
         200 or 503; ``{"ok", "couchdb", "dynamodb", "sqs", "poller": "ok" or what is wrong,
-        "poller_age_s": seconds or None}``. No address, no name of a host, no secret.
+        "poller_age_s": seconds or None}``: the age of the poller that was not seen for longest. No
+        address, no name of a host, no secret.
     """
     age_s: float | None = None
 
@@ -56,11 +57,21 @@ def _ask(question: Callable[[], object]) -> str:
 
 
 def _poller_age_s(wiring: Wiring) -> float | None:
-    item = wiring.dynamodb.get_item(
-        TableName=wiring.settings.table_name,
-        Key={"pk": {"S": poller_key(wiring.settings.control_db)}},
-    ).get("Item")
-    if item is None:
+    """The age of the poller that was not seen for longest, None if one never was."""
+    shards = wiring.settings.poller_shards
+    seen_at_ms = [
+        int(item["seen_at_ms"]["N"])
+        for shard in range(shards)
+        if (item := _poller_item(wiring, shard, shards))
+    ]
+    if len(seen_at_ms) < shards:
         return None
-    seen_at_ms = int(item["seen_at_ms"]["N"])
-    return round(wiring.now().timestamp() - seen_at_ms / 1000, 1)
+    return round(wiring.now().timestamp() - min(seen_at_ms) / 1000, 1)
+
+
+def _poller_item(wiring: Wiring, shard: int, shards: int) -> JsonDict | None:
+    key = poller_key(wiring.settings.control_db, shard, shards)
+    item: JsonDict | None = wiring.dynamodb.get_item(
+        TableName=wiring.settings.table_name, Key={"pk": {"S": key}}
+    ).get("Item")
+    return item

@@ -4,6 +4,12 @@ import re
 
 from chalicelib.web.pages import render
 
+# The subjects are ours alone: what a stranger calls a thing stays out of the inbox's list.
+_CONFIRMATION_SUBJECT = "Confirm your new device"
+_INVITATION_SUBJECT = "You are invited to share a channel"
+
+_PLAIN_ADDRESS = re.compile(r"(?!www\.)[\w+-][\w.+-]*@[\w.-]+")
+
 
 def confirmation(link: str, device_name: str, hours: float) -> tuple[str, str, str]:
     """The mail that asks an owner to confirm a device.
@@ -18,9 +24,35 @@ def confirmation(link: str, device_name: str, hours: float) -> tuple[str, str, s
     (subject, text, html)
     """
     values = {"link": link, "device_name": _unlinked(device_name), "lasts": _duration(hours)}
-    # The subject is ours alone: what a stranger calls a device stays out of the inbox's list.
-    subject = "Confirm your new device"
-    return subject, render("confirm_mail.txt", **values), render("confirm_mail.html", **values)
+    return _mail(_CONFIRMATION_SUBJECT, "confirm_mail", values)
+
+
+def invitation(link: str, inviter: str, channel_name: str, hours: float) -> tuple[str, str, str]:
+    """The mail that asks a guest whether they want to share a channel.
+
+    Parameters
+    ----------
+    inviter : str
+        The inviter's e-mail address, proved by a device of theirs.
+    hours : float
+        How long the link may be used.
+
+    Returns
+    -------
+    (subject, text, html)
+    """
+    values = {
+        "link": link,
+        # An ordinary address may be a link, to write to; one that looks like a page's must not.
+        "inviter": inviter if _PLAIN_ADDRESS.fullmatch(inviter) else _unlinked(inviter),
+        "channel_name": _unlinked(channel_name),
+        "lasts": _duration(hours),
+    }
+    return _mail(_INVITATION_SUBJECT, "invitation_mail", values)
+
+
+def _mail(subject: str, template: str, values: dict[str, str]) -> tuple[str, str, str]:
+    return subject, render(f"{template}.txt", **values), render(f"{template}.html", **values)
 
 
 def _unlinked(name: str) -> str:
@@ -32,6 +64,12 @@ def _unlinked(name: str) -> str:
 
 
 def _duration(hours: float) -> str:
+    """For how long, in the largest unit of which it is a whole number; a single day is 24 hours."""
     minutes = max(1, int(hours * 60))
-    number, unit = (minutes // 60, "hour") if minutes % 60 == 0 else (minutes, "minute")
+    if minutes % 1440 == 0 and minutes > 1440:
+        number, unit = minutes // 1440, "day"
+    elif minutes % 60 == 0:
+        number, unit = minutes // 60, "hour"
+    else:
+        number, unit = minutes, "minute"
     return f"{number} {unit}{'s' if number != 1 else ''}"

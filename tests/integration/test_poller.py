@@ -1,94 +1,30 @@
 """The poller over a real changes feed, real queues and a real table."""
 
-import json
 import threading
-import time
-import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
 
 import pytest
 
-from chalicelib.couch import Database, JsonDict, Server
-from chalicelib.settings import PollerSettings
+from chalicelib.couch import Database
+from local.aws import LocalAws
 from poller.app import run
-from poller.checkpoint import Checkpoint, LeaseHeld, LeaseLost
+from poller.checkpoint import Sent
+from poller.lease import LeaseHeld, LeaseLost, Place
+from tests.polling import Poller, a_poller
 from tests.support import wait_for
 
 
-@dataclass
-class Poller:
-    """The poller that ships, over a control database, a queue and a table of the test's own."""
-
-    settings: PollerSettings
-    control: Database
-    sqs: Any
-    dynamodb: Any
-    queue_url: str
-
-    def run(self) -> JsonDict:
-        return run(self.settings)
-
-    def received(self) -> list[str]:
-        """The ids of the documents that wait in the queue; they are taken out of it."""
-        ids: list[str] = []
-        while True:
-            answer = self.sqs.receive_message(QueueUrl=self.queue_url, MaxNumberOfMessages=10)
-            if not answer.get("Messages"):
-                return sorted(ids)
-            for message in answer["Messages"]:
-                ids.append(json.loads(message["Body"])["id"])
-                self.sqs.delete_message(
-                    QueueUrl=self.queue_url, ReceiptHandle=message["ReceiptHandle"]
-                )
-
-    def add(self, *doc_ids: str) -> None:
-        for doc_id in doc_ids:
-            self.control.put({"_id": doc_id, "type": "device", "state": "new"})
-
-    def checkpoint(self, lease_s: int = 60, now_s: float | None = None) -> Checkpoint:
-        """Another poller's view of the same table."""
-        return Checkpoint(
-            self.dynamodb,
-            self.settings.table_name,
-            self.settings.control_db,
-            lease_s,
-            time.time if now_s is None else lambda: now_s,
-        )
-
-
 @pytest.fixture
-def poller(
-    aws: Any, couch_url: str, control: Database, table_name: str, dynamodb: Any
-) -> Iterator[Poller]:
-    yield from make_poller(aws, couch_url, control, table_name, dynamodb, window_s=0)
-
-
-def make_poller(
-    aws: Any, couch_url: str, control: Database, table_name: str, dynamodb: Any, window_s: int
-) -> Iterator[Poller]:
-    sqs = aws.client("sqs")
-    name = f"test-{uuid.uuid4().hex[:12]}"
-    queue_url = sqs.create_queue(QueueName=name)["QueueUrl"]
-    settings = PollerSettings.read(
-        {
-            "TABLE_NAME": table_name,
-            "SECRET_ID": aws.create_secret(name, couch_url, "00" * 32),
-            "CONTROL_DB": control.name,
-            "ROUTES": json.dumps({"device/new": queue_url}),
-            "POLL_WINDOW_SECONDS": str(window_s),
-            "POLL_PAGE_SIZE": "3",
-        }
-    )
-    yield Poller(settings, control, sqs, dynamodb, queue_url)
-    sqs.delete_queue(QueueUrl=queue_url)
+def poller(aws: LocalAws, couch_url: str, control: Database, table_name: str) -> Iterator[Poller]:
+    with a_poller(aws, couch_url, control, table_name) as poller:
+        yield poller
 
 
 def test_every_document_is_sent_over_several_pages(poller: Poller) -> None:
     ids = [f"device-{number}" for number in range(8)]
     poller.add(*ids)
-    assert poller.run() == {"polled": True, "changes": 8, "sent": 8}
+    assert poller.run() == {"polled": True, "databases": 1, "changes": 8, "sent": 8}
     assert poller.received() == ids
 
 
@@ -121,10 +57,10 @@ def test_a_lost_table_sends_everything_again(poller: Poller) -> None:
 
 def test_a_seq_that_couchdb_does_not_know_loses_nothing(poller: Poller) -> None:
     poller.add("device-1")
-    checkpoint = poller.checkpoint()
-    checkpoint.take()
-    checkpoint.save_seq(poller.control.name, "99999-nonsense")
-    checkpoint.release()
+    lease = poller.lease()
+    lease.take()
+    poller.checkpoint(lease).save(poller.control.name, Sent("99999-nonsense"))
+    lease.release()
     poller.run()
     poller.run()
     assert "device-1" in poller.received()
@@ -145,55 +81,92 @@ def test_a_database_that_was_deleted_and_made_again_is_read_from_its_beginning(
 
 def test_while_one_poller_has_the_lease_another_does_nothing(poller: Poller) -> None:
     poller.add("device-1")
-    first = poller.checkpoint()
+    first = poller.lease()
     first.take()
-    assert poller.run() == {"polled": False, "changes": 0, "sent": 0}
+    assert poller.run() == {"polled": False, "databases": 0, "changes": 0, "sent": 0}
     first.release()
     assert poller.run()["polled"]
 
 
 def test_the_lease_of_a_poller_that_died_ends_by_itself(poller: Poller) -> None:
-    poller.checkpoint(now_s=1000.0).take()
+    poller.lease(now_s=1000.0).take()
     with pytest.raises(LeaseHeld):
-        poller.checkpoint(now_s=1060.0).take()
-    poller.checkpoint(now_s=1060.001).take()
+        poller.lease(now_s=1060.0).take()
+    poller.lease(now_s=1060.001).take()
 
 
 def test_a_poller_that_was_overtaken_cannot_put_the_feed_back(poller: Poller) -> None:
-    stalled, later = poller.checkpoint(now_s=1000.0), poller.checkpoint(now_s=1061.0)
+    stalled, later = poller.lease(now_s=1000.0), poller.lease(now_s=1061.0)
     stalled.take()
-    stalled.save_seq("control", "1-old")
+    poller.checkpoint(stalled).save("control", Sent("1-old"))
     later.take()
-    later.save_seq("control", "2-new")
+    poller.checkpoint(later).save("control", Sent("2-new"))
     with pytest.raises(LeaseLost):
-        stalled.save_seq("control", "1-old")
-    assert later.seq("control") == "2-new"
+        poller.checkpoint(stalled).save("control", Sent("1-old"))
+    with pytest.raises(LeaseLost):
+        poller.checkpoint(stalled).forget("control")
+    assert poller.checkpoint(later).sent(["control"]) == {"control": Sent("2-new")}
 
 
 def test_a_poller_that_was_overtaken_stops_at_its_next_renewal(poller: Poller) -> None:
     now_s = 1000.0
-    stalled = poller.checkpoint()
+    stalled = poller.lease()
     stalled.now_s = lambda: now_s
     stalled.take()
     now_s = 1061.0
-    poller.checkpoint(now_s=1061.0).take()
+    poller.lease(now_s=1061.0).take()
     with pytest.raises(LeaseLost):
         stalled.renew()
+    with pytest.raises(LeaseLost):
+        stalled.save(Place("12-seq"))
     stalled.release()
     with pytest.raises(LeaseHeld):
-        poller.checkpoint(now_s=1062.0).take()
+        poller.lease(now_s=1062.0).take()
 
 
 def test_the_lease_is_renewed_only_when_a_third_of_it_is_over(poller: Poller) -> None:
     now_s = 1000.0
-    checkpoint = poller.checkpoint()
-    checkpoint.now_s = lambda: now_s
-    checkpoint.take()
+    lease = poller.lease()
+    lease.now_s = lambda: now_s
+    lease.take()
     now_s = 1019.0
-    checkpoint.renew()
+    lease.renew()
     with pytest.raises(LeaseHeld):
-        poller.checkpoint(now_s=1060.0).take()
-    poller.checkpoint(now_s=1060.001).take()
+        poller.lease(now_s=1060.0).take()
+    poller.lease(now_s=1060.001).take()
+
+
+def test_whoever_takes_the_lease_goes_on_from_the_place_that_was_saved(poller: Poller) -> None:
+    first, place = poller.lease(), Place("12-seq", "control-ab", is_whole=True)
+    assert first.take() == Place()
+    first.save(place)
+    first.renew()
+    first.release()
+    assert poller.lease().take() == place
+
+
+def test_a_database_that_another_shard_had_can_be_saved_by_its_new_one(poller: Poller) -> None:
+    many, alone = poller.lease(shards=2), poller.lease()
+    for _ in range(3):
+        many.take()
+        many.release()
+    poller.checkpoint(many).save("control", Sent("1-a"))
+    alone.take()
+    poller.checkpoint(alone).save("control", Sent("2-b"))
+    assert poller.checkpoint(alone).sent(["control"]) == {"control": Sent("2-b")}
+
+
+def test_a_seq_saved_before_there_were_shards_can_still_be_moved(poller: Poller) -> None:
+    poller.dynamodb.put_item(
+        TableName=poller.settings.table_name,
+        Item={"pk": {"S": "feed#control"}, "seq": {"S": "1-a"}, "fence": {"N": "7"}},
+    )
+    lease = poller.lease()
+    lease.take()
+    checkpoint = poller.checkpoint(lease)
+    assert checkpoint.sent(["control"]) == {"control": Sent("1-a")}
+    checkpoint.save("control", Sent("2-b", "2-info"))
+    assert checkpoint.sent(["control"]) == {"control": Sent("2-b", "2-info")}
 
 
 def test_two_pollers_at_once_deliver_every_document(poller: Poller) -> None:
@@ -207,18 +180,16 @@ def test_two_pollers_at_once_deliver_every_document(poller: Poller) -> None:
     assert sorted(set(poller.received())) == ids
 
 
-def test_within_its_window_a_change_is_sent_as_it_happens(
-    aws: Any, couch_url: str, control: Database, table_name: str, dynamodb: Any, server: Server
-) -> None:
-    for poller in make_poller(aws, couch_url, control, table_name, dynamodb, window_s=60):
-        stopped = threading.Event()
-        thread = threading.Thread(target=run, args=(poller.settings, stopped.is_set))
-        thread.start()
-        poller.add("device-1")
-        wait_for(poller.received, "the first document in the queue")
-        poller.add("device-2")
-        wait_for(poller.received, "the second document in the queue")
-        stopped.set()
-        poller.add("device-3")  # ends the wait for changes
-        thread.join(timeout=30)
-        assert not thread.is_alive()
+def test_within_its_window_a_change_is_sent_as_it_happens(poller: Poller) -> None:
+    stopped = threading.Event()
+    settings = replace(poller.settings, window_s=60)
+    thread = threading.Thread(target=run, args=(settings, stopped.is_set))
+    thread.start()
+    poller.add("device-1")
+    wait_for(poller.received, "the first document in the queue")
+    poller.add("device-2")
+    wait_for(poller.received, "the second document in the queue")
+    stopped.set()
+    poller.add("device-3")  # ends the wait for changes
+    thread.join(timeout=30)
+    assert not thread.is_alive()

@@ -6,96 +6,27 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from chalicelib.claims import Claims, RunningElsewhere
-from chalicelib.cloud import Cloud
+from chalicelib.claims import RunningElsewhere
 from chalicelib.couch import Database, JsonDict, NotFound, Server, Unauthorized
 from chalicelib.handlers import confirms, devices
 from chalicelib.handlers import control as registry
 from chalicelib.identity import confirm_id, owner_control_db, owner_id
 from chalicelib.mail import AddressRefused, MailError, MailNotSent
-from chalicelib.runner import Message, Outcome, handle
+from chalicelib.runner import Message, Outcome
 from chalicelib.settings import PollerSettings
 from chalicelib.web import confirm as pages
-from chalicelib.web.pages import Page
 from device.registration import NewDevice
 from poller.app import run as poll
 from tests.conftest import create_table
+from tests.integration.steps import Steps
 from tests.support import PUBLIC_URL, FakeClock, FakeMailer, a_device, an_address
 
 HOUR_S, DAY_S = 3600, 24 * 3600
-
-
-@dataclass
-class Steps:
-    """Does by hand what the poller and the queues do: a message for a document as it is now."""
-
-    cloud: Cloud
-    claims: Claims
-    mailer: FakeMailer
-    clock: FakeClock
-    messages: list[Message] = field(default_factory=list)
-
-    @property
-    def control(self) -> Database:
-        return self.cloud.database
-
-    def message(self, doc_id: str) -> Message:
-        doc = self.control.get(doc_id)
-        return Message(self.control.name, doc_id, doc["type"], doc["state"], doc)
-
-    def run(self, doc_id: str) -> Outcome:
-        message = self.message(doc_id)
-        self.messages.append(message)
-        return self.deliver(message)
-
-    def deliver(self, message: Message) -> Outcome:
-        return handle(message, registry, self.cloud, self.claims)
-
-    def register(self, device: NewDevice, **fields: Any) -> JsonDict:
-        """Write the device's document and run its first transition; the document after it."""
-        self.control.put({**device.doc, **fields})
-        self.run(device.device_id)
-        return self.control.get(device.device_id)
-
-    def use(self, view: Callable[[Cloud], Page]) -> Page:
-        """What a page's view is called with, in place of the wiring's own."""
-        return view(self.cloud)
-
-    def code(self) -> str:
-        """The code in the newest mail's link."""
-        return self.mailer.links()[-1].removeprefix(f"{PUBLIC_URL}/confirm/")
-
-    def click(self, device: NewDevice, **fields: Any) -> JsonDict:
-        """Write the confirm document by hand and run its transition; the document after it."""
-        doc_id = confirm_id(device.device_id, 0)
-        doc = {
-            "_id": doc_id,
-            "type": "confirm",
-            "state": "clicked",
-            "confirm_code": self.code(),
-            "device_code": device.device_code,
-            **fields,
-        }
-        self.control.put(doc)
-        self.run(doc["_id"])
-        return self.control.get(doc["_id"])
-
-    def activate(self, device: NewDevice, **fields: Any) -> JsonDict:
-        """All steps, to the active (or refused) device."""
-        self.register(device, **fields)
-        self.click(device)
-        self.run(device.device_id)
-        return self.control.get(device.device_id)
-
-
-@pytest.fixture
-def steps(cloud: Cloud, claims: Claims, mailer: FakeMailer, clock: FakeClock) -> Steps:
-    return Steps(cloud, claims, mailer, clock)
 
 
 @pytest.fixture
@@ -256,6 +187,8 @@ def test_a_lost_table_and_every_message_again_send_no_second_mail(
         window_s=0,
         page_size=100,
         lease_s=60,
+        shards=1,
+        shard=0,
     )
     polled = poll(settings)
     assert (polled["changes"] >= 5, polled["sent"]) == (True, 0)
@@ -422,7 +355,7 @@ def test_the_sixth_mail_to_an_address_within_an_hour_is_refused(steps: Steps) ->
         assert steps.register(a_device(owner=address))["state"] == "confirming"
     refused = steps.register(a_device(owner=f" {address.upper()} "))
     assert budget_reason(refused) == (
-        "too many mails to this owner's address; register again after 2026-11-23T07:00:00Z"
+        "too many mails to this address; ask again after 2026-11-23T07:00:00Z"
     )
     steps.clock.move(HOUR_S)
     assert steps.register(a_device(owner=address))["state"] == "confirming"

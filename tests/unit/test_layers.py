@@ -9,7 +9,16 @@ import pytest
 from local.system import ROOT
 
 OURS = {"app", "chalicelib", "poller", "device", "local"}
-CORE = {"docstate", "identity", "credentials", "registration", "link"}
+CORE = {
+    "channel",
+    "credentials",
+    "docstate",
+    "fields",
+    "identity",
+    "invitation",
+    "link",
+    "registration",
+}
 ADAPTERS = {"couch", "couch_database", "couch_errors", "couch_http", "claims", "ledger", "mail"}
 SOURCES = sorted(
     path

@@ -25,6 +25,10 @@ from chalicelib.web import mails
 SENDER = "Syncpoint <sync@example.com>"
 TO = "ada@example.com"
 LINK = "https://sync.example.com/api/confirm/device-1.0.AAAAAAAAAAAAAAAAAAAAAA"
+INVITER = "ada.lovelace+sync@example.com"
+INVITATION_LINK = (
+    f"https://sync.example.com/api/invitation/{'a' * 32}.{'b' * 32}.{'i' * 128}.0.{'A' * 22}"
+)
 
 Mail = tuple[str, str, str, str, str]
 A_MAIL: Mail = (TO, "Confirm", "Hello, ädä", "<p>Hello, ädä</p>", "token-1")
@@ -389,10 +393,76 @@ def test_a_devices_name_makes_no_link(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("hours", "words"), [(24, "24 hours"), (1, "1 hour"), (1.5, "90 minutes"), (1 / 60, "1 minute")]
+    ("hours", "words"),
+    [
+        (24, "24 hours"),
+        (1, "1 hour"),
+        (1.5, "90 minutes"),
+        (1 / 60, "1 minute"),
+        (7 * 24, "7 days"),
+        (48, "2 days"),
+        (36, "36 hours"),
+        (48.5, "2910 minutes"),
+    ],
 )
 def test_a_mail_says_how_long_its_link_works(hours: float, words: str) -> None:
-    assert f"works for {words}." in mails.confirmation(LINK, "x", hours)[1]
+    for mail in (
+        mails.confirmation(LINK, "x", hours),
+        mails.invitation(INVITATION_LINK, INVITER, "x", hours),
+    ):
+        assert f"works for {words}." in mail[1]
+        assert f"works for {words}." in mail[2]
+
+
+def test_an_invitation_says_who_invites_to_what_and_what_that_is() -> None:
+    _, text, html = mails.invitation(INVITATION_LINK, INVITER, "Photos & <films>", hours=168)
+    for part, name in ((text, "Photos & <films>"), (html, "Photos &amp; &lt;films&gt;")):
+        words = " ".join(part.split())
+        assert INVITER in words
+        assert name in words
+        assert "A channel is a set of data that stays the same on all devices of those" in words
+        assert "nothing is shared until you accept" in words
+
+
+def test_the_link_of_an_invitation_survives_both_parts_and_is_not_tracked() -> None:
+    message = sent(TO, *mails.invitation(INVITATION_LINK, INVITER, "Photos", 168), "token-1")
+    in_text, in_html = (part.get_content() for part in message.iter_parts())
+    assert INVITATION_LINK in in_text.splitlines()
+    assert f'ses:no-track href="{INVITATION_LINK}"' in in_html
+
+
+def test_the_subject_of_an_invitation_is_ours_alone() -> None:
+    subjects = {
+        mails.invitation(INVITATION_LINK, inviter, name, 168)[0]
+        for inviter, name in ((INVITER, "Photos"), ("eve@example.com", "You have won"))
+    }
+    assert subjects == {"You are invited to share a channel"}
+
+
+@pytest.mark.parametrize(
+    "name", ["https://evil.example/login", "www.evil.example", "a@evil.example"]
+)
+def test_a_channels_name_makes_no_link(name: str) -> None:
+    _, text, html = mails.invitation(INVITATION_LINK, INVITER, f"Locked: {name}", 168)
+    for part in (text, html):
+        assert "evil.example" not in part
+        assert name in part.replace("\u2060", "")
+
+
+@pytest.mark.parametrize(
+    "address", ["www.evil.example@example.com", "evil.example/login@example.com", "a?b=1@b.co"]
+)
+def test_an_inviters_address_makes_no_link_to_a_page(address: str) -> None:
+    for part in mails.invitation(INVITATION_LINK, address, "Photos", 168)[1:]:
+        assert address not in part
+        assert address in part.replace("\u2060", "")
+
+
+def test_a_name_that_is_written_from_right_to_left_leaves_the_words_around_it() -> None:
+    _, text, html = mails.invitation(INVITATION_LINK, INVITER, "תמונות 2026", 168)
+    assert "    תמונות 2026" in text.splitlines()
+    assert "<bdi>תמונות 2026</bdi>" in html
+    assert f"<bdi>{INVITER}</bdi>" in html
 
 
 def test_an_answer_that_does_not_say_that_the_mail_was_taken_is_an_unknown_effect() -> None:

@@ -39,14 +39,19 @@ def test_what_is_not_set_has_its_default() -> None:
         secret_id="syncpoint-dev",
         control_db="control",
         public_url="https://sync.example.com/api",
+        couchdb_public_url="",
         mail_from="sync@example.com",
         device_auth="login",
         confirm_ttl_s=86400,
+        invitation_ttl_s=604800,
         claim_lease_s=90,
         mails_per_address_hour=5,
         mails_per_address_day=20,
+        mails_per_owner_hour=20,
+        mails_per_owner_day=100,
         mails_per_network_hour=50,
         mails_per_network_day=200,
+        poller_shards=1,
     )
 
 
@@ -58,6 +63,7 @@ def test_the_pollers_settings_have_defaults_too() -> None:
         100,
         60,
     )
+    assert (read.shard, read.shards) == (0, 1)
     assert read.routes == {
         "device/new": "https://sqs.example.com/1",
         "confirm/clicked": "https://sqs.example.com/2",
@@ -144,11 +150,21 @@ def test_a_wrong_variable_is_named_and_what_it_must_be(name: str, value: str) ->
         ("POLL_WINDOW_SECONDS", "-1"),
         ("POLL_PAGE_SIZE", "0"),
         ("POLL_LEASE_SECONDS", "29"),
+        ("POLLER_SHARDS", "0"),
+        ("POLLER_SHARD", "-1"),
+        ("POLLER_SHARD", "1"),
     ],
 )
 def test_a_wrong_variable_of_the_poller_is_named(name: str, value: str) -> None:
     with pytest.raises(InvalidSettings, match=f"^{name} must be "):
         PollerSettings.read(POLLER_ENVIRONMENT | {name: value})
+
+
+def test_the_last_of_several_pollers_has_the_highest_number() -> None:
+    several = POLLER_ENVIRONMENT | {"POLLER_SHARDS": "3", "POLLER_SHARD": "2"}
+    assert PollerSettings.read(several).shard == 2
+    with pytest.raises(InvalidSettings, match=r"^POLLER_SHARD must be below POLLER_SHARDS"):
+        PollerSettings.read(several | {"POLLER_SHARD": "3"})
 
 
 @pytest.mark.parametrize(
@@ -187,6 +203,8 @@ def test_every_variable_has_a_name_of_its_own_and_says_what_it_is_for(
 def test_names_are_made_as_the_template_makes_them() -> None:
     assert queue_name("prod", "device", "new") == "syncpoint-prod-device-new"
     assert poller_key("control") == "poller#control"
+    assert poller_key("control", 0, 1) == "poller#control"
+    assert poller_key("control", 1, 3) == "poller#control#1of3"
 
 
 # The secret

@@ -9,7 +9,7 @@ from samtranslator.yaml_helper import yaml_parse
 from chalicelib.handlers import control as registry
 from chalicelib.settings import PollerSettings, Settings, queue_name
 from local.aws import REGION, translate
-from local.lambdas import load_app
+from local.lambdas import load_app, queue_sources
 from local.system import ROOT
 
 STAGES = ["dev", "prod"]
@@ -84,7 +84,7 @@ def test_app_has_a_function_for_each_transition_on_its_queue(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("STAGE", "dev")
-    sources = {source.queue for source in load_app(ROOT).app.event_sources}
+    sources = {source.queue for source in queue_sources(load_app(ROOT))}
     assert sources == {queue_name("dev", *route.split("/")) for route in registered()}
 
 
@@ -172,7 +172,8 @@ def test_the_poller_may_only_send_and_keep_its_place(monkeypatch: pytest.MonkeyP
         )
     ]
     assert sorted(actions) == [
-        "dynamodb:GetItem",
+        "dynamodb:BatchGetItem",
+        "dynamodb:DeleteItem",
         "dynamodb:PutItem",
         "dynamodb:UpdateItem",
         "secretsmanager:GetSecretValue",

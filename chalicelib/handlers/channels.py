@@ -1,0 +1,164 @@
+"""A channel's way: new → ready → closing → closed. It is a database that follows its owner."""
+
+from chalicelib import channel as channels
+from chalicelib.channel import DEFAULT_NAME, DESCRIPTION_ID, Channel
+from chalicelib.cloud import Cloud
+from chalicelib.couch import Database, JsonDict, NotFound
+from chalicelib.design_docs import PUBLIC_CHANNEL
+from chalicelib.docstate import Rejected, timestamp
+from chalicelib.handlers import owners, sharing
+from chalicelib.handlers.registry import control
+from chalicelib.runner import StillConflicting
+
+_SETTLE_ATTEMPTS = 5
+
+
+@control.safe("channel", "new", to="ready")
+def provision(doc: JsonDict, cloud: Cloud) -> JsonDict | None:
+    """Make the channel's database, with its rights and its description → ``ready``.
+
+    Raises
+    ------
+    Rejected
+        If a field is missing or wrong, or the database is another channel's.
+    """
+    if _merge_conflicts(doc, cloud):
+        return None
+    channel = check(doc, cloud)
+    database = cloud.server.database(channel.db)
+    if database.create() and _is_over(cloud.again(doc)):
+        database.delete()  # it was closed before it had its database
+        return None
+    _settle(cloud, channel, database)
+    return {
+        "state": "ready",
+        "syncpoint": cloud.public_url(database),
+        "ready_at": doc.get("ready_at", timestamp(cloud.clock())),
+    }
+
+
+@control.safe("channel", "ready", to="ready")
+def keep_up(doc: JsonDict, cloud: Cloud) -> None:
+    """Let the database follow the document's name and members, whenever that changes.
+
+    Raises
+    ------
+    Rejected
+        If a field is wrong, or the database is another channel's, or gone.
+    """
+    if not _merge_conflicts(doc, cloud):
+        follow(doc, cloud)
+
+
+@control.safe("channel", "closing", to="closed")
+def close(doc: JsonDict, cloud: Cloud) -> JsonDict:
+    """Stop all subscriptions, and delete the channel's database with all it holds → ``closed``."""
+    # Neither name nor publicity matters any more, be they right or wrong.
+    channel = check({**doc, "name": DEFAULT_NAME, "public": False}, cloud)
+    database = cloud.server.database(channel.db)
+    security = _security(database) or {}
+    reason = "the channel was closed"
+    if channel.owns(security):  # else it was refused, and has neither database nor guests
+        for guest in channel.members | _writers(security) - {channel.owner}:
+            sharing.unshare(cloud, channel, guest, reason)
+        database.delete()
+    sharing.stop_subscription(
+        owners.database_of(cloud, channel.owner), channel.channel_id, channel.owner, reason
+    )
+    return {"state": "closed", "closed_at": timestamp(cloud.clock())}
+
+
+def check(doc: JsonDict, cloud: Cloud) -> Channel:
+    """The channel that a document of the database at hand describes.
+
+    Raises
+    ------
+    Rejected
+        If a field is missing or wrong.
+    """
+    return channels.check(doc, cloud.database.name, cloud.owner)
+
+
+def follow(doc: JsonDict, cloud: Cloud) -> None:
+    """Make a ready channel's database as its document says, and as it says by then.
+
+    Security objects have no revisions, and two runs may write theirs in the wrong order:
+
+        A reads the document (Ada)        B reads the document (Ada, Ben)
+                                          B writes the security: Ada, Ben
+        A writes the security: Ada
+
+    So whoever has written looks at the document again, and once more if that has moved: A then
+    finds Ben. The last to look has seen the last document.
+    """
+    for _ in range(_SETTLE_ATTEMPTS):
+        channel = check(doc, cloud)
+        is_there = _settle(cloud, channel, cloud.server.database(channel.db))
+        newer = cloud.again(doc)
+        if newer is None or newer.get("state") != "ready":
+            return  # gone on, and another transition's now
+        if not is_there:
+            raise Rejected("the channel's database is gone; set the state to new to make another")
+        if newer["_rev"] == doc["_rev"]:
+            return
+        doc = newer
+    raise StillConflicting(f"{doc['_id']} changed each time that its database was settled")
+
+
+def _merge_conflicts(doc: JsonDict, cloud: Cloud) -> bool:
+    """Make one revision of several that devices and cloud wrote not knowing of each other.
+
+    Returns
+    -------
+    bool
+        Whether that changed the document: then the change brings its own message.
+    """
+    winner = cloud.database.get(doc["_id"], conflicts=True)
+    losers = [cloud.database.get(doc["_id"], rev) for rev in winner.pop("_conflicts", [])]
+    merged = channels.merge(winner, losers)
+    if merged != winner:
+        cloud.database.put(merged)
+    for loser in losers:
+        cloud.database.remove(loser)
+    return merged != winner
+
+
+def _settle(cloud: Cloud, channel: Channel, database: Database) -> bool:
+    """Rights, then the description, then what the guests see. Writes only what is not so yet.
+
+    Returns
+    -------
+    bool
+        Whether the database is there at all.
+    """
+    security = _security(database)
+    if security is None:
+        return False
+    if not channel.owns(security):
+        raise Rejected("the database of that name belongs to another channel; choose another _id")
+    # Those who are no members any more, while the security object still knows them.
+    for guest in _writers(security) - {channel.owner} - channel.members:
+        sharing.unshare(cloud, channel, guest, "you are no longer a member")
+    if channel.public:
+        PUBLIC_CHANNEL.install(database)  # before everybody is let in
+    if security != channel.security:
+        database.put_security(channel.security)
+    database.update(DESCRIPTION_ID, channel.describe, default={"_id": DESCRIPTION_ID})
+    sharing.rename(cloud, channel)
+    return True
+
+
+def _security(database: Database) -> JsonDict | None:
+    try:
+        return database.security()
+    except NotFound:
+        return None
+
+
+def _writers(security: JsonDict) -> frozenset[str]:
+    roles = security.get("syncpoint", {}).get("roles", [])
+    return frozenset(role.removeprefix("owner-") for role in roles)
+
+
+def _is_over(doc: JsonDict | None) -> bool:
+    return doc is None or doc.get("state") in ("closing", "closed")

@@ -1,0 +1,189 @@
+"""An invitation's way: new → sent → accepting → accepted; or declined, withdrawn, expired."""
+
+from datetime import timedelta
+
+from chalicelib import invitation as invitations
+from chalicelib.claims import Claim
+from chalicelib.cloud import Cloud
+from chalicelib.couch import InvalidName, JsonDict, NotFound
+from chalicelib.docstate import Rejected, generation_of, timestamp
+from chalicelib.handlers import channels, mailing, owners, sharing
+from chalicelib.handlers.mailing import HOUR_S
+from chalicelib.handlers.registry import control
+from chalicelib.identity import InvitationRef, LinkCode
+from chalicelib.invitation import Invitation
+
+# Where an invitation goes from ``sent``, and on whose word.
+ANSWERS = {
+    "accepting": "the guest accepts",
+    "declined": "the guest declines",
+    "withdrawn": "a device of the owner's",
+    "expired": "an answer after its time, or the daily sweep",
+}
+
+
+class NotReady(Exception):
+    """The channel is being provisioned; it will pass."""
+
+
+@control.unsafe("invitation", "new", to="sent")
+def request_answer(doc: JsonDict, cloud: Cloud, claim: Claim) -> JsonDict:
+    """Mail the guest a link to answer by → ``sent``.
+
+    Raises
+    ------
+    Rejected
+        If a field is missing or wrong, there is no such channel, the guest has it already, or
+        there were too many mails of late.
+    """
+    invitation = _checked(doc, cloud)
+    channel_doc = _find_channel(cloud, invitation)
+    channel = channels.check(channel_doc, cloud)
+    if invitation.ref.guest in channel.members:
+        raise Rejected("email: this guest has the channel already")
+    mailing.count_by_owner(cloud, doc, invitation.ref.owner)
+    mailing.count_to_address(cloud, doc, invitation.address)
+    now = cloud.clock()
+    expires_at = timestamp(now + timedelta(seconds=cloud.settings.invitation_ttl_s))
+    _note_expiry(cloud, doc, invitation.ref.owner, expires_at)
+    inviter = owners.address_of(cloud.database)
+    _send_link(invitation, generation_of(doc), inviter, channel.name, cloud, claim)
+    return {
+        "state": "sent",
+        "invited_by": inviter,
+        "channel_name": channel.name,
+        "sent_at": timestamp(now),
+        "expires_at": expires_at,
+    }
+
+
+@control.safe("invitation", "accepting", to="accepted")
+def accept(doc: JsonDict, cloud: Cloud) -> JsonDict:
+    """Make the guest a member, and give them the channel → ``accepted``.
+
+    Raises
+    ------
+    Rejected
+        If the answer did not come by the link in the mail, or the channel is closed.
+    """
+    invitation = _checked(doc, cloud)
+    link = cloud.invitation_links.verify(str(doc.get("answer_code")))
+    if link != LinkCode(invitation.ref.subject, generation_of(doc)):
+        raise Rejected("an invitation is accepted by the link in its mail")
+    channel_doc = _add_member(cloud, invitation)
+    channel, guest = channels.check(channel_doc, cloud), invitation.ref.guest
+    channels.follow(channel_doc, cloud)  # the rights first: the subscription finds the door open
+    sharing.share(cloud, channel, doc["email"])
+    if not _has_member(cloud.again(channel_doc), guest):
+        sharing.unshare(cloud, channel, guest, "you are no longer a member")
+    return {"state": "accepted", "guest": guest}
+
+
+def find(cloud: Cloud, ref: InvitationRef) -> JsonDict | None:
+    """The invitation's document, None if there is none, or it is to somebody else by now."""
+    try:
+        doc = owners.database_of(cloud, ref.owner).get(ref.invitation_id)
+        is_it = doc.get("type") == "invitation" and invitations.check(doc, ref.owner).ref == ref
+    except (NotFound, Rejected):
+        return None
+    return doc if is_it else None
+
+
+def expire(cloud: Cloud, owner: str, doc: JsonDict) -> JsonDict:
+    """Mark an invitation whose time is over; returns its document as it is now."""
+    return _answer(cloud, owner, doc["_id"], generation_of(doc), {"state": "expired"})
+
+
+def answer(cloud: Cloud, ref: InvitationRef, generation: int, changes: JsonDict) -> JsonDict:
+    """Move an invitation on that waits for the guest's answer; leave any other as it is.
+
+    A request to read it and one to write it; more if others write it at the same time.
+
+    Returns
+    -------
+    dict
+        The invitation's document as it is now, whoever wrote it.
+    """
+    return _answer(cloud, ref.owner, ref.invitation_id, generation, changes)
+
+
+def _answer(
+    cloud: Cloud, owner: str, invitation_id: str, generation: int, changes: JsonDict
+) -> JsonDict:
+    def change(doc: JsonDict) -> JsonDict:
+        waits = doc.get("state") == "sent" and generation_of(doc) == generation
+        return {**doc, **changes} if waits else doc
+
+    return owners.database_of(cloud, owner).update(invitation_id, change)
+
+
+def _checked(doc: JsonDict, cloud: Cloud) -> Invitation:
+    if cloud.owner is None:
+        raise Rejected("invitations are written in the control database of the channel's owner")
+    return invitations.check(doc, cloud.owner)
+
+
+def _find_channel(cloud: Cloud, invitation: Invitation) -> JsonDict:
+    try:
+        doc = cloud.database.get(invitation.channel_id)
+    except (NotFound, InvalidName):
+        doc = {}
+    if doc.get("type") != "channel" or doc.get("state") not in ("new", "ready"):
+        raise Rejected("channel: you have no such channel, or it is closed")
+    return doc
+
+
+def _add_member(cloud: Cloud, invitation: Invitation) -> JsonDict:
+    """The channel's document with the guest among its members.
+
+    The document is under MVCC: of two guests who accept at once, none is lost.
+    """
+    guest, now = invitation.ref.guest, timestamp(cloud.clock())
+
+    def change(doc: JsonDict) -> JsonDict:
+        members, joined = doc.get("members", []), doc.get("joined", {})
+        if guest in members:
+            return doc
+        return {**doc, "members": [*members, guest], "joined": {**joined, guest: now}}
+
+    if _find_channel(cloud, invitation)["state"] != "ready":
+        raise NotReady(invitation.channel_id)
+    return cloud.database.update(invitation.channel_id, change)
+
+
+def _has_member(channel_doc: JsonDict | None, guest: str) -> bool:
+    """Whether the channel was neither closed nor taken from the guest in the meantime."""
+    if channel_doc is None or channel_doc.get("state") != "ready":
+        return False
+    return guest in channel_doc.get("members", [])
+
+
+def _note_expiry(cloud: Cloud, doc: JsonDict, owner: str, expires_at: str) -> None:
+    """A note in the control database: the sweep cannot look into every owner's own."""
+    note_id = f"expiry-{owner}-{doc['_id']}"
+    cloud.control.update(
+        note_id,
+        lambda note: {**note, "generation": generation_of(doc), "expires_at": expires_at},
+        default={"_id": note_id, "type": "expiry", "owner": owner, "invitation": doc["_id"]},
+    )
+
+
+def _send_link(
+    invitation: Invitation,
+    generation: int,
+    inviter: str,
+    channel_name: str,
+    cloud: Cloud,
+    claim: Claim,
+) -> None:
+    # Imported here: of all Lambdas, only those that send mail or show pages need templates.
+    from chalicelib.web import mails
+
+    code = cloud.invitation_links.sign(invitation.ref.subject, generation)
+    mail = mails.invitation(
+        f"{cloud.settings.public_url.rstrip('/')}/invitation/{code}",
+        inviter,
+        channel_name,
+        hours=cloud.settings.invitation_ttl_s / HOUR_S,
+    )
+    mailing.send(cloud, claim, invitation.address, mail, field="email")

@@ -1,0 +1,57 @@
+"""An owner's control database, and what the cloud writes into it of devices. Idempotent."""
+
+from chalicelib.cloud import Cloud
+from chalicelib.couch import Database, JsonDict, NotFound
+from chalicelib.design_docs import OWNER_CONTROL
+from chalicelib.identity import normalise_address, owner_control_db, owner_id, owner_role
+
+# What an owner's devices see of one another: no credentials, no device code, no network.
+_SHOWN = ("owner", "name", "created_at", "confirmed_at")
+
+
+def database_of(cloud: Cloud, owner: str) -> Database:
+    """The owner's control database, whether it exists or not. Sends no request."""
+    return cloud.server.database(owner_control_db(cloud.settings.control_db, owner))
+
+
+def ensure_database(cloud: Cloud, address: str) -> Database:
+    """The owner's control database, made where it is missing. Three requests, or four.
+
+    Parameters
+    ----------
+    address : str
+        The owner's e-mail address; kept in the security object, which the cloud alone writes.
+    """
+    owner = owner_id(address)
+    database = database_of(cloud, owner)
+    database.create()
+    # The rules first: nobody is let in while they are missing.
+    OWNER_CONTROL.install(database)
+    database.put_security(
+        {
+            "admins": {"names": [], "roles": ["_admin"]},
+            "members": {"names": [], "roles": [owner_role(owner)]},
+            "syncpoint": {"owner": normalise_address(address)},
+        }
+    )
+    return database
+
+
+def address_of(database: Database) -> str:
+    """The e-mail address of the owner of a control database. One request."""
+    return str(database.security()["syncpoint"]["owner"])
+
+
+def show_device(database: Database, device: JsonDict, changes: JsonDict) -> None:
+    """Show a device to its owner's devices, if they do not see it yet. One request, or two."""
+    shown = {name: device[name] for name in _SHOWN if name in device}
+    doc = {"_id": device["_id"], "type": "device", **shown, **changes}
+    database.update(doc["_id"], lambda seen: seen if "state" in seen else doc, default={})
+
+
+def change_shown_device(database: Database, device_id: str, changes: JsonDict) -> None:
+    """Say what became of a device, if its owner's devices see it. Two requests."""
+    try:
+        database.update(device_id, lambda seen: {**seen, **changes})
+    except NotFound:
+        return

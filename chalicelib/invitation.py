@@ -1,0 +1,56 @@
+"""What an invitation's document says, checked. No I/O."""
+
+import re
+from dataclasses import dataclass
+
+from chalicelib import fields
+from chalicelib.docstate import JsonDict, Rejected
+from chalicelib.identity import InvitationRef, owner_id
+
+# Part of a link: nothing in it that an address would have to escape, and no dot.
+_INVITATION_ID = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Invitation:
+    """An invitation whose every field is as it should be.
+
+    Attributes
+    ----------
+    ref : InvitationRef
+        Who invites whom, by which document.
+    address : str
+        Where to send mail; its domain in ASCII.
+    channel_id : str
+        The `_id` of a channel in the same database.
+    """
+
+    ref: InvitationRef
+    address: str
+    channel_id: str
+
+
+def check(doc: JsonDict, owner: str) -> Invitation:
+    """Read an invitation's document.
+
+    Parameters
+    ----------
+    owner : str
+        The id of the owner whose control database it lies in.
+
+    Raises
+    ------
+    Rejected
+        If a field is missing or wrong; the reason names the field.
+    """
+    if not _INVITATION_ID.fullmatch(doc["_id"]):
+        raise Rejected("_id must be letters, digits, _ and -, at most 128 of them")
+    fields.generation(doc)
+    address = fields.mail_address(doc, "email")
+    guest = owner_id(doc["email"])
+    if guest == owner:
+        raise Rejected("email is your own address: your devices have the channel already")
+    channel_id = doc.get("channel")
+    if not isinstance(channel_id, str) or not channel_id:
+        raise Rejected("channel must be the _id of one of your channels")
+    return Invitation(InvitationRef(owner, guest, doc["_id"]), address, channel_id)

@@ -1,0 +1,111 @@
+"""The daily sweep: registrations and invitations that nobody answered in time become ``expired``.
+
+An invitation lies in its owner's control database, and there may be a million of those: a note in
+the control database says when each one is over, so that one indexed query finds them all.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from chalicelib.cloud import Cloud
+from chalicelib.couch import Conflict, CouchError, JsonDict, NotFound
+from chalicelib.docstate import generation_of, timestamp
+from chalicelib.handlers import confirms, invitations, owners
+from chalicelib.telemetry import logger
+
+PAGE = 100
+# So much time must be left for one more document.
+LEAST_TIME_S = 5.0
+
+
+@dataclass(frozen=True)
+class Query:
+    """What one indexed query finds, and what is done with it.
+
+    Attributes
+    ----------
+    name : str
+        Of the index, and of its design document.
+    equal : dict
+        The fields that must have these values.
+    until : str
+        The field that says when a document's time is over.
+    """
+
+    name: str
+    equal: dict[str, str]
+    until: str
+    expire: Callable[[Cloud, JsonDict], object]
+
+    def page(self, cloud: Cloud) -> list[JsonDict]:
+        """Some documents whose time is over. One request."""
+        selector = {**self.equal, self.until: {"$lt": timestamp(cloud.clock())}}
+        return cloud.database.find(selector, index=self.name, limit=PAGE)
+
+
+def expire_invitation(cloud: Cloud, note: JsonDict) -> None:
+    """Expire the invitation that a note is about, if it still waits; then remove the note."""
+    try:
+        doc = owners.database_of(cloud, note["owner"]).get(note["invitation"])
+        if generation_of(doc) == note["generation"]:
+            invitations.expire(cloud, note["owner"], doc)
+    except NotFound:
+        pass  # deleted: there is nothing left to expire
+    try:
+        cloud.control.remove(note)
+    except Conflict:
+        return  # the invitation was sent again just now, and the note is about that
+
+
+QUERIES = (
+    Query(
+        "expired-devices",
+        {"type": "device", "state": "confirming"},
+        "confirm_expires_at",
+        confirms.expire,
+    ),
+    Query("expired-invitations", {"type": "expiry"}, "expires_at", expire_invitation),
+)
+
+
+def sweep(cloud: Cloud, left_s: Callable[[], float]) -> JsonDict:
+    """Expire all whose time is over, page by page, as long as there is time.
+
+    Parameters
+    ----------
+    left_s : callable
+        How many seconds are left; what is not done then is done the next day.
+
+    Returns
+    -------
+    dict
+        ``{"expired": int, "failed": int, "complete": bool}``
+    """
+    expired = failed = 0
+    complete = True
+    for query in QUERIES:
+        cloud.database.create_index(query.name, [*query.equal, query.until])
+        done, missed, finished = _sweep(cloud, query, left_s)
+        expired, failed = expired + done, failed + missed
+        complete = complete and finished
+    return {"expired": expired, "failed": failed, "complete": complete}
+
+
+def _sweep(cloud: Cloud, query: Query, left_s: Callable[[], float]) -> tuple[int, int, bool]:
+    """One query's pages; each page is what the one before has left."""
+    done = 0
+    while True:
+        docs = query.page(cloud)
+        failed = 0
+        for doc in docs:
+            if left_s() < LEAST_TIME_S:
+                return done, failed, False
+            try:
+                query.expire(cloud, doc)
+            except CouchError as exc:  # one that cannot be written must not hold up the others
+                failed += 1
+                extra = {"doc_id": doc["_id"], "exception_type": type(exc).__name__}
+                logger.warning("not expired", extra=extra)
+        done += len(docs) - failed
+        if len(docs) < PAGE or failed == len(docs):
+            return done, failed, not failed

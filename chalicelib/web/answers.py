@@ -1,0 +1,163 @@
+"""What the pages behind links share: how they are asked, what they show, and how they end."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import wraps
+from typing import Concatenate, ParamSpec
+from urllib.parse import parse_qsl
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from chalicelib.cloud import Cloud
+from chalicelib.couch import CouchError, JsonDict
+from chalicelib.errors import NoEffect
+from chalicelib.link import Link
+from chalicelib.settings import InvalidSettings
+from chalicelib.telemetry import logger
+from chalicelib.web.pages import Page, page
+
+# A page's own address with this query: the answer was given, what came of it?
+STEP_ANSWERED = "answered"
+ANSWERED = f"?step={STEP_ANSWERED}"
+EPOCH = datetime.fromtimestamp(0, UTC)
+# What an answer sets going takes a second or two; past this, the page says that something is slow.
+_SLOW = timedelta(seconds=60)
+_LONGEST_FORM_BYTES = 4096
+_FORM_FIELDS = 8
+
+_STATUS = {
+    Link.UNKNOWN: 404,
+    Link.EXPIRED: 410,
+    Link.REPLACED: 410,
+    Link.REJECTED: 410,
+    Link.WITHDRAWN: 410,
+    Link.USED: 409,
+    Link.FAILED: 409,
+}
+
+# The heading and the sentence of a page on which there is nothing to answer.
+Words = tuple[str, str]
+COMMON_WORDS: Mapping[Link, Words] = {
+    Link.UNKNOWN: (
+        "This link leads nowhere",
+        "It may have been cut off by the mail program. "
+        "Open it again from the mail, or copy the whole of it.",
+    ),
+    Link.EARLY: (
+        "One moment",
+        "The mail is still being sent. Open the link again in a moment.",
+    ),
+}
+
+# Calls what it is given with the tools, and returns what that returns; `Wiring.use`.
+Use = Callable[[Callable[[Cloud], Page]], Page]
+Rest = ParamSpec("Rest")
+
+
+def or_try_again(
+    view: Callable[Concatenate[Cloud, Rest], Page], /
+) -> Callable[Concatenate[Use, Rest], Page]:
+    """Where CouchDB or AWS does not answer, say so, instead of a stack trace."""
+
+    @wraps(view)
+    def guarded(use: Use, /, *args: Rest.args, **kwargs: Rest.kwargs) -> Page:
+        try:
+            return use(lambda cloud: view(cloud, *args, **kwargs))
+        except (CouchError, NoEffect, BotoCoreError, ClientError, InvalidSettings) as exc:
+            logger.warning("a page failed", extra={"exception_type": type(exc).__name__})
+            text = (
+                "Something that this page needs does not answer. "
+                "Nothing is lost: reload it in a moment."
+            )
+            return ending(503, "Not now", text)
+
+    return guarded
+
+
+def read_form(body: bytes | str) -> dict[str, str]:
+    """The fields of a posted form; none if it is larger or odder than any form of ours."""
+    if len(body) > _LONGEST_FORM_BYTES:
+        return {}
+    try:
+        text = body.decode("utf-8") if isinstance(body, bytes) else body
+        fields = parse_qsl(
+            text, keep_blank_values=True, errors="strict", max_num_fields=_FORM_FIELDS
+        )
+        return dict(fields)
+    except ValueError:
+        return {}
+
+
+@dataclass(frozen=True)
+class About:
+    """What a page is about.
+
+    Attributes
+    ----------
+    facts : dict
+        What is shown, by its name.
+    asked_at : object
+        When the cloud was asked, as the document says it.
+    """
+
+    facts: dict[str, str]
+    asked_at: object
+
+    @property
+    def since(self) -> str:
+        """When the cloud was asked, for people; in UTC."""
+        return f"{_moment(self.asked_at, EPOCH):%d %B %Y, %H:%M}".lstrip("0")
+
+
+def wait(title: str, about: About, goes_on: str, *, is_slow: bool = False) -> Page:
+    """A page that loads itself again until there is more to say.
+
+    Parameters
+    ----------
+    goes_on : str
+        What goes on by itself, should somebody close the page.
+    """
+    values = {"about": about, "goes_on": goes_on, "is_slow": is_slow}
+    return page(200, "wait.html", title=title, **values)
+
+
+def is_overdue(now: datetime, answered_at: object) -> bool:
+    """Whether an answer of that time should have had its effect by now."""
+    return now - _moment(answered_at, now) > _SLOW
+
+
+def ending(status: int, title: str, text: str, hint: str | None = None) -> Page:
+    """A page that says how it ended, and asks nothing."""
+    return page(status, "ending.html", title=title, text=text, hint=hint)
+
+
+@dataclass(frozen=True)
+class Closings:
+    """How one kind of page says that its link has nothing to answer (any more).
+
+    Attributes
+    ----------
+    words : mapping
+        The heading and the sentence for each worth that such a link may have.
+    reader : str
+        Whom the reason in a document's error is for.
+    """
+
+    words: Mapping[Link, Words]
+    reader: str
+
+    def page(self, worth: Link, doc: JsonDict | None = None) -> Page:
+        """The page for a link of this worth, with the reason if its document is in error."""
+        title, text = self.words[worth]
+        reason = (doc or {}).get("error", {}).get("reason") if worth is Link.FAILED else None
+        hint = f"For {self.reader}: {reason}" if reason else None
+        return ending(_STATUS.get(worth, 409), title, text, hint)
+
+
+def _moment(text: object, otherwise: datetime) -> datetime:
+    """A document's time in UTC, `otherwise` if it has none."""
+    try:
+        return datetime.fromisoformat(str(text)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return otherwise

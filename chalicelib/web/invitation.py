@@ -1,0 +1,157 @@
+"""The page behind the link in an invitation's mail: GET changes nothing, POST answers."""
+
+from dataclasses import dataclass
+
+from chalicelib.channel import DEFAULT_NAME
+from chalicelib.cloud import Cloud
+from chalicelib.couch import JsonDict
+from chalicelib.docstate import timestamp
+from chalicelib.handlers import invitations
+from chalicelib.identity import InvitationRef
+from chalicelib.link import Link, link_of
+from chalicelib.web.answers import (
+    ANSWERED,
+    COMMON_WORDS,
+    STEP_ANSWERED,
+    About,
+    Closings,
+    ending,
+    is_overdue,
+    or_try_again,
+    read_form,
+    wait,
+)
+from chalicelib.web.pages import Page, page, see_other
+
+_GOES_ON = "the channel comes by itself"
+_CLOSINGS = Closings(
+    {
+        **COMMON_WORDS,
+        Link.EXPIRED: (
+            "This invitation has expired",
+            "It was not answered in time. If you still want the channel, "
+            "ask whoever invited you for a new invitation.",
+        ),
+        Link.REPLACED: (
+            "There is a newer link",
+            "You were invited again, and a newer mail is on its way. "
+            "Use the link in the newest mail.",
+        ),
+        Link.WITHDRAWN: (
+            "This invitation was withdrawn",
+            "Whoever invited you took it back. Nothing was shared with you.",
+        ),
+        Link.USED: (
+            "This invitation was answered",
+            "There is nothing left to do here. "
+            "If you accepted it, the channel appears on all your devices by itself.",
+        ),
+        Link.FAILED: (
+            "The channel could not be shared",
+            "It may have been closed in the meantime. "
+            "If you still want it, ask whoever invited you for a new invitation.",
+        ),
+    },
+    reader="whoever invited you",
+)
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """An invitation whose link was opened."""
+
+    ref: InvitationRef
+    generation: int
+    doc: JsonDict
+    worth: Link
+
+
+@or_try_again
+def show(cloud: Cloud, code: str, step: str | None) -> Page:
+    """What a link's page says now. Changes nothing: mail scanners follow links.
+
+    One request to CouchDB.
+
+    Parameters
+    ----------
+    step : str or None
+        "answered" where the browser comes from accepting.
+    """
+    opened = _open(cloud, code)
+    if opened is None:
+        return _CLOSINGS.page(Link.UNKNOWN)
+    if opened.worth is Link.EARLY:
+        return wait("One moment", _about(opened.doc), _GOES_ON)
+    if opened.worth is Link.OPEN:
+        return _form(opened.doc)
+    if opened.worth is Link.USED and step == STEP_ANSWERED:
+        return _answered(cloud, opened.doc)
+    return _CLOSINGS.page(opened.worth, opened.doc)
+
+
+@or_try_again
+def answer(cloud: Cloud, code: str, body: bytes | str) -> Page:
+    """Take the guest's answer. No code to type: that the link is known proves the address.
+
+    Parameters
+    ----------
+    body : bytes or str
+        The form as posted: ``answer`` = "accept" or "decline".
+    """
+    opened = _open(cloud, code)
+    if opened is None:
+        return _CLOSINGS.page(Link.UNKNOWN)
+    if opened.worth is Link.EXPIRED:
+        invitations.expire(cloud, opened.ref.owner, opened.doc)
+    if opened.worth is not Link.OPEN:
+        return _CLOSINGS.page(opened.worth, opened.doc)
+    choice = read_form(body).get("answer")
+    if choice == "accept":
+        accepting = {"state": "accepting", "answer_code": code}
+        return _take(cloud, opened, accepting, then=see_other(ANSWERED))
+    if choice == "decline":
+        text = "Thank you. Nothing was shared with you, and the link does not work any more."
+        declined = ending(200, "Invitation declined", text)
+        return _take(cloud, opened, {"state": "declined"}, then=declined)
+    return _form(opened.doc, 422, "Choose whether you accept or decline.")
+
+
+def _open(cloud: Cloud, code: str) -> _Opened | None:
+    """The invitation that a code is about; None if it leads nowhere."""
+    link = cloud.invitation_links.verify(code)
+    ref = InvitationRef.parse(link.subject) if link else None
+    doc = invitations.find(cloud, ref) if ref else None
+    if link is None or ref is None or doc is None:
+        return None
+    return _Opened(ref, link.generation, doc, link_of(doc, link.generation, cloud.clock()))
+
+
+def _take(cloud: Cloud, opened: _Opened, changes: JsonDict, then: Page) -> Page:
+    """Write an answer, if the invitation still waits for one; else say what came before it."""
+    changes = {**changes, "answered_at": timestamp(cloud.clock())}
+    after = invitations.answer(cloud, opened.ref, opened.generation, changes)
+    if after["state"] == changes["state"]:
+        return then
+    return _CLOSINGS.page(link_of(after, opened.generation, cloud.clock()), after)
+
+
+def _answered(cloud: Cloud, doc: JsonDict) -> Page:
+    if doc["state"] == "accepted":
+        return page(200, "shared.html", title="The channel is shared with you", about=_about(doc))
+    if doc["state"] == "accepting":
+        slow = is_overdue(cloud.clock(), doc.get("answered_at"))
+        return wait("Sharing the channel", _about(doc), _GOES_ON, is_slow=slow)
+    return _CLOSINGS.page(Link.USED)
+
+
+def _form(doc: JsonDict, status: int = 200, problem: str | None = None) -> Page:
+    values = {"about": _about(doc), "problem": problem}
+    return page(status, "invitation_form.html", title="You are invited", **values)
+
+
+def _about(doc: JsonDict) -> About:
+    facts = {
+        "From": str(doc.get("invited_by", "somebody")),
+        "Channel": str(doc.get("channel_name", DEFAULT_NAME)),
+    }
+    return About(facts, doc.get("sent_at"))

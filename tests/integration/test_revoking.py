@@ -1,0 +1,168 @@
+"""A device is revoked: its login goes, its owner's other devices go on."""
+
+import pytest
+
+from chalicelib.couch import CouchError, NotFound, Server, Unauthorized
+from chalicelib.handlers import devices
+from chalicelib.runner import Outcome
+from device.registration import NewDevice
+from tests.integration.steps import Owner, Steps
+from tests.integration.test_channels import login
+from tests.support import a_device, an_address
+
+
+@pytest.fixture
+def ada(steps: Steps) -> Owner:
+    return steps.an_owner()
+
+
+@pytest.fixture
+def phone(ada: Owner) -> NewDevice:
+    """Ada's second device."""
+    device = a_device(owner=ada.address)
+    ada.steps.activate(device)
+    return device
+
+
+def revoke(ada: Owner, device: NewDevice) -> None:
+    """As one of Ada's devices asks for it, and as the two transitions answer."""
+    ada.edit(device.device_id, state="revoking")
+    assert ada.run(device.device_id) is Outcome.UNCHANGED
+    ada.steps.run(device.device_id)
+
+
+def test_both_control_databases_say_revoked(ada: Owner, phone: NewDevice) -> None:
+    revoke(ada, phone)
+    for database in (ada.control, ada.steps.control):
+        doc = database.get(phone.device_id)
+        assert (doc["state"], doc["revoked_at"]) == ("revoked", "2026-11-23T06:00:00Z")
+
+
+def test_the_login_is_gone_and_whatever_used_it_gets_401(
+    ada: Owner, phone: NewDevice, server: Server
+) -> None:
+    ada.channel()
+    mine = login(server, phone, ada.channel_database().name)
+    mine.put({"_id": "photo-1"})
+    revoke(ada, phone)
+    for attempt in (mine.info, lambda: mine.changes("0", limit=1)):
+        with pytest.raises(Unauthorized):
+            attempt()
+
+
+def test_an_open_replication_ends_with_401(ada: Owner, phone: NewDevice, server: Server) -> None:
+    """What a continuous replication does next, whatever it waits for: it asks again."""
+    ada.channel()
+    mine = login(server, phone, ada.channel_database().name)
+    since = str(mine.changes("0", limit=100)["last_seq"])
+    revoke(ada, phone)
+    with pytest.raises(Unauthorized):
+        mine.changes(since, limit=100, wait_s=5)
+
+
+def test_a_session_of_the_device_ends_with_its_login(
+    ada: Owner, phone: NewDevice, server: Server
+) -> None:
+    import requests
+
+    session = requests.Session()
+    credentials = {"name": phone.device_id, "password": phone.password}
+    session.post(f"{server.url}/_session", json=credentials, timeout=30).raise_for_status()
+    url = f"{server.url}/{ada.control.name}"
+    assert session.get(url, timeout=30).status_code == 200
+    revoke(ada, phone)
+    assert session.get(url, timeout=30).status_code in (401, 403)
+
+
+def test_the_owners_other_devices_go_on(ada: Owner, phone: NewDevice, server: Server) -> None:
+    revoke(ada, phone)
+    mine = login(server, ada.device, ada.control.name)
+    assert mine.get(phone.device_id)["state"] == "revoked"
+    assert mine.get(ada.device.device_id)["state"] == "active"
+
+
+def test_an_operator_may_revoke_in_the_control_database(ada: Owner, phone: NewDevice) -> None:
+    doc = ada.steps.control.get(phone.device_id)
+    ada.steps.control.put({**doc, "state": "revoking"})
+    ada.steps.run(phone.device_id)
+    assert ada.control.get(phone.device_id)["state"] == "revoked"
+
+
+def test_asking_twice_is_answered_twice(ada: Owner, phone: NewDevice) -> None:
+    revoke(ada, phone)
+    ada.edit(phone.device_id, state="revoking", revoked_at=None)
+    assert ada.after(phone.device_id)["revoked_at"] == "2026-11-23T06:00:00Z"
+
+
+@pytest.mark.parametrize("whose", ["nobody's", "another owner's"])
+def test_a_device_that_is_not_the_owners_is_refused_and_stays(
+    ada: Owner, steps: Steps, whose: str, server: Server
+) -> None:
+    ben = steps.an_owner()
+    device_id = ben.device.device_id if whose == "another owner's" else "device-unknown"
+    ada.put({"_id": device_id, "type": "device", "state": "revoking", "owner": ben.address})
+    assert ada.after(device_id)["error"]["reason"] == "you have no such device"
+    assert steps.control.get(ben.device.device_id)["state"] == "active"
+    assert login(server, ben.device, ben.control.name).info()["db_name"] == ben.control.name
+
+
+def test_a_device_that_was_never_active_cannot_be_revoked(ada: Owner, steps: Steps) -> None:
+    waiting = a_device(owner=ada.address)
+    steps.register(waiting)
+    ada.put({"_id": waiting.device_id, "type": "device", "state": "revoking"})
+    reason = ada.after(waiting.device_id)["error"]["reason"]
+    assert reason == "a device in state confirming cannot be revoked"
+
+
+def test_an_activation_that_comes_too_late_leaves_no_login(
+    ada: Owner, steps: Steps, server: Server
+) -> None:
+    """A: reads confirmed … makes the login          B: revoking, revoked."""
+    late = a_device(owner=ada.address)
+    steps.activate(late)
+    early = {**steps.control.get(late.device_id), "state": "confirmed"}
+    revoke(ada, late)
+    assert devices.activate(early, steps.cloud) is None
+    with pytest.raises(CouchError):
+        login(server, late, ada.control.name).info()
+    assert ada.control.get(late.device_id)["state"] == "revoked"
+
+
+def test_the_owner_sees_the_devices_and_none_of_their_secrets(ada: Owner, phone: NewDevice) -> None:
+    for device in (ada.device, phone):
+        shown = ada.control.get(device.device_id)
+        assert (shown["type"], shown["state"], shown["name"]) == ("device", "active", "Ada's phone")
+        assert not {"credentials", "oauth_creds", "device_code", "network"} & set(shown)
+        for secret in (device.device_code, device.doc["credentials"]["derived_key"]):
+            assert secret not in str(shown)
+
+
+def test_oauth_keys_go_and_those_of_the_owners_other_device_stay(
+    steps: Steps, server: Server
+) -> None:
+    from dataclasses import replace
+
+    settings = replace(steps.cloud.settings, device_auth="oauth1")
+    steps.cloud = replace(steps.cloud, settings=settings)
+    address = an_address()
+    one, other = a_device(owner=address), a_device(owner=address)
+    for device in (one, other):
+        tag = device.device_id[-12:]
+        creds = {"consumer_key": f"k{tag}", "consumer_secret": "s"}
+        creds |= {"token": f"t{tag}", "token_secret": "s"}
+        assert steps.activate(device, oauth_creds=creds)["state"] == "active"
+    owner = steps.control_db_of(address)
+    owner.put({**owner.get(one.device_id), "state": "revoking"})
+    steps.run(one.device_id, owner)
+    steps.run(one.device_id)
+    user = server.database("_users").get(f"org.couchdb.user:{address}")
+    tag, others = one.device_id[-12:], other.device_id[-12:]
+    assert list(user["oauth"]["devices"]) == [other.device_id]
+    assert list(user["oauth"]["consumer_keys"]) == [f"k{others}"]
+    assert server.config_get("oauth_token_users", f"t{tag}") is None
+    assert server.config_get("oauth_token_users", f"t{others}") == address
+    owner.put({**owner.get(other.device_id), "state": "revoking"})
+    steps.run(other.device_id, owner)
+    steps.run(other.device_id)
+    with pytest.raises(NotFound):
+        server.database("_users").get(f"org.couchdb.user:{address}")

@@ -1,0 +1,849 @@
+"""The rules that CouchDB itself enforces: who may write what into which database.
+
+The functions of the design documents are run as they are, row by row of the tables below.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import Phase, find, given, settings
+from hypothesis import strategies as st
+
+from chalicelib.couch import JsonDict
+from chalicelib.design_docs import DESIGN_ID, OWNER_CONTROL, PUBLIC_CHANNEL, DesignDoc
+from chalicelib.handlers import control as registry
+from tests.validation import ADMIN_ROLES, Engine, ValidationFailed, running_engine
+
+OWNER = "0123456789abcdef" * 2
+GUEST = "f" * 32
+ROLE = f"owner-{OWNER}"
+SECURITY = {"members": {"names": [], "roles": [ROLE]}, "syncpoint": {"owner": "ada@example.com"}}
+NOTHING = None  # no document, or a deleted one
+
+# The specification: what a device may write over what. All that is not here is refused.
+WRITES: dict[str, dict[str | None, set[str]]] = {
+    "channel": {
+        NOTHING: {"new"},
+        "new": {"new", "closing"},
+        "ready": {"ready", "closing"},
+        "error": {"error", "new", "closing"},
+        "closing": set(),
+        "closed": set(),
+        "shared": set(),  # a guest's: it follows somebody else's channel
+    },
+    "subscription": {
+        NOTHING: {"active", "paused", "stopped"},
+        "active": {"active", "paused", "stopped"},
+        "paused": {"active", "paused", "stopped"},
+        "stopped": {"active", "paused", "stopped"},
+    },
+    "invitation": {
+        NOTHING: {"new"},
+        "new": {"new", "withdrawn"},
+        "sent": {"sent", "withdrawn"},
+        "accepting": set(),
+        "accepted": set(),
+        "declined": {"declined", "new"},
+        "withdrawn": {"withdrawn", "new"},
+        "expired": {"expired", "new"},
+        "error": {"error", "new"},
+    },
+    "device": {
+        NOTHING: set(),
+        "new": set(),
+        "confirming": set(),
+        "confirmed": set(),
+        "active": {"revoking"},
+        "revoking": set(),
+        "revoked": set(),
+        "expired": set(),
+        "rejected": set(),
+        "undeliverable": set(),
+        "error": set(),
+    },
+    "confirm": {NOTHING: set(), "clicked": set(), "used": set(), "error": set()},
+}
+# Where a device may delete a document.
+DELETES = {
+    "channel": {"closed"},
+    "subscription": {"active", "paused", "stopped"},
+    "invitation": {"accepted", "declined", "withdrawn", "expired", "error"},
+    "device": {"revoked"},
+    "confirm": set(),
+}
+# What only the cloud writes; of a device's document everything.
+CLOUDS = {
+    "channel": {"error", "syncpoint", "ready_at", "closed_at", "reason", "joined"},
+    "subscription": {"error", "reason"},
+    "invitation": {
+        *("error", "guest", "invited_by", "channel_name"),
+        *("sent_at", "expires_at", "answered_at", "answer_code"),
+    },
+    "device": {
+        *("error", "owner", "name", "created_at", "confirmed_at", "activated_at", "revoked_at"),
+        *("credentials", "device_code", "generation", "anything"),
+    },
+}
+IDS = {
+    "channel": "holidays",
+    "subscription": f"holidays-sub-{OWNER}",
+    "invitation": "to-ben",
+    "device": "device-1",
+    "confirm": "confirm-device-1-0",
+}
+# What a device writes of its own accord.
+OWN_FIELDS: dict[str, JsonDict] = {
+    "channel": {"name": "Holidays", "public": False},
+    "subscription": {"channel": "holidays", "remote": "https://couch.example.com/db-1"},
+    "invitation": {"channel": "holidays", "email": "ben@example.com", "generation": 2},
+    "device": {},
+    "confirm": {"confirm_code": "code", "device_code": "AAAA-BBBB"},
+}
+ROWS = [(doc_type, state) for doc_type, states in WRITES.items() for state in states]
+STATES = sorted({str(state) for _, state in ROWS if state} | {"elsewhere", ""})
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    with running_engine() as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def device(engine: Engine) -> "Device":
+    return Device(engine)
+
+
+class Device:
+    """Writes into its owner's control database."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def refusal(
+        self,
+        new: JsonDict,
+        old: JsonDict | None = None,
+        security: JsonDict | None = SECURITY,
+        copied: bool = False,
+    ) -> str | None:
+        text = text_of(OWNER_CONTROL)
+        return self.engine.refusal(text, new, old, (ROLE,), security, copied)
+
+    def may(self, new: JsonDict, old: JsonDict | None = None) -> bool:
+        return self.refusal(new, old) is None
+
+
+def text_of(design: DesignDoc) -> str:
+    text: str = design.doc["validate_doc_update"]
+    return text
+
+
+def a_doc(doc_type: str, state: str | None, **fields: object) -> JsonDict:
+    """A document as devices write it."""
+    own = {"_id": IDS[doc_type], "type": doc_type, **OWN_FIELDS[doc_type]}
+    return {**own, "state": state, **fields}
+
+
+def stored(doc_type: str, state: str | None, **fields: object) -> JsonDict:
+    """A document as the cloud left it, with every field that the cloud writes."""
+    clouds: JsonDict = {name: f"the cloud's {name}" for name in CLOUDS.get(doc_type, ())}
+    if doc_type == "subscription":
+        del clouds["reason"]  # with one it stays stopped
+    if "error" in clouds:
+        clouds["error"] = {"reason": "name is missing", "at": "2026-11-23T06:00:00Z"}
+    return {**a_doc(doc_type, state), **clouds, "_rev": "1-a", **fields}
+
+
+def written_over(old: JsonDict, state: object) -> JsonDict:
+    """The document as a device moves it on, in the right way."""
+    again = old["type"] == "invitation" and state == "new" != old["state"]
+    return {**old, "state": state, **({"generation": old["generation"] + 1} if again else {})}
+
+
+# Moves.
+
+
+@pytest.mark.parametrize(("doc_type", "before"), ROWS)
+def test_a_device_moves_a_document_as_the_table_says_and_not_otherwise(
+    device: Device, doc_type: str, before: str | None
+) -> None:
+    old = stored(doc_type, before) if before else None
+    news = {to: written_over(old, to) if old else a_doc(doc_type, to) for to in STATES}
+    allowed = {to for to, new in news.items() if device.may(new, old)}
+    assert allowed == WRITES[doc_type][before]
+
+
+@pytest.mark.parametrize(("doc_type", "before"), ROWS)
+def test_a_refused_move_says_what_was_refused(
+    device: Device, doc_type: str, before: str | None
+) -> None:
+    old = stored(doc_type, before) if before else None
+    for to in set(STATES) - WRITES[doc_type][before]:
+        reason = device.refusal(written_over(old, to) if old else a_doc(doc_type, to), old)
+        names = {"device": "device", "confirm": "devices write documents of the types"}
+        assert reason is not None
+        assert names.get(doc_type, f"{doc_type}/{to} is not for a device to write") in reason
+
+
+@pytest.mark.parametrize("state", [None, 1, ["new"], {"toString": 1, "valueOf": 1}, True], ids=repr)
+@pytest.mark.parametrize("doc_type", ["channel", "subscription", "invitation"])
+def test_a_state_is_one_of_the_texts_in_the_table(
+    device: Device, doc_type: str, state: object
+) -> None:
+    assert not device.may({**a_doc(doc_type, "new"), "state": state})
+    for before in set(WRITES[doc_type]) - {NOTHING}:
+        old = stored(doc_type, before)
+        assert not device.may({**old, "state": state}, old)
+
+
+def test_a_document_must_have_a_state(device: Device) -> None:
+    new = a_doc("channel", "new")
+    del new["state"]
+    reason = device.refusal(new)
+    assert reason is not None
+    assert "is not for a device to write" in reason
+
+
+@pytest.mark.parametrize("doc_type", ["channel", "subscription", "invitation"])
+def test_over_a_deleted_document_a_device_writes_as_where_there_was_none(
+    device: Device, doc_type: str
+) -> None:
+    old = {"_id": IDS[doc_type], "_rev": "2-b", "_deleted": True, "error": "an old one"}
+    allowed = {state for state in STATES if device.may(a_doc(doc_type, state), old)}
+    assert allowed == WRITES[doc_type][NOTHING]
+
+
+@pytest.mark.parametrize(("doc_type", "before"), ROWS)
+def test_an_administrator_writes_everything(
+    engine: Engine, doc_type: str, before: str | None
+) -> None:
+    old = stored(doc_type, before) if before else None
+    odd = {"__proto__": 1, "_attachments": {}, "anything": "x" * 70_000}
+    for new in (*(stored(doc_type, state) for state in STATES), odd, {"_deleted": True}):
+        assert engine.refusal(text_of(OWNER_CONTROL), new, old, (ROLE, *ADMIN_ROLES)) is None
+
+
+def test_every_transition_of_the_registry_is_in_the_table() -> None:
+    for transition in registry:
+        assert transition.state in WRITES[transition.doc_type]
+        assert set(transition.to) <= set(WRITES[transition.doc_type])
+
+
+def test_a_device_is_revoked_by_a_new_revision(device: Device) -> None:
+    """CouchDB's own fields are no part of what must stay as it is."""
+    old = stored("device", "active", _revisions={"start": 1, "ids": ["a"]})
+    history = {"_rev": "2-b", "_revisions": {"start": 2, "ids": ["b", "a"]}}
+    assert device.may({**old, **history, "state": "revoking"}, old)
+
+
+# Deletion.
+
+
+@pytest.mark.parametrize("doc_type", WRITES)
+def test_a_device_deletes_only_what_nothing_comes_of_any_more(
+    device: Device, doc_type: str
+) -> None:
+    def may_delete(state: str) -> bool:
+        old = stored(doc_type, state)
+        gone = {"_id": old["_id"], "_rev": old["_rev"], "_deleted": True}
+        # It says of itself what it likes: what counts is what was there.
+        dressed_up = {**gone, "type": "subscription", "state": "stopped"}
+        assert device.may(gone, old) == device.may(dressed_up, old)
+        return device.may(gone, old)
+
+    assert {state for state in STATES if may_delete(state)} == DELETES[doc_type]
+
+
+def test_what_is_not_over_yet_says_so(device: Device) -> None:
+    reason = device.refusal({"_id": "holidays", "_deleted": True}, stored("channel", "ready"))
+    assert reason == "channel/ready is not over yet: it cannot be deleted"
+
+
+def test_a_document_that_came_and_went_on_the_device_may_be_gone_here_too(device: Device) -> None:
+    gone = {"_id": "holidays", "_rev": "2-b", "_deleted": True}
+    assert device.may(gone)
+    assert device.may(gone, {"_id": "holidays", "_rev": "1-a", "_deleted": True})
+
+
+# Types.
+
+
+@pytest.mark.parametrize(
+    "doc_type",
+    [
+        *("confirm", "expiry", "description", "", "constructor", "__proto__", "toString"),
+        *("hasOwnProperty", "Channel", None, 0, 1, True, ["channel"], {}, {"toString": 1}),
+    ],
+    ids=repr,
+)
+def test_devices_write_documents_of_four_types(device: Device, doc_type: object) -> None:
+    reason = device.refusal({"_id": "x", "type": doc_type, "state": "new"})
+    assert reason is not None
+    assert "channel, subscription, invitation and device" in reason
+
+
+def test_a_document_must_have_a_type(device: Device) -> None:
+    assert not device.may({"_id": "x", "state": "new"})
+    assert not device.may({"_id": "x"})
+
+
+@pytest.mark.parametrize(("doc_type", "before"), ROWS)
+def test_the_type_of_a_document_does_not_change(
+    device: Device, doc_type: str, before: str | None
+) -> None:
+    for other in set(WRITES) - {doc_type}:
+        old = stored(doc_type, before)
+        for state in STATES:
+            assert not device.may({**old, "type": other, "state": state}, old)
+
+
+def test_a_device_is_not_registered_here(device: Device) -> None:
+    reason = device.refusal(a_doc("device", "new"))
+    assert reason == "a device is registered through the mailbox, not here"
+
+
+@pytest.mark.parametrize("doc_type", ["channel", "subscription", "invitation"])
+def test_a_device_cannot_hide_its_document_behind_another_type(
+    device: Device, doc_type: str
+) -> None:
+    """With new_edits=false it could begin it anew, and so not be found when it is revoked."""
+    fields = {"_id": "device-1", "channel": "device-1"}
+    reason = device.refusal(a_doc(doc_type, min(WRITES[doc_type][NOTHING]), **fields))
+    assert reason == "an _id that begins with device- is for a device"
+
+
+# What only the cloud writes.
+
+
+CLOUD_FIELDS = [
+    (doc_type, field) for doc_type, fields in CLOUDS.items() for field in sorted(fields)
+]
+FORGED: list[object] = ["forged", None, [], {}, 7, False, {"reason": "forged"}]
+
+
+@pytest.mark.parametrize(("doc_type", "field"), CLOUD_FIELDS)
+def test_what_the_cloud_writes_a_device_does_not_add(
+    device: Device, doc_type: str, field: str
+) -> None:
+    for before, after in moves_of(doc_type):
+        old = without(stored(doc_type, before), field) if before else None
+        new = written_over(old, after) if old else a_doc(doc_type, after)
+        for value in FORGED:
+            reason = reason_of(device, {**new, field: value}, old)
+            assert reason == f"{field} is for the cloud to write"
+
+
+@pytest.mark.parametrize(("doc_type", "field"), CLOUD_FIELDS)
+def test_what_the_cloud_writes_a_device_does_not_change(
+    device: Device, doc_type: str, field: str
+) -> None:
+    for before, after in moves_of(doc_type):
+        if before:
+            old = {field: f"the cloud's {field}", **stored(doc_type, before)}
+            for value in FORGED:
+                reason = reason_of(device, {**written_over(old, after), field: value}, old)
+                assert reason == f"{field} is for the cloud to write"
+
+
+@pytest.mark.parametrize(("doc_type", "field"), CLOUD_FIELDS)
+def test_what_the_cloud_writes_a_device_does_not_remove(
+    device: Device, doc_type: str, field: str
+) -> None:
+    for before, after in moves_of(doc_type):
+        # But an error is got over with the state.
+        if before and not (field == "error" and before != after and doc_type != "device"):
+            old = {field: f"the cloud's {field}", **stored(doc_type, before)}
+            reason = reason_of(device, without(written_over(old, after), field), old)
+            assert reason == f"{field} is for the cloud to write"
+
+
+@pytest.mark.parametrize("doc_type", ["channel", "invitation"])
+def test_an_error_goes_when_a_document_is_asked_for_again(device: Device, doc_type: str) -> None:
+    old = stored(doc_type, "error")
+    assert device.may(without(written_over(old, "new"), "error"), old)
+
+
+def moves_of(doc_type: str) -> list[tuple[str | None, str]]:
+    return [(before, after) for before, afters in WRITES[doc_type].items() for after in afters]
+
+
+def without(doc: JsonDict, field: str) -> JsonDict:
+    return {name: value for name, value in doc.items() if name != field}
+
+
+def reason_of(device: Device, new: JsonDict, old: JsonDict | None = None) -> str:
+    reason = device.refusal(new, old)
+    assert reason is not None, f"{new} is written over {old}"
+    return reason
+
+
+def test_the_order_of_keys_in_what_the_cloud_wrote_does_not_matter(device: Device) -> None:
+    old = stored("channel", "error", error={"reason": "a", "at": {"x": [1, {"y": 2, "z": 3}]}})
+    same = {"at": {"x": [1, {"z": 3, "y": 2}]}, "reason": "a"}
+    assert device.may({**old, "error": same, "name": "Other"}, old)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"reason": "a", "list": {"0": 1}},
+        {"reason": "a", "list": [1, 2]},
+        {"reason": "a", "list": ["1"]},
+        {"reason": "a", "list": [1], "more": None},
+        {"reason": "a"},
+        {"reason": "a", "other": [1]},
+        "a",
+        None,
+    ],
+    ids=repr,
+)
+def test_what_the_cloud_wrote_is_compared_to_its_depth(device: Device, other: object) -> None:
+    old = stored("channel", "error", error={"reason": "a", "list": [1]})
+    assert reason_of(device, {**old, "error": other}, old) == "error is for the cloud to write"
+
+
+@pytest.mark.parametrize(
+    "inherited",
+    [
+        {"_deleted": True},
+        {"syncpoint": "the cloud's syncpoint"},
+        {"type": "channel"},
+        {"__proto__": {"_deleted": True}},
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("copied", [False, True])
+def test_no_field_can_be_called_proto(device: Device, inherited: JsonDict, copied: bool) -> None:
+    old = stored("channel", "ready")
+    kept = {name: value for name, value in old.items() if name not in inherited}
+    for new, before in (({**kept, "__proto__": inherited}, old), ({"__proto__": inherited}, None)):
+        reason = device.refusal(new, before, copied=copied)
+        assert reason == "no field can be called __proto__"
+
+
+# Channels.
+
+
+@pytest.mark.parametrize("name", [None, "", 1, True, [], {}, "x" * 81], ids=repr)
+def test_a_channels_name_is_a_text_of_1_to_80_characters(device: Device, name: object) -> None:
+    reason = "name must be a text of 1 to 80 characters"
+    assert reason_of(device, a_doc("channel", "new", name=name)) == reason
+    old = stored("channel", "ready")
+    assert reason_of(device, {**old, "name": name}, old) == reason
+
+
+def test_a_channel_may_be_renamed_or_have_no_name(device: Device) -> None:
+    old = stored("channel", "ready")
+    assert device.may({**old, "name": "x" * 80}, old)
+    assert device.may(without(old, "name"), old)
+
+
+@pytest.mark.parametrize("public", [None, 0, 1, "true", [], {}], ids=repr)
+def test_a_channel_is_public_or_not(device: Device, public: object) -> None:
+    reason = reason_of(device, a_doc("channel", "new", public=public))
+    assert reason == "public must be true or false"
+
+
+@pytest.mark.parametrize("public", [True, False])
+def test_an_owner_says_whether_a_channel_is_public(device: Device, public: bool) -> None:
+    old = stored("channel", "ready")
+    assert device.may({**old, "public": public}, old)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [["c"], ["a", "b", "c"], ["a", "a"], ["a", "a", "b"], [["a"]], [None], [{}], [{"toString": 1}]],
+    ids=repr,
+)
+def test_members_only_ever_become_fewer(device: Device, members: list[object]) -> None:
+    old = stored("channel", "ready", members=["a", "b"])
+    reason = reason_of(device, {**old, "members": members}, old)
+    assert reason == "members come in by invitation only, and once"
+
+
+@pytest.mark.parametrize("members", [None, "a", "ab", {}, {"0": "a"}, 1, True], ids=repr)
+def test_members_are_a_list(device: Device, members: object) -> None:
+    old = stored("channel", "ready", members=["a", "b"])
+    assert reason_of(device, {**old, "members": members}, old) == "members must be a list"
+    assert reason_of(device, a_doc("channel", "new", members=members)) == "members must be a list"
+
+
+def test_a_list_of_members_does_not_get_lost_by_itself(device: Device) -> None:
+    old = stored("channel", "ready", members=["a"])
+    assert reason_of(device, without(old, "members"), old) == "members must be a list"
+
+
+@pytest.mark.parametrize("members", [[], ["a"], ["b"], ["b", "a"]], ids=repr)
+def test_an_owner_may_part_with_members(device: Device, members: list[str]) -> None:
+    old = stored("channel", "ready", members=["a", "b"])
+    assert device.may({**old, "members": members}, old)
+
+
+def test_a_new_channel_has_no_members(device: Device) -> None:
+    assert device.may(a_doc("channel", "new", members=[]))
+    assert not device.may(a_doc("channel", "new", members=[GUEST]))
+    assert not device.may(a_doc("channel", "new", members=[OWNER]))
+
+
+def test_a_guest_changes_nothing_of_a_shared_channel(device: Device) -> None:
+    old = stored("channel", "shared")
+    for changes in ({"name": "Mine"}, {"public": True}, {"owner": GUEST}, {"state": "ready"}, {}):
+        assert not device.may({**old, **changes}, old)
+
+
+# Subscriptions.
+
+
+def test_a_subscription_has_the_well_known_id(device: Device) -> None:
+    assert device.may(a_doc("subscription", "active"))
+    for wrong in ("holidays", f"other-sub-{OWNER}", f"holidays-sub-{GUEST}", f"-sub-{OWNER}", ""):
+        reason = reason_of(device, a_doc("subscription", "active", _id=wrong))
+        assert reason.endswith(f"here holidays-sub-{OWNER}")
+
+
+@pytest.mark.parametrize("channel", [None, 1, ["holidays"], {}, {"toString": 1}], ids=repr)
+def test_a_subscription_is_to_a_channel(device: Device, channel: object) -> None:
+    new = a_doc("subscription", "active", channel=channel, _id=f"{channel}-sub-{OWNER}")
+    assert reason_of(device, new) == "channel must be the id of a channel"
+
+
+def test_a_subscription_stays_with_its_channel_and_its_remote(device: Device) -> None:
+    old = stored("subscription", "active")
+    assert not device.may({**old, "channel": "other"}, old)
+    for remote in ("https://elsewhere.example.com/db-1", None, ""):
+        assert reason_of(device, {**old, "remote": remote}, old) == "remote does not change"
+
+
+def test_what_the_cloud_stopped_stays_stopped(device: Device) -> None:
+    old = stored("subscription", "stopped", reason="the channel was closed")
+    assert {state for state in STATES if device.may({**old, "state": state}, old)} == {"stopped"}
+    reason = reason_of(device, {**old, "state": "active"}, old)
+    assert reason == "the cloud stopped it: the channel was closed"
+
+
+@pytest.mark.parametrize(
+    "security",
+    [None, {}, {"members": {}}, {"members": {"roles": []}}, {"members": {"roles": ["family"]}}],
+    ids=repr,
+)
+def test_on_a_device_whose_database_knows_no_owner_subscriptions_come_in(
+    device: Device, security: JsonDict | None
+) -> None:
+    assert device.refusal(a_doc("subscription", "active"), None, security) is None
+
+
+# Invitations.
+
+AGAIN = [before for before in WRITES["invitation"] if before in {"declined", "withdrawn", "error"}]
+
+
+@pytest.mark.parametrize("generation", [0, 2, None, -1, 2.5, "3", [3], True, 1e9, {"valueOf": 1}])
+@pytest.mark.parametrize("before", [*AGAIN, "expired"])
+def test_an_invitation_is_sent_again_with_a_higher_generation_only(
+    device: Device, before: str, generation: object
+) -> None:
+    old = stored("invitation", before)
+    assert "generation" in reason_of(device, {**old, "state": "new", "generation": generation}, old)
+
+
+@pytest.mark.parametrize("before", [*AGAIN, "expired"])
+def test_an_invitation_that_is_sent_again_may_go_to_somebody_else(
+    device: Device, before: str
+) -> None:
+    changes = {"state": "new", "generation": 3, "email": "eve@example.com", "channel": "other"}
+    old = stored("invitation", before)
+    assert device.may({**old, **changes}, old)
+
+
+@pytest.mark.parametrize("generation", [None, "x", [1], -1, 0.5], ids=repr)
+def test_an_invitation_with_an_odd_generation_can_be_mended(
+    device: Device, generation: object
+) -> None:
+    old = stored("invitation", "error", generation=generation)
+    assert device.may({**old, "state": "new", "generation": 0}, old)
+
+
+@pytest.mark.parametrize("generation", [None, -1, 0.5, "1", [], True, 1e9], ids=repr)
+def test_a_new_invitations_generation_is_a_whole_number(device: Device, generation: object) -> None:
+    reason = reason_of(device, a_doc("invitation", "new", generation=generation))
+    assert reason == "generation must be a whole number, 0 or more"
+
+
+def test_an_invitation_without_a_generation_is_in_its_first(device: Device) -> None:
+    new = a_doc("invitation", "new")
+    del new["generation"]
+    assert device.may(new)
+    old = {**new, "state": "expired"}
+    assert not device.may({**old, "state": "new"}, old)
+    assert device.may({**old, "state": "new", "generation": 1}, old)
+
+
+@pytest.mark.parametrize("field", ["email", "channel", "generation"])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (before, after)
+        for before, afters in WRITES["invitation"].items()
+        for after in sorted(afters)
+        if before and (before == after or after == "withdrawn")
+    ],
+)
+def test_what_a_mail_was_sent_by_does_not_change_under_it(
+    device: Device, field: str, before: str, after: str
+) -> None:
+    """The claim of the step is the generation's: another address would never get its mail."""
+    old = stored("invitation", before)
+    for value in ("eve@example.com", 3, None):
+        assert field in reason_of(device, {**old, "state": after, field: value}, old)
+
+
+# The form of every document.
+
+
+def test_documents_have_no_attachments(device: Device) -> None:
+    attachments = {"a.txt": {"content_type": "text/plain", "data": "aGVsbG8="}}
+    for new, old in (
+        (a_doc("channel", "new"), None),
+        (stored("channel", "ready"), stored("channel", "ready")),
+    ):
+        reason = reason_of(device, {**new, "_attachments": attachments}, old)
+        assert reason == "documents in a control database have no attachments"
+
+
+def test_documents_are_of_a_bounded_size(device: Device) -> None:
+    assert device.may(a_doc("channel", "new", notes="x" * 65_000))
+    for large in ({"notes": "x" * 65_536}, {"notes": ["x"] * 20_000}, {"x" * 65_536: 1}):
+        reason = reason_of(device, a_doc("channel", "new", **large))
+        assert reason == "documents in a control database have at most 65536 characters"
+
+
+def test_a_long_history_does_not_count_as_size(device: Device) -> None:
+    """CouchDB hands the revisions over with the document, up to a thousand of them."""
+    old = stored("channel", "ready")
+    history = {"start": 1000, "ids": ["0" * 32] * 1000}
+    assert device.may({**old, "notes": "x" * 60_000, "_revisions": history}, old)
+
+
+# Whatever comes.
+
+NAMES = [
+    *sorted(set().union(*CLOUDS.values(), *OWN_FIELDS.values())),
+    *("type", "state", "_id", "members", "_deleted", "_attachments", "__proto__"),
+    *("constructor", "toString", "valueOf", "hasOwnProperty", "length", "owner", "toJSON"),
+]
+TEXTS = sorted({*STATES, *WRITES, *IDS.values(), OWNER, GUEST, ROLE, *NAMES})
+SCALARS = st.one_of(
+    st.sampled_from(TEXTS),
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 3),
+    st.floats(-3, 3),
+    st.text(),
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+FIELDS = st.sampled_from(NAMES) | st.text(max_size=3)
+ANYTHING = st.dictionaries(FIELDS, VALUES, max_size=4)
+LITTLE: st.SearchStrategy[JsonDict] = st.just({}) | st.dictionaries(
+    FIELDS, VALUES, min_size=1, max_size=1
+)
+
+
+@st.composite
+def writes(draw: st.DrawFn) -> tuple[JsonDict, JsonDict | None]:
+    """What a device sends, and what is there; both may be anything, and are often almost right."""
+    doc_type, before = draw(st.sampled_from(ROWS))
+    after = draw(st.sampled_from(sorted(WRITES[doc_type][before]) or STATES))
+    if before is None:
+        old, new = None, a_doc(doc_type, after)
+    else:
+        odd = draw(st.just({}) | ANYTHING.map(without_private))
+        old = {**stored(doc_type, before), **odd, "type": doc_type, "state": before}
+        again = doc_type == "invitation" and after == "new"
+        new = {**old, "state": after, **({"generation": 3} if again else {})}
+    gone = draw(st.sets(st.sampled_from(sorted(new)), max_size=1))
+    kept = {name: value for name, value in new.items() if name not in gone}
+    return draw(LITTLE.map(lambda fields: {**kept, **fields}) | ANYTHING), old
+
+
+def without_private(doc: JsonDict) -> JsonDict:
+    return {name: value for name, value in doc.items() if not name.startswith("_")}
+
+
+def plain(value: object) -> str:
+    """Two values that JavaScript calls equal, and no others, are plainly the same."""
+
+    def number(item: object) -> object:
+        if isinstance(item, float):
+            return int(item) if item.is_integer() else item
+        if isinstance(item, dict):
+            return {key: number(inner) for key, inner in item.items()}
+        return [number(inner) for inner in item] if isinstance(item, list) else item
+
+    return json.dumps(number(value), sort_keys=True)
+
+
+def check_accepted(new: JsonDict, old: JsonDict | None) -> None:
+    """What must hold of whatever a device got past the rules."""
+    before = old["state"] if old else NOTHING
+    if is_deleted(new):
+        assert old is None or before in DELETES[old["type"]]
+        return
+    doc_type = new["type"]
+    assert old is None or doc_type == old["type"]
+    assert new["state"] in WRITES[doc_type][before]
+    was = old or {}
+    for field in CLOUDS[doc_type]:
+        had, has = (plain(doc[field]) if field in doc else None for doc in (was, new))
+        got_over = field == "error" and has is None and before != new["state"]
+        assert has == had or got_over, field
+    if doc_type == "channel":
+        members, known = new.get("members", []), was.get("members") or []
+        assert {plain(member) for member in members} <= {plain(member) for member in known}
+
+
+def is_deleted(doc: JsonDict) -> bool:
+    """As JavaScript takes it: there an empty list is true, too."""
+    return doc.get("_deleted") not in (None, False, 0, "")
+
+
+@settings(max_examples=400, deadline=None)
+@given(write=writes(), copied=st.booleans())
+def test_whatever_a_device_sends_is_refused_with_a_reason_or_leaves_the_clouds_part_alone(
+    device: Device, write: tuple[JsonDict, JsonDict | None], copied: bool
+) -> None:
+    new, old = write
+    reason = device.refusal(new, old, copied=copied)
+    assert reason != ""
+    if reason is None:
+        if copied:  # then the field is not in what is stored
+            new = without(new, "__proto__")
+        assert "__proto__" not in new
+        check_accepted(new, old)
+
+
+@pytest.mark.parametrize("doc_type", ["channel", "subscription", "invitation"])
+@pytest.mark.parametrize("is_new", [True, False])
+def test_of_what_is_tried_some_gets_past_the_rules(
+    device: Device, doc_type: str, is_new: bool
+) -> None:
+    def is_accepted(write: tuple[JsonDict, JsonDict | None]) -> bool:
+        new, old = write
+        is_meant = new.get("type") == doc_type and (old is None) == is_new
+        return is_meant and not is_deleted(new) and device.may(new, old)
+
+    one_is_enough = settings(max_examples=1500, phases=[Phase.generate])
+    find(writes(), is_accepted, settings=one_is_enough)
+
+
+# A public channel.
+
+PUBLIC = {"members": {"names": [], "roles": []}, "syncpoint": {"roles": [ROLE, "owner-second"]}}
+NOTE = {"_id": "note", "text": "hello"}
+
+
+@pytest.mark.parametrize(
+    ("roles", "writes"),
+    [
+        ((ROLE,), True),
+        (("owner-second",), True),
+        (("owner-third", "owner-second"), True),
+        (("_admin",), True),
+        ((f"owner-{GUEST}",), False),
+        ((), False),
+        (("owner",), False),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("new", [NOTE, {**NOTE, "_deleted": True}], ids=["write", "delete"])
+def test_into_a_public_channel_its_members_write_and_no_others(
+    engine: Engine, roles: tuple[str, ...], writes: bool, new: JsonDict
+) -> None:
+    reason = engine.refusal(text_of(PUBLIC_CHANNEL), new, NOTE, roles, PUBLIC)
+    refused = "this channel is public: everyone may read it, only its members may write"
+    assert reason == (None if writes else refused)
+
+
+@pytest.mark.parametrize(
+    "security", [None, {}, {"members": {"roles": []}}, {"syncpoint": {}}], ids=repr
+)
+def test_where_a_public_channel_was_replicated_to_the_devices_own_rules_hold(
+    engine: Engine, security: JsonDict | None
+) -> None:
+    assert engine.refusal(text_of(PUBLIC_CHANNEL), NOTE, None, (), security) is None
+
+
+def test_a_public_channel_without_writers_is_read_only(engine: Engine) -> None:
+    security: JsonDict = {"syncpoint": {"roles": []}}
+    assert engine.refusal(text_of(PUBLIC_CHANNEL), NOTE, None, (ROLE,), security) is not None
+
+
+# The engine.
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "const x = 1;",
+        "let x = 1;",
+        "[].map((x) => x);",
+        "var s = `x`;",
+        "var {a} = newDoc;",
+        "for (var x of []) {}",
+        "[1].includes(1);",
+        "'x'.startsWith('x');",
+        "Object.assign({}, {});",
+        "Object.values({});",
+        "new Map();",
+        "globalThis.x;",
+        "Number.isInteger(1);",
+        "require('fs');",
+        "console.log(1);",
+        "throw 'a text';",
+        "throw({ forbidden: 1 });",
+    ],
+)
+def test_what_an_old_engine_does_not_know_fails_here_too(engine: Engine, body: str) -> None:
+    with pytest.raises(ValidationFailed):
+        engine.refusal(f"function (newDoc) {{ {body} }}", {})
+
+
+# Versions.
+
+# A database learns of a change by its version alone. Whoever changes a file in chalicelib/design/
+# raises its version in chalicelib/design_docs.py, and adds the version's line here.
+PUBLISHED = {
+    ("owner_control.js", 1): "e9a91714eda8c09afe20eb1898652cdc1f21518c6a83b24fa73ce1544ea2891e",
+    ("public_channel.js", 1): "393f43182a818b5075466fb294f906c1dc30144ac093aa017a790afc9897b9c6",
+}
+
+
+@pytest.mark.parametrize("design", [OWNER_CONTROL, PUBLIC_CHANNEL], ids=lambda design: design.file)
+def test_a_changed_file_has_a_higher_version(design: DesignDoc) -> None:
+    digest = hashlib.sha256(text_of(design).encode()).hexdigest()
+    published = PUBLISHED.get((design.file, design.version))
+    assert digest == published, (
+        f"{design.file} has changed: raise its version in chalicelib/design_docs.py, and add "
+        f"({design.file!r}, <the new version>): {digest!r} to PUBLISHED, below the older ones"
+    )
+    assert design.version == max(number for file, number in PUBLISHED if file == design.file)
+
+
+def test_a_design_document_is_what_couchdb_takes_for_one() -> None:
+    for design in (OWNER_CONTROL, PUBLIC_CHANNEL):
+        assert design.doc == {
+            "_id": DESIGN_ID,
+            "language": "javascript",
+            "version": design.version,
+            "validate_doc_update": text_of(design),
+        }
+        assert text_of(design).startswith("function (newDoc, oldDoc, userCtx, secObj) {")
