@@ -15,7 +15,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Where a CouchDB is given, the embedded one (and Node.js with it) is not needed.
 EMBEDDED := $(if $(COUCHDB_URL),,$(NODE_MODULES)/.done)
 
-.PHONY: help demo run test couchdb3 check format lint types template docs bench deploy setup clean
+.PHONY: help demo run test couchdb3 check format lint types template docs bench deploy upgrade setup clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -63,6 +63,10 @@ deploy: $(VENV)/.dev ## to AWS: STAGE=dev SECRET_ARN=arn:… (docs/deploy.md)
 	  --no-fail-on-empty-changeset \
 	  --parameter-overrides Stage=$(STAGE) SecretArn=$(SECRET_ARN) ControlDb=$$control_db
 	@$(BIN)/chalice deploy --stage $(STAGE)
+	@$(BIN)/python -m ops.upgrade $(STAGE)
+
+upgrade: $(VENV)/.dev ## design documents of existing databases, to what STAGE=dev has deployed
+	@$(BIN)/python -m ops.upgrade $(STAGE)
 
 clean: ## remove all that was installed or made here
 	rm -rf $(VENV) $(NODE_MODULES) .local .aws-sam .chalice/deployments .*_cache .hypothesis

@@ -6,14 +6,15 @@ A page marks its place with ``<!-- generated: NAME -->`` and ``<!-- end -->``.
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import permutations
 from pathlib import Path
 
 from samtranslator.yaml_helper import yaml_parse
 
-from chalicelib.handlers import control, devices
+from chalicelib.handlers import control, devices, invitations
 from chalicelib.settings import PollerSettings, Settings, Variable, queue_name
-from local.lambdas import load_app
+from local.lambdas import load_app, queue_sources
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -32,9 +33,7 @@ def states() -> str:
         for t in control
         for state in t.to
     ]
-    lines += [
-        f"    device/confirming --> device/{state}: {by}" for state, by in devices.ANSWERS.items()
-    ]
+    lines += [f"    {here} --> {there}: {by}" for here, there, by in _answers()]
     names = sorted({name for line in lines for name in re.findall(r"\w+/\w+", line)})
     aliases = [f'    state "{name.split("/")[1]}" as {_alias(name)}' for name in names]
     diagram = [re.sub(r"\w+/\w+", lambda name: _alias(name[0]), line) for line in lines]
@@ -43,8 +42,8 @@ def states() -> str:
 
 def queues() -> str:
     """The queues and the functions that are fed by them."""
-    sources = load_app(ROOT).app.event_sources
-    functions = {source.queue.split("-", 2)[2]: source.name for source in sources}
+    sources = queue_sources(load_app(ROOT))
+    functions = {str(source.queue).split("-", 2)[2]: source.name for source in sources}
     rows = [
         (
             f"{t.doc_type}/{t.state}",
@@ -105,16 +104,32 @@ def main() -> int:
     return 0
 
 
+def _answers() -> Iterator[tuple[str, str, str]]:
+    """What moves documents beside the transitions: people, devices, the cloud for a guest."""
+    for state, by in devices.ANSWERS.items():
+        yield "device/confirming", f"device/{state}", by
+    yield "device/active", "device/revoking", "a device of the owner's"
+    for state, by in invitations.ANSWERS.items():
+        yield "invitation/sent", f"invitation/{state}", by
+    yield "channel/ready", "channel/closing", "a device of the owner's"
+    yield "channel/shared", "channel/closed", "the owner removes the guest, or closes it"
+    for here, there in permutations(("active", "paused", "stopped"), 2):
+        yield f"subscription/{here}", f"subscription/{there}", "a device"
+
+
 def _alias(name: str) -> str:
     return name.replace("/", "_")
 
 
 def _variables(variables: list[Variable]) -> str:
-    rows = [
-        (f"`{v.name}`", "must be set" if v.default is None else f"`{v.default}`", v.help)
-        for v in variables
-    ]
+    rows = [(f"`{v.name}`", _default(v), v.help) for v in variables]
     return _table(("variable", "default", "what it is"), rows)
+
+
+def _default(variable: Variable) -> str:
+    if variable.default is None:
+        return "must be set"
+    return f"`{variable.default}`" if variable.default else "empty"
 
 
 def _name_of(properties: dict[str, object]) -> str:

@@ -1,12 +1,31 @@
 """Just enough of a browser, without JavaScript, to answer our own pages."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from urllib.parse import urljoin
 
 import requests
 
 TIMEOUT_S = 30
+
+
+@dataclass
+class Form:
+    """A form on a page.
+
+    Attributes
+    ----------
+    action : str
+        Where it is posted to.
+    hidden : dict
+        The fields that the page fills in itself.
+    button : str
+        What its button says.
+    """
+
+    action: str
+    hidden: dict[str, str] = field(default_factory=dict)
+    button: str = ""
 
 
 @dataclass(frozen=True)
@@ -19,15 +38,15 @@ class Seen:
         The page's own heading.
     problem : str
         What the page says is wrong, if anything.
-    action : str
-        Where its first form is posted to.
+    forms : list of Form
+        Its forms, in their order.
     """
 
     status: int
     url: str
     heading: str
     problem: str
-    action: str
+    forms: list[Form]
 
 
 def visit(url: str) -> Seen:
@@ -36,8 +55,21 @@ def visit(url: str) -> Seen:
 
 
 def submit(page: Seen, fields: dict[str, str]) -> Seen:
-    """Fill in the page's first form and send it. One request, and one for each redirect."""
-    return _seen(requests.post(page.action, data=fields, timeout=TIMEOUT_S))
+    """Fill in the page's first form and send it. One request, and one for each redirect.
+
+    A page without a form is answered all the same, as by one that was left open.
+    """
+    return _send(page, page.forms[0] if page.forms else Form(action=""), fields)
+
+
+def press(page: Seen, button: str) -> Seen:
+    """Press the button that says this. One request, and one for each redirect."""
+    return _send(page, next(form for form in page.forms if form.button == button), {})
+
+
+def _send(page: Seen, form: Form, fields: dict[str, str]) -> Seen:
+    data = {**form.hidden, **fields}
+    return _seen(requests.post(urljoin(page.url, form.action), data=data, timeout=TIMEOUT_S))
 
 
 def _seen(response: requests.Response) -> Seen:
@@ -48,7 +80,7 @@ def _seen(response: requests.Response) -> Seen:
         response.url,
         parser.texts["h1"].strip(),
         parser.texts["problem"].strip(),
-        urljoin(response.url, parser.action),
+        parser.forms,
     )
 
 
@@ -56,17 +88,24 @@ class _Parser(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
         self.texts = {"h1": "", "problem": ""}
-        self.action = ""
+        self.forms: list[Form] = []
         self._into: str | None = None
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
         if tag == "form":
-            self.action = self.action or dict(attrs).get("action") or ""
-        if tag == "h1" or dict(attrs).get("class") == "problem":
-            self._into = "h1" if tag == "h1" else "problem"
+            self.forms.append(Form(given.get("action", "")))
+        if tag == "input" and given.get("type") == "hidden":
+            self.forms[-1].hidden[given["name"]] = given.get("value", "")
+        if tag in ("h1", "button"):
+            self._into = tag
+        elif given.get("class") == "problem":
+            self._into = "problem"
 
     def handle_data(self, data: str) -> None:
-        if self._into:
+        if self._into == "button":
+            self.forms[-1].button += data
+        elif self._into:
             self.texts[self._into] += data
 
     def handle_endtag(self, tag: str) -> None:

@@ -2,50 +2,49 @@
 
 from collections.abc import Iterator
 
+from chalicelib import channel
 from chalicelib.couch import Database, JsonDict, NotFound, Server
-from chalicelib.credentials import USER_ID_PREFIX, oauth_config, without_oauth
-from chalicelib.identity import normalise_address, owner_control_db, owner_id
+from chalicelib.docstate import Rejected
+from chalicelib.handlers.logins import remove_login
+from chalicelib.identity import owner_of
 
 _PAGE = 200
+_MOST_DATABASES = 100_000
 
 
 def remove_all_of(server: Server, control_db: str) -> None:
-    """Remove a control database and all that came of its documents: databases, logins, keys.
+    """Remove a control database and all that came of its documents.
 
-    Many requests: a few for each device.
+    Owners' control databases, channels' databases, logins, keys. Many requests: a few for each.
     """
     control = server.database(control_db)
-    devices = [doc for doc in _documents(control) if doc.get("type") == "device"]
-    for device in devices:
-        _remove_logins_of(server, device)
+    for doc in _documents(control):
+        if doc.get("type") == "device":
+            remove_login(server, doc)
+    _remove_channels(server, control, None)
     # Not whatever begins with the same name: that may be somebody else's.
-    for owner in {owner_id(str(device.get("owner"))) for device in devices}:
-        server.database(owner_control_db(control_db, owner)).delete()
+    for name in server.all_dbs(f"{control_db}-", f"{control_db}-~", _MOST_DATABASES):
+        owner = owner_of(control_db, name)
+        if owner is not None:
+            _remove_channels(server, server.database(name), owner)
+            server.database(name).delete()
     control.delete()
 
 
-def _remove_logins_of(server: Server, device: JsonDict) -> None:
-    users = server.database("_users")
-    login = _find(users, USER_ID_PREFIX + device["_id"])
-    if login and login.get("syncpoint", {}).get("device") == device["_id"]:
-        users.remove(login)
-    owner = _find(users, USER_ID_PREFIX + normalise_address(str(device.get("owner"))))
-    if not owner or device["_id"] not in owner.get("oauth", {}).get("devices", {}):
-        return
-    left = without_oauth(owner, device["_id"])
-    if left["oauth"]["devices"]:
-        users.put(left)
-    else:
-        users.remove(owner)
-    for section, key, _ in oauth_config("", device["oauth_creds"]):
-        server.config_delete(section, key)
+def _remove_channels(server: Server, control: Database, owner: str | None) -> None:
+    for doc in _documents(control):
+        if doc.get("type") == "channel":
+            _remove_channel(server, {**doc, "name": "any"}, control.name, owner)
 
 
-def _find(database: Database, doc_id: str) -> JsonDict | None:
+def _remove_channel(server: Server, doc: JsonDict, control_db: str, owner: str | None) -> None:
     try:
-        return database.get(doc_id)
-    except NotFound:
-        return None
+        found = channel.check(doc, control_db, owner)
+        database = server.database(found.db)
+        if found.mark.items() <= database.security().get("syncpoint", {}).items():
+            database.delete()
+    except (Rejected, NotFound):
+        return  # it never had a database
 
 
 def _documents(database: Database) -> Iterator[JsonDict]:

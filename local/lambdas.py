@@ -8,8 +8,9 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
+from chalice.app import ScheduledEventConfig, SQSEventConfig
 from chalice.config import Config
 from chalice.local import ChaliceRequestHandler, create_local_server
 
@@ -22,7 +23,22 @@ log = logging.getLogger("local")
 RECEIVE_WAIT_S = 1
 HANDLER_TIMEOUT_MS = 30_000
 PAUSE_AFTER_FAILURE_S = 0.5
+DAY_S = 24 * 3600
 Record = dict[str, Any]
+Source = TypeVar("Source")
+
+# Source: https://docs.aws.amazon.com/lambda/latest/dg/with-eventbridge-scheduler.html
+SCHEDULED_EVENT = {
+    "version": "0",
+    "id": "local",
+    "detail-type": "Scheduled Event",
+    "source": "aws.events",
+    "account": ACCOUNT,
+    "time": "1970-01-01T00:00:00Z",
+    "region": REGION,
+    "resources": [],
+    "detail": {},
+}
 
 
 def load_app(root: Path) -> ModuleType:
@@ -75,24 +91,63 @@ def poller_loop(environment: Mapping[str, str]) -> Loop:
 
 def queue_loops(module: ModuleType, sqs: Any) -> list[Loop]:
     """The event source mappings: for each queue that app.py names, the function that it names."""
-    return [_queue_loop(module, source, sqs) for source in module.app.event_sources]
+    return [_queue_loop(module, source, sqs) for source in queue_sources(module)]
 
 
-def _queue_loop(module: ModuleType, source: Any, sqs: Any) -> Loop:
-    handler = getattr(module, source.handler_string.rpartition(".")[2])
+def schedule_loops(module: ModuleType) -> list[Loop]:
+    """The schedules that app.py names; each begins with a run, and then goes by its rate."""
+    return [_schedule_loop(module, source) for source in _sources(module, ScheduledEventConfig)]
+
+
+def invoke(module: ModuleType, function_name: str, event: dict[str, Any]) -> dict[str, Any]:
+    """What a function of app.py answers to an event, as a Lambda that is called by name."""
+    answer: dict[str, Any] = getattr(module, function_name)(event, _context(function_name))
+    return answer
+
+
+def queue_sources(module: ModuleType) -> list[SQSEventConfig]:
+    """The queues that feed app.py's functions; each is known by its name."""
+    return _sources(module, SQSEventConfig)
+
+
+def _sources(module: ModuleType, kind: type[Source]) -> list[Source]:
+    return [source for source in module.app.event_sources if isinstance(source, kind)]
+
+
+def _schedule_loop(module: ModuleType, source: ScheduledEventConfig) -> Loop:
+    handler = _handler(module, source)
+
+    def once() -> None:
+        handler(SCHEDULED_EVENT, _context(source.name))
+        loop.stopped.wait(DAY_S)  # the only rate there is
+
+    loop = Loop(source.name, once)
+    return loop
+
+
+def _handler(module: ModuleType, source: Any) -> Callable[..., Any]:
+    handler: Callable[..., Any] = getattr(module, source.handler_string.rpartition(".")[2])
+    return handler
+
+
+def _context(function_name: str) -> SimpleNamespace:
+    return SimpleNamespace(
+        aws_request_id="local",
+        function_name=function_name,
+        get_remaining_time_in_millis=lambda: HANDLER_TIMEOUT_MS,
+    )
+
+
+def _queue_loop(module: ModuleType, source: SQSEventConfig, sqs: Any) -> Loop:
+    handler = _handler(module, source)
     queue_url = sqs.get_queue_url(QueueName=source.queue)["QueueUrl"]
 
     def once() -> None:
-        records = receive(sqs, queue_url, source.queue, source.batch_size)
+        records = receive(sqs, queue_url, str(source.queue), source.batch_size)
         if not records:
             return
-        context = SimpleNamespace(
-            aws_request_id="local",
-            function_name=source.name,
-            get_remaining_time_in_millis=lambda: HANDLER_TIMEOUT_MS,
-        )
         try:
-            handler({"Records": records}, context)
+            handler({"Records": records}, _context(source.name))
         except Exception as exc:  # noqa: BLE001 - as Lambda does: whatever it is, the batch comes back
             log.info("%s: %s", source.name, exc)
         else:

@@ -20,8 +20,9 @@ from local.aws import STAGE, LocalAws, new_link_key
 from local.cleanup import remove_all_of
 from local.couchdb_process import EmbeddedCouchDB
 from local.errors import LocalError
-from local.lambdas import Api, Loop, load_app, poller_loop, queue_loops
+from local.lambdas import Api, Loop, invoke, load_app, poller_loop, queue_loops, schedule_loops
 from local.outbox import Outbox
+from ops.upgrade import upgrade
 
 ROOT = Path(__file__).parent.parent
 MAIL_FROM = "syncpoint@example.com"
@@ -110,16 +111,17 @@ class LocalSystem:
         self.api, self.outbox = api.url, outbox.url
         os.environ.update(self._lambda_environment(environment))
         poller = poller_loop(environment)
-        queues = queue_loops(module, aws.client("sqs"))
+        workers = [*queue_loops(module, aws.client("sqs")), *schedule_loops(module)]
         # The poller waits for changes until CouchDB ends, and so is waited for after that.
         self._pollers.append(poller)
-        self._exits.callback(_stop, queues)
+        self._exits.callback(_stop, workers)
         self._exits.callback(poller.stopped.set)
         for part in (outbox, api):
             part.start()
             self._exits.callback(part.stop)
-        for loop in (poller, *queues):
+        for loop in (poller, *workers):
             loop.start()
+        upgrade(lambda event: invoke(module, "upgrade_designs", event), log.info)
 
     def _open_folder(self) -> Path:
         """The data folder; a temporary one if none is given, or another run holds it."""

@@ -49,6 +49,22 @@ class Watch:
                 self._fail_if_hopeless(doc, state, deadline)
                 self._changed.wait(timeout=0.5)
 
+    def wait_for_error(self, doc_id: str) -> JsonDict:
+        """The error of a document, ``{reason, at}``, as soon as it has one.
+
+        Raises
+        ------
+        LocalError
+            If it has none within the limit.
+        """
+        deadline = time.monotonic() + STEP_LIMIT_S
+        with self._changed:
+            while "error" not in (doc := self._docs.get(doc_id, {})):
+                self._fail_if_hopeless(doc, "error", deadline)
+                self._changed.wait(timeout=0.5)
+        error: JsonDict = doc["error"]
+        return error
+
     def _fail_if_hopeless(self, doc: JsonDict, state: str, deadline: float) -> None:
         if self._failure is not None:
             raise LocalError(f"the changes feed ended: {self._failure}")

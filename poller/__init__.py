@@ -1,1 +1,1 @@
-"""The scheduled Lambda: CouchDB's changes feed → one SQS queue for each (type, state)."""
+"""The scheduled Lambda: CouchDB's changes feeds → one SQS queue for each (type, state)."""

@@ -1,9 +1,11 @@
 """The poller's Lambda. Wiring only."""
 
+import math
 import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import cache
 from typing import Any
 
@@ -11,11 +13,15 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from chalicelib.couch import Server
-from chalicelib.settings import PollerSettings, read_secrets
-from poller.checkpoint import Checkpoint, LeaseHeld
-from poller.feed import Feed
-from poller.follow import follow
+from chalicelib.settings import PollerSettings, poller_key, read_secrets
+from poller.checkpoint import Checkpoint
+from poller.follow import Follower, Summary
+from poller.lease import Lease, LeaseHeld, Place
+from poller.poll import Poll
+from poller.scan import Scan
 from poller.sender import Sender
+from poller.shard import Shard
+from poller.updates import Updates
 
 NAMESPACE = "Syncpoint"
 
@@ -23,12 +29,13 @@ logger = Logger(service="syncpoint-poller", stream=sys.stderr)
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """Follow the control database's feed for one window.
+    """Follow the control databases' feeds for one window.
 
     Returns
     -------
     dict
-        ``{"polled": bool, "changes": int, "sent": int}``; not polled if another poller is at work.
+        ``{"polled": bool, "databases": int, "changes": int, "sent": int}``; not polled if another
+        poller is at work.
     """
     return run(PollerSettings.read(os.environ))
 
@@ -41,36 +48,53 @@ def run(settings: PollerSettings, stopped: Callable[[], bool] = lambda: False) -
     stopped : callable
         Whether to close the window early; the local system does when it ends.
     """
-    checkpoint = Checkpoint(
-        _client("dynamodb"), settings.table_name, settings.control_db, settings.lease_s, time.time
-    )
+    key = poller_key(settings.control_db, settings.shard, settings.shards)
+    lease = Lease(_client("dynamodb"), settings.table_name, key, settings.lease_s, time.time)
     try:
-        checkpoint.take()
+        place = lease.take()
     except LeaseHeld:
         logger.info("another poller is at work")
-        return {"polled": False, "changes": 0, "sent": 0}
+        return {"polled": False, **asdict(Summary())}
     try:
-        return _follow(settings, checkpoint, stopped)
+        return {"polled": True, **asdict(_poll(settings, lease, place, stopped))}
     finally:
-        checkpoint.release()
+        lease.release()
 
 
-def _follow(
-    settings: PollerSettings, checkpoint: Checkpoint, stopped: Callable[[], bool]
-) -> dict[str, Any]:
-    closes_at_s = time.monotonic() + settings.window_s
-    db = settings.control_db
-    server = Server(read_secrets(_client("secretsmanager"), settings.secret_id).couchdb_url)
-    feed = Feed(server.database(db), checkpoint.seq(db), settings.page_size, _warn)
-    feed.restart_if_replaced()
+def _poll(
+    settings: PollerSettings, lease: Lease, place: Place, stopped: Callable[[], bool]
+) -> Summary:
+    closes_at_s = time.monotonic() + settings.window_s if settings.window_s else math.inf
 
     def left_s() -> float:
         return 0.0 if stopped() else closes_at_s - time.monotonic()
 
-    sender = Sender(_client("sqs"), time.sleep)
-    window = left_s if settings.window_s else None
-    summary = follow(feed, sender, checkpoint, settings.routes, window)
-    return {"polled": True, "changes": summary.changes, "sent": summary.sent}
+    server = Server(read_secrets(_client("secretsmanager"), settings.secret_id).couchdb_url)
+    shard = Shard(settings.control_db, settings.shard, settings.shards)
+    checkpoint = Checkpoint(_client("dynamodb"), settings.table_name, lease, time.sleep)
+    follower = Follower(
+        server=server,
+        checkpoint=checkpoint,
+        sender=Sender(_client("sqs"), time.sleep),
+        control_db=settings.control_db,
+        routes=settings.routes,
+        page_size=settings.page_size,
+        left_s=left_s,
+        warn=_warn,
+    )
+    poll = Poll(
+        updates=Updates(server, shard),
+        scan=Scan(server, shard),
+        follower=follower,
+        lease=lease,
+        place=place,
+        is_one_pass=settings.window_s == 0,
+        left_s=left_s,
+        pause=time.sleep,
+        warn=_warn,
+    )
+    poll.run(settings.control_db if shard.holds(settings.control_db) else None)
+    return follower.summary
 
 
 def _warn(what: str, why: str) -> None:

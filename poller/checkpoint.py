@@ -1,144 +1,144 @@
-"""The poller's place in the feed and its lease, in DynamoDB.
+"""How far each database was sent: one DynamoDB item a database, ``feed#{db}``.
 
-Two items. ``poller#{control_db}`` is the lease: one poller at a time, and when it was last seen.
-``feed#{db}`` is the seq of one feed. Every take of the lease raises `fence` by one, and a seq is
-written only over a fence that is not higher: a poller that stalled past its lease cannot put the
-feed back to where it stood. (If it could, nothing would be lost; documents would be sent again.)
+A seq is written only over a fence that is not higher: a poller that stalled past its lease cannot
+put a feed back to where it stood. (If it could, nothing would be lost; documents would be sent
+again.) Fences of different leases say nothing of each other: once POLLER_SHARDS was changed, a
+database is another poller's, whose lease counts anew. So the item names the lease beside the fence.
 """
 
-import uuid
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
-from chalicelib.settings import poller_key
 from poller.feed import BEGINNING
+from poller.lease import Lease, LeaseLost
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+# What DynamoDB reads, and CouchDB tells of, in one request.
+DATABASES_AT_ONCE = 100
+PAUSE_S = 0.1
 
-class LeaseHeld(Exception):
-    """Another poller is at work; this one has nothing to do."""
-
-
-class LeaseLost(Exception):
-    """This poller's lease ran out and another took over; it must stop."""
+_NOT_OVERTAKEN = "attribute_not_exists(pk) OR lease <> :lease OR fence <= :fence"
 
 
-@dataclass
+@dataclass(frozen=True)
+class Sent:
+    """How far one database was sent.
+
+    Attributes
+    ----------
+    seq : str
+        The ``last_seq`` of its feed.
+    info_seq : str
+        The ``update_seq`` up to which that is all; empty if it is not known.
+    """
+
+    seq: str = BEGINNING
+    info_seq: str = ""
+
+    def is_all_up_to(self, update_seq: str) -> bool:
+        """Whether a database with this ``update_seq`` has nothing that was not sent.
+
+        CouchDB words the two kinds of seq differently, other servers alike. Where the words are the
+        same, so is the place; nothing follows where they differ.
+        """
+        return update_seq != "" and update_seq in (self.info_seq, self.seq)
+
+
+@dataclass(frozen=True)
 class Checkpoint:
-    """The lease and the seqs, as one poller sees them.
+    """The seqs of the databases, as the holder of a lease sees them.
 
     Parameters
     ----------
-    lease_s : int
-        How long after its last sign of life a poller keeps others out.
-    now_s : callable
-        The time, in seconds since 1970.
+    pause : callable
+        Waits for so many seconds; ``time.sleep`` but in tests.
     """
 
     client: "DynamoDBClient"
     table_name: str
-    control_db: str
-    lease_s: int
-    now_s: Callable[[], float]
-    _owner: str = field(default_factory=lambda: uuid.uuid4().hex)
-    _fence: int = 0
-    _renewed_at_s: float = 0.0
+    lease: Lease
+    pause: Callable[[float], None]
 
-    def take(self) -> None:
-        """Take the lease. One request.
+    def sent(self, dbs: Collection[str]) -> dict[str, Sent]:
+        """How far these databases were sent; one that never was is not among them.
 
-        Raises
-        ------
-        LeaseHeld
-            If another poller has it and it still runs.
+        Parameters
+        ----------
+        dbs : collection of str
+            Up to 100. One request; more if DynamoDB leaves some for later.
         """
-        now_ms = int(self.now_s() * 1000)
-        try:
-            taken = self.client.update_item(
-                TableName=self.table_name,
-                Key={"pk": {"S": poller_key(self.control_db)}},
-                ConditionExpression="attribute_not_exists(pk) OR lease_until_ms < :now_ms",
-                UpdateExpression="SET #owner = :owner, lease_until_ms = :until_ms,"
-                " seen_at_ms = :now_ms ADD fence :one",
-                ExpressionAttributeNames={"#owner": "owner"},
-                ExpressionAttributeValues={
-                    ":now_ms": {"N": str(now_ms)},
-                    ":owner": {"S": self._owner},
-                    ":until_ms": {"N": str(now_ms + self.lease_s * 1000)},
-                    ":one": {"N": "1"},
-                },
-                ReturnValues="ALL_NEW",
+        keys: list[Any] = [{"pk": {"S": _key(db)}} for db in dbs]
+        found: dict[str, Sent] = {}
+        # DynamoDB refuses if it can read none at all, so this comes to an end.
+        # Source: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
+        while keys:
+            answer = self.client.batch_get_item(
+                RequestItems={self.table_name: {"Keys": keys, "ConsistentRead": True}}
             )
-        except self.client.exceptions.ConditionalCheckFailedException as exc:
-            raise LeaseHeld(self.control_db) from exc
-        self._fence = int(taken["Attributes"]["fence"]["N"])
-        self._renewed_at_s = now_ms / 1000
+            for item in answer["Responses"].get(self.table_name, []):
+                info_seq = item.get("info_seq", {"S": ""})["S"]
+                found[item["pk"]["S"].removeprefix(_key(""))] = Sent(item["seq"]["S"], info_seq)
+            keys = list(answer["UnprocessedKeys"].get(self.table_name, {"Keys": []})["Keys"])
+            if keys:
+                self.pause(PAUSE_S)
+        return found
 
-    def renew(self) -> None:
-        """Keep the lease. One request once a third of it is over, none before.
-
-        Raises
-        ------
-        LeaseLost
-            If another poller has it.
-        """
-        if self.now_s() - self._renewed_at_s >= self.lease_s / 3:
-            self._extend(self.lease_s)
-
-    def release(self) -> None:
-        """Give the lease back, so that the next poller need not wait. One request."""
-        try:
-            self._extend(-1)
-        except LeaseLost:
-            return
-
-    def seq(self, db: str) -> str:
-        """Where this feed was left, `BEGINNING` if nowhere. One request."""
-        item = self.client.get_item(
-            TableName=self.table_name, Key={"pk": {"S": f"feed#{db}"}}, ConsistentRead=True
-        ).get("Item")
-        return item["seq"]["S"] if item else BEGINNING
-
-    def save_seq(self, db: str, seq: str) -> None:
-        """Remember how far the feed was sent. One request.
+    def save(self, db: str, sent: Sent) -> None:
+        """Remember how far a database was sent. One request.
 
         Raises
         ------
         LeaseLost
-            If a poller that took the lease later has saved one already.
+            If a poller that took the lease later has saved it already.
         """
         try:
             self.client.put_item(
                 TableName=self.table_name,
                 Item={
-                    "pk": {"S": f"feed#{db}"},
-                    "seq": {"S": seq},
-                    "fence": {"N": str(self._fence)},
+                    "pk": {"S": _key(db)},
+                    "seq": {"S": sent.seq},
+                    "info_seq": {"S": sent.info_seq},
+                    "lease": {"S": self.lease.key},
+                    "fence": {"N": str(self.lease.fence)},
                 },
-                ConditionExpression="attribute_not_exists(pk) OR fence <= :fence",
-                ExpressionAttributeValues={":fence": {"N": str(self._fence)}},
+                ConditionExpression=_NOT_OVERTAKEN,
+                ExpressionAttributeValues=self._ours(),
             )
         except self.client.exceptions.ConditionalCheckFailedException as exc:
-            raise LeaseLost(self.control_db) from exc
+            raise LeaseLost(self.lease.key) from exc
 
-    def _extend(self, by_s: int) -> None:
-        now_ms = int(self.now_s() * 1000)
+    def forget(self, db: str) -> None:
+        """Remove what is known of a database that is gone. One request.
+
+        Raises
+        ------
+        LeaseLost
+            If a poller that took the lease later has saved it.
+        """
         try:
-            self.client.update_item(
+            self.client.delete_item(
                 TableName=self.table_name,
-                Key={"pk": {"S": poller_key(self.control_db)}},
-                ConditionExpression="#owner = :owner",
-                UpdateExpression="SET lease_until_ms = :until_ms, seen_at_ms = :now_ms",
-                ExpressionAttributeNames={"#owner": "owner"},
-                ExpressionAttributeValues={
-                    ":owner": {"S": self._owner},
-                    ":until_ms": {"N": str(now_ms + by_s * 1000)},
-                    ":now_ms": {"N": str(now_ms)},
-                },
+                Key={"pk": {"S": _key(db)}},
+                ConditionExpression=_NOT_OVERTAKEN,
+                ExpressionAttributeValues=self._ours(),
             )
         except self.client.exceptions.ConditionalCheckFailedException as exc:
-            raise LeaseLost(self.control_db) from exc
-        self._renewed_at_s = now_ms / 1000
+            raise LeaseLost(self.lease.key) from exc
+
+    def _ours(self) -> dict[str, Any]:
+        return {":lease": {"S": self.lease.key}, ":fence": {"N": str(self.lease.fence)}}
+
+
+def by_hundreds(dbs: Iterable[str]) -> Iterator[list[str]]:
+    """The databases in lists that fit into one request."""
+    left = iter(dbs)
+    while page := list(islice(left, DATABASES_AT_ONCE)):
+        yield page
+
+
+def _key(db: str) -> str:
+    return f"feed#{db}"

@@ -21,7 +21,7 @@ class Page:
     moved : bool
         Whether the seq is another than before the page.
     is_last : bool
-        Whether the feed had no more than this when it was asked.
+        Whether the feed had no more than this when it was asked: fewer rows than it might give.
     """
 
     rows: list[JsonDict]
@@ -41,52 +41,70 @@ class Feed:
         How many changes to ask for at once.
     warn : callable
         Told what happened and why, when the feed begins anew or passes a document over.
+    end : str, optional
+        The database's ``update_seq``, if it is known; it is asked for where it is needed.
     """
 
     def __init__(
-        self, database: Database, since: str, page_size: int, warn: Callable[[str, str], None]
+        self,
+        database: Database,
+        since: str,
+        page_size: int,
+        warn: Callable[[str, str], None],
+        end: str = "",
     ) -> None:
         self.db = database.name
         self._database = database
         self._page_size = page_size
         self._warn = warn
+        self._end = end
+        self._is_first = True
         self.since = since
 
-    def restart_if_replaced(self) -> None:
-        """Begin anew if the database was deleted and made again, as far as that can be told here.
+    def read(self) -> Page:
+        """The next page; empty if there is nothing more.
 
-        CouchDB begins anew by itself. express-pouchdb does not: asked for changes after the end of
-        the feed it finds none, for ever; but its seqs are plain numbers, and the end can be told.
-        One request.
-        """
-        end = self._database.info().get("update_seq")
-        if not isinstance(end, int):
-            return  # an opaque seq: the server itself knows what it is worth
-        if not self.since.isdigit() or int(self.since) > end:
-            self._restart(f"the feed ends at {end}, before {self.since}")
-
-    def read(self, wait_s: float) -> Page:
-        """The next page; empty if nothing happened within `wait_s` seconds.
-
-        One request; two if CouchDB refuses the seq, and the feed begins anew.
+        One request. Some more if the first page is empty, if CouchDB refuses the seq and the feed
+        begins anew, or if a document cannot be read.
         """
         try:
-            answer = self._ask(wait_s)
+            page = self._page()
         except BadRequest as exc:
             if self.since == BEGINNING:
                 raise
             self._restart(exc.reason)
-            answer = self._ask(wait_s)
-        rows, last_seq = answer["results"], str(answer["last_seq"])
-        page = Page(rows, last_seq, last_seq != self.since, not rows)
-        self.since = last_seq
+            page = self._page()
+        if self._is_first and not page.rows and self._was_replaced():
+            self._restart(f"the feed ends before {self.since}")
+            page = self._page()
+        self._is_first = False
+        self.since = page.last_seq
         return page
 
-    def _ask(self, wait_s: float) -> JsonDict:
+    def _was_replaced(self) -> bool:
+        """Whether the database was deleted and made again, as far as that can be told here.
+
+        CouchDB begins anew by itself. express-pouchdb does not: asked for changes after the end of
+        the feed it finds none, for ever; but its seqs are plain numbers, and the end can be told.
+        """
+        if self.since == BEGINNING:
+            return False
+        end = self._end or str(self._database.info().get("update_seq"))
+        if not end.isdigit():
+            return False  # an opaque seq: the server itself knows what it is worth
+        return not self.since.isdigit() or int(self.since) > int(end)
+
+    def _page(self) -> Page:
+        answer, limit = self._ask()
+        rows, last_seq = answer["results"], str(answer["last_seq"])
+        return Page(rows, last_seq, last_seq != self.since, len(rows) < limit)
+
+    def _ask(self) -> tuple[JsonDict, int]:
+        """The answer, and the largest number of rows that it could have."""
         try:
-            return self._database.changes(self.since, limit=self._page_size, wait_s=wait_s)
+            return self._database.changes(self.since, limit=self._page_size), self._page_size
         except Unreadable:
-            return self._ask_for_one()
+            return self._ask_for_one(), 1
 
     def _ask_for_one(self) -> JsonDict:
         """Step over a document that cannot be read: it must not keep those behind it waiting."""

@@ -1,56 +1,135 @@
-"""The poller's loop: read a page, send it, and only then remember how far it got."""
+"""Databases that changed, one after another: read a page, send it, and only then remember it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from poller.checkpoint import Checkpoint
+from chalicelib.couch import CouchError, NotFound, Server
+from poller.checkpoint import Checkpoint, Sent, by_hundreds
 from poller.feed import Feed
 from poller.messages import messages_for
-from poller.sender import Sender
+from poller.sender import NotAccepted, Sender
 
-# One wait for changes. The lease is renewed between waits, so it must be well below the lease.
-LONGPOLL_S = 15.0
+# After so many pages it is another database's turn: one that never rests holds up no other.
+TURN_PAGES = 10
+
+# So many databases that fail one after another are the server's failure.
+FAILURES_IN_A_ROW = 5
 
 
 @dataclass
 class Summary:
-    """What one run did."""
+    """What one run did: the databases it read, the changes it found there, what it sent of them."""
 
+    databases: int = 0
     changes: int = 0
     sent: int = 0
 
 
-def follow(
-    feed: Feed,
-    sender: Sender,
-    checkpoint: Checkpoint,
-    routes: Mapping[str, str],
-    left_s: Callable[[], float] | None = None,
-) -> Summary:
-    """Follow one feed until the window closes; without a window, to the end of what is there.
+@dataclass
+class Follower:
+    """Brings databases to the end of their feeds.
 
     Parameters
     ----------
     routes : mapping
         ``{"type/state": queue URL}``.
-    left_s : callable, optional
-        How many seconds of the window are left.
+    page_size : int
+        How many changes to ask for at once.
+    left_s : callable
+        How many seconds of the run are left. Without any, nothing more is begun.
+    warn : callable
+        Told what happened and why.
 
-    Raises
-    ------
-    LeaseLost
-        If another poller took over.
-    NotAccepted, CouchError
-        If a page could not be sent or read. The seq stands before it, so the next run begins there.
+    Attributes
+    ----------
+    behind : set of str
+        The databases that are not at their end yet: begun, or left for want of time.
+    failure : Exception or None
+        Why the first database failed that did. It does not keep the others waiting.
     """
-    summary = Summary()
-    while True:
-        wait_s = min(LONGPOLL_S, left_s()) if left_s else 0.0
-        page = feed.read(wait_s)
-        summary.changes += len(page.rows)
-        summary.sent += sender.send(messages_for(feed.db, page.rows, routes))
-        if page.moved:
-            checkpoint.save_seq(feed.db, page.last_seq)
-        checkpoint.renew()
-        if (left_s() <= 0) if left_s else page.is_last:
-            return summary
+
+    server: Server
+    checkpoint: Checkpoint
+    sender: Sender
+    control_db: str
+    routes: Mapping[str, str]
+    page_size: int
+    left_s: Callable[[], float]
+    warn: Callable[[str, str], None]
+    summary: Summary = field(default_factory=Summary)
+    behind: set[str] = field(default_factory=set)
+    failure: Exception | None = None
+    _failures_in_a_row: int = 0
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every database that was to be followed is at its end."""
+        return not self.behind and self.failure is None
+
+    def follow(self, changed: Mapping[str, str]) -> None:
+        """Give each of these databases a turn, and those that were behind.
+
+        A request for each hundred; a request or more, its messages and its seq for each that has
+        something to send.
+
+        Parameters
+        ----------
+        changed : mapping
+            ``{name: update_seq}``, as it was asked for before; empty where it is not known.
+
+        Raises
+        ------
+        LeaseLost
+            If another poller took over.
+        CouchError, NotAccepted
+            If several databases failed one after another. The seq of each stands before the page
+            that was not sent.
+        """
+        info_seqs = {**dict.fromkeys(self.behind, ""), **changed}
+        self.behind = set()
+        for dbs in by_hundreds(info_seqs):
+            known = self.checkpoint.sent(dbs) if self.left_s() > 0 else {}
+            for db in dbs:
+                self._follow_one(db, known.get(db), info_seqs[db])
+
+    def _follow_one(self, db: str, sent: Sent | None, info_seq: str) -> None:
+        self.checkpoint.lease.renew()
+        if self.left_s() <= 0:
+            self.behind.add(db)
+            return
+        since = sent or Sent()
+        if since.is_all_up_to(info_seq):
+            return
+        feed = Feed(self.server.database(db), since.seq, self.page_size, self.warn, info_seq)
+        self.summary.databases += 1
+        try:
+            if not self._is_brought_to_its_end(feed, info_seq):
+                self.behind.add(db)
+        except (CouchError, NotAccepted) as exc:
+            if not isinstance(exc, NotFound) or db == self.control_db:
+                self._fail(db, exc)
+                return
+            if sent:
+                self.checkpoint.forget(db)
+        self._failures_in_a_row = 0
+
+    def _is_brought_to_its_end(self, feed: Feed, info_seq: str) -> bool:
+        for _ in range(TURN_PAGES):
+            page = feed.read()
+            self.summary.changes += len(page.rows)
+            self.summary.sent += self.sender.send(messages_for(feed.db, page.rows, self.routes))
+            if page.moved or info_seq:
+                self.checkpoint.save(feed.db, Sent(page.last_seq, info_seq if page.is_last else ""))
+            if page.is_last:
+                return True
+            if self.left_s() <= 0:
+                return False
+            self.checkpoint.lease.renew()
+        return False
+
+    def _fail(self, db: str, exc: Exception) -> None:
+        self._failures_in_a_row += 1
+        if self._failures_in_a_row == FAILURES_IN_A_ROW:
+            raise exc
+        self.failure = self.failure or exc
+        self.warn("a database could not be followed", f"{db}: {exc}")

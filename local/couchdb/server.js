@@ -8,6 +8,7 @@
 // outlives the process that started it, however that one ended.
 
 const fs = require('fs');
+const http = require('http');
 const path = require('path');
 const express = require('express');
 const PouchDB = require('pouchdb-core')
@@ -16,6 +17,8 @@ const PouchDB = require('pouchdb-core')
   .plugin(require('pouchdb-mapreduce'))
   .plugin(require('pouchdb-replication'))
   .plugin(require('pouchdb-find'));
+require('./validation');
+const updates = require('./updates');
 
 const LONGPOLL_DEFAULT_MS = 60000;
 
@@ -30,6 +33,8 @@ config.admins = { admin: process.env.COUCHDB_ADMIN_PASSWORD };
 fs.writeFileSync(configPath, JSON.stringify(config), { mode: 0o600 });
 
 const LocalPouchDB = PouchDB.defaults({ prefix: path.join(folder, 'db') + path.sep });
+updates.install(LocalPouchDB);
+const watched = updates.watch(LocalPouchDB);
 const couchdb = require('express-pouchdb')(LocalPouchDB, {
   configPath,
   logPath: path.join(folder, 'log.txt'),
@@ -58,8 +63,10 @@ const app = express();
 app.get('/:db/_changes', (req, res, next) => holdLongpoll(req, res, next).catch(next));
 app.use('/', couchdb);
 
-const server = app.listen(port, '127.0.0.1', () => {
+const server = http.createServer(app);
+server.on('error', (error) => { console.error(String(error)); process.exit(1); });
+server.on('listening', () => {
   process.stdout.write(JSON.stringify({ port: server.address().port }) + '\n');
 });
-server.on('error', (error) => { console.error(String(error)); process.exit(1); });
+watched.then(() => server.listen(port, '127.0.0.1'));
 process.stdin.resume().on('end', () => process.exit(0));

@@ -3,6 +3,8 @@
 // come to depend on it (shared/couchdb-facts.md):
 //   - seqs are opaque strings; one that it did not give is refused with 400 "Malformed sequence",
 //     one of a database that was deleted and made again starts from the beginning
+//     and a database's update_seq is another string than its last_seq
+//   - _db_updates is there once the database _global_changes is; _all_dbs heeds a range and a limit
 //   - a new database admits administrators only
 //   - the configuration is kept by node
 //   - the welcome document is CouchDB's
@@ -15,10 +17,10 @@ const backend = new URL(process.argv[2]);
 const ADMINS_ONLY = { names: [], roles: ['_admin'] };
 const AGENT = new http.Agent({ keepAlive: true });
 
-const opaque = (n) => `${n}-g1AAAA${Buffer.from(`seq${n}`).toString('hex')}`;
+const opaque = (n, kind = 'seq') => `${n}-g1AAAA${Buffer.from(kind + n).toString('hex')}`;
 const plain = (seq) => {
   const [, n] = /^(\d+)-g1AAAA/.exec(seq) || [];
-  return n !== undefined && opaque(Number(n)) === seq ? n : null;
+  return n !== undefined && [opaque(n), opaque(n, 'info')].includes(seq) ? n : null;
 };
 
 function ask(method, path, headers, body) {
@@ -45,10 +47,22 @@ function send(res, status, value, headers = {}) {
 // Integers become opaque wherever a seq stands.
 function withOpaqueSeqs(value) {
   for (const key of ['last_seq', 'update_seq', 'seq']) {
-    if (Number.isInteger(value[key])) value[key] = opaque(value[key]);
+    if (Number.isInteger(value[key])) value[key] = opaque(value[key], key === 'update_seq' ? 'info' : 'seq');
   }
   (value.results || []).forEach(withOpaqueSeqs);
   return value;
+}
+
+function withinRange(names, params) {
+  const [start, end, limit] = ['start_key', 'end_key', 'limit'].map((key) => JSON.parse(params.get(key)));
+  const within = names.filter((name) => (start === null || name >= start) && (end === null || name <= end));
+  return limit === null ? within : within.slice(0, limit);
+}
+
+function changedList(list, url) {
+  if (url.pathname === '/_all_dbs') return withinRange(list.sort(), url.searchParams);
+  if (url.pathname === '/_dbs_info') list.forEach((row) => row.info && withOpaqueSeqs(row.info));
+  return list;
 }
 
 async function answer(req, res) {
@@ -57,13 +71,17 @@ async function answer(req, res) {
   for await (const part of req) parts.push(part);
   if (url.pathname === '/') return send(res, 200, { couchdb: 'Welcome', version: '3.3.3' });
   if (url.pathname.startsWith('/_config')) return send(res, 404, { error: 'not_found', reason: 'missing' });
+  const own = { authorization: req.headers.authorization || '' };
+  if (url.pathname === '/_db_updates') {
+    const { response } = await ask('GET', '/_global_changes', own);
+    if (response.statusCode === 404) return send(res, 404, { error: 'not_found', reason: 'Database does not exist.' });
+  }
   const since = url.searchParams.get('since');
   if (url.pathname.endsWith('/_changes') && since && since !== '0' && since !== 'now') {
     if (plain(since) === null) {
       return send(res, 400, { error: 'bad_request', reason: "Malformed sequence supplied in 'since' parameter." });
     }
     // A seq past the end is of a database that was deleted and made again: begin anew.
-    const own = { authorization: req.headers.authorization || '' };
     const info = JSON.parse((await ask('GET', url.pathname.replace(/\/_changes$/, ''), own)).body);
     const known = info.update_seq === undefined || Number(plain(since)) <= info.update_seq;
     url.searchParams.set('since', known ? plain(since) : '0');
@@ -74,13 +92,15 @@ async function answer(req, res) {
   const got = await ask(req.method, path, headers, Buffer.concat(parts));
   if (req.method === 'PUT' && /^\/[^/]+\/?$/.test(url.pathname) && got.response.statusCode === 201) {
     const security = JSON.stringify({ admins: ADMINS_ONLY, members: ADMINS_ONLY });
-    const own = { authorization: req.headers.authorization || '', 'content-type': 'application/json', 'content-length': Buffer.byteLength(security) };
-    await ask('PUT', `${url.pathname.replace(/\/$/, '')}/_security`, own, security);
+    const json = { ...own, 'content-type': 'application/json', 'content-length': Buffer.byteLength(security) };
+    await ask('PUT', `${url.pathname.replace(/\/$/, '')}/_security`, json, security);
   }
   let body = got.body;
   try {
     const value = JSON.parse(body);
-    if (value && typeof value === 'object' && !Array.isArray(value) && value._id === undefined) {
+    if (Array.isArray(value)) {
+      body = Buffer.from(JSON.stringify(changedList(value, url)));
+    } else if (value && typeof value === 'object' && value._id === undefined) {
       body = Buffer.from(JSON.stringify(withOpaqueSeqs(value)));
     }
   } catch (error) { /* not JSON: as it came */ }

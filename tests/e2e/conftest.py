@@ -3,12 +3,14 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from local.system import LocalSystem
 from tests.e2e import steps
+from tests.e2e.looking import Visit, is_only_a_status, origin
 from tests.e2e.steps import Registered, Where
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -54,3 +56,30 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def visit(browser: Browser, where: Where) -> Iterator[Visit]:
+    """Opens pages: `visit(link, java_script_enabled=False)`.
+
+    After the test, no page of it has complained or asked anybody but the API for anything.
+    """
+    complaints: list[str] = []
+    asked: set[str] = set()
+    contexts = []
+
+    def visit(link: str, **options: Any) -> Page:
+        context = browser.new_context(**options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: asked.add(origin(request.url)))
+        page.goto(link)
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert [text for text in complaints if not is_only_a_status(text)] == []
+    assert asked == {origin(where.api)}

@@ -1,58 +1,20 @@
 """The pages as people see them: in a real browser, with and without JavaScript, large and small."""
 
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import urlsplit
+from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Browser, Page, Response, expect
+from playwright.sync_api import Page, Response, expect
 
 from chalicelib.link import WRONG_CODES
 from chalicelib.registration import NAME_LENGTH
 from tests.e2e.conftest import Register
-from tests.e2e.steps import ANSWERED, LONG_AGO, Registered, Where, post, wrong_code
+from tests.e2e.looking import SIZES, Visit, fits_in_light_and_dark, heading
+from tests.e2e.steps import ANSWERED, LONG_AGO, Registered, post, wrong_code
 
-SCREENSHOTS = Path(__file__).parent / "screenshots"
-SIZES: dict[str, dict[str, Any]] = {
-    "phone": {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True},
-    "desktop": {"viewport": {"width": 1280, "height": 800}},
-}
-Scheme = Literal["light", "dark"]
-SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 CODE_FIELD = "Device code"
 # Activation takes a second; a loaded machine takes longer.
 ACTIVATED_MS = 30_000
-
-Visit = Callable[..., Page]
-
-
-@pytest.fixture
-def visit(browser: Browser, where: Where) -> Iterator[Visit]:
-    """Opens pages: `visit(link, java_script_enabled=False)`.
-
-    After the test, no page of it has complained or asked anybody but the API for anything.
-    """
-    complaints: list[str] = []
-    asked: set[str] = set()
-    contexts = []
-
-    def visit(link: str, **options: Any) -> Page:
-        context = browser.new_context(**options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: asked.add(origin(request.url)))
-        page.goto(link)
-        return page
-
-    yield visit
-    for context in contexts:
-        context.close()
-    assert [text for text in complaints if not is_only_a_status(text)] == []
-    assert asked == {origin(where.api)}
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
@@ -272,25 +234,7 @@ def test_a_page_fits_the_screen_in_light_and_dark(
     if press:
         press(page)
     expect(heading(page)).to_have_text(title)
-    stand_still(page)
-    papers = {scheme: picture(page, scheme, f"{name}-{size}-{scheme}") for scheme in SCHEMES}
-    assert papers["light"] != papers["dark"]
-
-
-def picture(page: Page, scheme: Scheme, name: str) -> str:
-    """Check that the page fits, take a picture of it, and tell its background."""
-    page.emulate_media(color_scheme=scheme)
-    widths = "() => [document.documentElement.scrollWidth, innerWidth]"
-    needed, shown = page.evaluate(widths)
-    assert page.viewport_size is not None
-    assert shown == page.viewport_size["width"]  # not zoomed out, as a page made for desktops is
-    assert needed <= shown
-    take_picture(page, name)
-    return str(page.evaluate("() => getComputedStyle(document.body).backgroundColor"))
-
-
-def heading(page: Page) -> Any:
-    return page.get_by_role("heading", level=1)
+    fits_in_light_and_dark(page, f"{name}-{size}")
 
 
 def answer(page: Page, device_code: str) -> None:
@@ -310,25 +254,3 @@ def described_by(page: Page) -> list[str]:
     for element_id in ids:
         expect(page.locator(f"#{element_id}")).to_have_text(re.compile(r"\w"))
     return ids
-
-
-def stand_still(page: Page) -> None:
-    """Answer the next reload of a waiting page with "no content": the browser stays where it is."""
-    page.route("**/*", lambda route: route.fulfill(status=204))
-
-
-def take_picture(page: Page, name: str) -> None:
-    """For people to look at; as it is, without the changes that Playwright makes to be stable."""
-    SCREENSHOTS.mkdir(exist_ok=True)
-    path = SCREENSHOTS / f"{name}.png"
-    page.screenshot(path=path, full_page=True, caret="initial", animations="allow")
-
-
-def origin(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
-
-
-def is_only_a_status(complaint: str) -> bool:
-    """Whether Chromium only says that the page itself came with a status such as 403."""
-    return complaint.startswith("Failed to load resource: the server responded with a status of 4")

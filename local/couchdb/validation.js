@@ -1,0 +1,34 @@
+'use strict';
+// Two faults of pouchdb-validation, mended. Both strike where an edit comes by replication, with its
+// own history (`new_edits: false`), into a database that has a validate_doc_update:
+//   - it writes the revisions of the stored document over those of the new one before it calls the
+//     function; the edit then looks like the revision that is there already, and is dropped
+//     without a word. Here the function gets a copy.
+//   - the function's oldDoc is the winner. CouchDB's is the nearest ancestor that it has: an edit
+//     is measured by what it was made from, not by what somebody else wrote in the meantime.
+//
+// Must be loaded before express-pouchdb.
+
+const path = require.resolve('pouchdb-bulkdocs-wrapper');
+const bulkDocsWrapper = require(path);
+
+// The nearest ancestor of a replicated revision that is stored here; fails if there is none.
+async function ancestor(db, doc) {
+  const { start, ids } = doc._revisions;
+  for (let age = 1; age < ids.length; age += 1) {
+    const rev = `${start - age}-${ids[age]}`;
+    const found = await db.get(doc._id, { rev, revs: true }).catch(() => null);
+    if (found) return found;
+  }
+  throw new Error('no ancestor is stored');
+}
+
+require.cache[path].exports = (check) => bulkDocsWrapper(async (doc, args) => {
+  const base = Object.create(args.base);
+  if (doc._revisions) {
+    base.get = (id, ...rest) => (id === doc._id ? ancestor(args.base, doc) : args.base.get(id, ...rest));
+  }
+  const copy = { ...doc };
+  await check(copy, { ...args, base });
+  doc._id = copy._id; // made up where there was none
+});

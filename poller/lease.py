@@ -1,0 +1,158 @@
+"""The poller's lease and its place among the databases: one DynamoDB item, ``poller#{control_db}``.
+
+One poller at a time; when it was last seen; how far it came with all databases. Whoever takes the
+lease reads the place with it, and nobody else can move it. Every take raises `fence` by one: a seq
+that was saved by a later holder is not put back by an earlier one that stalled (checkpoint.py).
+"""
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+
+class LeaseHeld(Exception):
+    """Another poller is at work; this one has nothing to do."""
+
+
+class LeaseLost(Exception):
+    """This poller's lease ran out and another took over; it must stop."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """How far a poller came with the databases as a whole.
+
+    Attributes
+    ----------
+    updates_seq : str
+        All that ``_db_updates`` told up to here was followed; empty before the first time.
+    scan_after : str
+        The name after which the scan goes on; empty at the beginning of a round.
+    is_whole : bool
+        Whether every database was looked at since `updates_seq` was first set.
+    """
+
+    updates_seq: str = ""
+    scan_after: str = ""
+    is_whole: bool = False
+
+
+@dataclass
+class Lease:
+    """The lease as one poller sees it.
+
+    Parameters
+    ----------
+    key : str
+        The item's, from `poller_key`.
+    lease_s : int
+        How long after its last sign of life a poller keeps others out.
+    now_s : callable
+        The time, in seconds since 1970.
+    """
+
+    client: "DynamoDBClient"
+    table_name: str
+    key: str
+    lease_s: int
+    now_s: Callable[[], float]
+    fence: int = 0
+    _owner: str = field(default_factory=lambda: uuid.uuid4().hex)
+    _renewed_at_s: float = 0.0
+
+    def take(self) -> Place:
+        """Take the lease; return the place where the last holder left off. One request.
+
+        Raises
+        ------
+        LeaseHeld
+            If another poller has it and it still runs.
+        """
+        now_ms = int(self.now_s() * 1000)
+        try:
+            taken = self.client.update_item(
+                TableName=self.table_name,
+                Key={"pk": {"S": self.key}},
+                ConditionExpression="attribute_not_exists(pk) OR lease_until_ms < :now_ms",
+                UpdateExpression="SET #owner = :owner, lease_until_ms = :until_ms,"
+                " seen_at_ms = :now_ms ADD fence :one",
+                ExpressionAttributeNames={"#owner": "owner"},
+                ExpressionAttributeValues={
+                    ":now_ms": {"N": str(now_ms)},
+                    ":owner": {"S": self._owner},
+                    ":until_ms": {"N": str(now_ms + self.lease_s * 1000)},
+                    ":one": {"N": "1"},
+                },
+                ReturnValues="ALL_NEW",
+            )["Attributes"]
+        except self.client.exceptions.ConditionalCheckFailedException as exc:
+            raise LeaseHeld(self.key) from exc
+        self.fence = int(taken["fence"]["N"])
+        self._renewed_at_s = now_ms / 1000
+        return Place(
+            taken.get("updates_seq", {"S": ""})["S"],
+            taken.get("scan_after", {"S": ""})["S"],
+            taken.get("is_whole", {"BOOL": False})["BOOL"],
+        )
+
+    def renew(self) -> None:
+        """Keep the lease. One request once a third of it is over, none before.
+
+        Raises
+        ------
+        LeaseLost
+            If another poller has it.
+        """
+        if self.now_s() - self._renewed_at_s >= self.lease_s / 3:
+            self._extend(self.lease_s)
+
+    def release(self) -> None:
+        """Give the lease back, so that the next poller need not wait. One request."""
+        try:
+            self._extend(-1)
+        except LeaseLost:
+            return
+
+    def save(self, place: Place) -> None:
+        """Remember the place, and keep the lease. One request.
+
+        Raises
+        ------
+        LeaseLost
+            If another poller has it.
+        """
+        self._extend(
+            self.lease_s,
+            ", updates_seq = :updates_seq, scan_after = :scan_after, is_whole = :is_whole",
+            {
+                ":updates_seq": {"S": place.updates_seq},
+                ":scan_after": {"S": place.scan_after},
+                ":is_whole": {"BOOL": place.is_whole},
+            },
+        )
+
+    def _extend(
+        self, by_s: int, also: str = "", also_values: dict[str, dict[str, Any]] | None = None
+    ) -> None:
+        now_ms = int(self.now_s() * 1000)
+        try:
+            self.client.update_item(
+                TableName=self.table_name,
+                Key={"pk": {"S": self.key}},
+                ConditionExpression="#owner = :owner",
+                UpdateExpression="SET lease_until_ms = :until_ms, seen_at_ms = :now_ms" + also,
+                ExpressionAttributeNames={"#owner": "owner"},
+                ExpressionAttributeValues={
+                    ":owner": {"S": self._owner},
+                    ":until_ms": {"N": str(now_ms + by_s * 1000)},
+                    ":now_ms": {"N": str(now_ms)},
+                    **(also_values or {}),
+                },
+            )
+        except self.client.exceptions.ConditionalCheckFailedException as exc:
+            raise LeaseLost(self.key) from exc
+        self._renewed_at_s = now_ms / 1000
