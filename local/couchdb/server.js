@@ -18,6 +18,7 @@ const PouchDB = require('pouchdb-core')
   .plugin(require('pouchdb-replication'))
   .plugin(require('pouchdb-find'));
 require('./validation');
+const rights = require('./rights');
 const updates = require('./updates');
 
 const LONGPOLL_DEFAULT_MS = 60000;
@@ -61,6 +62,7 @@ async function holdLongpoll(req, res, next) {
 
 const app = express();
 app.get('/:db/_changes', (req, res, next) => holdLongpoll(req, res, next).catch(next));
+rights.install(app, () => `http://127.0.0.1:${server.address().port}`);
 app.use('/', couchdb);
 
 const server = http.createServer(app);

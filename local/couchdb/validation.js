@@ -1,16 +1,18 @@
 'use strict';
-// Two faults of pouchdb-validation, mended. Both strike where an edit comes by replication, with its
-// own history (`new_edits: false`), into a database that has a validate_doc_update:
+// Faults of pouchdb-validation, mended. They strike where an edit comes by replication, with its own
+// history (`new_edits: false`), into a database that has a validate_doc_update:
 //   - it writes the revisions of the stored document over those of the new one before it calls the
 //     function; the edit then looks like the revision that is there already, and is dropped
 //     without a word. Here the function gets a copy.
 //   - the function's oldDoc is the winner. CouchDB's is the nearest ancestor that it has: an edit
 //     is measured by what it was made from, not by what somebody else wrote in the meantime.
+//   - the function gets no security object.
 //
 // Must be loaded before express-pouchdb.
 
 const path = require.resolve('pouchdb-bulkdocs-wrapper');
 const bulkDocsWrapper = require(path);
+const { getSecurity } = require('pouchdb-security');
 
 // The nearest ancestor of a replicated revision that is stored here; fails if there is none.
 async function ancestor(db, doc) {
@@ -25,10 +27,11 @@ async function ancestor(db, doc) {
 
 require.cache[path].exports = (check) => bulkDocsWrapper(async (doc, args) => {
   const base = Object.create(args.base);
-  if (doc._revisions) {
+  if (args.options.new_edits === false && doc._revisions) {
     base.get = (id, ...rest) => (id === doc._id ? ancestor(args.base, doc) : args.base.get(id, ...rest));
   }
+  const secObj = args.options.secObj || await getSecurity.call(args.base);
   const copy = { ...doc };
-  await check(copy, { ...args, base });
+  await check(copy, { ...args, base, options: { ...args.options, secObj } });
   doc._id = copy._id; // made up where there was none
 });

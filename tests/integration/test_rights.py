@@ -20,7 +20,6 @@ CHANNEL = "channel-photos"
 # A way to write a document: returns the server's refusal, None where it took the document.
 Write = Callable[[Server, Database, JsonDict], CouchError | None]
 
-EMBEDDED = "the embedded server's own fault; CouchDB refuses it"
 
 
 @pytest.fixture
@@ -98,7 +97,6 @@ def test_a_stranger_reads_nothing_of_an_owners(ada: Owner, ben: Owner, server: S
             assert readable(client, database) == set()
 
 
-@pytest.mark.xfail(reason=EMBEDDED)
 @pytest.mark.parametrize(
     ("path", "body"),
     [
@@ -145,7 +143,6 @@ def test_a_device_writes_no_other_login(ada: Owner, ben: Owner, server: Server) 
     assert users.get(others["_id"]) == others
 
 
-@pytest.mark.xfail(reason=EMBEDDED)
 def test_a_device_takes_no_role(ada: Owner, ben: Owner, server: Server) -> None:
     users, role = server.database("_users"), owner_role(ada.id)
     own = users.get(USER + ben.device.device_id)
@@ -345,9 +342,9 @@ def test_a_stranger_writes_nothing_of_an_owners(
 
 WAYS_BY_SECURITY = [
     by_put,
-    pytest.param(by_bulk_docs, marks=pytest.mark.xfail(reason=EMBEDDED)),
-    pytest.param(by_replication, marks=pytest.mark.xfail(reason=EMBEDDED)),
-    pytest.param(by_a_forged_branch, marks=pytest.mark.xfail(reason=EMBEDDED)),
+    by_bulk_docs,
+    by_replication,
+    by_a_forged_branch,
 ]
 
 
