@@ -165,8 +165,13 @@ class Control:
 
 
 def generation_of(doc: JsonDict) -> int:
-    """The document's `generation`: how often its step was wanted again; 0 if absent or odd."""
+    """The document's `generation`: how often its step was wanted again; 0 if absent or odd.
+
+    5.0 is 5: to JSON, and to a device that is written in JavaScript, they are one.
+    """
     generation = doc.get("generation", 0)
+    if isinstance(generation, float) and generation.is_integer():
+        generation = int(generation)
     is_count = isinstance(generation, int) and not isinstance(generation, bool)
     return generation if is_count and generation >= 0 else 0
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from chalicelib import identity
-from chalicelib.docstate import JsonDict, Rejected
+from chalicelib.docstate import JsonDict, Rejected, generation_of
 
 # Control and formatting characters (those that turn writing around among them), surrogates, line
 # and paragraph separators: a name must not rearrange the page or the mail that shows it.
@@ -45,12 +45,12 @@ def flag(doc: JsonDict, field: str) -> bool:
     return value
 
 
-def generation(doc: JsonDict) -> int:
-    """The document's generation; 0 if absent."""
+def check_generation(doc: JsonDict) -> None:
+    """A whole number, or nothing."""
     value = doc.get("generation", 0)
-    if type(value) is not int or not 0 <= value < 10**9:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 <= value < 10**9 or generation_of(doc) != value:
         raise Rejected("generation must be a whole number, 0 or more")
-    return value
 
 
 def check_time(doc: JsonDict, field: str) -> None:

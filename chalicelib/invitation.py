@@ -45,7 +45,7 @@ def check(doc: JsonDict, owner: str) -> Invitation:
     """
     if not _INVITATION_ID.fullmatch(doc["_id"]):
         raise Rejected("_id must be letters, digits, _ and -, at most 128 of them")
-    fields.generation(doc)
+    fields.check_generation(doc)
     address = fields.mail_address(doc, "email")
     guest = owner_id(doc["email"])
     if guest == owner:

@@ -55,7 +55,7 @@ def check(doc: JsonDict, device_auth: str) -> Registration:
     device_id = doc.get("_id")
     if not isinstance(device_id, str) or not _DEVICE_ID.fullmatch(device_id):
         raise Rejected("_id must be letters, digits, _ and -, at most 128 of them")
-    fields.generation(doc)
+    fields.check_generation(doc)
     fields.check_time(doc, "created_at")
     address = fields.mail_address(doc, "owner")
     owner = doc["owner"]

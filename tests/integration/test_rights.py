@@ -21,7 +21,6 @@ CHANNEL = "channel-photos"
 Write = Callable[[Server, Database, JsonDict], CouchError | None]
 
 
-
 @pytest.fixture
 def ada(steps: Steps) -> Owner:
     """An owner with a channel in which there is a note, and an invitation that was sent."""
