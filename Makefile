@@ -20,7 +20,7 @@ EMBEDDED := $(if $(COUCHDB_URL),,$(NODE_MODULES)/.done)
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-demo: $(VENV)/.local $(EMBEDDED) ## the main job, start to end: a device is registered by e-mail
+demo: $(VENV)/.local $(EMBEDDED) ## the main job, start to end: two devices, a channel, a guest
 	@$(BIN)/python -m local.demo
 
 run: $(VENV)/.local $(EMBEDDED) ## keep the local system up and say where; Ctrl-C ends it

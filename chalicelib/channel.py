@@ -11,7 +11,8 @@ from chalicelib.identity import channel_db, is_owner_id, owner_id, owner_role
 NAME_LENGTH = 80
 DEFAULT_NAME = "a channel without a name"
 DESCRIPTION_ID = "description"
-MOST_MEMBERS = 1000
+# A transition asks four requests for each of them, and has half a minute.
+MOST_MEMBERS = 100
 
 # Of the names that CouchDB takes, those that need no escaping on any server's disk.
 _PLAIN_ID = re.compile(r"[a-z0-9_-]{1,200}", re.ASCII)

@@ -72,6 +72,7 @@ class Poll:
         self.follower.follow(self._always)
         self._begin()
         while True:
+            self.lease.renew()
             page = self._read()
             scanned = self.scan.read(self.place.scan_after) if self._is_scan_due else None
             self.follower.follow(self._named(page, scanned))

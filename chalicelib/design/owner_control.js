@@ -113,6 +113,9 @@ function (newDoc, oldDoc, userCtx, secObj) {
     if (type !== 'device' && String(newDoc._id).indexOf('device-') === 0) {
       refuse('an _id that begins with device- is for a device');
     }
+    if (type === 'channel' && /^db-[0-9a-f]{32}$/.test(newDoc._id)) {
+      refuse('an _id of this form is for a channel that somebody shares with you');
+    }
   }
 
   function checkMove() {

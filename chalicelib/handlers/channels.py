@@ -1,9 +1,11 @@
 """A channel's way: new → ready → closing → closed. It is a database that follows its owner."""
 
+from contextlib import suppress
+
 from chalicelib import channel as channels
 from chalicelib.channel import DEFAULT_NAME, DESCRIPTION_ID, Channel
 from chalicelib.cloud import Cloud
-from chalicelib.couch import Database, JsonDict, NotFound
+from chalicelib.couch import Conflict, Database, JsonDict, NotFound
 from chalicelib.design_docs import PUBLIC_CHANNEL
 from chalicelib.docstate import Rejected, timestamp
 from chalicelib.handlers import owners, sharing
@@ -29,7 +31,12 @@ def provision(doc: JsonDict, cloud: Cloud) -> JsonDict | None:
     if database.create() and _is_over(cloud.again(doc)):
         database.delete()  # it was closed before it had its database
         return None
-    _settle(cloud, channel, database)
+    if not _settle(cloud, channel, database):
+        raise StillConflicting(f"the database of {doc['_id']} went while it was settled")
+    newer = cloud.again(doc)
+    if newer is not None and newer.get("state") == "ready":
+        follow(newer, cloud)  # another run was faster, and this one wrote an older security
+        return None
     return {
         "state": "ready",
         "syncpoint": cloud.public_url(database),
@@ -119,7 +126,8 @@ def _merge_conflicts(doc: JsonDict, cloud: Cloud) -> bool:
     if merged != winner:
         cloud.database.put(merged)
     for loser in losers:
-        cloud.database.remove(loser)
+        with suppress(Conflict, NotFound):  # another run has removed it
+            cloud.database.remove(loser)
     return merged != winner
 
 
@@ -143,14 +151,23 @@ def _settle(cloud: Cloud, channel: Channel, database: Database) -> bool:
         PUBLIC_CHANNEL.install(database)  # before everybody is let in
     if security != channel.security:
         database.put_security(channel.security)
-    database.update(DESCRIPTION_ID, channel.describe, default={"_id": DESCRIPTION_ID})
-    sharing.rename(cloud, channel)
+    if _name(database) != channel.name:
+        # The guests first: the description says that all have heard of it.
+        sharing.rename(cloud, channel)
+        database.update(DESCRIPTION_ID, channel.describe, default={"_id": DESCRIPTION_ID})
     return True
 
 
 def _security(database: Database) -> JsonDict | None:
     try:
         return database.security()
+    except NotFound:
+        return None
+
+
+def _name(database: Database) -> str | None:
+    try:
+        return database.get(DESCRIPTION_ID).get("name")
     except NotFound:
         return None
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 from chalicelib import registration
 from chalicelib.claims import Claim
 from chalicelib.cloud import Cloud
-from chalicelib.couch import JsonDict, NotFound
+from chalicelib.couch import CouchError, JsonDict, NotFound
 from chalicelib.credentials import TokenUsed
 from chalicelib.docstate import Rejected, generation_of, timestamp
 from chalicelib.handlers import logins, mailing, owners
@@ -59,8 +59,8 @@ def activate(doc: JsonDict, cloud: Cloud) -> JsonDict | None:
         logins.create_login(cloud, device)
     except TokenUsed as exc:
         raise Rejected(f"token_used: {exc}; register again with new credentials") from exc
-    if _is_revoked(cloud.again(doc)):
-        logins.remove_login(cloud.server, doc)  # it was revoked before it had its login
+    if _was_revoked(doc, cloud):
+        logins.remove_login(cloud.server, doc)
         return None
     changes = {"state": "active", "activated_at": timestamp(cloud.clock())}
     owners.show_device(database, doc, changes)
@@ -112,7 +112,14 @@ def _checked(doc: JsonDict, cloud: Cloud) -> Registration:
     return registration.check(doc, cloud.settings.device_auth)
 
 
-def _is_revoked(device: JsonDict | None) -> bool:
+def _was_revoked(doc: JsonDict, cloud: Cloud) -> bool:
+    """Whether a device was revoked before it had its login, which then must go."""
+    try:
+        device = cloud.again(doc)
+    except CouchError:
+        # Not known, and the next try may not come here again: it makes the login anew if it does.
+        logins.remove_login(cloud.server, doc)
+        raise
     return device is None or device.get("state") in ("revoking", "revoked")
 
 

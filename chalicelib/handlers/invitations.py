@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from chalicelib import invitation as invitations
+from chalicelib.channel import MOST_MEMBERS
 from chalicelib.claims import Claim
 from chalicelib.cloud import Cloud
 from chalicelib.couch import InvalidName, JsonDict, NotFound
@@ -20,10 +21,6 @@ ANSWERS = {
     "withdrawn": "a device of the owner's",
     "expired": "an answer after its time, or the daily sweep",
 }
-
-
-class NotReady(Exception):
-    """The channel is being provisioned; it will pass."""
 
 
 @control.unsafe("invitation", "new", to="sent")
@@ -70,12 +67,16 @@ def accept(doc: JsonDict, cloud: Cloud) -> JsonDict:
     link = cloud.invitation_links.verify(str(doc.get("answer_code")))
     if link != LinkCode(invitation.ref.subject, generation_of(doc)):
         raise Rejected("an invitation is accepted by the link in its mail")
-    channel_doc = _add_member(cloud, invitation)
+    channel_doc = _add_member(cloud, invitation, doc)
     channel, guest = channels.check(channel_doc, cloud), invitation.ref.guest
-    channels.follow(channel_doc, cloud)  # the rights first: the subscription finds the door open
-    sharing.share(cloud, channel, doc["email"])
-    if not _has_member(cloud.again(channel_doc), guest):
+    if _has_member(channel_doc, guest):
+        channels.follow(channel_doc, cloud)  # rights first: the subscription finds the door open
+        sharing.share(cloud, channel, doc["email"])
+    now = cloud.again(channel_doc)
+    if not _has_member(now, guest):
         sharing.unshare(cloud, channel, guest, "you are no longer a member")
+    if now is None or not _is_open(now):
+        raise Rejected("the channel was closed before it was shared")
     return {"state": "accepted", "guest": guest}
 
 
@@ -128,34 +129,44 @@ def _find_channel(cloud: Cloud, invitation: Invitation) -> JsonDict:
         doc = cloud.database.get(invitation.channel_id)
     except (NotFound, InvalidName):
         doc = {}
-    if doc.get("type") != "channel" or doc.get("state") not in ("new", "ready"):
+    if not _is_open(doc):
         raise Rejected("channel: you have no such channel, or it is closed")
     return doc
 
 
-def _add_member(cloud: Cloud, invitation: Invitation) -> JsonDict:
+def _add_member(cloud: Cloud, invitation: Invitation, doc: JsonDict) -> JsonDict:
     """The channel's document with the guest among its members.
 
-    The document is under MVCC: of two guests who accept at once, none is lost.
+    The document is under MVCC: of two guests who accept at once, none is lost. `joined` says by
+    which answer a guest came in: a run of the same answer again lets in nobody whom the owner has
+    removed since.
     """
-    guest, now = invitation.ref.guest, timestamp(cloud.clock())
+    guest = invitation.ref.guest
+    by_answer = f"{doc.get('answered_at')} {doc['_id']}.{generation_of(doc)}"
 
-    def change(doc: JsonDict) -> JsonDict:
-        members, joined = doc.get("members", []), doc.get("joined", {})
-        if guest in members:
-            return doc
-        return {**doc, "members": [*members, guest], "joined": {**joined, guest: now}}
+    def change(channel_doc: JsonDict) -> JsonDict:
+        members, joined = channel_doc.get("members", []), channel_doc.get("joined", {})
+        if guest in members or joined.get(guest) == by_answer or not _is_open(channel_doc):
+            return channel_doc
+        if len(members) >= MOST_MEMBERS:
+            raise Rejected(f"the channel has {MOST_MEMBERS} members: there is no room for another")
+        return {**channel_doc, "members": [*members, guest], "joined": {**joined, guest: by_answer}}
 
-    if _find_channel(cloud, invitation)["state"] != "ready":
-        raise NotReady(invitation.channel_id)
-    return cloud.database.update(invitation.channel_id, change)
+    try:
+        return cloud.database.update(invitation.channel_id, change)
+    except NotFound:
+        raise Rejected("the channel was closed before it was shared") from None
 
 
 def _has_member(channel_doc: JsonDict | None, guest: str) -> bool:
     """Whether the channel was neither closed nor taken from the guest in the meantime."""
-    if channel_doc is None or channel_doc.get("state") != "ready":
+    if channel_doc is None or not _is_open(channel_doc):
         return False
     return guest in channel_doc.get("members", [])
+
+
+def _is_open(channel_doc: JsonDict) -> bool:
+    return channel_doc.get("type") == "channel" and channel_doc.get("state") in ("new", "ready")
 
 
 def _note_expiry(cloud: Cloud, doc: JsonDict, owner: str, expires_at: str) -> None:

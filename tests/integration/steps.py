@@ -8,6 +8,7 @@ from typing import Any
 from chalicelib.claims import Claims
 from chalicelib.cloud import Cloud
 from chalicelib.couch import Database, JsonDict, Server
+from chalicelib.docstate import timestamp
 from chalicelib.handlers import control as registry
 from chalicelib.identity import confirm_id, owner_control_db, owner_id
 from chalicelib.runner import Message, Outcome, handle
@@ -183,7 +184,8 @@ class Owner:
 
     def accepted(self, invitation_id: str = "invitation-1") -> JsonDict:
         """The invitation after its guest has clicked and all its transitions have run."""
-        self.edit(invitation_id, state="accepting", answer_code=self.steps.invitation_code())
+        code, now = self.steps.invitation_code(), timestamp(self.steps.clock())
+        self.edit(invitation_id, state="accepting", answer_code=code, answered_at=now)
         return self.after(invitation_id)
 
     def share(self, email: str, channel_id: str = "channel-photos", number: int = 1) -> JsonDict:

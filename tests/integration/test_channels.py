@@ -87,7 +87,7 @@ def test_two_owners_may_have_channels_of_one_id(ada: Owner, steps: Steps) -> Non
         ({"name": 7}, "name must be a text"),
         ({"name": "a\u202eb"}, "name must not contain control characters"),
         ({"public": "yes"}, "public must be true or false"),
-        ({"members": "ben@example.com"}, "members must be a list, of at most 1000"),
+        ({"members": "ben@example.com"}, "members must be a list, of at most 100"),
         ({"members": ["ben"]}, "members must be an e-mail address, or an owner's id"),
     ],
 )
@@ -251,6 +251,44 @@ def test_a_slow_provisioning_leaves_no_database_of_a_channel_that_was_closed(
     ada.run("channel-photos")
     assert channels.provision({**early, "state": "new"}, steps.cloud.at(ada.control.name)) is None
     assert not exists(database)
+
+
+def test_a_closing_meets_no_database_that_a_provisioning_makes_after_it(
+    ada: Owner, steps: Steps
+) -> None:
+    """A: reads new …               B: ready … closing, closed … A: makes the database, looks."""
+    ada.put({"_id": "channel-photos", "type": "channel", "state": "new", "name": "Photos"})
+    message = steps.message("channel-photos", ada.control)
+    database = steps.cloud.server.database(channel_db(ada.id, "channel-photos"))
+
+    def another_run_and_the_end() -> None:
+        ada.run("channel-photos")
+        ada.edit("channel-photos", state="closing")
+        ada.run("channel-photos")
+
+    with steps.meanwhile(database, "create", another_run_and_the_end):
+        steps.deliver(message)
+    assert ada.control.get("channel-photos")["state"] == "closed"
+    assert not exists(database)
+
+
+def test_a_slow_provisioning_does_not_open_a_channel_that_became_private_meanwhile(
+    ada: Owner, steps: Steps
+) -> None:
+    """A: reads new, public …        B: private, ready        A: writes the security, looks."""
+    doc = {"_id": "channel-photos", "type": "channel", "state": "new", "name": "Photos"}
+    ada.put({**doc, "public": True})
+    message = steps.message("channel-photos", ada.control)
+    database = steps.cloud.server.database(channel_db(ada.id, "channel-photos"))
+
+    def another_run() -> None:
+        ada.edit("channel-photos", public=False)
+        ada.run("channel-photos")
+
+    with steps.meanwhile(database, "put_security", another_run):
+        steps.deliver(message)
+    assert ada.control.get("channel-photos")["state"] == "ready"
+    assert roles(database) == [owner_role(ada.id)]
 
 
 # The original system's single database.

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from chalicelib.channel import MOST_MEMBERS
 from chalicelib.couch import CouchError, JsonDict, NotFound, Server
 from chalicelib.handlers import invitations
 from chalicelib.identity import InvitationRef, owner_id, owner_role, subscription_id
@@ -354,3 +355,50 @@ def test_a_guest_who_paused_is_left_alone_by_a_new_name(ada: Owner, guest: str) 
     ada.edit("channel-photos", name="Holidays")
     ada.run("channel-photos")
     assert subscription(ada, guest)["state"] == "paused"
+
+
+@pytest.mark.parametrize("at", ["put_security", "put"])
+def test_a_retried_acceptance_does_not_bring_back_a_guest_who_was_removed_meanwhile(
+    ada: Owner, guest: str, at: str
+) -> None:
+    """The first run adds the guest and fails; the owner removes them; the second run comes."""
+    ada.invite(guest)
+    code = ada.steps.invitation_code()
+    ada.edit(
+        "invitation-1", state="accepting", answer_code=code, answered_at="2026-11-23T06:00:00Z"
+    )
+
+    def fail() -> None:
+        raise ConnectionError
+
+    where = ada.channel_database() if at == "put_security" else ada.steps.control_db_of(guest)
+    with pytest.raises(ConnectionError), ada.steps.meanwhile(where, at, fail):
+        ada.run("invitation-1")
+    assert ada.control.get("channel-photos")["members"] == [owner_id(guest)]
+    ada.edit("channel-photos", members=[])
+    ada.run("channel-photos")
+    assert ada.after("invitation-1")["state"] == "accepted"
+    assert ada.control.get("channel-photos")["members"] == []
+    assert roles(ada.channel_database()) == [owner_role(ada.id)]
+
+
+def test_an_answer_that_comes_after_the_channel_was_closed_is_an_error(
+    ada: Owner, guest: str
+) -> None:
+    ada.invite(guest)
+    ada.edit("channel-photos", state="closing")
+    ada.run("channel-photos")
+    assert ada.accepted()["error"]["reason"] == "the channel was closed before it was shared"
+    ada.control.remove(ada.control.get("channel-photos"))
+    ada.edit("invitation-1", state="accepting")
+    assert ada.after("invitation-1")["error"]["reason"].startswith("the channel was closed")
+    with pytest.raises(NotFound):
+        ada.steps.control_db_of(guest).info()
+
+
+def test_a_channel_has_room_for_so_many_members(ada: Owner, guest: str) -> None:
+    members = [f"{number:032x}" for number in range(MOST_MEMBERS)]
+    ada.invite(guest)
+    ada.edit("channel-photos", members=members)
+    assert "no room" in ada.accepted()["error"]["reason"]
+    assert ada.control.get("channel-photos")["members"] == members

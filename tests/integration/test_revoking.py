@@ -2,7 +2,7 @@
 
 import pytest
 
-from chalicelib.couch import CouchError, NotFound, Server, Unauthorized
+from chalicelib.couch import CouchError, NotFound, Server, Unauthorized, Unavailable
 from chalicelib.handlers import devices
 from chalicelib.runner import Outcome
 from device.registration import NewDevice
@@ -126,6 +126,23 @@ def test_an_activation_that_comes_too_late_leaves_no_login(
     with pytest.raises(CouchError):
         login(server, late, ada.control.name).info()
     assert ada.control.get(late.device_id)["state"] == "revoked"
+
+
+def test_an_activation_that_cannot_tell_leaves_no_login(
+    ada: Owner, steps: Steps, server: Server
+) -> None:
+    late = a_device(owner=ada.address)
+    steps.activate(late)
+    early = {**steps.control.get(late.device_id), "state": "confirmed"}
+    revoke(ada, late)
+
+    def fail() -> None:
+        raise Unavailable(503, "service_unavailable", "a restart")
+
+    with steps.meanwhile(steps.control, "get", fail), pytest.raises(Unavailable):
+        devices.activate(early, steps.cloud)
+    with pytest.raises(CouchError):
+        login(server, late, ada.control.name).info()
 
 
 def test_the_owner_sees_the_devices_and_none_of_their_secrets(ada: Owner, phone: NewDevice) -> None:
