@@ -1,5 +1,6 @@
 """What the people of the demo do: register devices, read mails, answer pages, use databases."""
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,19 +26,26 @@ class Story:
 
     def __init__(self) -> None:
         self._began = time.monotonic()
+        self._printing = threading.Lock()
 
     def chapter(self, text: str) -> None:
         """A headline."""
-        print(f"\n{text}", flush=True)
+        self._print(f"\n{text}\n")
 
     def line(self, who: str, what: str) -> None:
         """Something that happened."""
-        print(f"  {time.monotonic() - self._began:6.2f} s  {who:<12} {what}", flush=True)
+        self._print(f"  {time.monotonic() - self._began:6.2f} s  {who:<12} {what}\n")
 
     def state(self, doc: JsonDict, before: str | None) -> None:
         """A document's step from one state to the next."""
         what = f"{before} → {doc['state']}" if before else str(doc["state"])
         self.line(str(doc["type"]), what)
+
+
+    def _print(self, text: str) -> None:
+        # In one piece: the watches tell their lines from threads of their own.
+        with self._printing:
+            print(text, end="", flush=True)
 
 
 @dataclass

@@ -402,3 +402,11 @@ def test_a_channel_has_room_for_so_many_members(ada: Owner, guest: str) -> None:
     ada.edit("channel-photos", members=members)
     assert "no room" in ada.accepted()["error"]["reason"]
     assert ada.control.get("channel-photos")["members"] == members
+
+
+def test_a_channel_of_the_guests_own_is_never_written_over(ada: Owner, steps: Steps) -> None:
+    ben = steps.an_owner()
+    copy_id = ada.channel_database().name
+    own = ben.channel(copy_id, name="Ben's own")
+    assert "a channel of that id" in ada.share(ben.address)["error"]["reason"]
+    assert ben.control.get(copy_id) == own
