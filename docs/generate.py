@@ -21,6 +21,21 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 _BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
+# What a device may ask for, beside new documents (chalicelib/design/owner_control.js).
+_ASKED = (
+    ("device/active", "device/revoking"),
+    ("channel/new", "channel/closing"),
+    ("channel/ready", "channel/closing"),
+    ("channel/error", "channel/new"),
+    ("channel/error", "channel/closing"),
+    ("invitation/new", "invitation/withdrawn"),
+    ("invitation/withdrawn", "invitation/new"),
+    ("invitation/declined", "invitation/new"),
+    ("invitation/expired", "invitation/new"),
+    ("invitation/error", "invitation/new"),
+)
+
+
 def rendered(text: str) -> str:
     """A page's text with each of its marked places written anew."""
     return _BLOCK.sub(lambda block: block[1] + BLOCKS[block[2]]() + block[3], text)
@@ -108,10 +123,10 @@ def _answers() -> Iterator[tuple[str, str, str]]:
     """What moves documents beside the transitions: people, devices, the cloud for a guest."""
     for state, by in devices.ANSWERS.items():
         yield "device/confirming", f"device/{state}", by
-    yield "device/active", "device/revoking", "a device of the owner's"
+    for here, there in _ASKED:
+        yield here, there, "a device of the owner's"
     for state, by in invitations.ANSWERS.items():
         yield "invitation/sent", f"invitation/{state}", by
-    yield "channel/ready", "channel/closing", "a device of the owner's"
     yield "channel/shared", "channel/closed", "the owner removes the guest, or closes it"
     for here, there in permutations(("active", "paused", "stopped"), 2):
         yield f"subscription/{here}", f"subscription/{there}", "a device"
