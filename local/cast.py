@@ -41,7 +41,6 @@ class Story:
         what = f"{before} → {doc['state']}" if before else str(doc["state"])
         self.line(str(doc["type"]), what)
 
-
     def _print(self, text: str) -> None:
         # In one piece: the watches tell their lines from threads of their own.
         with self._printing:
