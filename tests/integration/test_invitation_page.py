@@ -183,7 +183,7 @@ def test_an_acceptance_that_failed_says_why(ada: Owner, code: str) -> None:
     ada.run(INVITATION)
     page = show(ada, code, "answered")
     assert (page.status, heading(page)) == (409, "The channel could not be shared")
-    assert "For whoever invited you: channel: you have no such channel" in page.body
+    assert "For whoever invited you: the channel was closed" in page.body
 
 
 def test_who_declines_is_told_so_and_nothing_is_shared(ada: Owner, guest: str, code: str) -> None:
