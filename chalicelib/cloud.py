@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.claims import Claims
-from chalicelib.couch import Database, JsonDict, NotFound, Server, Unauthorized
+from chalicelib.couch import Database, JsonDict, Server, Unauthorized
 from chalicelib.identity import LinkKeys, owner_of
 from chalicelib.ledger import Ledger
 from chalicelib.mail import Mailer, SesMailer
@@ -77,10 +77,11 @@ class Cloud:
         For what a transition does outside its document, and may do a moment too late: first do it,
         then look whether the document still wants it.
         """
-        try:
-            return self.database.get(doc["_id"])
-        except NotFound:
-            return None
+        return self.database.find_one(doc["_id"])
+
+    def page_url(self, page: str, code: str) -> str:
+        """The URL of the page behind a link in a mail."""
+        return f"{self.settings.public_url.rstrip('/')}/{page}/{code}"
 
     def public_url(self, database: Database) -> str:
         """The URL by which devices find a database."""

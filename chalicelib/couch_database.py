@@ -74,6 +74,13 @@ class Database:
         params = {"rev": rev} if rev else {"conflicts": "true"} if conflicts else None
         return self._http.request_object("GET", self._doc_path(doc_id), params=params)
 
+    def find_one(self, doc_id: str) -> JsonDict | None:
+        """As `get`, but None if there is no such document."""
+        try:
+            return self.get(doc_id)
+        except NotFound:
+            return None
+
     def put(self, doc: JsonDict) -> str:
         """Write the document under its ``_id``, over the revision in its ``_rev``.
 
@@ -120,7 +127,7 @@ class Database:
             If others wrote it each time.
         """
         for _ in range(UPDATE_ATTEMPTS):
-            doc = self._get_or(doc_id, default)
+            doc = self.get(doc_id) if default is None else self.find_one(doc_id) or default
             changed = change(doc)
             if changed == doc:
                 return doc
@@ -200,14 +207,6 @@ class Database:
         answer = self._http.request_object("POST", f"{self._path}/_find", body=body)
         docs: list[JsonDict] = answer["docs"]
         return docs
-
-    def _get_or(self, doc_id: str, default: JsonDict | None) -> JsonDict:
-        try:
-            return self.get(doc_id)
-        except NotFound:
-            if default is None:
-                raise
-            return default
 
     def _doc_path(self, doc_id: str) -> str:
         prefix, slash, rest = doc_id.partition("/")

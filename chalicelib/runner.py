@@ -13,7 +13,7 @@ from typing import Protocol, Self
 
 from chalicelib import docstate
 from chalicelib.claims import Claim, Claims, Done, claim_key
-from chalicelib.couch import Conflict, CouchError, Database, NotFound
+from chalicelib.couch import Conflict, CouchError, Database
 from chalicelib.docstate import Control, JsonDict, Rejected, Transition
 from chalicelib.errors import NoEffect
 
@@ -118,14 +118,14 @@ def _run_safe(transition: Transition, doc_id: str, tools: Tools) -> Outcome:
         except Rejected as exc:
             return docstate.rejection(exc.reason, tools.clock()), Outcome.REJECTED
 
-    doc = _read(tools.database, doc_id)
+    doc = tools.database.find_one(doc_id)
     if doc is None:
         return Outcome.STALE
     return _save(transition, docstate.generation_of(doc), doc, run, tools.database)
 
 
 def _run_unsafe(transition: Transition, message: Message, tools: Tools, claims: Claims) -> Outcome:
-    doc = message.doc or _read(tools.database, message.doc_id)
+    doc = message.doc or tools.database.find_one(message.doc_id)
     if doc is None:
         return Outcome.STALE
     generation = docstate.generation_of(doc)
@@ -151,7 +151,7 @@ def _run_unsafe(transition: Transition, message: Message, tools: Tools, claims: 
 def _check(taken: Claim | Done, doc_id: str, database: Database, claims: Claims) -> JsonDict | None:
     """Read the document again, now that nobody else runs its step."""
     try:
-        return _read(database, doc_id)
+        return database.find_one(doc_id)
     except CouchError:
         if isinstance(taken, Claim):
             claims.release(taken)
@@ -206,12 +206,5 @@ def _save(
             database.put(merged)
             return outcome
         except Conflict:
-            doc = _read(database, doc["_id"])
+            doc = database.find_one(doc["_id"])
     raise StillConflicting(f"{doc and doc['_id']} changed each time that it was saved")
-
-
-def _read(database: Database, doc_id: str) -> JsonDict | None:
-    try:
-        return database.get(doc_id)
-    except NotFound:
-        return None

@@ -5,12 +5,13 @@ the control database says when each one is over, so that one indexed query finds
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from chalicelib.cloud import Cloud
 from chalicelib.couch import Conflict, CouchError, JsonDict, NotFound
-from chalicelib.docstate import generation_of, timestamp
-from chalicelib.handlers import confirms, invitations, owners
+from chalicelib.docstate import timestamp
+from chalicelib.handlers import confirms, invitations
 from chalicelib.telemetry import logger
 
 PAGE = 100
@@ -45,16 +46,10 @@ class Query:
 
 def expire_invitation(cloud: Cloud, note: JsonDict) -> None:
     """Expire the invitation that a note is about, if it still waits; then remove the note."""
-    try:
-        doc = owners.database_of(cloud, note["owner"]).get(note["invitation"])
-        if generation_of(doc) == note["generation"]:
-            invitations.expire(cloud, note["owner"], doc)
-    except NotFound:
-        pass  # deleted: there is nothing left to expire
-    try:
+    with suppress(NotFound):  # deleted: there is nothing left to expire
+        invitations.expire(cloud, note["owner"], note["invitation"], note["generation"])
+    with suppress(Conflict):  # sent again just now, and the note is about that
         cloud.control.remove(note)
-    except Conflict:
-        return  # the invitation was sent again just now, and the note is about that
 
 
 QUERIES = (
@@ -106,6 +101,7 @@ def _sweep(cloud: Cloud, query: Query, left_s: Callable[[], float]) -> tuple[int
                 failed += 1
                 extra = {"doc_id": doc["_id"], "exception_type": type(exc).__name__}
                 logger.warning("not expired", extra=extra)
-        done += len(docs) - failed
+            else:
+                done += 1
         if len(docs) < PAGE or failed == len(docs):
             return done, failed, not failed

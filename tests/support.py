@@ -76,6 +76,12 @@ class FakeDatabase:
             raise NotFound(404, "not_found", "missing")
         return copy.deepcopy(self.docs[doc_id])
 
+    def find_one(self, doc_id: str) -> JsonDict | None:
+        try:
+            return self.get(doc_id)
+        except NotFound:
+            return None
+
     def put(self, doc: JsonDict) -> str:
         current = self.docs.get(doc["_id"], {}).get("_rev")
         if doc.get("_rev") != current:

@@ -151,7 +151,7 @@ def _settle(cloud: Cloud, channel: Channel, database: Database) -> bool:
         PUBLIC_CHANNEL.install(database)  # before everybody is let in
     if security != channel.security:
         database.put_security(channel.security)
-    if _name(database) != channel.name:
+    if (database.find_one(DESCRIPTION_ID) or {}).get("name") != channel.name:
         # The guests first: the description says that all have heard of it.
         sharing.rename(cloud, channel)
         database.update(DESCRIPTION_ID, channel.describe, default={"_id": DESCRIPTION_ID})
@@ -161,13 +161,6 @@ def _settle(cloud: Cloud, channel: Channel, database: Database) -> bool:
 def _security(database: Database) -> JsonDict | None:
     try:
         return database.security()
-    except NotFound:
-        return None
-
-
-def _name(database: Database) -> str | None:
-    try:
-        return database.get(DESCRIPTION_ID).get("name")
     except NotFound:
         return None
 

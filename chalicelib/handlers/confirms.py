@@ -2,7 +2,7 @@
 
 from chalicelib import identity
 from chalicelib.cloud import Cloud
-from chalicelib.couch import JsonDict, NotFound
+from chalicelib.couch import JsonDict
 from chalicelib.docstate import Rejected, generation_of, timestamp
 from chalicelib.handlers import devices
 from chalicelib.handlers.mailing import DAY_S
@@ -26,7 +26,7 @@ def use_confirmation(doc: JsonDict, cloud: Cloud) -> JsonDict:
         raise Rejected("devices are confirmed in the control database, by the cloud alone")
     device_code = _text(doc, "device_code")
     link = cloud.links.verify(_text(doc, "confirm_code"))
-    device = find_device(cloud, link.subject) if link else None
+    device = cloud.database.find_one(link.subject) if link else None
     if link is None or device is None:
         raise Rejected(Link.UNKNOWN)
     if device.get("confirmed_by") == doc["_id"]:
@@ -40,14 +40,6 @@ def use_confirmation(doc: JsonDict, cloud: Cloud) -> JsonDict:
     if left is not None:
         raise Rejected("wrong device code" if left else "too many wrong device codes")
     return _confirm(cloud, device, doc["_id"])
-
-
-def find_device(cloud: Cloud, device_id: str) -> JsonDict | None:
-    """The device's document, None if there is none. One request."""
-    try:
-        return cloud.database.get(device_id)
-    except NotFound:
-        return None
 
 
 def wrong_codes_left(cloud: Cloud, device: JsonDict, device_code: str) -> int | None:

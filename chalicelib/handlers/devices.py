@@ -8,7 +8,7 @@ from chalicelib.cloud import Cloud
 from chalicelib.couch import CouchError, JsonDict, NotFound
 from chalicelib.credentials import TokenUsed
 from chalicelib.docstate import Rejected, generation_of, timestamp
-from chalicelib.handlers import logins, mailing, owners
+from chalicelib.handlers import answers, logins, mailing, owners
 from chalicelib.handlers.mailing import HOUR_S
 from chalicelib.handlers.registry import control
 from chalicelib.identity import owner_id
@@ -89,21 +89,8 @@ def revoke(doc: JsonDict, cloud: Cloud) -> JsonDict | None:
 
 
 def answer(cloud: Cloud, device_id: str, generation: int, changes: JsonDict) -> JsonDict:
-    """Move a registration on that waits for its owner's answer; leave any other as it is.
-
-    A request to read it and one to write it; more if others write it at the same time.
-
-    Returns
-    -------
-    dict
-        The device's document as it is now, whoever wrote it.
-    """
-
-    def change(device: JsonDict) -> JsonDict:
-        waits = device.get("state") == "confirming" and generation_of(device) == generation
-        return {**device, **changes} if waits else device
-
-    return cloud.database.update(device_id, change)
+    """Move a registration on that waits for its owner's answer; see `answers.answer`."""
+    return answers.answer(cloud.database, device_id, "confirming", generation, changes)
 
 
 def _checked(doc: JsonDict, cloud: Cloud) -> Registration:
@@ -149,7 +136,7 @@ def _send_link(device: Registration, generation: int, cloud: Cloud, claim: Claim
 
     code = cloud.links.sign(device.device_id, generation)
     mail = mails.confirmation(
-        f"{cloud.settings.public_url.rstrip('/')}/confirm/{code}",
+        cloud.page_url("confirm", code),
         device.name,
         hours=cloud.settings.confirm_ttl_s / HOUR_S,
     )

@@ -8,7 +8,7 @@ from chalicelib.claims import Claim
 from chalicelib.cloud import Cloud
 from chalicelib.couch import InvalidName, JsonDict, NotFound
 from chalicelib.docstate import Rejected, generation_of, timestamp
-from chalicelib.handlers import channels, mailing, owners, sharing
+from chalicelib.handlers import answers, channels, mailing, owners, sharing
 from chalicelib.handlers.mailing import HOUR_S
 from chalicelib.handlers.registry import control
 from chalicelib.identity import InvitationRef, LinkCode
@@ -90,32 +90,17 @@ def find(cloud: Cloud, ref: InvitationRef) -> JsonDict | None:
     return doc if is_it else None
 
 
-def expire(cloud: Cloud, owner: str, doc: JsonDict) -> JsonDict:
-    """Mark an invitation whose time is over; returns its document as it is now."""
-    return _answer(cloud, owner, doc["_id"], generation_of(doc), {"state": "expired"})
-
-
-def answer(cloud: Cloud, ref: InvitationRef, generation: int, changes: JsonDict) -> JsonDict:
-    """Move an invitation on that waits for the guest's answer; leave any other as it is.
-
-    A request to read it and one to write it; more if others write it at the same time.
-
-    Returns
-    -------
-    dict
-        The invitation's document as it is now, whoever wrote it.
-    """
-    return _answer(cloud, ref.owner, ref.invitation_id, generation, changes)
-
-
-def _answer(
+def answer(
     cloud: Cloud, owner: str, invitation_id: str, generation: int, changes: JsonDict
 ) -> JsonDict:
-    def change(doc: JsonDict) -> JsonDict:
-        waits = doc.get("state") == "sent" and generation_of(doc) == generation
-        return {**doc, **changes} if waits else doc
+    """Move an invitation on that waits for its guest's answer; see `answers.answer`."""
+    database = owners.database_of(cloud, owner)
+    return answers.answer(database, invitation_id, "sent", generation, changes)
 
-    return owners.database_of(cloud, owner).update(invitation_id, change)
+
+def expire(cloud: Cloud, owner: str, invitation_id: str, generation: int) -> JsonDict:
+    """Mark an invitation whose time is over; returns its document as it is now."""
+    return answer(cloud, owner, invitation_id, generation, {"state": "expired"})
 
 
 def _checked(doc: JsonDict, cloud: Cloud) -> Invitation:
@@ -192,7 +177,7 @@ def _send_link(
 
     code = cloud.invitation_links.sign(invitation.ref.subject, generation)
     mail = mails.invitation(
-        f"{cloud.settings.public_url.rstrip('/')}/invitation/{code}",
+        cloud.page_url("invitation", code),
         inviter,
         channel_name,
         hours=cloud.settings.invitation_ttl_s / HOUR_S,

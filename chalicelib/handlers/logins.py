@@ -2,7 +2,7 @@
 
 from chalicelib import credentials
 from chalicelib.cloud import Cloud
-from chalicelib.couch import Conflict, Database, JsonDict, NotFound, Server
+from chalicelib.couch import Conflict, Database, JsonDict, Server
 from chalicelib.credentials import USER_ID_PREFIX, TokenUsed
 from chalicelib.identity import normalise_address, owner_role
 from chalicelib.registration import Registration
@@ -74,14 +74,14 @@ def _add_to_owner(users: Database, device: Registration) -> None:
 
 
 def _remove_password_login(users: Database, device_id: str) -> None:
-    user = _find(users, USER_ID_PREFIX + device_id)
+    user = users.find_one(USER_ID_PREFIX + device_id)
     if user is not None and user.get("syncpoint", {}).get("device") == device_id:
         users.remove(user)
 
 
 def _remove_oauth_login(server: Server, users: Database, device: JsonDict) -> None:
     user_id = USER_ID_PREFIX + normalise_address(str(device.get("owner")))
-    owner = _find(users, user_id)
+    owner = users.find_one(user_id)
     keys = credentials.oauth_keys(owner, device["_id"]) if owner else None
     if keys is None:
         return
@@ -91,10 +91,3 @@ def _remove_oauth_login(server: Server, users: Database, device: JsonDict) -> No
     left = users.update(user_id, lambda user: credentials.without_oauth(user, device["_id"]))
     if credentials.is_spent(left):
         users.remove(left)
-
-
-def _find(users: Database, user_id: str) -> JsonDict | None:
-    try:
-        return users.get(user_id)
-    except NotFound:
-        return None

@@ -159,7 +159,7 @@ def _under_way(cloud: Cloud, device: JsonDict) -> Page:
 
 def _look_up(cloud: Cloud, code: str) -> tuple[JsonDict | None, Link]:
     link = cloud.links.verify(code)
-    device = confirms.find_device(cloud, link.subject) if link else None
+    device = cloud.database.find_one(link.subject) if link else None
     if link is None or device is None:
         return None, Link.UNKNOWN
     return device, link_of(device, link.generation, cloud.clock())

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chalicelib.couch import CouchError, NotFound, Server, Unauthorized, Unavailable
+from chalicelib.couch import CouchError, JsonDict, NotFound, Server, Unauthorized, Unavailable
 from chalicelib.handlers import devices
 from chalicelib.runner import Outcome
 from device.registration import NewDevice
@@ -29,6 +29,15 @@ def revoke(ada: Owner, device: NewDevice) -> None:
     ada.edit(device.device_id, state="revoking")
     assert ada.run(device.device_id) is Outcome.UNCHANGED
     ada.steps.run(device.device_id)
+
+
+def revoked_before_its_activation(ada: Owner) -> tuple[NewDevice, JsonDict]:
+    """A device that was revoked, and its document as a late activation has read it before."""
+    late = a_device(owner=ada.address)
+    ada.steps.activate(late)
+    early = {**ada.steps.control.get(late.device_id), "state": "confirmed"}
+    revoke(ada, late)
+    return late, early
 
 
 def test_both_control_databases_say_revoked(ada: Owner, phone: NewDevice) -> None:
@@ -118,10 +127,7 @@ def test_an_activation_that_comes_too_late_leaves_no_login(
     ada: Owner, steps: Steps, server: Server
 ) -> None:
     """A: reads confirmed … makes the login          B: revoking, revoked."""
-    late = a_device(owner=ada.address)
-    steps.activate(late)
-    early = {**steps.control.get(late.device_id), "state": "confirmed"}
-    revoke(ada, late)
+    late, early = revoked_before_its_activation(ada)
     assert devices.activate(early, steps.cloud) is None
     with pytest.raises(CouchError):
         login(server, late, ada.control.name).info()
@@ -131,10 +137,7 @@ def test_an_activation_that_comes_too_late_leaves_no_login(
 def test_an_activation_that_cannot_tell_leaves_no_login(
     ada: Owner, steps: Steps, server: Server
 ) -> None:
-    late = a_device(owner=ada.address)
-    steps.activate(late)
-    early = {**steps.control.get(late.device_id), "state": "confirmed"}
-    revoke(ada, late)
+    late, early = revoked_before_its_activation(ada)
 
     def fail() -> None:
         raise Unavailable(503, "service_unavailable", "a restart")
