@@ -11,11 +11,13 @@ from chalicelib.cloud import Wiring
 from chalicelib.handlers import control
 from chalicelib.runner import Message, Outcome, handle
 from chalicelib.telemetry import logger
+from chalicelib.web import mailbox
 
 if TYPE_CHECKING:
     from chalicelib.web.pages import Page
 
 FORM = "application/x-www-form-urlencoded"
+ANY = "*/*"  # the view itself refuses what it cannot read, in the words of CouchDB
 
 app = Chalice(app_name="syncpoint")
 wiring = Wiring()
@@ -154,6 +156,60 @@ def answer_invitation(code: str) -> Response:
     return respond(invitation.answer(wiring.use, code, request().raw_body))
 
 
+@app.route("/mailbox", methods=["GET"])
+def mailbox_info() -> Response:
+    """What a replicator asks first; and where a device finds the cloud's CouchDB."""
+    return reply(mailbox.info(wiring.use))
+
+
+@app.route("/mailbox/_local/{doc_id}", methods=["GET"])
+def mailbox_get_checkpoint(doc_id: str) -> Response:
+    """404: the mailbox keeps no checkpoints, so a replicator starts over."""
+    return reply(mailbox.no_checkpoint())
+
+
+@app.route("/mailbox/_local/{doc_id}", methods=["PUT"], content_types=[ANY])
+def mailbox_put_checkpoint(doc_id: str) -> Response:
+    """Takes a replicator's checkpoint, and forgets it."""
+    return reply(mailbox.put_checkpoint(doc_id))
+
+
+@app.route("/mailbox/_ensure_full_commit", methods=["POST"], content_types=[ANY])
+def mailbox_ensure_full_commit() -> Response:
+    """What CouchDB's replicator asks at each checkpoint."""
+    return reply(mailbox.ensure_full_commit())
+
+
+@app.route("/mailbox/_revs_diff", methods=["POST"], content_types=[ANY])
+def mailbox_revs_diff() -> Response:
+    """Everything that is asked for is missing."""
+    return reply(mailbox.revs_diff(wiring.use, request().headers, request().raw_body))
+
+
+@app.route("/mailbox/_bulk_docs", methods=["POST"], content_types=[ANY])
+def mailbox_bulk_docs() -> Response:
+    """Takes new device documents; answers with those that it refused, and why."""
+    asked = request()
+    source_ip = asked.context.get("identity", {}).get("sourceIp")
+    return reply(mailbox.bulk_docs(wiring.use, asked.headers, asked.raw_body, source_ip))
+
+
+@app.route("/mailbox/{doc_id}", methods=["GET"])
+def mailbox_show_state(doc_id: str) -> Response:
+    """`{"state"}` of a device, and nothing more."""
+    return reply(mailbox.show_state(wiring.use, doc_id))
+
+
+@app.route("/mailbox", methods=["POST", "PUT", "DELETE"], content_types=[ANY])
+@app.route("/mailbox/{doc_id}", methods=["POST", "PUT", "DELETE"], content_types=[ANY])
+@app.route(
+    "/mailbox/{doc_id}/{rest}", methods=["GET", "POST", "PUT", "DELETE"], content_types=[ANY]
+)
+def mailbox_refuse(doc_id: str = "", rest: str = "") -> Response:
+    """Refused: no document comes out, and none goes in another way."""
+    return reply(mailbox.refuse())
+
+
 @app.route("/health", methods=["GET"])
 def health() -> Response:
     """Whether CouchDB, DynamoDB and SQS answer, and the poller's age."""
@@ -166,6 +222,11 @@ def health() -> Response:
 def respond(page: "Page") -> Response:
     """A page as API Gateway takes it."""
     return Response(page.body, dict(page.headers), page.status)
+
+
+def reply(answer: mailbox.Answer) -> Response:
+    """JSON as API Gateway takes it."""
+    return Response(answer.body, {"Cache-Control": "no-store", **answer.headers}, answer.status)
 
 
 def request() -> Request:

@@ -83,10 +83,14 @@ class Cloud:
         """The URL of the page behind a link in a mail."""
         return f"{self.settings.public_url.rstrip('/')}/{page}/{code}"
 
+    @property
+    def public_couchdb_url(self) -> str:
+        """Where devices find the cloud's CouchDB; no credentials, no slash at its end."""
+        return self.settings.couchdb_public_url.rstrip("/") or self.server.url
+
     def public_url(self, database: Database) -> str:
         """The URL by which devices find a database."""
-        public = self.settings.couchdb_public_url.rstrip("/")
-        return public + database.url.removeprefix(self.server.url) if public else database.url
+        return self.public_couchdb_url + database.url.removeprefix(self.server.url)
 
 
 class Wiring:

@@ -72,12 +72,15 @@ def queues() -> str:
 
 
 def routes() -> str:
-    """The routes of the API, each with its function's first line."""
+    """The routes of the API, each with its function's first line; a function's methods together."""
     app = load_app(ROOT).app
+    methods_of: dict[tuple[str, str], list[str]] = {}
+    for path, methods in app.routes.items():
+        for method, entry in methods.items():
+            does = (entry.view_function.__doc__ or "").strip().splitlines()[0]
+            methods_of.setdefault((path, does), []).append(method)
     rows = [
-        (f"`{method} {path}`", (entry.view_function.__doc__ or "").strip().splitlines()[0])
-        for path, methods in app.routes.items()
-        for method, entry in methods.items()
+        (f"`{', '.join(methods)} {path}`", does) for (path, does), methods in methods_of.items()
     ]
     return _table(("route", "what it does"), rows)
 

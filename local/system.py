@@ -188,6 +188,9 @@ class LocalSystem:
             "CONTROL_DB": self.control_db,
             "PUBLIC_URL": self.api,
             "MAIL_FROM": MAIL_FROM,
+            # All devices of one machine are of one network.
+            "MAILS_PER_NETWORK_HOUR": "100000",
+            "MAILS_PER_NETWORK_DAY": "100000",
         }
 
 

@@ -12,6 +12,15 @@ from chalicelib.mail import AddressRefused
 HOUR_S, DAY_S = 3600, 24 * 3600
 
 
+class TooManyMails(Rejected):
+    """There were too many mails of late; `retry_at_s` says when there is room, since 1970."""
+
+    def __init__(self, which: str, retry_at_s: int) -> None:
+        retry_at = timestamp(datetime.fromtimestamp(retry_at_s, UTC))
+        super().__init__(f"too many mails {which}; ask again after {retry_at}")
+        self.retry_at_s = retry_at_s
+
+
 def count_from_network(cloud: Cloud, doc: JsonDict) -> None:
     """Count a mail against the network that its document came from, if the mailbox wrote one."""
     settings, network = cloud.settings, doc.get("network")
@@ -63,7 +72,7 @@ def _count(cloud: Cloud, key: str, doc: JsonDict, limits: list[Limit], which: st
 
     Raises
     ------
-    Rejected
+    TooManyMails
         If there were too many of late; the reason says when there is room again.
     """
     member = f"{doc['_id']}.{generation_of(doc)}"
@@ -71,8 +80,7 @@ def _count(cloud: Cloud, key: str, doc: JsonDict, limits: list[Limit], which: st
         member = f"{cloud.database.name}/{member}"  # ids are unique within a database only
     retry_at_s = cloud.ledger.admit(key, member, limits, cloud.clock().timestamp()).retry_at_s
     if retry_at_s is not None:
-        retry_at = timestamp(datetime.fromtimestamp(retry_at_s, UTC))
-        raise Rejected(f"too many mails {which}; ask again after {retry_at}")
+        raise TooManyMails(which, retry_at_s)
 
 
 def _limits(per_hour: int, per_day: int) -> list[Limit]:

@@ -3,18 +3,13 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import wraps
 from typing import Concatenate, ParamSpec
 from urllib.parse import parse_qsl
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from chalicelib.cloud import Cloud
-from chalicelib.couch import CouchError, JsonDict
-from chalicelib.errors import NoEffect
+from chalicelib.couch import JsonDict
 from chalicelib.link import Link
-from chalicelib.settings import InvalidSettings
-from chalicelib.telemetry import logger
+from chalicelib.web.guard import Use, guarded
 from chalicelib.web.pages import Page, page
 
 # A page's own address with this query: the answer was given, what came of it?
@@ -50,29 +45,22 @@ COMMON_WORDS: Mapping[Link, Words] = {
     ),
 }
 
-# Calls what it is given with the tools, and returns what that returns; `Wiring.use`.
-Use = Callable[[Callable[[Cloud], Page]], Page]
 Rest = ParamSpec("Rest")
 
 
 def or_try_again(
     view: Callable[Concatenate[Cloud, Rest], Page], /
-) -> Callable[Concatenate[Use, Rest], Page]:
+) -> Callable[Concatenate[Use[Page], Rest], Page]:
     """Where CouchDB or AWS does not answer, say so, instead of a stack trace."""
 
-    @wraps(view)
-    def guarded(use: Use, /, *args: Rest.args, **kwargs: Rest.kwargs) -> Page:
-        try:
-            return use(lambda cloud: view(cloud, *args, **kwargs))
-        except (CouchError, NoEffect, BotoCoreError, ClientError, InvalidSettings) as exc:
-            logger.warning("a page failed", extra={"exception_type": type(exc).__name__})
-            text = (
-                "Something that this page needs does not answer. "
-                "Nothing is lost: reload it in a moment."
-            )
-            return ending(503, "Not now", text)
+    def unavailable() -> Page:
+        text = (
+            "Something that this page needs does not answer. "
+            "Nothing is lost: reload it in a moment."
+        )
+        return ending(503, "Not now", text)
 
-    return guarded
+    return guarded(view, unavailable)
 
 
 def read_form(body: bytes | str) -> dict[str, str]:

@@ -17,6 +17,8 @@ CORE = {
     "identity",
     "invitation",
     "link",
+    "mailbox",
+    "mailbox_request",
     "registration",
 }
 ADAPTERS = {"couch", "couch_database", "couch_errors", "couch_http", "claims", "ledger", "mail"}
