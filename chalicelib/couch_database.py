@@ -33,6 +33,10 @@ class Database:
         """The database's URL, without credentials."""
         return self._http.url + self._path
 
+    def request(self, method: str, path: str, **kwargs: Any) -> JsonDict:
+        """Any request below the database's path; as `Connection.request_object`."""
+        return self._http.request_object(method, f"{self._path}/{path}", **kwargs)
+
     def create(self) -> bool:
         """Create the database with one shard (there are many databases, and they are small).
 
@@ -143,7 +147,7 @@ class Database:
 
     def security(self) -> JsonDict:
         """The database's security object."""
-        return self._http.request_object("GET", f"{self._path}/_security")
+        return self.request("GET", "_security")
 
     def put_security(self, security: JsonDict) -> None:
         """Replace the security object whole: it has no revision, and so no conflicts."""
@@ -182,9 +186,8 @@ class Database:
         params = {"since": since, "limit": str(limit), "include_docs": str(include_docs).lower()}
         if wait_s >= 0.001:
             params |= {"feed": "longpoll", "timeout": str(int(wait_s * 1000))}
-        path = f"{self._path}/_changes"
         limit_s = max(wait_s, 0) + READ_TIMEOUT_S
-        return self._http.request_object("GET", path, params=params, read_timeout_s=limit_s)
+        return self.request("GET", "_changes", params=params, read_timeout_s=limit_s)
 
     def create_index(self, name: str, fields: Sequence[str]) -> None:
         """Make an index for `find`, if it is not there yet, of documents that have all `fields`."""
@@ -204,8 +207,7 @@ class Database:
         https://docs.couchdb.org/en/stable/api/database/find.html
         """
         body = {"selector": selector, "use_index": [index, index], "limit": limit}
-        answer = self._http.request_object("POST", f"{self._path}/_find", body=body)
-        docs: list[JsonDict] = answer["docs"]
+        docs: list[JsonDict] = self.request("POST", "_find", body=body)["docs"]
         return docs
 
     def _doc_path(self, doc_id: str) -> str:

@@ -14,7 +14,7 @@ from typing import Protocol, Self
 from chalicelib import docstate
 from chalicelib.claims import Claim, Claims, Done, claim_key
 from chalicelib.couch import Conflict, CouchError, Database
-from chalicelib.docstate import Control, JsonDict, Rejected, Transition
+from chalicelib.docstate import Control, JsonDict, RegistryError, Rejected, Transition
 from chalicelib.errors import NoEffect
 
 # How often a save may lose to other writers of the same document before the message is handed back.
@@ -88,13 +88,20 @@ class Message:
         return message
 
 
-def handle(message: Message, control: Control, tools: Tools, claims: Claims) -> Outcome:
+def handle(
+    message: Message, control: Control, tools: Tools, claims: Claims | None = None
+) -> Outcome:
     """Run the transition that a message asks for, if its document still waits for it.
+
+    Parameters
+    ----------
+    claims : Claims, optional
+        What unsafe transitions are held by; a registry without any needs none.
 
     Raises
     ------
     RegistryError
-        If no transition is registered for the message's (type, state).
+        If no transition is registered for the message's (type, state), or it needs claims.
     RunningElsewhere
         If another worker holds this unsafe step; it says when to come back.
     Exception
@@ -102,9 +109,11 @@ def handle(message: Message, control: Control, tools: Tools, claims: Claims) -> 
     """
     transition = control.transition(message.doc_type, message.state)
     here = tools.at(message.db)
-    if transition.unsafe:
-        return _run_unsafe(transition, message, here, claims)
-    return _run_safe(transition, message.doc_id, here)
+    if not transition.unsafe:
+        return _run_safe(transition, message.doc_id, here)
+    if claims is None:
+        raise RegistryError(f"{message.doc_type}/{message.state} is unsafe: it needs claims")
+    return _run_unsafe(transition, message, here, claims)
 
 
 # What a step comes to: the changes to save (None: leave the document alone) and what to call it.

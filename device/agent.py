@@ -1,0 +1,176 @@
+"""The agent: registers its device, then lets its CouchDB follow its owner's documents.
+
+Everything is decided anew at each start, from the documents and from what is in `_replicator`, so
+it does not matter when the agent was ended, or how.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from chalicelib.couch import CouchError, JsonDict
+from chalicelib.identity import subscription_id
+from chalicelib.runner import Message, handle
+from device import outbox
+from device.backoff import BackOff
+from device.contact import Contact, Sight
+from device.databases import CONTROL, Device, Say
+from device.errors import DeviceError, Revoked
+from device.home import Home
+from device.transitions import control
+
+_PAGE = 100
+_KNOWN = {(transition.doc_type, transition.state) for transition in control}
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long the agent waits, in seconds.
+
+    Attributes
+    ----------
+    wait_s : float
+        For changes here, before it looks at its replications again.
+    least_s, most_s : float
+        Between two tries of what fails: from the first to the second, twice as long each time.
+    waiting_s : float
+        Between two looks at a registration that waits for its owner, at the most.
+    steady_s : float
+        Between two looks at the cloud while all is well.
+    """
+
+    wait_s: float = 5
+    least_s: float = 1
+    most_s: float = 60
+    waiting_s: float = 10
+    steady_s: float = 60
+
+
+class Agent:
+    """The agent of the device whose file is in `home`.
+
+    Parameters
+    ----------
+    is_ended : callable
+        Asked between two steps; the agent may also be ended in the middle of one.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        say: Say,
+        clock: Callable[[], datetime],
+        pace: Pace | None = None,
+        is_ended: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._home, self._say, self._clock, self._is_ended = home, say, clock, is_ended
+        self._pace = pace or Pace()
+        self._contact = Contact(home, say)
+        self._looks, self._restarts, self._failures = (
+            BackOff(self._pace.least_s, self._pace.most_s) for _ in range(3)
+        )
+
+    def run(self) -> None:
+        """Go on until it is ended.
+
+        Raises
+        ------
+        Revoked
+            If the device was revoked; nothing is replicated any more then.
+        DeviceError
+            If the cloud refused the registration for good.
+        """
+        while not self._is_ended():
+            device = Device.of(self._home.load(), self._say, self._clock)
+            if device.profile.is_revoked:
+                raise Revoked
+            try:
+                self._follow(device)
+            except DeviceError as exc:
+                device.replications.remove_all()
+                if isinstance(exc, Revoked):
+                    self._home.save(replace(device.profile, is_revoked=True))
+                raise
+            except CouchError as exc:
+                self._say("couchdb", f"the CouchDB here fails, trying again: {exc}")
+                time.sleep(self._failures.fail())
+
+    def _follow(self, device: Device) -> None:
+        """All documents from the first on, until there is a reason to begin anew."""
+        self._begin(device)
+        since, is_more = "0", True
+        while is_more:
+            page = self._read(device, since)
+            since, is_more = str(page["last_seq"]), bool(page["results"])
+        device.replications.remove_strays()
+        self._failures.succeed()
+        while not self._is_ended():
+            page = self._read(device, since, min(self._pace.wait_s, self._looks.left_s))
+            since = str(page["last_seq"])
+            self._tend(device)
+            if _is_unsubscribed(page, device) or self._has_news(device):
+                return
+
+    def _begin(self, device: Device) -> None:
+        device.database.create()
+        own = device.database.find_one(device.profile.device_id) or {}
+        if own.get("state") in ("active", "revoking"):
+            self._contact.is_active = True
+        if self._contact.is_active:
+            device.replications.keep(CONTROL, device.control_both_ways())
+            outbox.empty(device)
+            self._say("agent", f"follows what {device.profile.address} has in the cloud")
+        else:
+            outbox.fill(device)
+
+    def _read(self, device: Device, since: str, wait_s: float = 0) -> JsonDict:
+        """A page of changes, each of them obeyed."""
+        page = device.database.changes(since, limit=_PAGE, wait_s=wait_s)
+        for row in page["results"]:
+            self._obey(device, row.get("doc") or {})
+        return page
+
+    def _obey(self, device: Device, doc: JsonDict) -> None:
+        if (doc.get("type"), doc.get("state")) not in _KNOWN:
+            return
+        message = Message(device.database.name, doc["_id"], doc["type"], doc["state"], doc)
+        try:
+            handle(message, control, device)
+        except (CouchError, Revoked):
+            raise
+        except Exception as exc:  # noqa: BLE001 - the loop that isolates one document from the next
+            self._say(doc["_id"], f"cannot be obeyed: {type(exc).__name__}: {exc}")
+
+    def _tend(self, device: Device) -> None:
+        """Begin those replications anew that stand. Why they do, a look at the cloud may tell."""
+        standing = [running for running in device.replications.running() if running.stands]
+        if not standing:
+            self._restarts.succeed()
+        elif not self._restarts.left_s:
+            for running in standing:
+                device.replications.restart(running)
+            self._restarts.fail()
+            self._looks.hasten()
+
+    def _has_news(self, device: Device) -> bool:
+        """Look at the cloud if it is time; whether what was found asks for a new beginning."""
+        if self._looks.left_s:
+            return False
+        sight = self._contact.look(device)
+        if sight is Sight.WAITING:
+            self._looks.fail(self._pace.waiting_s)
+        elif sight is Sight.LOST:
+            self._looks.fail()
+        else:
+            self._looks.succeed(0 if sight is Sight.CHANGED else self._pace.steady_s)
+        if sight is Sight.BACK:  # its own next try may be hours away
+            for running in device.replications.running():
+                device.replications.restart(running)
+        return sight is Sight.CHANGED
+
+
+def _is_unsubscribed(page: JsonDict, device: Device) -> bool:
+    """Whether a subscription was deleted: what was made for it is a stray now."""
+    end = subscription_id("", device.profile.owner)
+    return any(row.get("deleted") and str(row["id"]).endswith(end) for row in page["results"])

@@ -1,0 +1,43 @@
+"""When to try again: at once, then after twice as long each time. No I/O."""
+
+import time
+from collections.abc import Callable
+
+
+class BackOff:
+    """The time of the next try.
+
+    Parameters
+    ----------
+    least_s, most_s : float
+        How long to wait after the first failure, and at the most.
+    now : callable
+        Seconds on a clock that never goes back.
+    """
+
+    def __init__(
+        self, least_s: float, most_s: float, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._least_s, self._most_s, self._now = least_s, most_s, now
+        self._wait_s = self._due_s = 0.0
+
+    @property
+    def left_s(self) -> float:
+        """How many seconds are left until it is time to try."""
+        return max(0.0, self._due_s - self._now())
+
+    def fail(self, most_s: float | None = None) -> float:
+        """Wait longer than the last time; for how many seconds is returned."""
+        longest_s = self._most_s if most_s is None else most_s
+        self._wait_s = min(max(2 * self._wait_s, self._least_s), longest_s)
+        self._due_s = self._now() + self._wait_s
+        return self._wait_s
+
+    def succeed(self, next_s: float = 0) -> None:
+        """All is well: look again in so many seconds."""
+        self._wait_s = 0.0
+        self._due_s = self._now() + next_s
+
+    def hasten(self) -> None:
+        """Something happened: try now, and go on as before if it fails."""
+        self._due_s = self._now()

@@ -1,0 +1,167 @@
+"""What a person does with channels on a device: documents in its copy of the control database."""
+
+import uuid
+
+from chalicelib import fields
+from chalicelib.channel import DEFAULT_NAME, NAME_LENGTH
+from chalicelib.couch import CouchError, Database, InvalidName, JsonDict
+from chalicelib.docstate import Rejected, timestamp
+from chalicelib.identity import subscription_id
+from device.behind import behind
+from device.databases import Device
+from device.errors import DeviceError
+
+# What the commands are called, and the states that they lead to.
+STATES = {"pause": "paused", "resume": "active", "stop": "stopped"}
+_MOST_DOCS = 1_000_000
+
+
+def create(device: Device, name: str) -> JsonDict:
+    """Make a channel; its database here takes documents at once.
+
+    Returns
+    -------
+    dict
+        ``{channel, name, database}``: its id, its name, and its database here.
+    """
+    try:
+        fields.text({"name": name}, "name", 1, NAME_LENGTH)
+    except Rejected as exc:
+        raise DeviceError(exc.reason) from exc
+    channel_id = f"channel-{uuid.uuid4().hex}"
+    local = device.channel(channel_id)
+    local.create()
+    doc = {"_id": channel_id, "type": "channel", "state": "new", "name": name}
+    device.database.put({**doc, "created_at": timestamp(device.clock())})
+    return {"channel": channel_id, "name": name, "database": local.name}
+
+
+def invite(device: Device, channel: str, address: str) -> JsonDict:
+    """Invite somebody to a channel, by mail.
+
+    Returns
+    -------
+    dict
+        ``{invitation, channel, email}``.
+
+    Raises
+    ------
+    DeviceError
+        If the owner has no such channel, or the address is none.
+    """
+    try:
+        fields.mail_address({"email": address}, "email")
+    except Rejected as exc:
+        raise DeviceError(exc.reason) from exc
+    found = find(device, channel)
+    if found["state"] == "shared":
+        raise DeviceError(f"“{found['name']}” is shared with you: only its owner invites")
+    doc = {
+        "_id": f"invitation-{uuid.uuid4().hex}",
+        "type": "invitation",
+        "state": "new",
+        "channel": found["_id"],
+        "email": address,
+    }
+    device.database.put(doc)
+    return {"invitation": doc["_id"], "channel": found["_id"], "email": address}
+
+
+def change_subscription(
+    device: Device, channel: str, what: str, *, purge: bool = False, force: bool = False
+) -> JsonDict:
+    """Pause, resume or stop the sync of a channel, on all devices of the owner's.
+
+    Parameters
+    ----------
+    what : str
+        One of `STATES`.
+    purge : bool
+        Whether to delete this device's copy, too.
+    force : bool
+        Whether to do that even if something in it has not reached the cloud.
+
+    Returns
+    -------
+    dict
+        ``{channel, name, state, purged}``.
+
+    Raises
+    ------
+    DeviceError
+        If there is no such subscription, the cloud has stopped it, or the copy holds what the cloud
+        does not.
+    """
+    found = find(device, channel)
+    subscription = subscription_of(device, found)
+    if subscription is None:
+        raise DeviceError(f"“{found['name']}” is not in sync yet: the cloud has to make it first")
+    if subscription.get("reason") and what != "stop":
+        raise DeviceError(f"the cloud stopped it: {subscription['reason']}")
+    local = device.channel(found["_id"])
+    if purge and not force:
+        _check_is_sent(device, local, subscription)
+    state = STATES[what]
+    changes = {
+        "state": state,
+        "changed_by": device.profile.device_id,
+        "changed_at": timestamp(device.clock()),
+    }
+    device.database.update(
+        subscription["_id"], lambda doc: doc if doc["state"] == state else {**doc, **changes}
+    )
+    if purge:
+        device.replications.keep(local.name, [])
+        local.delete()
+    return {"channel": found["_id"], "name": found["name"], "state": state, "purged": purge}
+
+
+def find(device: Device, text: str) -> JsonDict:
+    """The one channel of that name or id.
+
+    Raises
+    ------
+    DeviceError
+        If there is none, or more than one of that name.
+    """
+    found = [doc for doc in all_of(device) if text in (doc["_id"], doc["name"])]
+    if not found:
+        raise DeviceError(f"there is no channel “{text}”; `status` lists what there is")
+    if len(found) > 1:
+        ids = ", ".join(str(doc["_id"]) for doc in found)
+        raise DeviceError(f"more than one channel is called “{text}”; say which: {ids}")
+    return found[0]
+
+
+def all_of(device: Device) -> list[JsonDict]:
+    """The documents of all channels, own and shared ones; each has a name. One request."""
+    rows = device.database.changes("0", limit=_MOST_DOCS)["results"]
+    docs = [row["doc"] for row in rows if not row.get("deleted")]
+    return [
+        {**doc, "name": str(doc.get("name", DEFAULT_NAME))}
+        for doc in docs
+        if doc.get("type") == "channel"
+    ]
+
+
+def subscription_of(device: Device, channel: JsonDict) -> JsonDict | None:
+    """The owner's subscription to a channel, if there is one. One request."""
+    return device.database.find_one(subscription_id(channel["_id"], device.profile.owner))
+
+
+def own_state(device: Device) -> str | None:
+    """What the cloud says of this device; None while it says nothing. One request."""
+    return (device.database.find_one(device.profile.device_id) or {}).get("state")
+
+
+def _check_is_sent(device: Device, local: Database, subscription: JsonDict) -> None:
+    try:
+        left = behind(local, device.remote(str(subscription.get("remote"))))
+    except (CouchError, InvalidName) as exc:
+        raise DeviceError(
+            f"it cannot be told whether all is in the cloud ({exc}); --force deletes it anyway"
+        ) from exc
+    if left:
+        raise DeviceError(
+            f"{left} documents are not in the cloud yet; --force deletes them for good"
+        )

@@ -1,0 +1,15 @@
+"""What ends a command of the device's, with a sentence for the person who typed it."""
+
+
+class DeviceError(Exception):
+    """The command cannot go on; the message says why, and what to do."""
+
+
+class Revoked(DeviceError):
+    """The device was revoked: nothing that it tries can succeed any more."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this device was revoked. Its data stays here, and nothing is sent or fetched any "
+            "more. To use it again: `unlink`, then `register`"
+        )

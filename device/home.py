@@ -1,0 +1,136 @@
+"""What a device keeps to itself: one file that only its user can read."""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from chalicelib.identity import owner_id
+from device.errors import DeviceError
+
+JsonDict = dict[str, Any]
+
+_FILE = "device.json"
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A device that has begun to register, or has registered.
+
+    Attributes
+    ----------
+    doc : dict
+        The device's document as the mailbox gets it.
+    password : str
+        What it logs in with at the cloud's CouchDB, and nowhere else.
+    mailbox : str
+        The mailbox's URL, as the user typed it.
+    couch : str
+        The URL of the device's own CouchDB, with its administrator's credentials if it has one.
+    prefix : str
+        What the names of its databases there begin with: several devices may share one CouchDB.
+    cloud, control_db : str
+        The URL of the cloud's CouchDB, and its control database; empty until the mailbox has said.
+    is_revoked : bool
+        Whether the cloud has said that this device was revoked.
+    """
+
+    doc: JsonDict
+    password: str
+    mailbox: str
+    couch: str
+    prefix: str = ""
+    cloud: str = ""
+    control_db: str = ""
+    is_revoked: bool = False
+
+    @property
+    def device_id(self) -> str:
+        """The document's id, and the login's name."""
+        return str(self.doc["_id"])
+
+    @property
+    def address(self) -> str:
+        """The owner's e-mail address."""
+        return str(self.doc["owner"])
+
+    @property
+    def owner(self) -> str:
+        """The owner's id."""
+        return owner_id(self.address)
+
+
+class Home:
+    """The folder that a device's file lies in.
+
+    Parameters
+    ----------
+    folder : Path
+        Made when it is first written to.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._path = folder / _FILE
+
+    @property
+    def is_registered(self) -> bool:
+        """Whether there is a device here."""
+        return self._path.exists()
+
+    def load(self) -> Profile:
+        """Read the device's file.
+
+        Raises
+        ------
+        DeviceError
+            If there is none, or it cannot be read.
+        """
+        try:
+            return Profile(**json.loads(self._path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise DeviceError(
+                "this device is not registered; begin with `python -m device register`"
+            ) from None
+        except (OSError, ValueError, TypeError) as exc:
+            raise DeviceError(f"{self._path} cannot be read: {type(exc).__name__}") from None
+
+    def save(self, profile: Profile) -> None:
+        """Write the device's file, whole or not at all; nobody else may read it."""
+        self._make_folder()
+        new = self._path.with_suffix(".new")
+        new.unlink(missing_ok=True)
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(asdict(profile), file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(self._path)
+
+    def remove(self) -> None:
+        """Forget the device, its password with it."""
+        self._path.unlink(missing_ok=True)
+
+    @contextmanager
+    def only_agent(self) -> Iterator[None]:
+        """While this lasts, no other process is the agent of this device.
+
+        Raises
+        ------
+        DeviceError
+            If another one is.
+        """
+        self._make_folder()
+        with (self._folder / "agent.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise DeviceError("the agent of this device is running already") from None
+            yield
+
+    def _make_folder(self) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,0 +1,54 @@
+"""The cloud's mailbox as a device sees it: where a registration goes, and how far it has come."""
+
+from chalicelib.couch import CouchError, JsonDict, NotFound
+from chalicelib.couch_http import Connection
+
+
+class Mailbox:
+    """The mailbox at a URL. Every public method sends one request.
+
+    Parameters
+    ----------
+    url : str
+        ``https://…/mailbox``.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._http = Connection(url)
+        self.url = self._http.url
+
+    def cloud(self) -> tuple[str, str]:
+        """The URL of the cloud's CouchDB, and the name of its control database.
+
+        Raises
+        ------
+        CouchError
+            If no mailbox of Syncpoint's answers.
+        """
+        said = self._http.request_object("GET", "/").get("syncpoint")
+        if not isinstance(said, dict) or not {"couchdb", "control_db"} <= said.keys():
+            raise CouchError(200, "bad_answer", f"{self.url} is no mailbox of Syncpoint's")
+        return str(said["couchdb"]), str(said["control_db"])
+
+    def state(self, device_id: str) -> str | None:
+        """The state of a registration; None if the mailbox has not heard of it."""
+        try:
+            return str(self._http.request_object("GET", f"/{device_id}")["state"])
+        except NotFound:
+            return None
+
+    def refusal(self, doc: JsonDict) -> str | None:
+        """Why the mailbox does not take a registration, None if it takes it.
+
+        Replication brings it there, but a replicator tells nobody why a document was refused.
+
+        Parameters
+        ----------
+        doc : dict
+            With its revision.
+        """
+        generation, _, digest = str(doc["_rev"]).partition("-")
+        revisions = {"start": int(generation), "ids": [digest]}
+        body = {"docs": [{**doc, "_revisions": revisions}], "new_edits": False}
+        rows = self._http.request("POST", "/_bulk_docs", body=body)
+        return str(rows[0].get("reason")) if rows else None

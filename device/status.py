@@ -1,0 +1,105 @@
+"""How a device stands: its registration, its channels, its replications, what is behind."""
+
+from chalicelib.couch import CouchError, Database, InvalidName, JsonDict
+from device import channels
+from device.behind import behind
+from device.databases import Device
+from device.mailbox import Mailbox
+
+# A registration that needs no device code any more.
+_OVER = {"active", "revoking", "revoked", "rejected"}
+
+
+def status(device: Device) -> JsonDict:
+    """All that can be told now. Some requests, and four for each channel.
+
+    Returns
+    -------
+    dict
+        ``{device, name, owner, device_code?, registration, cloud: {url, problem?}, control,
+        channels, replications}``. `registration` is None if it cannot be told, the device code is
+        there while it is to be typed somewhere. `control` is a `_comparison`; each channel has
+        ``{channel, name, state, subscription?, reason?, error?}`` and one; each replication
+        ``{of, from, to, state, reason?}``.
+
+    Raises
+    ------
+    CouchError
+        If the device's own CouchDB does not answer.
+    """
+    profile = device.profile
+    registration, problem = _registration(device)
+    said: JsonDict = {
+        "device": profile.device_id,
+        "name": profile.doc["name"],
+        "owner": profile.address,
+        "registration": registration,
+        "cloud": _without_none(url=profile.cloud or None, problem=problem),
+    }
+    if channels.own_state(device) is None and registration not in _OVER:
+        said["device_code"] = profile.doc["device_code"]
+    is_let_in = registration == "active" and problem is None
+    if is_let_in:
+        said["control"] = _comparison(device.database, device.cloud_control)
+    said["channels"] = [_channel(device, doc, is_let_in) for doc in channels.all_of(device)]
+    said["replications"] = [
+        _without_none(
+            of=running.of,
+            state=running.state,
+            reason=running.reason,
+            **{"from": running.doc["source"]["url"], "to": running.doc["target"]["url"]},
+        )
+        for running in device.replications.running()
+    ]
+    return said
+
+
+def _registration(device: Device) -> tuple[str | None, str | None]:
+    """The registration's state, and what is wrong with the cloud."""
+    if device.profile.is_revoked:
+        return "revoked", None
+    known = channels.own_state(device)
+    try:
+        state = Mailbox(device.profile.mailbox).state(device.profile.device_id)
+    except CouchError as exc:
+        return known, f"cannot be reached: {exc}"
+    if state != "active" or not device.profile.cloud:
+        return state or "waiting to be sent", None
+    try:
+        device.cloud_control.info()
+    except CouchError as exc:
+        return state, f"does not let this device in: {exc}"
+    return state, None
+
+
+def _channel(device: Device, doc: JsonDict, is_let_in: bool) -> JsonDict:
+    subscription = channels.subscription_of(device, doc) or {}
+    local = device.channel(doc["_id"])
+    said = _without_none(
+        channel=doc["_id"],
+        name=doc["name"],
+        state=doc.get("state"),
+        subscription=subscription.get("state"),
+        reason=subscription.get("reason"),
+        error=(doc.get("error") or {}).get("reason"),
+        database=local.name,
+    )
+    remote = subscription.get("remote")
+    if is_let_in and isinstance(remote, str) and subscription["state"] != "stopped":
+        try:
+            said |= _comparison(local, device.remote(remote))
+        except InvalidName as exc:
+            said["problem"] = str(exc)
+    return said
+
+
+def _comparison(local: Database, remote: Database) -> JsonDict:
+    """``{to_send, to_receive}``: documents, 1000 for that many or more; or ``{problem}``."""
+    try:
+        return {"to_send": behind(local, remote), "to_receive": behind(remote, local)}
+    except CouchError as exc:
+        return {"problem": str(exc)}
+
+
+def _without_none(**values: object) -> JsonDict:
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,88 @@
+"""What a device does about its owner's documents, whoever wrote them and wherever.
+
+All of it is safe: at each start of the agent every document is looked at again.
+"""
+
+from contextlib import suppress
+
+from chalicelib.couch import Conflict, Database, JsonDict, NotFound
+from chalicelib.docstate import Control
+from chalicelib.identity import subscription_id
+from device.conflicts import settle
+from device.databases import Device
+from device.endpoints import is_in_cloud, is_plain_url
+from device.errors import Revoked
+
+control = Control()
+
+
+@control.safe("channel", "new", to="new")
+def prepare(doc: JsonDict, device: Device) -> None:
+    """A channel's own copy is there at once: what is put into it waits for the cloud."""
+    device.channel(doc["_id"]).create()
+
+
+@control.safe("channel", "ready", to="ready")
+def subscribe(doc: JsonDict, device: Device) -> None:
+    """Subscribe to the owner's own channels, once: whoever stopped that has stopped it.
+
+    Every device of the owner's writes the same document under the same id, and so the same one.
+    """
+    subscription = {
+        "_id": subscription_id(doc["_id"], device.profile.owner),
+        "type": "subscription",
+        "state": "active",
+        "channel": doc["_id"],
+        "remote": doc.get("syncpoint"),
+    }
+    try:
+        device.database.get(subscription["_id"])
+    except NotFound as exc:
+        if exc.reason != "deleted":
+            with suppress(Conflict):  # replicated in this very moment
+                device.database.put(subscription)
+
+
+@control.safe("subscription", "active", to="active")
+@control.safe("subscription", "paused", to="paused")
+@control.safe("subscription", "stopped", to="stopped")
+def obey(doc: JsonDict, device: Device) -> None:
+    """Active: a database here, and continuous replication both ways. Else none; what is here stays.
+
+    Of conflicting changes the one that holds is obeyed.
+    """
+    if not isinstance(doc.get("channel"), str):
+        return
+    doc = settle(doc, device)
+    local, name = device.channel(doc["channel"]), device.channel_name(doc["channel"])
+    if doc["state"] == "active":
+        _follow(doc.get("remote"), local, name, device)
+    elif device.replications.keep(local.name, []):
+        why = f": {doc['reason']}" if doc.get("reason") else ""
+        device.say(name, f"{doc['state']}{why}")
+
+
+@control.safe("device", "revoking", to="revoking")
+@control.safe("device", "revoked", to="revoked")
+def leave(doc: JsonDict, device: Device) -> None:
+    """Another device is none of ours.
+
+    Raises
+    ------
+    Revoked
+        If it is this one.
+    """
+    if doc["_id"] == device.profile.device_id and doc["state"] == "revoked":
+        raise Revoked
+
+
+def _follow(remote: object, local: Database, name: str, device: Device) -> None:
+    if not isinstance(remote, str) or not is_plain_url(remote):
+        device.replications.keep(local.name, [])
+        device.say(name, "not in sync: its subscription has no usable remote")
+        return
+    if not is_in_cloud(remote, device.profile.cloud):
+        device.say(name, f"{remote} is not the cloud's: replicated without this device's password")
+    local.create()
+    if device.replications.keep(local.name, device.both_ways(local, remote)):
+        device.say(name, f"in sync; its documents are in {local.name}")
