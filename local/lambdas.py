@@ -226,5 +226,11 @@ def _log_error(request: object, client_address: object) -> None:
 
 
 class _QuietHandler(ChaliceRequestHandler):
+    def end_headers(self) -> None:
+        """Say that the connection ends where it does, or Node.js sends its next request into it."""
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        super().end_headers()
+
     def log_message(self, *args: Any) -> None:
         """Write nothing."""

@@ -1,0 +1,41 @@
+'use strict';
+// A PouchDB as an app on a device has it, driven by lines of JSON on stdin:
+//
+//   node pouchdb_client.js PACKAGES FOLDER MAILBOX
+//
+//   {"put": DOC}         writes a document into the app's own database
+//   {"replicate": {…}}   replicates it to the mailbox, with PouchDB's own options
+//
+// What happens is told in lines of JSON on stdout: {"event": NAME, "says": …}. It ends when stdin does.
+
+const { createRequire } = require('module');
+const readline = require('readline');
+
+const [packages, folder, mailbox] = process.argv.slice(2);
+const load = createRequire(packages + '/');
+const PouchDB = load('pouchdb-core')
+  .plugin(load('pouchdb-adapter-leveldb'))
+  .plugin(load('pouchdb-adapter-http'))
+  .plugin(load('pouchdb-replication'));
+
+const EVENTS = ['change', 'paused', 'denied', 'requestError', 'error', 'complete'];
+const tell = (event, says = null) => process.stdout.write(JSON.stringify({ event, says }) + '\n');
+const plain = (error) => ({
+  status: error.status, name: error.name, id: error.id, reason: error.reason, message: error.message,
+});
+const local = new PouchDB(folder, { adapter: 'leveldb' });
+
+function replicate(options) {
+  const again = options.retry ? { back_off_function: () => 100 } : {};
+  const running = PouchDB.replicate(local, mailbox, { ...options, ...again });
+  EVENTS.forEach((name) => running.on(name, (says) => {
+    tell(name, says && (says.name || says instanceof Error) ? plain(says) : says);
+  }));
+  running.catch(() => {}); // told as an event
+}
+
+readline.createInterface({ input: process.stdin }).on('line', (line) => {
+  const { put, replicate: options } = JSON.parse(line);
+  if (options) replicate(options);
+  else local.put(put).then((says) => tell('put', says), (error) => tell('failed', plain(error)));
+}).on('close', () => process.exit(0));
