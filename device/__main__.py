@@ -42,12 +42,10 @@ def _run(arguments: Arguments) -> None:
     """Until SIGINT or SIGTERM; what is in `_replicator` goes on without us."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
-    home = Home(arguments.home)
     steady_s = arguments.every
     pace = Pace(most_s=steady_s, steady_s=steady_s, waiting_s=min(steady_s, Pace.waiting_s))
     try:
-        with home.only_agent():
-            Agent(home, _say(arguments), _now, pace).run()
+        Agent(Home(arguments.home), _say(arguments), _now, pace).run()
     except KeyboardInterrupt:
         _say(arguments)("agent", "ended; this device's CouchDB goes on with what it replicates")
 

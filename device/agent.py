@@ -79,8 +79,12 @@ class Agent:
         Revoked
             If the device was revoked; nothing is replicated any more then.
         DeviceError
-            If the cloud refused the registration for good.
+            If the cloud refused the registration for good, or another agent of this device runs.
         """
+        with self._home.only_agent():
+            self._run()
+
+    def _run(self) -> None:
         while not self._is_ended():
             device = Device.of(self._home.load(), self._say, self._clock)
             if device.profile.is_revoked:
@@ -90,7 +94,7 @@ class Agent:
             except DeviceError as exc:
                 device.replications.remove_all()
                 if isinstance(exc, Revoked):
-                    self._home.save(replace(device.profile, is_revoked=True))
+                    self._home.update(lambda kept: replace(kept, is_revoked=True))
                 raise
             except CouchError as exc:
                 self._say("couchdb", f"the CouchDB here fails, trying again: {exc}")

@@ -86,7 +86,7 @@ class Contact:
                 f"the mailbox says that the cloud's CouchDB is at {cloud!r}: "
                 "this device sends its password to no such place"
             )
-        self._home.save(replace(profile, cloud=cloud, control_db=control_db))
+        self._home.update(lambda kept: replace(kept, cloud=cloud, control_db=control_db))
         return True
 
     def _follow_registration(self, device: Device, mailbox: Mailbox, state: str | None) -> Sight:

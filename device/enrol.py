@@ -101,13 +101,16 @@ def resend(home: Home, device: Device) -> JsonDict:
     """
     if channels.own_state(device) is not None:
         raise DeviceError("this device was confirmed already: there is nothing to ask for")
-    doc = device.profile.doc
-    profile = replace(device.profile, doc={**doc, "generation": generation_of(doc) + 1})
-    home.save(profile)
+
+    def ask_again(profile: Profile) -> Profile:
+        doc = profile.doc
+        return replace(profile, doc={**doc, "generation": generation_of(doc) + 1})
+
+    profile = home.update(ask_again)
     outbox.fill(replace(device, profile=profile))
     return {
         "device": profile.device_id,
-        "device_code": doc["device_code"],
+        "device_code": profile.doc["device_code"],
         "owner": profile.address,
     }
 

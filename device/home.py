@@ -3,7 +3,7 @@
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -111,6 +111,19 @@ class Home:
             os.fsync(file.fileno())
         new.replace(self._path)
 
+    def update(self, change: Callable[[Profile], Profile]) -> Profile:
+        """Change the device's file; of two processes that do, none undoes the other's change.
+
+        Returns
+        -------
+        Profile
+            As it is now.
+        """
+        with self._lock("file.lock", fcntl.LOCK_EX):
+            profile = change(self.load())
+            self.save(profile)
+        return profile
+
     def remove(self) -> None:
         """Forget the device, its password with it."""
         self._path.unlink(missing_ok=True)
@@ -124,12 +137,17 @@ class Home:
         DeviceError
             If another one is.
         """
+        try:
+            with self._lock("agent.lock", fcntl.LOCK_EX | fcntl.LOCK_NB):
+                yield
+        except BlockingIOError:
+            raise DeviceError("the agent of this device is running already") from None
+
+    @contextmanager
+    def _lock(self, name: str, how: int) -> Iterator[None]:
         self._make_folder()
-        with (self._folder / "agent.lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise DeviceError("the agent of this device is running already") from None
+        with (self._folder / name).open("w") as lock:
+            fcntl.flock(lock, how)
             yield
 
     def _make_folder(self) -> None:

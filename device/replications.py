@@ -107,8 +107,9 @@ class Replications:
 
     def restart(self, running: Running) -> None:
         """Begin one anew, at once: after failures the server itself may wait for hours."""
-        self._remove(running.doc)
-        self._database.put(self._doc(running.of, Way(running.doc["source"], running.doc["target"])))
+        if self._remove(running.doc):  # else it was ended in this very moment
+            way = Way(running.doc["source"], running.doc["target"])
+            self._database.put(self._doc(running.of, way))
 
     def _doc(self, of: str, way: Way) -> JsonDict:
         nonce = uuid.uuid4().hex
@@ -119,6 +120,8 @@ class Replications:
             "continuous": True,
             "syncpoint": of,
             "nonce": nonce,
+            # To PouchDB Server: a missing database was deleted, and is not to be made again.
+            "skip_setup": True,
         }
 
     def _docs(self) -> list[JsonDict]:
@@ -147,19 +150,20 @@ class Replications:
             return {}
         return {row["doc_id"]: row for row in answer["docs"]}
 
-    def _remove(self, doc: JsonDict) -> None:
-        """Remove a document, however often its replicator writes into it meanwhile."""
+    def _remove(self, doc: JsonDict) -> bool:
+        """Remove a document, however often its replicator writes into it; whether it was there."""
+        newest: JsonDict | None = doc
         for _ in range(_REMOVE_ATTEMPTS):
+            if newest is None:
+                return False
             try:
-                self._database.remove(doc)
+                self._database.remove(newest)
             except Conflict:
-                doc = self._database.find_one(doc["_id"]) or {}
+                newest = self._database.find_one(doc["_id"])
             except NotFound:
-                return
+                return False
             else:
-                return
-            if not doc:
-                return
+                return True
         raise Conflict(409, "conflict", "a replication's document changed at each try")
 
 

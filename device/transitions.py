@@ -5,7 +5,7 @@ All of it is safe: at each start of the agent every document is looked at again.
 
 from contextlib import suppress
 
-from chalicelib.couch import Conflict, Database, JsonDict, NotFound
+from chalicelib.couch import Conflict, Database, JsonDict
 from chalicelib.docstate import Control
 from chalicelib.identity import subscription_id
 from device.conflicts import settle
@@ -35,12 +35,11 @@ def subscribe(doc: JsonDict, device: Device) -> None:
         "channel": doc["_id"],
         "remote": doc.get("syncpoint"),
     }
-    try:
-        device.database.get(subscription["_id"])
-    except NotFound as exc:
-        if exc.reason != "deleted":
-            with suppress(Conflict):  # replicated in this very moment
-                device.database.put(subscription)
+    # A deleted one was there, too.
+    row = device.database.request("POST", "_all_docs", body={"keys": [subscription["_id"]]})
+    if "error" in row["rows"][0]:
+        with suppress(Conflict):  # replicated in this very moment
+            device.database.put(subscription)
 
 
 @control.safe("subscription", "active", to="active")

@@ -67,6 +67,7 @@ def _parse() -> argparse.Namespace:
 def _options(arguments: argparse.Namespace) -> Options:
     return Options(
         couchdb_url=os.environ.get("COUCHDB_URL") or None,
+        couchdb_public_url=os.environ.get("COUCHDB_PUBLIC_URL") or None,
         control_db=os.environ.get("CONTROL_DB") or None,
         folder=arguments.data,
         api_port=arguments.api_port,

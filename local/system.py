@@ -39,6 +39,8 @@ class Options:
     ----------
     couchdb_url : str or None
         A CouchDB to use, with its administrator; None starts the embedded server.
+    couchdb_public_url : str or None
+        Where devices find CouchDB, if not where we do.
     control_db : str or None
         None: ``control`` on the embedded server, a name of this run's own on a given one.
     folder : Path or None
@@ -48,6 +50,7 @@ class Options:
     """
 
     couchdb_url: str | None = None
+    couchdb_public_url: str | None = None
     control_db: str | None = None
     folder: Path | None = None
     api_port: int = 0
@@ -187,6 +190,7 @@ class LocalSystem:
             "SECRET_ID": poller_environment["SECRET_ID"],
             "CONTROL_DB": self.control_db,
             "PUBLIC_URL": self.api,
+            "COUCHDB_PUBLIC_URL": self._options.couchdb_public_url or "",
             "MAIL_FROM": MAIL_FROM,
             # All devices of one machine are of one network.
             "MAILS_PER_NETWORK_HOUR": "100000",

@@ -15,6 +15,7 @@ from local.aws import LocalAws
 from local.cleanup import remove_all_of
 from local.couchdb_process import EmbeddedCouchDB
 from local.system import LocalSystem, Options, prepare_process
+from tests.net import Net
 from tests.support import FakeClock, FakeMailer, make_cloud
 
 prepare_process()
@@ -99,10 +100,20 @@ def cloud(
 
 
 @pytest.fixture(scope="session")
-def system(aws: LocalAws) -> Iterator[LocalSystem]:
-    """The whole local system, running."""
-    options = Options(couchdb_url=os.environ.get("COUCHDB_URL") or None)
-    with LocalSystem(options, aws) as system:
+def net() -> Iterator[Net]:
+    """The network between devices and the cloud."""
+    net = Net()
+    yield net
+    net.close()
+
+
+@pytest.fixture(scope="session")
+def system(aws: LocalAws, net: Net) -> Iterator[LocalSystem]:
+    """The whole local system, running; devices find its CouchDB through the network."""
+    public_url, listening = net.reserve()
+    couchdb_url = os.environ.get("COUCHDB_URL") or None
+    with LocalSystem(Options(couchdb_url, couchdb_public_url=public_url), aws) as system:
+        net.lead(listening, system.couch_url)
         yield system
 
 

@@ -2,16 +2,22 @@
 
 import os
 import shutil
+import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from local.couchdb_process import EmbeddedCouchDB
 from local.system import LocalSystem
 from tests.e2e import steps
+from tests.e2e.devices import Gadget
 from tests.e2e.looking import Visit, is_only_a_status, origin
 from tests.e2e.steps import Registered, Where
+from tests.net import Net
+from tests.support import an_address
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM_FLAGS = [
@@ -25,6 +31,7 @@ CHROMIUM_FLAGS = [
 ]
 
 Register = Callable[..., Registered]
+MakeGadget = Callable[..., Gadget]
 
 
 @pytest.fixture(scope="session")
@@ -41,6 +48,44 @@ def register(where: Where) -> Register:
         return steps.register(where, name)
 
     return register
+
+
+@pytest.fixture(scope="session")
+def couches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
+    """The CouchDB of the device of some name: an embedded one, or all use that of COUCHDB_URL."""
+    started: dict[str, EmbeddedCouchDB] = {}
+
+    def couch_of(name: str) -> str:
+        given = os.environ.get("COUCHDB_URL")
+        if given:
+            return given.rstrip("/")
+        if name not in started:
+            folder = tmp_path_factory.mktemp(name)
+            started[name] = EmbeddedCouchDB(folder, uuid.uuid4().hex)
+        return started[name].url
+
+    yield couch_of
+    for couchdb in started.values():
+        couchdb.stop()
+
+
+@pytest.fixture
+def gadget(
+    where: Where, net: Net, couches: Callable[[str], str], tmp_path: Path
+) -> Iterator[MakeGadget]:
+    """Makes a device: `gadget("phone")`, `gadget("laptop", owner=phone.owner)`."""
+    made: list[Gadget] = []
+    mailbox = net.url_to(f"{where.api}/mailbox")
+
+    def make(name: str = "phone", owner: str | None = None) -> Gadget:
+        one = Gadget(where, net, mailbox, couches(name), tmp_path, name, owner or an_address())
+        made.append(one)
+        return one
+
+    yield make
+    net.mend()
+    for one in made:
+        one.remove()
 
 
 @pytest.fixture(scope="module")

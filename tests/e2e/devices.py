@@ -1,0 +1,175 @@
+"""Devices as tests have them: a CouchDB each, an agent that can be started and ended."""
+
+import threading
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import requests
+
+from chalicelib.couch import Database, JsonDict, Server
+from chalicelib.identity import subscription_id
+from device import channels, enrol
+from device.agent import Agent, Pace
+from device.databases import Device
+from device.home import Home
+from tests.e2e.steps import Where, mails_to, post
+from tests.net import Net
+from tests.support import wait_for
+
+QUICK = Pace(wait_s=0.2, least_s=0.05, most_s=0.5, waiting_s=0.2, steady_s=0.3)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass
+class Gadget:
+    """A device with its own CouchDB (or its own part of one), and its agent."""
+
+    where: Where
+    net: Net
+    mailbox: str
+    couch: str
+    folder: Path
+    name: str
+    owner: str
+    prefix: str = field(default_factory=lambda: f"test-device-{uuid.uuid4().hex[:12]}-")
+    said: list[tuple[str, str]] = field(default_factory=list)
+    failure: Exception | None = None
+
+    def __post_init__(self) -> None:
+        self.home = Home(self.folder / self.name)
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    # What its user does.
+
+    def register(self) -> JsonDict:
+        return enrol.register(
+            self.home,
+            self.say,
+            now,
+            owner=self.owner,
+            mailbox=self.mailbox,
+            couch=self.couch,
+            name=self.name,
+            prefix=self.prefix,
+        )
+
+    def confirm(self) -> None:
+        """Open the link in the mail, and type the device code."""
+        link = wait_for(self.link, "the mail with the link")
+        # The mail may be there a moment before the document says so.
+        wait_for(lambda: post(link, device_code=self.code).status_code == 303, "the click")
+
+    def link(self) -> str | None:
+        """The newest link in a mail about this device."""
+        mails = [m for m in mails_to(self.where, self.owner) if self.id in m["text"]]
+        return str(mails[-1]["links"][0]) if mails else None
+
+    def become_active(self) -> "Gadget":
+        """All of it, until the agent follows the cloud."""
+        self.register()
+        self.start()
+        self.confirm()
+        wait_for(lambda: self.heard("registration", "active"), "an active device")
+        wait_for(lambda: channels.own_state(self.device) == "active", "its document here")
+        return self
+
+    def create(self, name: str = "Photos") -> str:
+        """A new channel; its id."""
+        return str(channels.create(self.device, name)["channel"])
+
+    # Its agent.
+
+    def start(self) -> None:
+        self._ended = threading.Event()
+        agent = Agent(self.home, self.say, now, QUICK, self._ended.is_set)
+        self._thread = threading.Thread(target=self._run, args=(agent,), daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._ended.set()
+        if self._thread:
+            self._thread.join(timeout=30)
+            assert not self._thread.is_alive()
+        self._thread = None
+
+    def is_running(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def _run(self, agent: Agent) -> None:
+        try:
+            agent.run()
+        except Exception as exc:
+            self.failure = exc
+
+    def say(self, about: str, what: str) -> None:
+        self.said.append((about, what))
+
+    def heard(self, about: str, part: str) -> str | None:
+        """What the agent said about something, with a certain text in it."""
+        return next((what for who, what in self.said if who == about and part in what), None)
+
+    # What it holds.
+
+    @property
+    def device(self) -> Device:
+        return Device.of(self.home.load(), self.say, now)
+
+    @property
+    def id(self) -> str:
+        return self.device.profile.device_id
+
+    @property
+    def code(self) -> str:
+        return str(self.device.profile.doc["device_code"])
+
+    @property
+    def control(self) -> Database:
+        """Its copy of its owner's control database."""
+        return self.device.database
+
+    def copy(self, channel_id: str) -> Database:
+        """Its copy of a channel."""
+        return self.device.channel(channel_id)
+
+    def subscription(self, channel_id: str) -> JsonDict | None:
+        return self.control.find_one(subscription_id(channel_id, self.device.profile.owner))
+
+    def replicated(self) -> list[tuple[str, str]]:
+        """What is replicated: from, to; in order."""
+        running = self.device.replications.running()
+        return sorted((one.doc["source"]["url"], one.doc["target"]["url"]) for one in running)
+
+    def replicates(self, channel_id: str) -> list[int]:
+        """How a channel is replicated: a 0 for each way from here, a 1 for each to here."""
+        here = self.copy(channel_id).url
+        return sorted(way.index(here) for way in self.replicated() if here in way)
+
+    def both_ways(self, channel_id: str) -> bool:
+        """Whether a channel is replicated once each way."""
+        return self.replicates(channel_id) == [0, 1]
+
+    def exchange(self, other: "Gadget", channel_id: str) -> None:
+        """Replicate a channel with another device, once each way, with no cloud between them."""
+        one, two = (f"{device.couch}/{device.copy(channel_id).name}" for device in (self, other))
+        for source, target in ((one, two), (two, one)):
+            body = {"source": source, "target": target}
+            answer = requests.post(f"{self.couch}/_replicate", json=body, timeout=60)
+            assert answer.ok, answer.text
+
+    def wait_for_doc(self, database: Database, doc_id: str) -> JsonDict:
+        return wait_for(lambda: database.find_one(doc_id), f"{doc_id} on the {self.name}")
+
+    def remove(self) -> None:
+        """Leave its CouchDB as it was."""
+        self.stop()
+        server = Server(self.couch)
+        if self.home.is_registered:
+            self.device.replications.remove_all()
+        for name in server.all_dbs(self.prefix, self.prefix + "~", 1000):
+            server.database(name).delete()

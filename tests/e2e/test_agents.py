@@ -1,0 +1,408 @@
+"""Devices with agents, and a network between them and the cloud that can be cut."""
+
+import pytest
+
+from chalicelib.couch import Database, NotFound, Server
+from chalicelib.identity import owner_control_db, owner_id, subscription_id
+from device import channels, enrol
+from device.errors import DeviceError, Revoked
+from tests.e2e.conftest import MakeGadget
+from tests.e2e.devices import Gadget
+from tests.e2e.steps import mails_to, post
+from tests.net import Net
+from tests.support import an_address, wait_for
+
+
+@pytest.fixture
+def phone(gadget: MakeGadget) -> Gadget:
+    """An active device."""
+    return gadget("phone").become_active()
+
+
+@pytest.fixture
+def laptop(gadget: MakeGadget, phone: Gadget) -> Gadget:
+    """Another active device of the same owner."""
+    return gadget("laptop", owner=phone.owner).become_active()
+
+
+def in_cloud(gadget: Gadget, channel_id: str) -> Database:
+    """A channel's database in the cloud, as its administrator sees it."""
+    url = str(gadget.control.get(channel_id)["syncpoint"])
+    return Server(gadget.where.couch).database(url.rpartition("/")[2])
+
+
+def control_in_cloud(gadget: Gadget) -> Database:
+    """The owner's control database in the cloud, as its administrator sees it."""
+    name = owner_control_db(gadget.where.control_db, owner_id(gadget.owner))
+    return Server(gadget.where.couch).database(name)
+
+
+def a_shared_channel(phone: Gadget, laptop: Gadget) -> str:
+    """A channel that both devices replicate; its id."""
+    channel_id = phone.create()
+    for one in (phone, laptop):
+        wait_for_sync(one, channel_id)
+    return channel_id
+
+
+def wait_for_sync(gadget: Gadget, channel_id: str) -> None:
+    wait_for(lambda: gadget.both_ways(channel_id), f"replication on the {gadget.name}")
+
+
+def is_purged(database: Database) -> bool:
+    """Whether nothing is left of it.
+
+    PouchDB Server makes an empty one anew for a request that comes in while it is deleted.
+    """
+    try:
+        return database.changes("0", limit=1)["results"] == []
+    except NotFound:
+        return True
+
+
+def wait_for_word(gadget: Gadget, about: str, part: str) -> None:
+    wait_for(lambda: gadget.heard(about, part), f"“{part}” of {about} on the {gadget.name}")
+
+
+def wait_for_rev(database: Database, doc_id: str, rev: str) -> None:
+    def is_there() -> bool:
+        return (database.find_one(doc_id) or {}).get("_rev") == rev
+
+    wait_for(is_there, f"{doc_id} in {database.name}")
+
+
+def wait_for_state(database: Database, doc_id: str, state: str) -> None:
+    def is_there() -> bool:
+        return (database.find_one(doc_id) or {}).get("state") == state
+
+    wait_for(is_there, f"{doc_id} in state {state}")
+
+
+# Three endpoints.
+
+
+def test_a_photo_goes_from_device_to_device_and_then_to_the_cloud(
+    phone: Gadget, laptop: Gadget, net: Net
+) -> None:
+    """A laptop, a phone and the cloud: whichever meet, exchange what they have."""
+    channel_id = a_shared_channel(phone, laptop)
+    on_phone, on_laptop, cloud = (
+        phone.copy(channel_id),
+        laptop.copy(channel_id),
+        in_cloud(phone, channel_id),
+    )
+    net.cut()
+    image = {"content_type": "image/jpeg", "data": "/9j/4AAQSkZJRg=="}
+    on_phone.put({"_id": "photo-1", "of": "a fery", "_attachments": {"photo.jpg": image}})
+    on_phone.put({**on_phone.get("photo-1"), "of": "a ferry"})
+    phone.exchange(laptop, channel_id)
+    assert on_laptop.get("photo-1")["of"] == "a ferry"
+    on_laptop.put({**on_laptop.get("photo-1"), "seen": True})
+    assert cloud.find_one("photo-1") is None
+    net.mend()
+    last = on_laptop.get("photo-1")["_rev"]
+    histories = []
+    for database in (on_phone, on_laptop, cloud):
+        wait_for_rev(database, "photo-1", last)
+        params = {"conflicts": "true", "revs": "true"}
+        doc = database.request("GET", "photo-1", params=params)
+        assert "_conflicts" not in doc
+        assert set(doc["_attachments"]) == {"photo.jpg"}
+        histories.append(doc["_revisions"])
+    assert histories[0]["start"] == 3
+    assert histories[0] == histories[1] == histories[2]
+
+
+# Offline first.
+
+
+def test_all_that_was_done_without_a_network_happens_when_there_is_one(
+    gadget: MakeGadget, net: Net
+) -> None:
+    net.cut()
+    phone = gadget("phone")
+    phone.register()
+    phone.start()
+    channel_id = phone.create("Photos")
+    wait_for(lambda: phone.copy(channel_id).put({"_id": "photo-1"}), "a place for the photo")
+    wait_for_word(phone, "cloud", "cannot be reached")
+    assert phone.link() is None
+    net.mend()
+    phone.confirm()
+    wait_for_sync(phone, channel_id)
+    wait_for(lambda: in_cloud(phone, channel_id).find_one("photo-1"), "the photo in the cloud")
+    assert phone.control.get(phone.id)["state"] == "active"
+
+
+def test_a_registration_that_no_agent_follows_still_reaches_the_cloud(gadget: MakeGadget) -> None:
+    """The replicator brings it: `register` alone, and then the mail is there."""
+    phone = gadget("phone")
+    phone.register()
+    wait_for(phone.link, "the mail with the link")
+
+
+def test_two_devices_make_channels_offline_and_both_get_both(
+    phone: Gadget, laptop: Gadget, net: Net
+) -> None:
+    net.cut()
+    made = [phone.create("Photos"), laptop.create("Photos")]
+    net.mend()
+    for one in (phone, laptop):
+        for channel_id in made:
+            wait_for_sync(one, channel_id)
+    for channel_id in made:
+        doc_id = subscription_id(channel_id, owner_id(phone.owner))
+        wait_for_state(control_in_cloud(phone), doc_id, "active")
+        assert "_conflicts" not in control_in_cloud(phone).get(doc_id, conflicts=True)
+
+
+def test_after_an_outage_the_agent_says_so_and_begins_anew_at_once(phone: Gadget, net: Net) -> None:
+    channel_id = phone.create()
+    wait_for_sync(phone, channel_id)
+    before = {one.doc["_id"] for one in phone.device.replications.running()}
+    net.cut()
+    wait_for_word(phone, "cloud", "cannot be reached")
+    net.mend()
+    wait_for_word(phone, "cloud", "reached again")
+    wait_for(
+        lambda: not before & {one.doc["_id"] for one in phone.device.replications.running()},
+        "new replications",
+    )
+    phone.copy(channel_id).put({"_id": "note"})
+    wait_for(lambda: in_cloud(phone, channel_id).find_one("note"), "the note in the cloud")
+
+
+# Subscriptions.
+
+
+def test_a_paused_channel_stands_still_on_all_devices_and_goes_on_when_resumed(
+    phone: Gadget, laptop: Gadget
+) -> None:
+    channel_id = a_shared_channel(phone, laptop)
+    channels.change_subscription(phone.device, "Photos", "pause")
+    for one in (phone, laptop):
+        wait_for_word(one, "Photos", "paused")
+        assert not one.replicates(channel_id)
+    laptop.copy(channel_id).put({"_id": "note"})
+    channels.change_subscription(laptop.device, channel_id, "resume")
+    phone.wait_for_doc(phone.copy(channel_id), "note")
+
+
+def test_a_stopped_channel_stays_here_unless_it_is_purged(phone: Gadget, laptop: Gadget) -> None:
+    channel_id = a_shared_channel(phone, laptop)
+    phone.copy(channel_id).put({"_id": "note"})
+    laptop.wait_for_doc(laptop.copy(channel_id), "note")
+    channels.change_subscription(phone.device, "Photos", "stop", purge=True)
+    wait_for_word(laptop, "Photos", "stopped")
+    assert laptop.copy(channel_id).get("note")
+    assert is_purged(phone.copy(channel_id))
+    for one in (phone, laptop):
+        assert not one.replicates(channel_id)
+
+
+def test_what_is_not_in_the_cloud_yet_is_purged_by_force_only(phone: Gadget, net: Net) -> None:
+    channel_id = phone.create()
+    wait_for_sync(phone, channel_id)
+    net.cut()
+    phone.copy(channel_id).put({"_id": "note"})
+    with pytest.raises(DeviceError, match="--force"):
+        channels.change_subscription(phone.device, "Photos", "stop", purge=True)
+    net.mend()
+    phone.stop()
+    phone.device.replications.remove_all()
+    phone.copy(channel_id).put({"_id": "another"})
+    with pytest.raises(DeviceError, match="documents are not in the cloud yet; --force"):
+        channels.change_subscription(phone.device, "Photos", "stop", purge=True)
+    assert phone.copy(channel_id).get("another")
+    channels.change_subscription(phone.device, "Photos", "stop", purge=True, force=True)
+    assert is_purged(phone.copy(channel_id))
+
+
+def test_a_channel_whose_subscription_was_deleted_is_not_taken_up_again(phone: Gadget) -> None:
+    channel_id = phone.create()
+    wait_for_sync(phone, channel_id)
+    phone.control.remove(phone.subscription(channel_id) or {})
+    wait_for(lambda: not phone.both_ways(channel_id), "the end of its replication")
+    phone.stop()
+    phone.start()
+    other = phone.create("Others")
+    wait_for_sync(phone, other)
+    assert phone.subscription(channel_id) is None
+    assert not phone.both_ways(channel_id)
+
+
+def test_of_two_changes_offline_one_holds_and_both_devices_obey_it_and_say_which(
+    phone: Gadget, laptop: Gadget, net: Net
+) -> None:
+    channel_id = a_shared_channel(phone, laptop)
+    net.cut()
+    channels.change_subscription(phone.device, "Photos", "pause")
+    channels.change_subscription(laptop.device, "Photos", "stop")
+    wait_for_word(phone, "Photos", "paused")
+    wait_for_word(laptop, "Photos", "stopped")
+    net.mend()
+
+    def one_state() -> str | None:
+        docs = [
+            database.get(subscription_id(channel_id, owner_id(phone.owner)), conflicts=True)
+            for database in (phone.control, laptop.control, control_in_cloud(phone))
+        ]
+        states = {doc["state"] for doc in docs}
+        is_settled = len(states) == 1 and not any("_conflicts" in doc for doc in docs)
+        return str(states.pop()) if is_settled else None
+
+    holds = wait_for(one_state, "one state everywhere")
+    paused, stopped = "paused (by phone)", "stopped (by laptop)"
+    winner, loser = (paused, stopped) if holds == "paused" else (stopped, paused)
+    overruled = laptop if holds == "paused" else phone
+    wait_for(
+        lambda: overruled.heard("Photos", f"{winner} holds, {loser} does not"),
+        "word of it where the change did not hold",
+    )
+    for one in (phone, laptop):
+        assert not one.replicates(channel_id)
+
+
+def test_what_the_cloud_has_stopped_no_offline_change_outweighs(
+    gadget: MakeGadget, phone: Gadget, net: Net
+) -> None:
+    guest = gadget("tablet").become_active()
+    channel_id, db = share_with(phone, guest)
+    net.cut()
+    for what in ("pause", "resume", "pause", "resume"):  # so many that its revision wins
+        channels.change_subscription(guest.device, db, what)
+    cloud = control_in_cloud(phone)
+    cloud.put({**cloud.get(channel_id), "members": []})
+    stopped = control_in_cloud(guest)
+    wait_for_state(stopped, subscription_id(db, owner_id(guest.owner)), "stopped")
+    net.mend()
+    wait_for_word(guest, "Photos", "by the cloud: you are no longer")
+    wait_for(lambda: not guest.both_ways(db), "the end of replication")
+
+    def is_one() -> bool:
+        doc = stopped.get(subscription_id(db, owner_id(guest.owner)), conflicts=True)
+        return doc["state"] == "stopped" and "_conflicts" not in doc
+
+    wait_for(is_one, "the cloud's word alone")
+
+
+# Guests.
+
+
+def share_with(phone: Gadget, guest: Gadget) -> tuple[str, str]:
+    """Share a channel with another owner's device; its id, and the name that the guest knows."""
+    channel_id = phone.create("Photos")
+    wait_for_sync(phone, channel_id)
+    invitation = channels.invite(phone.device, "Photos", guest.owner)["invitation"]
+    wait_for_state(control_in_cloud(phone), invitation, "sent")
+    link = wait_for(lambda: link_with(guest, "/invitation/"), "the invitation's mail")
+    assert post(link, answer="accept").status_code == 303
+    db = in_cloud(phone, channel_id).name
+    wait_for_sync(guest, db)
+    return channel_id, db
+
+
+def link_with(gadget: Gadget, part: str) -> str | None:
+    links = [str(mail["links"][0]) for mail in mails_to(gadget.where, gadget.owner)]
+    return next((link for link in links if part in link), None)
+
+
+def test_a_guest_who_accepts_has_the_channel_on_the_device_without_doing_anything(
+    gadget: MakeGadget, phone: Gadget
+) -> None:
+    guest = gadget("tablet").become_active()
+    channel_id, db = share_with(phone, guest)
+    phone.copy(channel_id).put({"_id": "photo-1"})
+    guest.wait_for_doc(guest.copy(db), "photo-1")
+    guest.copy(db).put({"_id": "photo-2"})
+    phone.wait_for_doc(phone.copy(channel_id), "photo-2")
+    with pytest.raises(DeviceError, match="only its owner invites"):
+        channels.invite(guest.device, "Photos", an_address())
+
+
+# Revoking, unlinking, refusals.
+
+
+def test_a_revoked_device_says_so_and_stops_trying(phone: Gadget, laptop: Gadget, net: Net) -> None:
+    channel_id = a_shared_channel(phone, laptop)
+    laptop.control.put({**laptop.control.get(phone.id), "state": "revoking"})
+    wait_for(lambda: not phone.is_running(), "the end of the agent")
+    assert isinstance(phone.failure, Revoked)
+    assert "was revoked. Its data stays here" in str(phone.failure)
+    assert phone.replicated() == []
+    assert phone.copy(channel_id).info()
+    tried = net.connections
+    phone.failure = None
+    phone.start()
+    wait_for(lambda: isinstance(phone.failure, Revoked), "the same word")
+    assert phone.replicated() == []
+    assert net.connections == tried or laptop.is_running()
+    laptop.copy(channel_id).put({"_id": "note"})
+    wait_for(lambda: in_cloud(laptop, channel_id).find_one("note"), "the laptop goes on")
+
+
+def test_an_unlinked_device_is_revoked_and_forgotten(phone: Gadget) -> None:
+    channel_id = phone.create()
+    wait_for_sync(phone, channel_id)
+    with pytest.raises(DeviceError, match="agent of this device is running"):
+        enrol.unlink(phone.home, phone.device, purge=False, offline=False)
+    phone.stop()
+    device = phone.device
+    said = enrol.unlink(phone.home, device, purge=True, offline=False)
+    assert said == {"device": device.profile.device_id, "revoked": True, "purged": True}
+    assert not phone.home.is_registered
+    assert device.replications.running() == []
+    for database in (device.database, device.channel(channel_id)):
+        assert is_purged(database)
+    shown = control_in_cloud(phone).get(device.profile.device_id)
+    assert shown["state"] == "revoked"
+
+
+def test_without_a_network_a_device_is_unlinked_only_if_that_is_said(
+    phone: Gadget, net: Net
+) -> None:
+    phone.stop()
+    net.cut()
+    device = phone.device
+    with pytest.raises(DeviceError, match="--offline"):
+        enrol.unlink(phone.home, device, purge=False, offline=False)
+    assert phone.home.is_registered
+    said = enrol.unlink(phone.home, device, purge=False, offline=True)
+    assert said["revoked"] is False
+    assert device.replications.running() == []
+    assert device.database.info()
+
+
+def test_a_registration_is_asked_for_again_with_the_same_device_code(gadget: MakeGadget) -> None:
+    phone = gadget("phone")
+    phone.register()
+    phone.start()
+    first, code = wait_for(phone.link, "the mail with the link"), phone.code
+    wait_for_word(phone, "registration", f"type the device code {code}")
+    enrol.resend(phone.home, phone.device)
+    second = wait_for(lambda: None if phone.link() == first else phone.link(), "another mail")
+    assert post(first, device_code=code).status_code == 410
+    assert post(second, device_code=code).status_code == 303
+    wait_for_word(phone, "registration", "active")
+
+
+def test_a_refused_registration_ends_the_agent_with_what_to_do(gadget: MakeGadget) -> None:
+    phone = gadget("phone")
+    phone.register()
+    phone.start()
+    post(wait_for(phone.link, "the mail with the link"), answer="not-me")
+    wait_for(lambda: not phone.is_running(), "the end of the agent")
+    assert "was refused: `unlink`, then `register`" in str(phone.failure)
+    assert phone.replicated() == []
+
+
+def test_what_the_mailbox_does_not_take_is_told_with_its_reason(gadget: MakeGadget) -> None:
+    phone = gadget("phone")
+    phone.register()
+    profile = phone.home.load()
+    device = phone.device
+    device.outbox.update(profile.device_id, lambda doc: {**doc, "generation": 1, "surname": "x"})
+    phone.start()
+    wait_for(lambda: not phone.is_running(), "the end of the agent")
+    assert "the cloud does not take the registration" in str(phone.failure)
+    assert "surname" in str(phone.failure)
