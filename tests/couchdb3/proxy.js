@@ -7,6 +7,7 @@
 //   - _db_updates is there once the database _global_changes is; _all_dbs heeds a range and a limit
 //   - a new database admits administrators only
 //   - the configuration is kept by node
+//   - the state of a replication that is not over is the scheduler's to say, not the document's
 //   - the welcome document is CouchDB's
 //
 //   node proxy.js BACKEND_URL          prints {"port": N}; ends when its stdin closes
@@ -65,6 +66,28 @@ function changedList(list, url) {
   return list;
 }
 
+// express-pouchdb keeps the state in the document; CouchDB 3 has a scheduler, and its own words.
+const SCHEDULED = { triggered: 'running', error: 'crashing' };
+
+function withoutState(doc) {
+  if (doc && SCHEDULED[doc._replication_state]) delete doc._replication_state;
+  return doc;
+}
+
+async function scheduler(own) {
+  const { body } = await ask('GET', '/_replicator/_all_docs?include_docs=true', own);
+  const docs = JSON.parse(body).rows.map((row) => row.doc).filter((doc) => doc.source);
+  return {
+    total_rows: docs.length,
+    docs: docs.map((doc) => ({
+      database: '_replicator',
+      doc_id: doc._id,
+      state: SCHEDULED[doc._replication_state] || doc._replication_state || 'initializing',
+      info: doc._replication_state_reason ? { error: doc._replication_state_reason } : {},
+    })),
+  };
+}
+
 async function answer(req, res) {
   const url = new URL(req.url, 'http://proxy');
   const parts = [];
@@ -72,6 +95,7 @@ async function answer(req, res) {
   if (url.pathname === '/') return send(res, 200, { couchdb: 'Welcome', version: '3.3.3' });
   if (url.pathname.startsWith('/_config')) return send(res, 404, { error: 'not_found', reason: 'missing' });
   const own = { authorization: req.headers.authorization || '' };
+  if (url.pathname === '/_scheduler/docs/_replicator') return send(res, 200, await scheduler(own));
   if (url.pathname === '/_db_updates') {
     const { response } = await ask('GET', '/_global_changes', own);
     if (response.statusCode === 404) return send(res, 404, { error: 'not_found', reason: 'Database does not exist.' });
@@ -98,7 +122,10 @@ async function answer(req, res) {
   let body = got.body;
   try {
     const value = JSON.parse(body);
-    if (Array.isArray(value)) {
+    if (url.pathname.startsWith('/_replicator/')) {
+      (value.rows || []).forEach((row) => withoutState(row.doc));
+      body = Buffer.from(JSON.stringify(withoutState(value)));
+    } else if (Array.isArray(value)) {
       body = Buffer.from(JSON.stringify(changedList(value, url)));
     } else if (value && typeof value === 'object' && value._id === undefined) {
       body = Buffer.from(JSON.stringify(withOpaqueSeqs(value)));

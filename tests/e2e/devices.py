@@ -41,7 +41,8 @@ class Gadget:
     failure: Exception | None = None
 
     def __post_init__(self) -> None:
-        self.home = Home(self.folder / self.name)
+        self.folder /= f"{self.prefix}{self.name}"
+        self.home = Home(self.folder)
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 

@@ -1,7 +1,11 @@
 """Devices with agents, and a network between them and the cloud that can be cut."""
 
+import base64
+from collections.abc import Iterator
+
 import pytest
 
+from chalicelib.channel import DEFAULT_NAME
 from chalicelib.couch import Database, NotFound, Server
 from chalicelib.identity import owner_control_db, owner_id, subscription_id
 from device import channels, enrol
@@ -9,6 +13,7 @@ from device.errors import DeviceError, Revoked
 from tests.e2e.conftest import MakeGadget
 from tests.e2e.devices import Gadget
 from tests.e2e.steps import mails_to, post
+from tests.e2e.trap import Trap
 from tests.net import Net
 from tests.support import an_address, wait_for
 
@@ -55,7 +60,7 @@ def is_purged(database: Database) -> bool:
     PouchDB Server makes an empty one anew for a request that comes in while it is deleted.
     """
     try:
-        return database.changes("0", limit=1)["results"] == []
+        return not database.changes("0", limit=1)["results"]
     except NotFound:
         return True
 
@@ -66,14 +71,14 @@ def wait_for_word(gadget: Gadget, about: str, part: str) -> None:
 
 def wait_for_rev(database: Database, doc_id: str, rev: str) -> None:
     def is_there() -> bool:
-        return (database.find_one(doc_id) or {}).get("_rev") == rev
+        return bool((database.find_one(doc_id) or {}).get("_rev") == rev)
 
     wait_for(is_there, f"{doc_id} in {database.name}")
 
 
 def wait_for_state(database: Database, doc_id: str, state: str) -> None:
     def is_there() -> bool:
-        return (database.find_one(doc_id) or {}).get("state") == state
+        return bool((database.find_one(doc_id) or {}).get("state") == state)
 
     wait_for(is_there, f"{doc_id} in state {state}")
 
@@ -284,6 +289,43 @@ def test_what_the_cloud_has_stopped_no_offline_change_outweighs(
         return doc["state"] == "stopped" and "_conflicts" not in doc
 
     wait_for(is_one, "the cloud's word alone")
+
+
+# The password.
+
+
+@pytest.fixture
+def trap() -> Iterator[Trap]:
+    """A server that is not the cloud's, and keeps all that it is told."""
+    trap = Trap()
+    yield trap
+    trap.close()
+
+
+def test_the_password_goes_to_the_cloud_and_nowhere_else_whatever_a_document_says(
+    phone: Gadget, trap: Trap
+) -> None:
+    owner = owner_id(phone.owner)
+    for number, remote in enumerate((trap.url, f"{trap.url}/", trap.lookalike(phone))):
+        channel_id = f"channel-elsewhere-{number}"
+        phone.control.put(
+            {
+                "_id": subscription_id(channel_id, owner),
+                "type": "subscription",
+                "state": "active",
+                "channel": channel_id,
+                "remote": f"{remote}/db-x",
+            }
+        )
+    words = "is not the cloud's: replicated without this device's password"
+    wait_for(lambda: phone.heard(DEFAULT_NAME, f"{trap.url}/db-x {words}"), "word of it")
+    wait_for(lambda: phone.heard(DEFAULT_NAME, "no usable remote"), "word of the odd one")
+    wait_for(lambda: trap.heard, "a request of the replicator")
+    password = phone.device.profile.password
+    secrets = (password, base64.b64encode(f"{phone.id}:{password}".encode()).decode())
+    assert not [text for text in trap.heard for secret in secrets if secret in text]
+    for running in phone.device.replications.running():
+        assert password not in running.doc["source"]["url"] + running.doc["target"]["url"]
 
 
 # Guests.

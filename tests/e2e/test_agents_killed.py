@@ -1,0 +1,110 @@
+"""An agent that is killed before each of its requests, one after the other, and started again.
+
+To the world, a process that dies before a request is as one that dies after the request before.
+"""
+
+import signal
+import subprocess
+import sys
+from itertools import count
+
+from device import channels
+from device.replications import Replications
+from local.system import ROOT
+from tests.e2e.conftest import MakeGadget
+from tests.e2e.devices import Gadget
+from tests.e2e.steps import mails_to
+from tests.e2e.test_agents import (
+    control_in_cloud,
+    in_cloud,
+    wait_for_state,
+    wait_for_sync,
+    wait_for_word,
+)
+from tests.support import wait_for
+
+LIMIT_S = 60
+
+
+def start_killed(gadget: Gadget, number: int) -> subprocess.Popen[bytes]:
+    """An agent in a process of its own that is killed before its request of that number."""
+    command = [sys.executable, "-m", "tests.e2e.killed_agent", str(gadget.folder)]
+    return subprocess.Popen([*command, str(number)], cwd=ROOT)
+
+
+def is_killed(process: subprocess.Popen[bytes]) -> bool:
+    code = process.wait(timeout=LIMIT_S)
+    assert code in (0, -signal.SIGKILL)
+    return code != 0
+
+
+def test_killed_at_any_time_the_next_agent_makes_replications_right(gadget: MakeGadget) -> None:
+    phone = gadget("phone").become_active()
+    active, paused = phone.create("Photos"), phone.create("Letters")
+    wait_for_sync(phone, active)
+    wait_for_sync(phone, paused)
+    channels.change_subscription(phone.device, "Letters", "pause")
+    wait_for_word(phone, "Letters", "paused")
+    wanted = [*phone.replicated()]
+    phone.stop()
+    stranger = Replications(phone.device.server, "a-stranger")
+    stranger.keep("theirs", phone.device.both_ways(phone.copy(paused), "http://127.0.0.1:9/x"))
+    try:
+        for number in count(1):
+            # As wrong as it can be: nothing of what should be, and one that should not.
+            phone.device.replications.remove_all()
+            stray = phone.device.both_ways(phone.copy(paused), wanted[0][1])
+            phone.device.replications.keep("a stray", stray)
+            phone.copy(active).put({"_id": f"here-{number}"})
+            in_cloud(phone, active).put({"_id": f"there-{number}"})
+            killed = is_killed(start_killed(phone, number))
+            if killed:
+                run_for_a_moment(phone)
+            assert phone.replicated() == wanted, f"killed before request {number}"
+            if not killed:
+                break
+        assert number > 20, "it was killed at hardly any point"
+        print(f"killed at {number - 1} points")
+        assert len(stranger.running()) == 2
+    finally:
+        stranger.remove_all()
+    phone.start()
+    for database in (phone.copy(active), in_cloud(phone, active)):
+        for name in ("here", "there"):
+            for one in range(1, number + 1):
+                phone.wait_for_doc(database, f"{name}-{one}")
+
+
+def run_for_a_moment(gadget: Gadget) -> None:
+    """An agent that is not killed, until it has come to rest."""
+    before = len(gadget.said)
+    gadget.start()
+    wait_for(
+        lambda: any(about == "agent" for about, _ in gadget.said[before:]), "an agent that follows"
+    )
+    gadget.stop()
+
+
+def test_killed_at_any_time_while_registering_there_is_one_device_and_one_mail(
+    gadget: MakeGadget,
+) -> None:
+    for number in count(1, 2):  # each second request: there are some sixty
+        phone = gadget("phone")
+        phone.register()
+        process = start_killed(phone, number)
+        phone.confirm()  # the replicator brings the registration, whoever is killed
+        killed = is_killed(process)
+        phone.start()
+        wait_for_word(phone, "agent", "follows what")
+        wait_for_state(phone.control, phone.id, "active")
+        phone.stop()
+        assert phone.failure is None
+        assert len(phone.replicated()) == 2, f"killed before request {number}"
+        assert len(list(mails_to(phone.where, phone.owner))) == 1
+        rows = control_in_cloud(phone).changes("0", limit=100)["results"]
+        assert [row["id"] for row in rows if row["id"].startswith("device-")] == [phone.id]
+        phone.remove()
+        if not killed:
+            break
+    assert number > 15, "it was killed at hardly any point"
+    print(f"killed at {number // 2} points")
