@@ -37,7 +37,7 @@ def split_login(url: str) -> tuple[str, tuple[str, str] | None]:
 
 def is_plain_url(url: object) -> bool:
     """Whether `url` is one of a server or a database that all who read it read alike."""
-    return isinstance(url, str) and _PLAIN_URL.fullmatch(url) is not None
+    return isinstance(url, str) and _PLAIN_URL.fullmatch(url) is not None and _has_address(url)
 
 
 def is_in_cloud(url: str, cloud: str) -> bool:
@@ -50,6 +50,15 @@ def is_in_cloud(url: str, cloud: str) -> bool:
     """
     root = f"{cloud}/"
     return bool(cloud) and url.startswith(root) and _is_database(url.removeprefix(root))
+
+
+def _has_address(url: str) -> bool:
+    """Whether an IPv6 address in brackets is one, and the port's number small enough."""
+    try:
+        _ = urlsplit(url).port
+    except ValueError:
+        return False
+    return True
 
 
 def _is_database(name: str) -> bool:

@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from device.errors import DeviceError
 JsonDict = dict[str, Any]
 
 _FILE = "device.json"
+# Fields of the document that the commands count on.
+_TEXTS = ("_id", "owner", "name", "device_code")
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,9 @@ class Profile:
     """
 
     doc: JsonDict
-    password: str
+    password: str = field(repr=False)
     mailbox: str
-    couch: str
+    couch: str = field(repr=False)
     prefix: str = ""
     cloud: str = ""
     control_db: str = ""
@@ -76,6 +78,7 @@ class Home:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._path = folder / _FILE
+        self._new = self._path.with_suffix(".new")
 
     @property
     def is_registered(self) -> bool:
@@ -91,25 +94,27 @@ class Home:
             If there is none, or it cannot be read.
         """
         try:
-            return Profile(**json.loads(self._path.read_text(encoding="utf-8")))
+            return _checked(Profile(**json.loads(self._path.read_text(encoding="utf-8"))))
         except FileNotFoundError:
             raise DeviceError(
                 "this device is not registered; begin with `python -m device register`"
             ) from None
-        except (OSError, ValueError, TypeError) as exc:
-            raise DeviceError(f"{self._path} cannot be read: {type(exc).__name__}") from None
+        except (OSError, ValueError, TypeError, RecursionError) as exc:
+            raise DeviceError(
+                f"{self._path} cannot be read: {type(exc).__name__}. Mend it; or move it away, and "
+                "`register` anew"
+            ) from None
 
     def save(self, profile: Profile) -> None:
         """Write the device's file, whole or not at all; nobody else may read it."""
         self._make_folder()
-        new = self._path.with_suffix(".new")
-        new.unlink(missing_ok=True)
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        self._new.unlink(missing_ok=True)
+        descriptor = os.open(self._new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             json.dump(asdict(profile), file, indent=1)
             file.flush()
             os.fsync(file.fileno())
-        new.replace(self._path)
+        self._new.replace(self._path)
 
     def update(self, change: Callable[[Profile], Profile]) -> Profile:
         """Change the device's file; of two processes that do, none undoes the other's change.
@@ -126,6 +131,7 @@ class Home:
 
     def remove(self) -> None:
         """Forget the device, its password with it."""
+        self._new.unlink(missing_ok=True)
         self._path.unlink(missing_ok=True)
 
     @contextmanager
@@ -152,3 +158,14 @@ class Home:
 
     def _make_folder(self) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def _checked(profile: Profile) -> Profile:
+    """The profile, if it is one: what another program wrote is nobody's device."""
+    kept = asdict(profile)
+    doc, is_revoked = kept.pop("doc"), kept.pop("is_revoked")
+    if not isinstance(doc, dict) or not isinstance(is_revoked, bool):
+        raise TypeError("no profile")
+    if not all(isinstance(text, str) for text in (*kept.values(), *map(doc.get, _TEXTS))):
+        raise TypeError("a text is none")
+    return profile

@@ -1,0 +1,99 @@
+"""When a device tries again."""
+
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from device.backoff import BackOff
+
+waits = st.floats(0.01, 10_000)
+
+
+@dataclass
+class Seconds:
+    """A clock that stands still until it is moved."""
+
+    now_s: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def seconds() -> Seconds:
+    return Seconds()
+
+
+@pytest.fixture
+def back_off(seconds: Seconds) -> BackOff:
+    return BackOff(1, 60, seconds)
+
+
+def test_the_first_try_is_at_once(back_off: BackOff) -> None:
+    assert back_off.left_s == 0
+
+
+def test_each_failure_doubles_the_wait_up_to_the_longest(back_off: BackOff) -> None:
+    assert [back_off.fail() for _ in range(9)] == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+def test_what_is_left_of_a_wait_goes_down_with_the_time_and_never_below_nothing(
+    back_off: BackOff, seconds: Seconds
+) -> None:
+    back_off.fail()
+    back_off.fail()
+    assert back_off.left_s == 2
+    seconds.now_s += 1.5
+    assert back_off.left_s == 0.5
+    seconds.now_s += 100
+    assert back_off.left_s == 0
+
+
+def test_after_a_success_the_waits_begin_anew(back_off: BackOff) -> None:
+    for _ in range(5):
+        back_off.fail()
+    back_off.succeed()
+    assert back_off.left_s == 0
+    assert back_off.fail() == 1
+
+
+def test_a_success_may_say_when_to_look_again(back_off: BackOff, seconds: Seconds) -> None:
+    back_off.succeed(30)
+    assert back_off.left_s == 30
+    seconds.now_s += 30
+    assert back_off.left_s == 0
+
+
+def test_haste_tries_now_and_goes_on_with_longer_waits_if_that_fails(back_off: BackOff) -> None:
+    for _ in range(3):
+        back_off.fail()
+    back_off.hasten()
+    assert back_off.left_s == 0
+    assert back_off.fail() == 8
+
+
+def test_haste_cuts_the_pause_after_a_success_short(back_off: BackOff) -> None:
+    back_off.succeed(60)
+    back_off.hasten()
+    assert back_off.left_s == 0
+
+
+def test_a_failure_may_be_bounded_more_tightly_than_others(back_off: BackOff) -> None:
+    assert [back_off.fail(3) for _ in range(4)] == [1, 2, 3, 3]
+    assert back_off.fail() == 6
+
+
+def test_a_bound_below_the_first_wait_holds(back_off: BackOff) -> None:
+    assert back_off.fail(0.25) == 0.25
+
+
+@given(waits, waits, st.lists(st.sampled_from(["fail", "hasten", "succeed"]), max_size=40))
+def test_no_wait_is_ever_longer_than_the_longest(
+    least_s: float, most_s: float, steps: list[str]
+) -> None:
+    back_off = BackOff(least_s, most_s, Seconds())
+    for step in steps:
+        getattr(back_off, step)()
+        assert 0 <= back_off.left_s <= most_s * 1.000001

@@ -1,0 +1,48 @@
+"""Which of a subscription's conflicting revisions holds."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chalicelib.couch import JsonDict
+from device.conflicts import pick
+
+STATES = st.sampled_from(["active", "paused", "stopped"])
+LEAVES = st.fixed_dictionaries(
+    {"state": STATES, "_rev": st.text("0123456789abcdef", min_size=1)},
+    optional={"reason": st.sampled_from(["", "you are no longer a member"])},
+)
+
+
+def a_leaf(rev: str, state: str, **more: object) -> JsonDict:
+    return {"_id": "a-sub-b", "_rev": rev, "state": state, **more}
+
+
+def test_couchdbs_choice_holds_between_two_devices() -> None:
+    winner, loser = a_leaf("3-b", "paused"), a_leaf("3-a", "stopped")
+    assert pick([winner, loser]) is winner
+
+
+def test_the_clouds_reason_outweighs_couchdbs_choice() -> None:
+    winner, loser = a_leaf("9-b", "active"), a_leaf("3-a", "stopped", reason="no longer a member")
+    assert pick([winner, loser]) is loser
+
+
+def test_of_two_reasons_couchdbs_choice_holds() -> None:
+    leaves = [
+        a_leaf("9-b", "active"),
+        a_leaf("4-b", "stopped", reason="the channel was closed"),
+        a_leaf("3-a", "stopped", reason="no longer a member"),
+    ]
+    assert pick(leaves) is leaves[1]
+
+
+def test_an_empty_reason_is_none() -> None:
+    winner, loser = a_leaf("9-b", "active"), a_leaf("3-a", "stopped", reason="")
+    assert pick([winner, loser]) is winner
+
+
+@given(st.lists(LEAVES, min_size=1, max_size=6))
+def test_what_holds_is_one_of_them_and_has_a_reason_if_any_has(leaves: list[JsonDict]) -> None:
+    holds = pick(leaves)
+    assert holds in leaves
+    assert bool(holds.get("reason")) == any(leaf.get("reason") for leaf in leaves)
