@@ -21,7 +21,7 @@ from tests.integration.steps import Steps
 from tests.support import a_device, an_address
 
 HERE, ELSEWHERE = "192.0.2.1", "198.51.100.1"
-HOUR_S = 3600
+HOUR_S, DAY_S = 3600, 24 * 3600
 
 
 def send(steps: Steps, *docs: Any, source_ip: object = HERE) -> Answer:
@@ -258,6 +258,17 @@ def test_what_is_refused_or_here_already_is_not_counted(steps: Steps, device: Ne
         assert send(steps, device.doc) == Answer(201, [])
     assert send(steps, a_device(owner=an_address()).doc) == Answer(201, [])
     assert send(steps, a_device(owner=an_address()).doc).status == 429
+    assert send(steps, device.doc) == Answer(201, [])
+
+
+def test_what_came_long_ago_is_accepted_again_however_full_the_network_is(
+    steps: Steps, device: NewDevice
+) -> None:
+    """A replicator without a checkpoint brings it at each start."""
+    limit(steps, network=1)
+    send(steps, device.doc)
+    steps.clock.move(DAY_S + 1)
+    assert send(steps, a_device(owner=an_address()).doc) == Answer(201, [])
     assert send(steps, device.doc) == Answer(201, [])
 
 
