@@ -20,6 +20,7 @@ from chalicelib.mailbox_request import (
     docs_of,
     revs_of,
 )
+from local.system import ROOT
 from tests.mailbox_cases import DEVICE_ID, REFUSED, nested
 from tests.support import a_device
 from tests.unit.test_registration import OAUTH, VALID, any_text, json_values, without
@@ -368,3 +369,12 @@ def test_a_deep_document_is_read_or_refused_and_ends_nothing() -> None:
         result = result_of(docs_of, JSON, body)
         assert isinstance(result, list) or result.status == 400
     assert docs_of(JSON, posted({"docs": [nested(100)], "new_edits": False}))
+
+
+def test_the_docs_name_every_field_bound_and_state() -> None:
+    text = (ROOT / "docs" / "mailbox.md").read_text(encoding="utf-8")
+    fields = REGISTERED - {"credentials"} | {"oauth_creds", *GOOD["credentials"], *OAUTH}
+    for name in fields | set(RESEND_STATES):
+        assert f"`{name}`" in text
+    bounds = f"{MOST_BYTES // 1024} KiB or {MOST_DOCS} documents at once, {MOST_IDS} ids in"
+    assert f"{bounds} `_revs_diff`, {MOST_REVS} revisions of one" in text
