@@ -77,7 +77,7 @@ $(VENV)/bin/python:
 	@echo "set-up: virtual environment in $(VENV)" >&2
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.local: requirements.txt requirements-local.txt | $(VENV)/bin/python
+$(VENV)/.local: requirements.txt requirements-device.txt requirements-local.txt | $(VENV)/bin/python
 	@echo "set-up: Python packages of the local system (about a minute, once)" >&2
 	@$(BIN)/pip install -qq --disable-pip-version-check -r requirements-local.txt
 	@touch $@

@@ -71,7 +71,7 @@ class Contact:
             if problem is None:
                 return self._follow_registration(device, mailbox, state)
         except CouchError as exc:
-            problem = problem or exc
+            return self._lost(problem or exc)
         return self._lost(problem)
 
     def _has_moved(self, device: Device, mailbox: Mailbox) -> bool:
@@ -120,10 +120,10 @@ class Contact:
             self._say("cloud", "reached again")
         return Sight.BACK if was_lost else Sight.WELL
 
-    def _lost(self, problem: CouchError | None) -> Sight:
+    def _lost(self, problem: CouchError) -> Sight:
         if not self._is_lost:
             self._is_lost = True
             refused = isinstance(problem, Unauthorized)
             what = "does not let this device in" if refused else "cannot be reached"
-            self._say("cloud", f"{what}, trying again: {problem}")
+            self._say("cloud", f"{what} ({problem.reason}), trying again")
         return Sight.LOST

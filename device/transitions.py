@@ -46,7 +46,7 @@ def subscribe(doc: JsonDict, device: Device) -> None:
 @control.safe("subscription", "paused", to="paused")
 @control.safe("subscription", "stopped", to="stopped")
 def obey(doc: JsonDict, device: Device) -> None:
-    """Active: a database here, and continuous replication both ways. Else none; what is here stays.
+    """Active: a database here, replicated both ways. Else no replication; what is here stays.
 
     Of conflicting changes the one that holds is obeyed.
     """
@@ -61,17 +61,16 @@ def obey(doc: JsonDict, device: Device) -> None:
         device.say(name, f"{doc['state']}{why}")
 
 
-@control.safe("device", "revoking", to="revoking")
 @control.safe("device", "revoked", to="revoked")
 def leave(doc: JsonDict, device: Device) -> None:
-    """Another device is none of ours.
+    """If it is this device: the agent says so, and ends.
 
     Raises
     ------
     Revoked
         If it is this one.
     """
-    if doc["_id"] == device.profile.device_id and doc["state"] == "revoked":
+    if doc["_id"] == device.profile.device_id:
         raise Revoked
 
 

@@ -14,6 +14,7 @@ from samtranslator.yaml_helper import yaml_parse
 
 from chalicelib.handlers import control, devices, invitations
 from chalicelib.settings import PollerSettings, Settings, Variable, queue_name
+from device.transitions import control as on_device
 from local.lambdas import load_app, queue_sources
 
 ROOT = Path(__file__).parent.parent
@@ -85,6 +86,15 @@ def routes() -> str:
     return _table(("route", "what it does"), rows)
 
 
+def device_transitions() -> str:
+    """What a device does about documents."""
+    rows = [
+        (f"{t.doc_type}/{t.state}", (t.run.__doc__ or "").strip().splitlines()[0])
+        for t in on_device
+    ]
+    return _table(("document", "what the device does"), rows)
+
+
 def handler_settings() -> str:
     """The variables that the handlers and routes read."""
     return _variables(Settings.variables())
@@ -109,6 +119,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "states": states,
     "queues": queues,
     "routes": routes,
+    "device_transitions": device_transitions,
     "handler_settings": handler_settings,
     "poller_settings": poller_settings,
     "resources": resources,

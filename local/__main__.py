@@ -84,7 +84,10 @@ def _explain(system: LocalSystem) -> None:
         f"  Outbox   {system.outbox}   (the mails; none leaves this machine)",
         f"  CouchDB  {system.couch_url}/{system.control_db}",
         "",
-        "Put a device document in state `new` into that database and look into the outbox.",
+        "Register a device, and look into the outbox (docs/device.md has more):",
+        "  .venv/bin/python -m device --home .local/phone register --name phone --prefix phone- \\",
+        f"    --owner you@example.com --couch {system.couch_url} --mailbox {system.api}/mailbox",
+        "  .venv/bin/python -m device --home .local/phone run",
         "Ctrl-C ends it.",
     ]
     print("\n".join(lines), file=sys.stderr, flush=True)

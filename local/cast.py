@@ -3,19 +3,21 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, TypeVar
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 import requests
 
-from chalicelib.couch import CouchError, Database, JsonDict, Server
-from chalicelib.docstate import timestamp
+from chalicelib.couch import CouchError, Database, JsonDict, NotFound, Server
 from chalicelib.identity import owner_control_db, owner_id
-from device.registration import NewDevice, new_device
 from local.browser import Seen, submit, visit
 from local.errors import LocalError
-from local.system import LocalSystem
+from local.gadget import Gadget
+from local.net import Net
+from local.system import LocalSystem, Options
 from local.watch import STEP_LIMIT_S, Watch
 
 Value = TypeVar("Value")
@@ -48,34 +50,28 @@ class Story:
 
 
 @dataclass
-class Device:
-    """A device that somebody has registered, with what it can do at the cloud's CouchDB."""
-
-    server: Server
-    new: NewDevice
-    link: str = ""
-
-    def database(self, name: str) -> Database:
-        """A database as this device sees it, with the login of its own."""
-        scheme, _, host = self.server.url.partition("://")
-        url = f"{scheme}://{self.new.device_id}:{self.new.password}@{host}"
-        return Server(url).database(name)
-
-
-@dataclass
 class Cast:
-    """All that the chapters share."""
+    """All that the chapters share; closing it ends every device."""
 
     system: LocalSystem
     story: Story
+    net: Net
+    options: Options
     server: Server = field(init=False)
     control: Database = field(init=False)
     watch: Watch = field(init=False)
+    _exits: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
         self.server = Server(self.system.couch_url)
         self.control = self.server.database(self.system.control_db)
         self.watch = self.watch_database(self.control)
+        self._folder = Path(self._exits.enter_context(TemporaryDirectory(prefix="syncpoint-")))
+        self._mailbox = self.net.url_to(f"{self.system.api}/mailbox")
+
+    def close(self) -> None:
+        """End all devices."""
+        self._exits.close()
 
     def watch_database(self, database: Database) -> Watch:
         """Tell the story of a database's documents from now on."""
@@ -86,22 +82,41 @@ class Cast:
         """An owner's control database, as an administrator sees it."""
         return self.server.database(owner_control_db(self.control.name, owner_id(owner)))
 
-    def new_device(self, owner: str, name: str) -> Device:
-        """Write a device's document, and wait until its owner has the mail with the link."""
-        now = timestamp(datetime.now(UTC))
-        new = new_device(owner, name, now, sha256=_knows_sha256(self.server.info()))
-        self.story.line(name, f"its screen shows the device code {new.device_code}")
-        self.control.put(new.doc)
-        self.watch.wait_for(new.device_id, "confirming")
-        return Device(self.server, new, self.find_link(owner, new.device_id))
+    def new_device(self, owner: str, name: str) -> tuple[Gadget, str]:
+        """Register a device, and wait until its owner has the mail; the device, and the link."""
 
-    def confirm(self, device: Device) -> Seen:
-        """Open the link, type the code, wait until the device is active; the page after that."""
-        accepted = submit(visit(device.link), {"device_code": device.new.device_code})
+        def tell(about: str, what: str) -> None:
+            self.story.line(name, what if about == "registration" else f"{about}: {what}")
+
+        prefix = f"{self.control.name}-{name}-"
+        gadget = Gadget(name, self._folder / name, self.options.couchdb_url, prefix, tell)
+        self._exits.callback(gadget.close)
+        said = gadget.register(owner, self._mailbox)
+        self.story.line(name, f"its screen shows the device code {said['device_code']}")
+        gadget.start()
+        self.watch.wait_for(said["device"], "confirming")
+        return gadget, self.find_link(owner, said["device"])
+
+    def confirm(self, gadget: Gadget, link: str) -> None:
+        """Open the link, type the code, wait until the device is active and has its documents."""
+        code = gadget.device.profile.doc["device_code"]
+        accepted = submit(visit(link), {"device_code": code})
         expect(accepted.status == 200, f"the right code was refused: {accepted.heading}")
         self.story.line("page", f"the right code: {accepted.heading}")
-        self.watch.wait_for(device.new.device_id, "active")
-        return self.wait_for_page(device.link, "is active")
+        self.watch.wait_for(gadget.device.profile.device_id, "active")
+        self.wait_for_page(link, "is active")
+        self.wait_for_doc(gadget.device.database, gadget.device.profile.device_id)
+
+    def wait_for_doc(self, database: Database, doc_id: str) -> JsonDict:
+        """A document, as soon as it has been replicated to a database."""
+
+        def found() -> JsonDict | None:
+            try:
+                return database.find_one(doc_id)
+            except NotFound:  # the database itself is still to come
+                return None
+
+        return within_limit(found, f"no {doc_id} in {database.name}")
 
     def find_link(self, address: str, part: str) -> str:
         """The link in the newest mail to an address that has a certain text in it."""
@@ -157,9 +172,3 @@ def expect(condition: bool, otherwise: str) -> None:
     """Fail the demo with a reason if something is not as it should be."""
     if not condition:
         raise LocalError(otherwise)
-
-
-def _knows_sha256(info: dict[str, Any]) -> bool:
-    """Whether the server can check a key made with SHA-256; see docs/local.md."""
-    version = tuple(int(part) for part in str(info.get("version", "0")).split(".")[:2])
-    return "couchdb" in info and version >= (3, 4)

@@ -14,8 +14,8 @@ from chalicelib.ledger import Ledger
 from local.aws import LocalAws
 from local.cleanup import remove_all_of
 from local.couchdb_process import EmbeddedCouchDB
+from local.net import Net
 from local.system import LocalSystem, Options, prepare_process
-from tests.net import Net
 from tests.support import FakeClock, FakeMailer, make_cloud
 
 prepare_process()

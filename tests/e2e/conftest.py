@@ -11,12 +11,12 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from local.couchdb_process import EmbeddedCouchDB
+from local.net import Net
 from local.system import LocalSystem
 from tests.e2e import steps
 from tests.e2e.devices import Gadget
 from tests.e2e.looking import Visit, is_only_a_status, origin
 from tests.e2e.steps import Registered, Where
-from tests.net import Net
 from tests.support import an_address
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

@@ -14,8 +14,8 @@ from device import channels, enrol
 from device.agent import Agent, Pace
 from device.databases import Device
 from device.home import Home
+from local.net import Net
 from tests.e2e.steps import Where, mails_to, post
-from tests.net import Net
 from tests.support import wait_for
 
 QUICK = Pace(wait_s=0.2, least_s=0.05, most_s=0.5, waiting_s=0.2, steady_s=0.3)

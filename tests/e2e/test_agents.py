@@ -10,11 +10,11 @@ from chalicelib.couch import Database, NotFound, Server
 from chalicelib.identity import owner_control_db, owner_id, subscription_id
 from device import channels, enrol
 from device.errors import DeviceError, Revoked
+from local.net import Net
 from tests.e2e.conftest import MakeGadget
 from tests.e2e.devices import Gadget
 from tests.e2e.steps import mails_to, post
 from tests.e2e.trap import Trap
-from tests.net import Net
 from tests.support import an_address, wait_for
 
 

@@ -48,6 +48,7 @@ class Net:
             self._is_cut = False
 
     def close(self) -> None:
+        """Let nothing through any more."""
         self.cut()
         for listening in self._listening:
             _close(listening)
