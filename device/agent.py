@@ -21,7 +21,7 @@ from device.home import Home
 from device.transitions import control
 
 _PAGE = 100
-_KNOWN = {(transition.doc_type, transition.state) for transition in control}
+_KNOWN = [[transition.doc_type, transition.state] for transition in control]
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,9 @@ class Pace:
         Between two looks at a registration that waits for its owner, at the most.
     steady_s : float
         Between two looks at the cloud while all is well.
+    restart_s : float
+        Between two beginnings of a replication that stands though the cloud is there, at the most:
+        each leaves a deleted document behind.
     """
 
     wait_s: float = 5
@@ -45,6 +48,7 @@ class Pace:
     most_s: float = 60
     waiting_s: float = 10
     steady_s: float = 60
+    restart_s: float = 3600
 
 
 class Agent:
@@ -67,9 +71,9 @@ class Agent:
         self._home, self._say, self._clock, self._is_ended = home, say, clock, is_ended
         self._pace = pace or Pace()
         self._contact = Contact(home, say)
-        self._looks, self._restarts, self._failures = (
-            BackOff(self._pace.least_s, self._pace.most_s) for _ in range(3)
-        )
+        self._looks = BackOff(self._pace.least_s, self._pace.most_s)
+        self._restarts = BackOff(self._pace.least_s, self._pace.restart_s)
+        self._failures = BackOff(self._pace.least_s, self._pace.most_s)
 
     def run(self) -> None:
         """Go on until it is ended.
@@ -119,7 +123,7 @@ class Agent:
     def _begin(self, device: Device) -> None:
         device.database.create()
         own = device.database.find_one(device.profile.device_id) or {}
-        if own.get("state") in ("active", "revoking"):
+        if own.get("state") in ("active", "revoking") and device.profile.cloud:
             self._contact.is_active = True
         if self._contact.is_active:
             device.replications.keep(CONTROL, device.control_both_ways())
@@ -136,7 +140,7 @@ class Agent:
         return page
 
     def _obey(self, device: Device, doc: JsonDict) -> None:
-        if (doc.get("type"), doc.get("state")) not in _KNOWN:
+        if [doc.get("type"), doc.get("state")] not in _KNOWN:  # a list: they may be of any type
             return
         message = Message(device.database.name, doc["_id"], doc["type"], doc["state"], doc)
         try:
@@ -151,7 +155,9 @@ class Agent:
         standing = [running for running in device.replications.running() if running.stands]
         if not standing:
             self._restarts.succeed()
-        elif not self._restarts.left_s:
+        elif not self._contact.is_lost and not self._restarts.left_s:
+            reasons = {running.reason or running.state for running in standing}
+            self._say("replications", f"{len(standing)} begun anew ({'; '.join(sorted(reasons))})")
             for running in standing:
                 device.replications.restart(running)
             self._restarts.fail()

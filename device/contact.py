@@ -4,11 +4,12 @@ from dataclasses import replace
 from enum import Enum, auto
 
 from chalicelib.couch import CouchError, Unauthorized
+from chalicelib.identity import owner_control_db
 from device import outbox
 from device.databases import Device, Say
-from device.endpoints import is_plain_url
+from device.endpoints import is_in_cloud, is_plain_url
 from device.errors import DeviceError, Revoked
-from device.home import Home
+from device.home import Home, Profile
 from device.mailbox import Mailbox
 
 # What a person is told of a registration that is on its way, by its state.
@@ -34,13 +35,32 @@ class Sight(Enum):
     BACK = auto()  # the cloud is there again
 
 
+def hear(profile: Profile, mailbox: Mailbox) -> Profile:
+    """The profile, with where the mailbox says that the cloud's CouchDB is. One request.
+
+    Raises
+    ------
+    DeviceError
+        If that is no place to send a password to.
+    """
+    cloud, control_db = mailbox.cloud()
+    is_weaker = cloud.startswith("http:") and not profile.mailbox.startswith("http:")
+    database = f"{cloud}/{owner_control_db(control_db, profile.owner)}"
+    if not is_plain_url(cloud) or is_weaker or not is_in_cloud(database, cloud):
+        raise DeviceError(
+            f"the mailbox says that the cloud's CouchDB is at {cloud!a}, and its control database "
+            f"is {control_db!a}: this device sends its password to no such place"
+        )
+    return replace(profile, cloud=cloud, control_db=control_db)
+
+
 class Contact:
     """What is known of the cloud from look to look."""
 
     def __init__(self, home: Home, say: Say) -> None:
         self._home, self._say = home, say
         self.is_active = False
-        self._is_lost = False
+        self.is_lost = False
         self._told = ""
         self._in_vain = 0
 
@@ -76,16 +96,10 @@ class Contact:
 
     def _has_moved(self, device: Device, mailbox: Mailbox) -> bool:
         """Hear where the cloud's CouchDB is, and keep it; whether that is news."""
-        profile = device.profile
-        cloud, control_db = mailbox.cloud()
-        if (cloud, control_db) == (profile.cloud, profile.control_db):
+        heard = hear(device.profile, mailbox)
+        if heard == device.profile:
             return False
-        is_weaker = cloud.startswith("http:") and not profile.mailbox.startswith("http:")
-        if not is_plain_url(cloud) or is_weaker:
-            raise DeviceError(
-                f"the mailbox says that the cloud's CouchDB is at {cloud!r}: "
-                "this device sends its password to no such place"
-            )
+        cloud, control_db = heard.cloud, heard.control_db
         self._home.update(lambda kept: replace(kept, cloud=cloud, control_db=control_db))
         return True
 
@@ -101,10 +115,11 @@ class Contact:
             return Sight.WAITING
         if state != self._told:
             self._told = state
-            words = _UNDER_WAY.get(state, state)
             code, owner = device.profile.doc["device_code"], device.profile.address
-            self._say("registration", words.format(code=code, owner=owner))
-        self._is_lost = False
+            words = _UNDER_WAY.get(state)
+            said = ascii(state) if words is None else words.format(code=code, owner=owner)
+            self._say("registration", said)
+        self.is_lost = False
         return Sight.WAITING
 
     def _ask_why(self, device: Device, mailbox: Mailbox) -> None:
@@ -115,14 +130,14 @@ class Contact:
                 raise DeviceError(f"the cloud does not take the registration: {reason}")
 
     def _reached(self) -> Sight:
-        was_lost, self._is_lost = self._is_lost, False
+        was_lost, self.is_lost = self.is_lost, False
         if was_lost:
             self._say("cloud", "reached again")
         return Sight.BACK if was_lost else Sight.WELL
 
     def _lost(self, problem: CouchError) -> Sight:
-        if not self._is_lost:
-            self._is_lost = True
+        if not self.is_lost:
+            self.is_lost = True
             refused = isinstance(problem, Unauthorized)
             what = "does not let this device in" if refused else "cannot be reached"
             self._say("cloud", f"{what} ({problem.reason}), trying again")

@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Self
 
 from chalicelib.channel import DEFAULT_NAME
-from chalicelib.couch import CouchError, Database, JsonDict, Server
+from chalicelib.couch import CouchError, Database, InvalidName, JsonDict, Server
 from chalicelib.identity import channel_db, owner_control_db
-from device.endpoints import endpoint, is_in_cloud, split_login
+from device.endpoints import endpoint, is_in_cloud, is_plain_url, split_login
 from device.errors import DeviceError
 from device.home import Profile
 from device.replications import Replications, Way
@@ -54,7 +54,8 @@ class Device:
     @property
     def outbox(self) -> Database:
         """Where the registration waits for the replicator to bring it to the mailbox."""
-        return self.server.database(self.profile.prefix + OUTBOX)
+        name = f"{self.profile.prefix}{OUTBOX}-{self.profile.device_id}"
+        return self.server.database(name)  # of this device alone: it is deleted with all it holds
 
     def channel(self, channel_id: str) -> Database:
         """This device's copy of a channel: the name is the cloud's, known without asking it.
@@ -76,7 +77,15 @@ class Device:
         return self.remote(f"{self.profile.cloud}/{name}")
 
     def remote(self, url: str) -> Database:
-        """A database elsewhere, with this device's login if it is the cloud's. Sends no request."""
+        """A database elsewhere, with this device's login if it is the cloud's. Sends no request.
+
+        Raises
+        ------
+        InvalidName
+            If it is no URL of a database.
+        """
+        if not is_plain_url(url):
+            raise InvalidName(f"{url[:80]!a} is no URL of a database")
         server, _, db = url.rpartition("/")
         login = self._login_for(url)
         scheme, _, host = server.partition("://")
@@ -109,8 +118,10 @@ class Device:
         try:
             roles = self.server.session().get("userCtx", {}).get("roles", [])
         except CouchError as exc:
+            what = "does not let us in" if exc.status == 401 else "does not answer as a CouchDB"
             raise DeviceError(
-                f"the CouchDB at {self.server.url} does not let us in: {exc}"
+                f"the CouchDB at {self.server.url} {what}: {exc}. Is it running, and is --couch "
+                "http://NAME:PASSWORD@HOST:PORT right?"
             ) from exc
         if "_admin" not in roles:
             raise DeviceError(
