@@ -162,6 +162,12 @@ def mailbox_info() -> Response:
     return reply(mailbox.info(wiring.use))
 
 
+@app.route("/mailbox", methods=["HEAD"])
+def mailbox_exists() -> Response:
+    """As the replication protocol has it; PouchDB and CouchDB ask by GET."""
+    return Response("", {"Cache-Control": "no-store"}, 200)
+
+
 @app.route("/mailbox/_local/{doc_id}", methods=["GET"])
 def mailbox_get_checkpoint(doc_id: str) -> Response:
     """404: the mailbox keeps no checkpoints, so a replicator starts over."""

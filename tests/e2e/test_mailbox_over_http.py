@@ -304,6 +304,14 @@ def test_it_says_what_a_replicator_asks_for_and_where_the_cloud_is(where: Where,
     assert not couchdb.endswith("/")
 
 
+def test_a_replicator_may_ask_by_head_whether_it_is_there(where: Where) -> None:
+    with requests.Session() as session:  # one connection, that an odd answer would spoil
+        for _ in range(2):
+            answer = session.head(f"{where.api}/mailbox/", timeout=30)
+            assert (answer.status_code, answer.content) == (200, b"")
+            assert session.get(f"{where.api}/mailbox/", timeout=30).json()["db_name"] == "mailbox"
+
+
 def test_a_checkpoint_is_taken_and_forgotten(where: Where) -> None:
     url = f"{where.api}/mailbox/_local/a%2Fb%3D%3D"
     for _ in range(2):

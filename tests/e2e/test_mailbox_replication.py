@@ -171,6 +171,9 @@ def test_an_app_that_comes_too_often_comes_back_by_itself(
             assert (refused["status"], refused["name"]) == (429, "too_many_requests")
             assert "too many mails from this network" in refused["reason"]
         assert sorted([state(where, each) is None for each in (device, second)]) == [False, True]
+        asked = {"docs": [device.doc, second.doc], "new_edits": False}
+        answer = requests.post(f"{busy.url}/_bulk_docs", json=asked, timeout=30)
+        assert (answer.status_code, answer.headers["Retry-After"]) == (429, "3600")
         busy.clock.move(3600)
         app.wait_for("change")
     for each in (device, second):
