@@ -5,7 +5,9 @@ import json
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from pathlib import Path
 
 from chalicelib.couch import CouchError, JsonDict
@@ -16,13 +18,16 @@ from device.errors import DeviceError, Revoked
 from device.home import Home
 from device.status import status
 
-EXIT_FAILED, EXIT_REVOKED = 1, 3
+EXIT_FAILED, EXIT_REVOKED, EXIT_INTERRUPTED = 1, 3, 130
 
 Arguments = argparse.Namespace
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; 0, or 1 with the reason on stderr, or 3 if the device was revoked."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # what it has no letters for must not end a command
+            stream.reconfigure(errors="backslashreplace")
     arguments = _parser().parse_args(argv)
     try:
         arguments.command(arguments)
@@ -33,9 +38,22 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {exc}", file=sys.stderr)
         return EXIT_FAILED
     except CouchError as exc:
-        print(f"error: this device's CouchDB: {exc}", file=sys.stderr)
+        print(f"error: this device's CouchDB: {exc}{_hint(exc, arguments)}", file=sys.stderr)
         return EXIT_FAILED
+    except OSError as exc:
+        print(f"error: {exc.strerror}: {exc.filename}", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
     return 0
+
+
+def _hint(exc: CouchError, arguments: Arguments) -> str:
+    if exc.status == 0:
+        return ". Is it running?"
+    if exc.status == 401:
+        return f". Its URL, with name and password, is in {Home(arguments.home).path}"
+    return ""
 
 
 def _run(arguments: Arguments) -> None:
@@ -152,7 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="follow the registration, then keep channels in sync")
     run.add_argument(
         "--every",
-        type=float,
+        type=_seconds,
         default=Pace.steady_s,
         metavar="SECONDS",
         help="how often to look whether the cloud is there (%(default)g)",
@@ -168,6 +186,14 @@ def _parser() -> argparse.ArgumentParser:
     unlink.add_argument("--offline", action="store_true", help="forget it without the cloud")
     unlink.set_defaults(command=_unlink)
     return parser
+
+
+def _seconds(text: str) -> float:
+    """Between a tenth of a second and a day: with less the agent would never rest."""
+    with suppress(ValueError):
+        if 0.1 <= float(text) <= 86_400:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not 0.1 to 86400 seconds")
 
 
 def _add_channel(parser: argparse.ArgumentParser) -> None:

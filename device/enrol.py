@@ -11,6 +11,7 @@ from chalicelib import registration
 from chalicelib.couch import CouchError, JsonDict
 from chalicelib.docstate import Rejected, generation_of, timestamp
 from device import channels, outbox
+from device.contact import hear
 from device.databases import Device, Say
 from device.endpoints import is_plain_url, split_login
 from device.errors import DeviceError
@@ -153,10 +154,21 @@ def _check_urls(mailbox: str, couch: str, prefix: str) -> None:
     parts = urlsplit(mailbox)
     if parts.scheme == "http" and parts.hostname not in _THIS_MACHINE:
         raise DeviceError("--mailbox must be https: it tells where this device's password goes")
-    if not is_plain_url(split_login(couch)[0]):
-        raise DeviceError("--couch must be your own CouchDB's URL: http://NAME:PASSWORD@HOST:PORT")
+    if not _is_server(couch):
+        raise DeviceError(
+            "--couch must be your own CouchDB's URL: http://NAME:PASSWORD@HOST:PORT, with all but "
+            "letters and digits of the password percent-encoded"
+        )
     if not _PREFIX.fullmatch(prefix):
         raise DeviceError("--prefix must begin with a letter: a-z, 0-9, _ and - only")
+
+
+def _is_server(url: str) -> bool:
+    """Whether it is a server's URL, with a login perhaps."""
+    try:
+        return is_plain_url(split_login(url)[0]) and not set(url) & set("?#")
+    except ValueError:
+        return False
 
 
 def _revoke(device: Device) -> bool:
@@ -169,6 +181,7 @@ def _revoke(device: Device) -> bool:
         state = mailbox.state(profile.device_id)
         if state != "active":
             return state in ("revoking", "revoked")
+        device = replace(device, profile=hear(profile, mailbox))
         device.cloud_control.update(profile.device_id, lambda doc: {**doc, "state": "revoking"})
         return _wait_until_revoked(mailbox, profile.device_id)
     except CouchError as exc:

@@ -73,17 +73,22 @@ class Home:
     ----------
     folder : Path
         Made when it is first written to.
+
+    Attributes
+    ----------
+    path : Path
+        The device's file.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._path = folder / _FILE
-        self._new = self._path.with_suffix(".new")
+        self.path = folder / _FILE
+        self._new = self.path.with_suffix(".new")
 
     @property
     def is_registered(self) -> bool:
         """Whether there is a device here."""
-        return self._path.exists()
+        return self.path.exists()
 
     def load(self) -> Profile:
         """Read the device's file.
@@ -94,14 +99,14 @@ class Home:
             If there is none, or it cannot be read.
         """
         try:
-            return _checked(Profile(**json.loads(self._path.read_text(encoding="utf-8"))))
+            return _checked(Profile(**json.loads(self.path.read_text(encoding="utf-8"))))
         except FileNotFoundError:
             raise DeviceError(
                 "this device is not registered; begin with `python -m device register`"
             ) from None
         except (OSError, ValueError, TypeError, RecursionError) as exc:
             raise DeviceError(
-                f"{self._path} cannot be read: {type(exc).__name__}. Mend it; or move it away, and "
+                f"{self.path} cannot be read: {type(exc).__name__}. Mend it; or move it away, and "
                 "`register` anew"
             ) from None
 
@@ -114,7 +119,7 @@ class Home:
             json.dump(asdict(profile), file, indent=1)
             file.flush()
             os.fsync(file.fileno())
-        self._new.replace(self._path)
+        self._new.replace(self.path)
 
     def update(self, change: Callable[[Profile], Profile]) -> Profile:
         """Change the device's file; of two processes that do, none undoes the other's change.
@@ -132,7 +137,7 @@ class Home:
     def remove(self) -> None:
         """Forget the device, its password with it."""
         self._new.unlink(missing_ok=True)
-        self._path.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
 
     @contextmanager
     def only_agent(self) -> Iterator[None]:

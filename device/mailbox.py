@@ -27,15 +27,18 @@ class Mailbox:
         """
         said = self._http.request_object("GET", "/").get("syncpoint")
         if not isinstance(said, dict) or not {"couchdb", "control_db"} <= said.keys():
-            raise CouchError(200, "bad_answer", f"{self.url} is no mailbox of Syncpoint's")
+            raise self._bad_answer()
         return str(said["couchdb"]), str(said["control_db"])
 
     def state(self, device_id: str) -> str | None:
         """The state of a registration; None if the mailbox has not heard of it."""
         try:
-            return str(self._http.request_object("GET", f"/{device_id}")["state"])
+            state = self._http.request_object("GET", f"/{device_id}").get("state")
         except NotFound:
             return None
+        if not isinstance(state, str):
+            raise self._bad_answer()
+        return state
 
     def refusal(self, doc: JsonDict) -> str | None:
         """Why the mailbox does not take a registration, None if it takes it.
@@ -51,4 +54,9 @@ class Mailbox:
         revisions = {"start": int(generation), "ids": [digest]}
         body = {"docs": [{**doc, "_revisions": revisions}], "new_edits": False}
         rows = self._http.request("POST", "/_bulk_docs", body=body)
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise self._bad_answer()
         return str(rows[0].get("reason")) if rows else None
+
+    def _bad_answer(self) -> CouchError:
+        return CouchError(200, "bad_answer", f"{self.url} is no mailbox of Syncpoint's")

@@ -38,7 +38,7 @@ def status(device: Device) -> JsonDict:
     }
     if channels.own_state(device) is None and registration not in _OVER:
         said["device_code"] = profile.doc["device_code"]
-    is_let_in = registration == "active" and problem is None
+    is_let_in = registration == "active" and problem is None and profile.cloud != ""
     if is_let_in:
         said["control"] = _comparison(device.database, device.cloud_control)
     said["channels"] = [_channel(device, doc, is_let_in) for doc in channels.all_of(device)]
@@ -78,19 +78,23 @@ def _channel(device: Device, doc: JsonDict, is_let_in: bool) -> JsonDict:
     said = _without_none(
         channel=doc["_id"],
         name=doc["name"],
-        state=doc.get("state"),
+        state=str(doc.get("state", "without a state")),
         subscription=subscription.get("state"),
         reason=subscription.get("reason"),
-        error=(doc.get("error") or {}).get("reason"),
+        error=_reason(doc.get("error")),
         database=local.name,
     )
     remote = subscription.get("remote")
-    if is_let_in and isinstance(remote, str) and subscription["state"] != "stopped":
+    if is_let_in and isinstance(remote, str) and subscription.get("state") != "stopped":
         try:
             said |= _comparison(local, device.remote(remote))
         except InvalidName as exc:
             said["problem"] = str(exc)
     return said
+
+
+def _reason(error: object) -> str | None:
+    return str(error.get("reason")) if isinstance(error, dict) else None
 
 
 def _comparison(local: Database, remote: Database) -> JsonDict:

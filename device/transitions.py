@@ -79,6 +79,8 @@ def _follow(remote: object, local: Database, name: str, device: Device) -> None:
         device.replications.keep(local.name, [])
         device.say(name, "not in sync: its subscription has no usable remote")
         return
+    if not device.profile.cloud:
+        return  # the agent begins anew when it has heard where the cloud is
     if not is_in_cloud(remote, device.profile.cloud):
         device.say(name, f"{remote} is not the cloud's: replicated without this device's password")
     local.create()
