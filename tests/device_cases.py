@@ -9,7 +9,7 @@ PASSWORD = "the-devices-own-secret"
 ADMIN_PASSWORD = "the-administrators-secret"
 COUCH = f"http://admin:{ADMIN_PASSWORD}@127.0.0.1:5984"
 MAILBOX = "https://sync.example.com/api/mailbox"
-CLOUD = "https://couch.example.com"
+CLOUD = "https://couch.example"
 
 
 def a_profile(

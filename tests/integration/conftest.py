@@ -1,9 +1,16 @@
 """Fixtures of the tests over real servers."""
 
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from chalicelib.claims import Claims
 from chalicelib.cloud import Cloud
+from chalicelib.couch import Server
+from tests.fake_cloud import FakeCloud, running_cloud
+from tests.integration.device_kit import Kit, MakeKit
 from tests.integration.steps import Steps
 from tests.support import FakeClock, FakeMailer
 
@@ -11,3 +18,24 @@ from tests.support import FakeClock, FakeMailer
 @pytest.fixture
 def steps(cloud: Cloud, claims: Claims, mailer: FakeMailer, clock: FakeClock) -> Steps:
     return Steps(cloud, claims, mailer, clock)
+
+
+@pytest.fixture
+def make_kit(server: Server, couch_url: str, tmp_path: Path) -> Iterator[MakeKit]:
+    """Makes a device on the CouchDB: `make_kit(cloud="https://…", control_db="control")`."""
+    made: list[Kit] = []
+
+    def make(**profile: Any) -> Kit:
+        kit = Kit.make(tmp_path / f"device-{len(made)}", couch_url, **profile)
+        made.append(kit)
+        return kit
+
+    yield make
+    for kit in made:
+        kit.remove()
+
+
+@pytest.fixture
+def fake_cloud() -> Iterator[FakeCloud]:
+    with running_cloud() as cloud:
+        yield cloud

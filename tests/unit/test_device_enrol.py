@@ -169,7 +169,9 @@ def test_a_registered_device_is_named_and_not_registered_again(tmp_path: Path) -
     home = Home(tmp_path)
     home.save(a_profile(owner="ada@example.com", name="Ada's phone"))
     kept = home.load()
-    with pytest.raises(DeviceError, match="already, as “Ada's phone” of ada@example.com; `unlink`"):
+    with pytest.raises(
+        DeviceError, match=r"already, as “Ada's phone” of ada@example.com; `unlink`"
+    ):
         register(tmp_path)
     assert home.load() == kept
 

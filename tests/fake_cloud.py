@@ -1,0 +1,103 @@
+"""The cloud as a device sees it, played: a mailbox and a CouchDB that answer what they are told."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from chalicelib.couch import JsonDict
+
+NOT_FOUND = (404, {"error": "not_found", "reason": "missing"})
+UNAUTHORIZED = (401, {"error": "unauthorized", "reason": "Name or password is incorrect."})
+UNAVAILABLE = (503, {"error": "service_unavailable", "reason": "later"})
+TOO_MANY = (429, {"error": "too_many_requests", "reason": "later"})
+
+
+@dataclass(frozen=True)
+class Asked:
+    method: str
+    path: str
+    authorization: str | None
+    body: Any
+
+
+@dataclass
+class FakeCloud:
+    """The server.
+
+    Attributes
+    ----------
+    url : str
+        Its mailbox is at ``/mailbox``, its CouchDB at ``/couch``.
+    said : dict
+        What the mailbox says of itself in `syncpoint`.
+    state : str or None
+        The registration's state, None if the mailbox has not heard of it.
+    mailbox, couch, refusals : tuple
+        A status and a body that all of it answers with instead; bytes are sent as they are.
+    asked : list of Asked
+        Every request.
+    """
+
+    url: str
+    said: JsonDict = field(default_factory=dict)
+    state: str | None = None
+    mailbox: tuple[int, Any] | None = None
+    couch: tuple[int, Any] | None = None
+    refusals: tuple[int, Any] = (201, [])
+    asked: list[Asked] = field(default_factory=list)
+
+    @property
+    def mailbox_url(self) -> str:
+        return f"{self.url}/mailbox"
+
+    @property
+    def couch_url(self) -> str:
+        return f"{self.url}/couch"
+
+    def answer(self, asked: Asked) -> tuple[int, Any]:
+        self.asked.append(asked)
+        if asked.path.startswith("/couch/"):
+            return self.couch or (200, {"db_name": asked.path.rpartition("/")[2]})
+        if asked.path == "/mailbox/_bulk_docs":
+            return self.refusals
+        if self.mailbox is not None:
+            return self.mailbox
+        if asked.path == "/mailbox/":
+            return 200, {"db_name": "mailbox", "syncpoint": self.said}
+        if asked.path.startswith("/mailbox/device-") and self.state is not None:
+            return 200, {"state": self.state}
+        return NOT_FOUND
+
+
+@contextmanager
+def running_cloud() -> Iterator[FakeCloud]:
+    """A cloud that knows no device yet; its CouchDB lets everybody in."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def _answer(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            body = json.loads(self.rfile.read(length)) if length else None
+            authorization = self.headers.get("Authorization")
+            status, said = cloud.answer(Asked(self.command, self.path, authorization, body))
+            sent = said if isinstance(said, bytes) else json.dumps(said).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(sent)))
+            self.end_headers()
+            self.wfile.write(sent)
+
+        do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = _answer  # noqa: N815
+
+        def log_message(self, format: str, *arguments: Any) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    cloud = FakeCloud(f"http://127.0.0.1:{server.server_port}")
+    cloud.said = {"couchdb": cloud.couch_url, "control_db": "control"}
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    yield cloud
+    server.shutdown()
+    server.server_close()

@@ -1,0 +1,439 @@
+"""What a device does about its owner's documents, over a real CouchDB."""
+
+import base64
+from typing import Any
+
+import pytest
+
+from chalicelib.couch import Database, JsonDict, NotFound, Server
+from chalicelib.identity import channel_db
+from chalicelib.runner import Outcome
+from device.conflicts import settle
+from device.errors import Revoked
+from tests.device_cases import PASSWORD
+from tests.integration.device_kit import Kit, MakeKit
+
+CLOUD = "https://couch.example"
+REMOTE = f"{CLOUD}/db-0123456789abcdef0123456789abcdef"
+PHOTOS: JsonDict = {"_id": "channel-1", "type": "channel", "state": "ready", "name": "Photos"}
+
+
+@pytest.fixture
+def kit(make_kit: MakeKit) -> Kit:
+    """A device that has heard of its cloud."""
+    return make_kit(cloud=CLOUD, control_db="control")
+
+
+def login_in(end: JsonDict) -> str | None:
+    """The login in the header of a replication's end."""
+    header = end["headers"].get("Authorization")
+    return base64.b64decode(header.removeprefix("Basic ")).decode() if header else None
+
+
+def remotes(kit: Kit) -> list[JsonDict]:
+    """The ends of the device's replications that lie elsewhere."""
+    here = kit.device.server.url
+    ends = [end for doc in kit.replications() for end in (doc["source"], doc["target"])]
+    return [end for end in ends if not end["url"].startswith(here)]
+
+
+# Channels
+
+
+def test_a_new_channel_has_a_copy_here_at_once(kit: Kit) -> None:
+    doc = kit.put({**PHOTOS, "state": "new"})
+    assert kit.obey(doc) is Outcome.UNCHANGED
+    assert kit.exists("channel-1")
+    kit.device.channel("channel-1").put({"_id": "note"})
+    assert kit.obey(doc) is Outcome.UNCHANGED
+    assert kit.device.channel("channel-1").get("note")
+    assert kit.replications() == []
+
+
+def test_a_copy_has_the_clouds_name_behind_the_devices_prefix(kit: Kit) -> None:
+    own = kit.device.channel("channel-1").name
+    assert own == kit.profile.prefix + channel_db(kit.profile.owner, "channel-1")
+    shared = "db-" + "0123456789abcdef" * 2
+    assert kit.device.channel(shared).name == kit.profile.prefix + shared
+
+
+def test_the_owners_own_channel_is_subscribed_to_under_its_well_known_id(kit: Kit) -> None:
+    doc = kit.put({**PHOTOS, "syncpoint": REMOTE})
+    kit.obey(doc)
+    made = kit.subscription("channel-1") or {}
+    assert {name: value for name, value in made.items() if name != "_rev"} == {
+        "_id": f"channel-1-sub-{kit.profile.owner}",
+        "type": "subscription",
+        "state": "active",
+        "channel": "channel-1",
+        "remote": REMOTE,
+    }
+    kit.obey(doc)
+    assert (kit.subscription("channel-1") or {})["_rev"] == made["_rev"]
+
+
+def test_devices_that_subscribe_by_themselves_write_the_same_revision(make_kit: MakeKit) -> None:
+    phone = make_kit(owner="ada@example.com", cloud=CLOUD)
+    laptop = make_kit(owner="ada@example.com", cloud=CLOUD)
+    for kit in (phone, laptop):
+        kit.obey(kit.put({**PHOTOS, "syncpoint": REMOTE}))
+    one, other = phone.subscription("channel-1"), laptop.subscription("channel-1")
+    assert one
+    assert one == other
+
+
+@pytest.mark.parametrize("state", ["paused", "stopped"])
+def test_a_subscription_that_is_there_stays_as_it_is(kit: Kit, state: str) -> None:
+    kept = kit.put_subscription("channel-1", state, remote=REMOTE)
+    kit.obey(kit.put({**PHOTOS, "syncpoint": REMOTE}))
+    assert kit.subscription("channel-1") == kept
+
+
+def test_a_subscription_that_was_deleted_is_not_made_again(kit: Kit) -> None:
+    doc = kit.put({**PHOTOS, "syncpoint": REMOTE})
+    kit.obey(doc)
+    kit.device.database.remove(kit.subscription("channel-1") or {})
+    kit.obey(doc)
+    assert kit.subscription("channel-1") is None
+
+
+def test_a_channel_whose_database_is_unknown_is_subscribed_to_and_not_replicated(kit: Kit) -> None:
+    kit.obey(kit.put(PHOTOS))
+    made = kit.subscription("channel-1")
+    assert made is not None
+    assert made["remote"] is None
+    kit.obey(made)
+    assert kit.replications() == []
+
+
+# Subscriptions
+
+
+def test_an_active_subscription_is_replicated_both_ways_with_the_devices_password(
+    kit: Kit,
+) -> None:
+    kit.put(PHOTOS)
+    doc = kit.put_subscription("channel-1", remote=REMOTE)
+    assert kit.obey(doc) is Outcome.UNCHANGED
+    local = kit.device.channel("channel-1")
+    out, back = kit.replications()
+    assert (out["source"]["url"], out["target"]["url"]) == (local.url, REMOTE)
+    assert (back["source"]["url"], back["target"]["url"]) == (REMOTE, local.url)
+    assert out["continuous"] is back["continuous"] is True
+    assert out["source"] == back["target"]
+    login = f"{kit.profile.device_id}:{PASSWORD}"
+    assert [login_in(end) for end in remotes(kit)] == [login, login]
+    assert PASSWORD not in f"{login_in(out['source'])}"
+    assert kit.exists("channel-1")
+    assert kit.said == [("Photos", f"in sync; its documents are in {local.name}")]
+
+
+def test_an_active_subscription_that_is_obeyed_already_is_not_told_of_again(kit: Kit) -> None:
+    doc = kit.put_subscription("channel-1", remote=REMOTE)
+    kit.obey(doc)
+    before, said = kit.replications(), list(kit.said)
+    kit.obey(doc)
+    ids = {one["_id"] for one in kit.replications()}
+    assert ids == {one["_id"] for one in before}
+    assert kit.said == said
+
+
+@pytest.mark.parametrize("state", ["paused", "stopped"])
+def test_what_is_paused_or_stopped_stands_still_and_its_copy_stays(kit: Kit, state: str) -> None:
+    kit.put(PHOTOS)
+    kit.obey(kit.put_subscription("channel-1", remote=REMOTE))
+    kit.device.channel("channel-1").put({"_id": "note"})
+    kit.said.clear()
+    doc = kit.put_subscription("channel-1", state, remote=REMOTE)
+    kit.obey(doc)
+    kit.obey(doc)
+    assert kit.replications() == []
+    assert kit.device.channel("channel-1").get("note")
+    assert kit.said == [("Photos", state)]
+
+
+def test_the_clouds_reason_is_told(kit: Kit) -> None:
+    kit.put(PHOTOS)
+    kit.obey(kit.put_subscription("channel-1", remote=REMOTE))
+    why = "you are no longer a member"
+    kit.obey(kit.put_subscription("channel-1", "stopped", remote=REMOTE, reason=why))
+    assert kit.said[-1] == ("Photos", f"stopped: {why}")
+
+
+def test_what_is_resumed_goes_on(kit: Kit) -> None:
+    for state in ("active", "paused", "active"):
+        kit.obey(kit.put_subscription("channel-1", state, remote=REMOTE))
+    assert len(kit.replications()) == 2
+
+
+def test_another_remote_takes_the_place_of_the_first(kit: Kit) -> None:
+    kit.obey(kit.put_subscription("channel-1", remote=REMOTE))
+    kit.obey(kit.put_subscription("channel-1", remote=f"{CLOUD}/db-other"))
+    assert {end["url"] for end in remotes(kit)} == {f"{CLOUD}/db-other"}
+
+
+def test_a_subscription_that_no_channel_goes_with_is_obeyed(kit: Kit) -> None:
+    """The channel may come later, with the next page of documents."""
+    kit.obey(kit.put_subscription("channel-1", remote=REMOTE))
+    assert kit.said[0][0] == "a channel without a name"
+    assert len(kit.replications()) == 2
+
+
+# Remotes that are not the cloud's
+
+
+@pytest.mark.parametrize(
+    "remote",
+    [
+        "https://evil.example/db",
+        "https://couch.example.evil.example/db",
+        "http://couch.example/db",
+        "https://couch.example:444/db",
+        "https://couch.example/DB",
+        "https://couch.example/db/../x",
+        "https://couch.example",
+    ],
+)
+def test_a_remote_elsewhere_is_replicated_without_the_password_and_that_is_told(
+    kit: Kit, remote: str
+) -> None:
+    kit.put(PHOTOS)
+    kit.obey(kit.put_subscription("channel-1", remote=remote))
+    assert [end["url"] for end in remotes(kit)] == [remote, remote]
+    assert [end["headers"] for end in remotes(kit)] == [{}, {}]
+    ends = [doc[end] for doc in kit.replications() for end in ("source", "target")]
+    assert PASSWORD not in str([login_in(end) for end in ends])
+    told = f"{remote} is not the cloud's: replicated without this device's password"
+    assert kit.said[0] == ("Photos", told)
+
+
+@pytest.mark.parametrize(
+    "remote",
+    [
+        *(None, 5, True, [], {"url": REMOTE}, "", "db", "/db", "ftp://couch.example/db"),
+        *("https://couch.example@evil.example/db", "https://couch.example\\@evil/db"),
+        *("https://ada:secret@evil.example/db", "https://couch.example//db", "http://[::1/db"),
+        *("https://couch.example/db?x", "https://couch.example/d\tb", f"{REMOTE}\n"),
+    ],
+)
+def test_a_remote_that_is_no_plain_url_is_not_replicated_and_that_is_told(
+    kit: Kit, remote: Any
+) -> None:
+    kit.put(PHOTOS)
+    kit.obey(kit.put_subscription("channel-1", remote=remote))
+    assert kit.replications() == []
+    assert kit.said == [("Photos", "not in sync: its subscription has no usable remote")]
+
+
+def test_a_remote_that_becomes_odd_ends_what_was_replicated(kit: Kit) -> None:
+    kit.obey(kit.put_subscription("channel-1", remote=REMOTE))
+    kit.obey(kit.put_subscription("channel-1", remote="elsewhere"))
+    assert kit.replications() == []
+
+
+def test_while_the_cloud_is_unknown_nothing_is_replicated_and_nothing_is_told(
+    make_kit: MakeKit,
+) -> None:
+    """As after `unlink` and `register`: the documents are still here, the new device knows none."""
+    kit = make_kit()
+    kit.put(PHOTOS)
+    kit.obey(kit.put_subscription("channel-1", remote=REMOTE))
+    assert kit.replications() == []
+    assert kit.said == []
+
+
+# Odd documents
+
+
+@pytest.mark.parametrize("channel", [None, 5, True, [], {}])
+def test_a_subscription_to_nothing_is_left_alone(kit: Kit, channel: Any) -> None:
+    kit.put_subscription("channel-1", remote=REMOTE)
+    kit.obey({**(kit.subscription("channel-1") or {})})
+    before = kit.replications()
+    doc = kit.put({"_id": "odd", "type": "subscription", "state": "active", "channel": channel})
+    assert kit.obey(doc) is Outcome.UNCHANGED
+    assert len(kit.replications()) == len(before)
+
+
+def test_a_document_that_is_gone_is_not_obeyed(kit: Kit) -> None:
+    doc = kit.put_subscription("channel-1", remote=REMOTE)
+    kit.device.database.remove(doc)
+    assert kit.obey(doc) is Outcome.STALE
+    assert kit.replications() == []
+
+
+def test_a_document_that_has_moved_on_is_not_obeyed(kit: Kit) -> None:
+    doc = kit.put_subscription("channel-1", remote=REMOTE)
+    kit.put_subscription("channel-1", "paused", remote=REMOTE)
+    assert kit.obey(doc) is Outcome.STALE
+    assert kit.replications() == []
+
+
+# Devices
+
+
+def test_another_device_that_is_revoked_is_none_of_ours(kit: Kit) -> None:
+    doc = kit.put({"_id": "device-other", "type": "device", "state": "revoked"})
+    assert kit.obey(doc) is Outcome.UNCHANGED
+
+
+def test_a_revoked_device_is_told_so(kit: Kit) -> None:
+    doc = kit.put({"_id": kit.profile.device_id, "type": "device", "state": "revoked"})
+    with pytest.raises(Revoked, match=r"was revoked\. Its data stays here"):
+        kit.obey(doc)
+
+
+# Conflicting changes
+
+# What CouchDB picks: the longer history, then the greater digest.
+WINNER, LOSER, THIRD = "2-" + "f" * 32, "2-" + "a" * 32, "2-" + "0" * 32
+
+
+@pytest.fixture
+def control(kit: Kit) -> Database:
+    return kit.device.database
+
+
+def put_leaves(kit: Kit, server: Server, leaves: dict[str, JsonDict]) -> JsonDict:
+    """A subscription with conflicting revisions, as replication brings them; CouchDB's choice."""
+    kit.put(PHOTOS)
+    first = kit.put_subscription("channel-1", remote=REMOTE)
+    docs = []
+    for rev, changes in leaves.items():
+        number, _, digest = rev.partition("-")
+        digests = [digest, *("b" * 31 + str(n) for n in range(int(number) - 2))]
+        ids = [*digests, first["_rev"].partition("-")[2]]
+        revisions = {"start": int(number), "ids": ids}
+        docs.append({**first, **changes, "_rev": rev, "_revisions": revisions})
+    control = kit.device.database
+    body = {"docs": docs, "new_edits": False}
+    server.http.request("POST", f"/{control.name}/_bulk_docs", body=body)
+    return control.get(first["_id"])
+
+
+def leaves_of(kit: Kit) -> list[str]:
+    """The revisions of the subscription that are there, CouchDB's choice first."""
+    doc = kit.device.database.get(kit.subscription_id("channel-1"), conflicts=True)
+    return [doc["_rev"], *doc.get("_conflicts", [])]
+
+
+def a_change(state: str, by: str | None = None, **more: Any) -> JsonDict:
+    return {"state": state, **({"changed_by": by} if by else {}), **more}
+
+
+def test_without_a_conflict_nothing_is_told(kit: Kit) -> None:
+    doc = kit.put_subscription("channel-1", remote=REMOTE)
+    assert settle(doc, kit.device) == doc
+    assert kit.said == []
+
+
+def test_the_device_whose_change_does_not_hold_says_so_and_removes_it(
+    kit: Kit, server: Server
+) -> None:
+    laptop = "device-laptop"
+    kit.put({"_id": laptop, "type": "device", "state": "active", "name": "Ada's laptop"})
+    kit.put({"_id": kit.profile.device_id, "type": "device", "state": "active", "name": "phone"})
+    leaves = {
+        WINNER: a_change("stopped", laptop),
+        LOSER: a_change("paused", kit.profile.device_id),
+    }
+    doc = put_leaves(kit, server, leaves)
+    assert doc["_rev"] == WINNER
+    assert settle(doc, kit.device)["state"] == "stopped"
+    assert leaves_of(kit) == [WINNER]
+    told = "stopped (by Ada's laptop) holds, paused (by phone) does not"
+    assert kit.said == [("Photos", f"changed in two places at once: {told}")]
+
+
+def test_the_device_whose_change_holds_says_so_and_leaves_the_other_to_its_device(
+    kit: Kit, server: Server
+) -> None:
+    """Its user must hear of it there."""
+    leaves = {
+        WINNER: a_change("stopped", kit.profile.device_id),
+        LOSER: a_change("paused", "device-unknown"),
+    }
+    doc = put_leaves(kit, server, leaves)
+    settle(doc, kit.device)
+    assert leaves_of(kit) == [WINNER, LOSER]
+    assert "stopped (by another device) holds, paused (by another device)" in kit.said[0][1]
+
+
+def test_a_change_that_nobody_signed_is_removed_by_whoever_finds_it(
+    kit: Kit, server: Server
+) -> None:
+    leaves = {WINNER: a_change("paused"), LOSER: a_change("active")}
+    settle(put_leaves(kit, server, leaves), kit.device)
+    assert leaves_of(kit) == [WINNER]
+    assert "paused holds, active does not" in kit.said[0][1]
+
+
+def test_changes_that_say_the_same_are_made_one_without_a_word(kit: Kit, server: Server) -> None:
+    own = kit.profile.device_id
+    leaves = {WINNER: a_change("paused", "device-laptop"), LOSER: a_change("paused", own)}
+    assert settle(put_leaves(kit, server, leaves), kit.device)["state"] == "paused"
+    assert leaves_of(kit) == [WINNER]
+    assert kit.said == []
+
+
+def test_of_three_changes_one_holds_and_only_the_devices_own_is_removed(
+    kit: Kit, server: Server
+) -> None:
+    leaves = {
+        WINNER: a_change("stopped", "device-laptop"),
+        LOSER: a_change("paused", kit.profile.device_id),
+        THIRD: a_change("active", "device-tablet"),
+    }
+    settle(put_leaves(kit, server, leaves), kit.device)
+    assert leaves_of(kit) == [WINNER, THIRD]
+    assert len(kit.said) == 2
+
+
+@pytest.mark.parametrize("number", [2, 5])
+def test_what_the_cloud_stopped_holds_whatever_couchdb_picks(
+    kit: Kit, server: Server, number: int
+) -> None:
+    winner = f"{number}-" + "f" * 32
+    reason = "you are no longer a member"
+    leaves = {
+        winner: a_change("active", "device-laptop"),
+        LOSER: a_change("stopped", reason=reason),
+        THIRD: a_change("paused", kit.profile.device_id),
+    }
+    doc = put_leaves(kit, server, leaves)
+    assert doc["_rev"] == winner
+    assert settle(doc, kit.device)["reason"] == reason
+    assert leaves_of(kit) == [LOSER]
+    assert (kit.subscription("channel-1") or {})["reason"] == reason
+
+
+def test_what_holds_is_obeyed_and_not_what_couchdb_picked(kit: Kit, server: Server) -> None:
+    kit.obey(kit.put_subscription("channel-1", remote=REMOTE))
+    assert len(kit.replications()) == 2
+    kit.device.database.remove(kit.subscription("channel-1") or {})
+    leaves = {WINNER: a_change("active"), LOSER: a_change("stopped", reason="the channel closed")}
+    kit.obey(put_leaves(kit, server, leaves))
+    assert kit.replications() == []
+    assert ("Photos", "stopped: the channel closed") in kit.said
+
+
+def test_a_change_that_another_device_has_removed_meanwhile_is_no_failure(
+    kit: Kit, server: Server
+) -> None:
+    leaves = {WINNER: a_change("paused"), LOSER: a_change("active")}
+    doc = put_leaves(kit, server, leaves)
+    device = kit.device
+
+    def remove_it_first(about: str, what: str) -> None:
+        device.database.remove({"_id": doc["_id"], "_rev": LOSER})
+
+    object.__setattr__(device, "say", remove_it_first)
+    assert settle(doc, device)["state"] == "paused"
+    assert leaves_of(kit) == [WINNER]
+
+
+def test_a_subscription_that_is_deleted_in_this_very_moment_is_not_obeyed(kit: Kit) -> None:
+    doc = kit.put_subscription("channel-1", remote=REMOTE)
+    kit.device.database.remove(doc)
+    with pytest.raises(NotFound):
+        settle(doc, kit.device)
