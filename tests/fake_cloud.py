@@ -40,6 +40,8 @@ class FakeCloud:
         A status and a body that all of it answers with instead; bytes are sent as they are.
     asked : list of Asked
         Every request.
+
+    A device's document that is put into its CouchDB with state ``revoking`` is ``revoked`` at once.
     """
 
     url: str
@@ -61,6 +63,9 @@ class FakeCloud:
     def answer(self, asked: Asked) -> tuple[int, Any]:
         self.asked.append(asked)
         if asked.path.startswith("/couch/"):
+            if asked.method == "PUT" and asked.body.get("state") == "revoking":
+                self.state = "revoked"
+                return 201, {"ok": True, "rev": "3-a"}
             return self.couch or (200, {"db_name": asked.path.rpartition("/")[2]})
         if asked.path == "/mailbox/_bulk_docs":
             return self.refusals

@@ -1,0 +1,363 @@
+"""A device's looks at the cloud: each answer of a cloud that is played."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from chalicelib.couch import CouchError
+from device import outbox
+from device.contact import Contact, Sight, hear
+from device.errors import DeviceError, Revoked
+from device.mailbox import Mailbox
+from tests.device_cases import PASSWORD, a_profile
+from tests.fake_cloud import NOT_FOUND, TOO_MANY, UNAUTHORIZED, UNAVAILABLE, FakeCloud
+from tests.integration.device_kit import Kit, MakeKit
+
+HTML = (200, b"<html>Welcome to the hotel</html>")
+OTHER_ANSWERS: list[tuple[int, Any]] = [
+    UNAVAILABLE,
+    TOO_MANY,
+    NOT_FOUND,
+    HTML,
+    (500, b""),
+    (200, b""),
+    (302, b""),
+    (302, {"error": "found", "reason": "elsewhere"}),
+    (403, {"message": "Missing Authentication Token"}),
+    (200, []),
+    (200, "mailbox"),
+    (200, None),
+    (200, {}),
+    (200, {"syncpoint": None}),
+    (200, {"syncpoint": "https://couch.example"}),
+    (200, {"syncpoint": {"couchdb": "https://couch.example"}}),
+    (200, b"[" * 100_000),
+]
+
+
+@pytest.fixture
+def kit(make_kit: MakeKit, fake_cloud: FakeCloud) -> Kit:
+    """A device that has heard where its cloud is."""
+    cloud = fake_cloud.couch_url
+    return make_kit(mailbox=fake_cloud.mailbox_url, cloud=cloud, control_db="control")
+
+
+@pytest.fixture
+def contact(kit: Kit) -> Contact:
+    """What the agent of a device knows that is not active yet."""
+    return Contact(kit.home, kit.say)
+
+
+@pytest.fixture
+def active(contact: Contact) -> Contact:
+    """What the agent of an active device knows."""
+    contact.is_active = True
+    return contact
+
+
+# Where the cloud is
+
+
+def test_the_first_look_hears_where_the_cloud_is_and_keeps_it(
+    make_kit: MakeKit, fake_cloud: FakeCloud
+) -> None:
+    kit = make_kit(mailbox=fake_cloud.mailbox_url)
+    contact = Contact(kit.home, kit.say)
+    assert contact.look(kit.device) is Sight.CHANGED
+    assert (kit.profile.cloud, kit.profile.control_db) == (fake_cloud.couch_url, "control")
+    assert contact.look(kit.device) is Sight.WAITING
+
+
+def test_a_cloud_that_has_moved_is_followed(
+    kit: Kit, active: Contact, fake_cloud: FakeCloud
+) -> None:
+    fake_cloud.couch = UNAVAILABLE
+    moved = f"{fake_cloud.url}/moved"
+    fake_cloud.said = {"couchdb": moved, "control_db": "other"}
+    assert active.look(kit.device) is Sight.CHANGED
+    assert (kit.profile.cloud, kit.profile.control_db) == (moved, "other")
+    assert PASSWORD not in kit.profile.cloud
+
+
+def test_what_another_process_has_changed_in_the_file_stays(
+    kit: Kit, active: Contact, fake_cloud: FakeCloud
+) -> None:
+    device = kit.device
+    kit.home.update(lambda kept: replace(kept, doc={**kept.doc, "generation": 1}))
+    fake_cloud.couch = UNAVAILABLE
+    fake_cloud.said = {"couchdb": f"{fake_cloud.url}/moved", "control_db": "control"}
+    active.look(device)
+    assert kit.profile.doc["generation"] == 1
+
+
+ODD_CLOUDS: list[Any] = [
+    *("", "couch.example", "ftp://couch.example", "https://", "https://couch.example/"),
+    *("https://ada@couch.example", "https://ada:pw@couch.example", "https://couch.example\\@x"),
+    *("https://couch.example?x", "https://couch.example#x", "https://couch.example/a//b"),
+    *("https://couch example", "https://couch.example\n", "https://ｃouch.example"),
+    *("http://[.]", "http://couch.example:99999", None, 5, [], {}),
+]
+
+
+@pytest.mark.parametrize("odd", ODD_CLOUDS)
+def test_a_cloud_at_no_plain_url_is_not_taken(
+    kit: Kit, contact: Contact, fake_cloud: FakeCloud, odd: Any
+) -> None:
+    before = kit.profile
+    fake_cloud.said = {"couchdb": odd, "control_db": "control"}
+    with pytest.raises(DeviceError, match="sends its password to no such place"):
+        contact.look(kit.device)
+    assert kit.profile == before
+
+
+@pytest.mark.parametrize("odd", ["", "Control", "a/b", "../a", "a?b", "_users", "é", None, 5, []])
+def test_a_control_database_with_no_plain_name_is_not_taken(
+    kit: Kit, contact: Contact, fake_cloud: FakeCloud, odd: Any
+) -> None:
+    before = kit.profile
+    fake_cloud.said = {"couchdb": fake_cloud.couch_url, "control_db": odd}
+    with pytest.raises(DeviceError, match="sends its password to no such place"):
+        contact.look(kit.device)
+    assert kit.profile == before
+
+
+def test_a_mailbox_behind_https_leads_to_no_cloud_without(fake_cloud: FakeCloud) -> None:
+    mailbox = Mailbox(fake_cloud.mailbox_url)
+    profile = a_profile(mailbox="https://sync.example.com/mailbox")
+    with pytest.raises(DeviceError, match="sends its password to no such place"):
+        hear(profile, mailbox)
+    fake_cloud.said = {"couchdb": "https://couch.example", "control_db": "control"}
+    heard = hear(profile, mailbox)
+    assert heard == replace(profile, cloud="https://couch.example", control_db="control")
+
+
+# A registration on its way
+
+
+@pytest.mark.parametrize(
+    ("state", "part"),
+    [
+        ("new", "the cloud has it, and sends a mail with a link to {owner}"),
+        ("confirming", "open the link in the mail to {owner}, and type the device code {code}"),
+        ("confirmed", "confirmed; the cloud makes its login"),
+        ("expired", "nobody confirmed it in time; `resend`"),
+        ("undeliverable", "the mail did not arrive; if {owner} is right, `resend`"),
+        ("error", "`resend` asks it to try once more"),
+    ],
+)
+def test_each_state_of_a_registration_is_told_once(
+    kit: Kit, contact: Contact, fake_cloud: FakeCloud, state: str, part: str
+) -> None:
+    fake_cloud.state = state
+    assert [contact.look(kit.device) for _ in range(3)] == [Sight.WAITING] * 3
+    ((about, what),) = kit.said
+    assert about == "registration"
+    assert part.format(owner=kit.profile.address, code=kit.profile.doc["device_code"]) in what
+
+
+def test_each_change_of_state_is_told(kit: Kit, contact: Contact, fake_cloud: FakeCloud) -> None:
+    for state in ("new", "new", "confirming", "expired", "new"):
+        fake_cloud.state = state
+        contact.look(kit.device)
+    assert len(kit.said) == 4
+
+
+@pytest.mark.parametrize("state", ["limbo", "{", "{0}", "{owner.x}", "\x1b[2J", "", "\ud800"])
+def test_a_state_that_nobody_knows_is_shown_as_it_is_and_does_no_harm(
+    kit: Kit, contact: Contact, fake_cloud: FakeCloud, state: str
+) -> None:
+    fake_cloud.state = state
+    assert contact.look(kit.device) is Sight.WAITING
+    assert all(what.isprintable() and what.isascii() for _, what in kit.said)
+
+
+def test_an_active_registration_asks_for_a_new_beginning(
+    kit: Kit, contact: Contact, fake_cloud: FakeCloud
+) -> None:
+    fake_cloud.state = "active"
+    assert contact.look(kit.device) is Sight.CHANGED
+    assert contact.is_active
+    assert kit.said == [("registration", "active")]
+    assert contact.look(kit.device) is Sight.WELL
+
+
+def test_a_rejected_registration_is_the_end_with_what_to_do(
+    kit: Kit, contact: Contact, fake_cloud: FakeCloud
+) -> None:
+    fake_cloud.state = "rejected"
+    with pytest.raises(DeviceError, match="was refused: `unlink`, then `register` anew"):
+        contact.look(kit.device)
+
+
+def test_a_mailbox_that_has_not_heard_of_it_is_asked_why_after_a_while(
+    kit: Kit, contact: Contact, fake_cloud: FakeCloud
+) -> None:
+    """The replicator tells nobody that a document was refused."""
+    assert contact.look(kit.device) is Sight.WAITING
+    assert [one for one in fake_cloud.asked if one.method == "POST"] == []
+    assert contact.look(kit.device) is Sight.WAITING
+    (posted,) = [one for one in fake_cloud.asked if one.path == "/mailbox/_bulk_docs"]
+    (doc,) = posted.body["docs"]
+    assert posted.body["new_edits"] is False
+    assert doc.items() >= kit.profile.doc.items()
+    generation, _, digest = doc["_rev"].partition("-")
+    assert doc["_revisions"] == {"start": int(generation), "ids": [digest]}
+    assert PASSWORD not in str(posted)
+    assert posted.authorization is None
+
+
+def test_what_the_mailbox_refuses_is_the_end_with_its_reason(
+    kit: Kit, contact: Contact, fake_cloud: FakeCloud
+) -> None:
+    row = {"id": kit.profile.device_id, "error": "forbidden", "reason": "name is too long"}
+    fake_cloud.refusals = (201, [row])
+    contact.look(kit.device)
+    with pytest.raises(DeviceError, match="does not take the registration: name is too long"):
+        contact.look(kit.device)
+
+
+@pytest.mark.parametrize(
+    "refusals", [TOO_MANY, UNAVAILABLE, HTML, (201, {}), (201, {"a": 1}), (201, "no"), (201, ["a"])]
+)
+def test_a_mailbox_that_does_not_say_why_is_asked_again(
+    kit: Kit, contact: Contact, fake_cloud: FakeCloud, refusals: tuple[int, Any]
+) -> None:
+    fake_cloud.refusals = refusals
+    assert contact.look(kit.device) is Sight.WAITING
+    assert contact.look(kit.device) is Sight.LOST
+    fake_cloud.refusals = (201, [])
+    assert contact.look(kit.device) is Sight.WAITING
+
+
+# A cloud that lets it in, or does not
+
+
+def test_the_cloud_is_asked_with_the_devices_login_and_the_mailbox_without(
+    kit: Kit, active: Contact, fake_cloud: FakeCloud
+) -> None:
+    assert active.look(kit.device) is Sight.WELL
+    (asked,) = fake_cloud.asked
+    assert asked.path == f"/couch/control-{kit.profile.owner}"
+    assert (asked.authorization or "").startswith("Basic ")
+    fake_cloud.couch = UNAUTHORIZED
+    fake_cloud.state = "active"
+    active.look(kit.device)
+    mailbox = [one for one in fake_cloud.asked if one.path.startswith("/mailbox")]
+    assert mailbox
+    assert {one.authorization for one in mailbox} == {None}
+    assert kit.said[0][0] == "cloud"
+
+
+@pytest.mark.parametrize("state", ["revoking", "revoked"])
+@pytest.mark.parametrize("is_active", [True, False])
+def test_a_device_that_is_let_in_no_more_and_was_revoked_is_told_so(
+    kit: Kit, contact: Contact, fake_cloud: FakeCloud, state: str, is_active: bool
+) -> None:
+    contact.is_active = is_active
+    fake_cloud.couch = UNAUTHORIZED
+    fake_cloud.state = state
+    with pytest.raises(Revoked):
+        contact.look(kit.device)
+
+
+def test_a_device_that_is_let_in_is_not_revoked_whatever_the_mailbox_says(
+    kit: Kit, active: Contact, fake_cloud: FakeCloud
+) -> None:
+    fake_cloud.state = "revoked"
+    assert active.look(kit.device) is Sight.WELL
+
+
+def test_a_device_that_is_not_let_in_and_not_revoked_goes_on_trying(
+    kit: Kit, active: Contact, fake_cloud: FakeCloud
+) -> None:
+    """As a CouchDB does while it has not heard of a new login."""
+    fake_cloud.couch = UNAUTHORIZED
+    fake_cloud.state = "active"
+    assert [active.look(kit.device) for _ in range(2)] == [Sight.LOST] * 2
+    ((about, what),) = kit.said
+    assert about == "cloud"
+    assert "does not let this device in" in what
+    assert "Name or password is incorrect." in what
+    fake_cloud.couch = None
+    assert [active.look(kit.device) for _ in range(2)] == [Sight.BACK, Sight.WELL]
+    assert kit.said[1:] == [("cloud", "reached again")]
+
+
+@pytest.mark.parametrize("answer", OTHER_ANSWERS)
+def test_a_mailbox_that_answers_anything_else_cannot_be_reached_for_now(
+    kit: Kit, contact: Contact, fake_cloud: FakeCloud, answer: tuple[int, Any]
+) -> None:
+    before = kit.profile
+    fake_cloud.mailbox = answer
+    assert [contact.look(kit.device) for _ in range(3)] == [Sight.LOST] * 3
+    assert len(kit.said) == 1
+    assert "cannot be reached" in kit.said[0][1]
+    assert kit.profile == before
+    fake_cloud.mailbox, fake_cloud.state = None, "new"
+    assert contact.look(kit.device) is Sight.WAITING
+
+
+@pytest.mark.parametrize("answer", OTHER_ANSWERS)
+def test_a_couchdb_that_answers_no_better_than_its_mailbox_cannot_be_reached(
+    kit: Kit, active: Contact, fake_cloud: FakeCloud, answer: tuple[int, Any]
+) -> None:
+    fake_cloud.mailbox, fake_cloud.couch = answer, UNAVAILABLE
+    assert active.look(kit.device) is Sight.LOST
+    assert active.is_active
+    assert kit.said == [("cloud", "cannot be reached (later), trying again")]
+
+
+@pytest.mark.parametrize("answer", [(200, {}), (200, {"state": None}), (200, {"state": {}})])
+def test_a_mailbox_that_tells_no_state_cannot_be_reached_for_now(
+    kit: Kit, contact: Contact, fake_cloud: FakeCloud, answer: tuple[int, Any]
+) -> None:
+    said = {"syncpoint": fake_cloud.said}
+    fake_cloud.mailbox = (answer[0], {**answer[1], **said})
+    assert contact.look(kit.device) is Sight.LOST
+
+
+def test_a_mailbox_where_nobody_answers_cannot_be_reached(make_kit: MakeKit) -> None:
+    kit = make_kit(mailbox="http://127.0.0.1:9/mailbox")
+    assert Contact(kit.home, kit.say).look(kit.device) is Sight.LOST
+    assert kit.said == [("cloud", "cannot be reached (ConnectionError), trying again")]
+
+
+def test_an_outage_while_a_registration_waits_is_told_once_each_time(
+    kit: Kit, contact: Contact, fake_cloud: FakeCloud
+) -> None:
+    fake_cloud.state = "confirming"
+    for answer in (None, UNAVAILABLE, UNAVAILABLE, None, UNAVAILABLE):
+        fake_cloud.mailbox = answer
+        contact.look(kit.device)
+    assert [about for about, _ in kit.said] == ["registration", "cloud", "cloud"]
+
+
+# The outbox
+
+
+def test_the_registration_waits_in_the_outbox_once(kit: Kit) -> None:
+    first = outbox.fill(kit.device)
+    assert first.items() >= kit.profile.doc.items()
+    assert outbox.fill(kit.device) == first
+    assert kit.device.outbox.get(kit.profile.device_id) == first
+    (doc,) = kit.replications()
+    assert doc["target"] == {"url": kit.profile.mailbox, "headers": {}}
+
+
+def test_a_registration_that_is_asked_for_again_takes_the_place_of_the_first(kit: Kit) -> None:
+    earlier = kit.device
+    outbox.fill(earlier)
+    kit.home.update(lambda kept: replace(kept, doc={**kept.doc, "generation": 1}))
+    assert outbox.fill(kit.device)["generation"] == 1
+    assert outbox.fill(earlier)["generation"] == 1
+    assert len(kit.replications()) == 1
+
+
+def test_nothing_is_left_of_the_outbox_when_the_registration_has_arrived(kit: Kit) -> None:
+    outbox.fill(kit.device)
+    outbox.empty(kit.device)
+    assert kit.replications() == []
+    with pytest.raises(CouchError):
+        kit.device.outbox.info()
+    outbox.empty(kit.device)
