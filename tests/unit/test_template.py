@@ -145,20 +145,6 @@ def test_a_stage_names_the_table_that_the_template_makes(
     assert given["TABLE_NAME"] == made.replace("${Stage}", stage)
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_stages_policy_is_about_nothing_but_its_own_names(
-    chalice_config: dict[str, Any], stage: str
-) -> None:
-    name = chalice_config["stages"][stage]["iam_policy_file"]
-    policy = json.loads((ROOT / ".chalice" / name).read_text())
-    for statement in policy["Statement"]:
-        assert statement["Resource"] != "*"
-        if statement["Sid"] != "Mail":
-            assert f"syncpoint-{stage}" in statement["Resource"] or (
-                f"syncpoint/{stage}" in statement["Resource"]
-            )
-
-
 def test_the_poller_may_only_send_and_keep_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     translated = translate(ROOT / "template.yaml", PARAMETERS)

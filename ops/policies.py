@@ -1,0 +1,155 @@
+"""`python -m ops.policies`: a policy for each function and stage, from the table in rights.py.
+
+A stage is one that .chalice/config.json names. For each, this writes
+``.chalice/policy-STAGE-FUNCTION.json`` and, into the config, which function has which policy; each
+function then has a role of its own.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from email.utils import parseaddr
+from pathlib import Path
+from typing import Any
+
+from ops.rights import RIGHTS, Rights
+
+JsonDict = dict[str, Any]
+
+CHALICE_DIR = Path(__file__).parent.parent / ".chalice"
+
+
+def main(folder: Path = CHALICE_DIR) -> int:
+    """Write what the table says, and remove what it no longer names; return 0."""
+    wanted = files(read_config(folder))
+    for path in set(folder.glob("policy-*.json")) - {folder / name for name in wanted}:
+        path.unlink()
+    for name, text in wanted.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return 0
+
+
+def read_config(folder: Path = CHALICE_DIR) -> JsonDict:
+    """The whole of .chalice/config.json."""
+    config: JsonDict = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return config
+
+
+def files(config: JsonDict) -> dict[str, str]:
+    """What .chalice must hold, by file name: the config itself, and a policy for each function."""
+    texts: dict[str, str] = {}
+    stages = {}
+    for stage, settings in config["stages"].items():
+        variables = settings["environment_variables"]
+        for function, rights in RIGHTS.items():
+            policy = policy_of(stage, function, rights, variables["MAIL_FROM"])
+            texts[policy_name(stage, function)] = _text(policy)
+        of_functions = {name: {"iam_policy_file": policy_name(stage, name)} for name in RIGHTS}
+        stages[stage] = {**settings, "lambda_functions": of_functions}
+    return {"config.json": _text({**config, "stages": stages}), **texts}
+
+
+def policy_name(stage: str, function: str) -> str:
+    """The name of the file with a function's policy."""
+    return f"policy-{stage}-{function}.json"
+
+
+def lambda_name(stage: str, function: str) -> str:
+    """The name that Chalice gives a function; the one of the routes has the app's own."""
+    return f"syncpoint-{stage}" + ("" if function == "api_handler" else f"-{function}")
+
+
+def policy_of(stage: str, function: str, rights: Rights, mail_from: str) -> JsonDict:
+    """The IAM policy of one function of a stage.
+
+    Parameters
+    ----------
+    mail_from : str
+        The stage's MAIL_FROM: no mail is sent in another's name.
+    """
+    statements = [
+        # Not CreateLogGroup: template.yaml makes the groups, and says how long they keep a line.
+        _allow(
+            "Logs",
+            ["logs:CreateLogStream", "logs:PutLogEvents"],
+            _arn("logs", f"log-group:/aws/lambda/{lambda_name(stage, function)}:*"),
+        ),
+        _allow(
+            "Secret",
+            ["secretsmanager:GetSecretValue"],
+            # Secrets Manager's own suffix, and not of a stage whose name goes on from here.
+            _arn("secretsmanager", f"secret:syncpoint/{stage}-??????"),
+        ),
+        *_queues(stage, rights),
+        *_items(stage, rights),
+        *(_mails(stage, mail_from) if rights.mails else ()),
+    ]
+    return {"Version": "2012-10-17", "Statement": statements}
+
+
+def _queues(stage: str, rights: Rights) -> Iterator[JsonDict]:
+    if rights.queue is not None:
+        actions = [
+            "sqs:ChangeMessageVisibility",
+            "sqs:DeleteMessage",
+            "sqs:GetQueueAttributes",  # the event source mapping asks for them, as it receives
+            "sqs:GetQueueUrl",
+            "sqs:ReceiveMessage",
+        ]
+        yield _allow("Queue", actions, _arn("sqs", f"syncpoint-{stage}-{rights.queue}"))
+    if rights.asks_for_queue is not None:
+        queue = _arn("sqs", f"syncpoint-{stage}-{rights.asks_for_queue}")
+        yield _allow("Health", ["sqs:GetQueueUrl"], queue)
+
+
+def _items(stage: str, rights: Rights) -> Iterator[JsonDict]:
+    """What is done with items of the table; each by what their keys begin with."""
+    wanted: list[tuple[str, list[str], tuple[str, ...]]] = [
+        ("Claims", ["DeleteItem", "UpdateItem"], ("claim#*",) if rights.claims else ()),
+        ("Counts", ["GetItem", "PutItem"], rights.counts),
+        ("Reads", ["GetItem"], rights.reads),
+        ("Writes", ["PutItem"], rights.writes),
+    ]
+    for sid, actions, keys in wanted:
+        if keys:
+            yield _allow(
+                sid,
+                [f"dynamodb:{action}" for action in actions],
+                _arn("dynamodb", f"table/syncpoint-{stage}"),
+                {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": list(keys)}},
+            )
+
+
+def _mails(stage: str, mail_from: str) -> Iterator[JsonDict]:
+    # SES checks SendRawEmail where its version 2's SendEmail is given MIME; and, in the sandbox,
+    # the recipient's identity as well as the sender's: so it is the sender that is held here.
+    # Source: https://github.com/anymail/django-anymail/issues/384
+    # Source: https://github.com/cloudposse/terraform-aws-ses/issues/40
+    yield _allow(
+        "Mail",
+        ["ses:SendEmail", "ses:SendRawEmail"],
+        [_arn("ses", "identity/*"), _arn("ses", f"configuration-set/syncpoint-{stage}")],
+        {"StringEquals": {"ses:FromAddress": parseaddr(mail_from)[1]}},
+    )
+    parameter = _arn("ssm", f"parameter/syncpoint/{stage}/public-url")
+    yield _allow("PublicUrl", ["ssm:GetParameter"], parameter)
+
+
+def _allow(
+    sid: str, actions: list[str], resource: str | list[str], condition: JsonDict | None = None
+) -> JsonDict:
+    statement = {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resource}
+    return statement | ({"Condition": condition} if condition else {})
+
+
+def _arn(service: str, resource: str) -> str:
+    """An ARN in whatever region and account the stage is deployed to."""
+    return f"arn:aws:{service}:*:*:{resource}"
+
+
+def _text(value: JsonDict) -> str:
+    return json.dumps(value, indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
