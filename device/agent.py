@@ -21,6 +21,8 @@ from device.home import Home
 from device.transitions import control
 
 _PAGE = 100
+# What a server says of a request that it cannot take, as with an id of 40,000 characters.
+_OF_THE_DOCUMENT = {400, 413, 414, 431}
 _KNOWN = [[transition.doc_type, transition.state] for transition in control]
 
 
@@ -145,10 +147,12 @@ class Agent:
         message = Message(device.database.name, doc["_id"], doc["type"], doc["state"], doc)
         try:
             handle(message, control, device)
-        except (CouchError, Revoked):
+        except Revoked:
             raise
-        except Exception as exc:  # noqa: BLE001 - the loop that isolates one document from the next
-            self._say(doc["_id"], f"cannot be obeyed: {type(exc).__name__}: {exc}")
+        except Exception as exc:  # the loop that isolates one document from the next
+            if isinstance(exc, CouchError) and exc.status not in _OF_THE_DOCUMENT:
+                raise
+            self._say(doc["_id"][:80], f"cannot be obeyed: {type(exc).__name__}: {exc}"[:200])
 
     def _tend(self, device: Device) -> None:
         """Begin those replications anew that stand. Why they do, a look at the cloud may tell."""

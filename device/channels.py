@@ -54,7 +54,7 @@ def invite(device: Device, channel: str, address: str) -> JsonDict:
     except Rejected as exc:
         raise DeviceError(exc.reason) from exc
     found = find(device, channel)
-    if found["state"] == "shared":
+    if found.get("state") == "shared":
         raise DeviceError(f"“{found['name']}” is shared with you: only its owner invites")
     doc = {
         "_id": f"invitation-{uuid.uuid4().hex}",
@@ -117,14 +117,15 @@ def change_subscription(
 
 
 def find(device: Device, text: str) -> JsonDict:
-    """The one channel of that name or id.
+    """The one channel of that name or id; one that is closed only if no other has the name.
 
     Raises
     ------
     DeviceError
         If there is none, or more than one of that name.
     """
-    found = [doc for doc in all_of(device) if text in (doc["_id"], doc["name"])]
+    named = [doc for doc in all_of(device) if text in (doc["_id"], doc["name"])]
+    found = [doc for doc in named if doc.get("state") not in ("closing", "closed")] or named
     if not found:
         raise DeviceError(f"there is no channel “{text}”; `status` lists what there is")
     if len(found) > 1:

@@ -66,7 +66,7 @@ class FakeCloud:
             if asked.method == "PUT" and asked.body.get("state") == "revoking":
                 self.state = "revoked"
                 return 201, {"ok": True, "rev": "3-a"}
-            return self.couch or (200, {"db_name": asked.path.rpartition("/")[2]})
+            return self.couch or self._in_couch(asked.path)
         if asked.path == "/mailbox/_bulk_docs":
             return self.refusals
         if self.mailbox is not None:
@@ -76,6 +76,17 @@ class FakeCloud:
         if asked.path.startswith("/mailbox/device-") and self.state is not None:
             return 200, {"state": self.state}
         return NOT_FOUND
+
+    def _in_couch(self, path: str) -> tuple[int, Any]:
+        """An empty database; a device's document is in it whatever its id."""
+        name = path.partition("?")[0].rpartition("/")[2]
+        if name == "_changes":
+            return 200, {"results": [], "last_seq": "0"}
+        if name == "_revs_diff":
+            return 200, {}
+        if name.startswith("device-"):
+            return 200, {"_id": name, "_rev": "2-a", "type": "device", "state": "active"}
+        return 200, {"db_name": name}
 
 
 @contextmanager

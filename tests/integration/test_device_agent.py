@@ -1,0 +1,444 @@
+"""The agent over a real CouchDB and a cloud that is played; what enrols, unlinks and tells."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import pytest
+
+from chalicelib.couch import Database, JsonDict, NotFound, Server
+from device import channels, enrol, outbox, texts
+from device.agent import Agent, Pace
+from device.errors import DeviceError, Revoked
+from device.home import Home
+from device.status import status
+from tests.device_cases import ADMIN_PASSWORD, PASSWORD
+from tests.fake_cloud import UNAUTHORIZED, UNAVAILABLE, FakeCloud
+from tests.integration.device_kit import Kit, MakeKit
+from tests.support import FakeClock, wait_for
+
+QUICK = Pace(wait_s=0.2, least_s=0.05, most_s=0.5, waiting_s=0.1, steady_s=0.1)
+PHOTOS: JsonDict = {"_id": "channel-1", "type": "channel", "state": "ready", "name": "Photos"}
+
+Running = Callable[[Kit], AbstractContextManager[list[Exception]]]
+
+
+@pytest.fixture
+def kit(make_kit: MakeKit, fake_cloud: FakeCloud) -> Kit:
+    """A device that has heard where its cloud is, and is active there."""
+    fake_cloud.state = "active"
+    cloud = fake_cloud.couch_url
+    return make_kit(mailbox=fake_cloud.mailbox_url, cloud=cloud, control_db="control")
+
+
+@contextmanager
+def agent(kit: Kit) -> Iterator[list[Exception]]:
+    """The device's agent, running; what it ended with, if it did."""
+    ended, failures = threading.Event(), []
+
+    def run() -> None:
+        try:
+            Agent(kit.home, kit.say, FakeClock(), QUICK, ended.is_set).run()
+        except Exception as exc:
+            failures.append(exc)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    yield failures
+    ended.set()
+    thread.join(timeout=30)
+    assert not thread.is_alive()
+
+
+def remote(fake_cloud: FakeCloud, name: str = "db-1") -> str:
+    return f"{fake_cloud.couch_url}/{name}"
+
+
+def is_purged(database: Database) -> bool:
+    """Whether nothing is left of it.
+
+    PouchDB Server makes an empty one anew for a request that comes in while it is deleted.
+    """
+    try:
+        return not database.changes("0", limit=1)["results"]
+    except NotFound:
+        return True
+
+
+# Documents of all kinds
+
+ODD_DOCS: list[JsonDict] = [
+    {"_id": "odd-1", "type": "channel", "state": {}},
+    {"_id": "odd-2", "type": "channel", "state": []},
+    {"_id": "odd-3", "type": [], "state": "new"},
+    {"_id": "odd-4", "type": {}, "state": {}},
+    {"_id": "odd-5", "type": None, "state": None},
+    {"_id": "odd-6", "type": "channel"},
+    {"_id": "odd-7", "state": "new"},
+    {"_id": "odd-8", "type": "subscription", "state": "active"},
+    {"_id": "odd-9", "type": "subscription", "state": "active", "channel": {}},
+    {"_id": "odd-10", "type": "subscription", "state": "active", "channel": ""},
+    {"_id": "odd-11", "type": "subscription", "state": "active", "channel": "..", "remote": "x"},
+    {"_id": "odd-12", "type": "subscription", "state": "paused", "channel": "_design/x"},
+    {"_id": "odd-13", "type": "device", "state": "revoked", "name": {}},
+    {"_id": "odd-14", "type": "channel", "state": "ready", "name": [], "syncpoint": {}},
+    {"_id": "odd 15/é?#%", "type": "channel", "state": "new"},
+    {"_id": "odd-16" + "x" * 300, "type": "channel", "state": "ready"},
+]
+
+
+def test_no_document_keeps_the_agent_from_the_others(kit: Kit, fake_cloud: FakeCloud) -> None:
+    for doc in ODD_DOCS:
+        kit.put(doc)
+    kit.put_subscription("channel-z", remote=remote(fake_cloud))
+    with agent(kit) as failures:
+        wait_for(lambda: kit.exists("channel-z"), "the copy of the last channel")
+        for doc in ODD_DOCS:
+            kit.put({**doc, "again": True})
+        kit.put_subscription("channel-y", remote=remote(fake_cloud, "db-2"))
+        wait_for(lambda: kit.exists("channel-y"), "another one")
+        assert failures == []
+    assert any("cannot be obeyed" in what for about, what in kit.said)
+
+
+def test_a_document_whose_id_is_too_long_to_ask_for_is_passed_over(
+    kit: Kit, server: Server, fake_cloud: FakeCloud
+) -> None:
+    """It comes by replication: an ordinary request could not have written it."""
+    body = {"docs": [{"_id": "x" * 40_000, "type": "channel", "state": "new"}]}
+    server.http.request("POST", f"/{kit.device.database.name}/_bulk_docs", body=body)
+    kit.put_subscription("channel-z", remote=remote(fake_cloud))
+    with agent(kit) as failures:
+        wait_for(lambda: kit.exists("channel-z"), "the copy of the other channel", limit_s=10)
+        assert failures == []
+
+
+def test_all_documents_are_looked_at_however_many(kit: Kit, fake_cloud: FakeCloud) -> None:
+    for number in range(120):
+        kit.device.database.put({"_id": f"doc-{number:03}"})
+    kit.put_subscription("channel-1", remote=remote(fake_cloud))
+    with agent(kit):
+        wait_for(lambda: kit.exists("channel-1"), "the copy of the channel")
+
+
+def test_at_its_start_replications_are_made_to_agree_with_the_documents(
+    kit: Kit, fake_cloud: FakeCloud
+) -> None:
+    device = kit.device
+    device.replications.keep("a", device.both_ways(device.channel("a"), remote(fake_cloud, "a")))
+    kit.put_subscription("channel-1", remote=remote(fake_cloud))
+    kit.put_subscription("channel-2", "paused", remote=remote(fake_cloud, "db-2"))
+    local = device.channel("channel-1").name
+    with agent(kit):
+
+        def agree() -> bool:
+            of = sorted(running.of for running in kit.device.replications.running())
+            return of == sorted(["control"] * 2 + [local] * 2)
+
+        wait_for(agree, "replications of the control database and one channel")
+
+
+# From a registration to an active device
+
+
+def test_a_registration_that_waits_becomes_active_when_the_mailbox_says_so(
+    make_kit: MakeKit, fake_cloud: FakeCloud
+) -> None:
+    fake_cloud.state = "confirming"
+    kit = make_kit(mailbox=fake_cloud.mailbox_url)
+    with agent(kit):
+        wait_for(lambda: len(kit.said) == 1, "word of the registration")
+        assert kit.device.outbox.get(kit.profile.device_id)
+        fake_cloud.state = "active"
+        wait_for(lambda: ("registration", "active") in kit.said, "an active device")
+        control = f"{fake_cloud.couch_url}/control-{kit.profile.owner}"
+        both = {control, kit.device.database.url}
+
+        def agree() -> bool:
+            docs = kit.replications()
+            return {end["url"] for doc in docs for end in (doc["source"], doc["target"])} == both
+
+        wait_for(agree, "replication of the control database alone")
+        assert len(kit.replications()) == 2
+    assert is_purged(kit.device.outbox)
+
+
+def test_a_device_that_hears_from_another_that_it_is_active_asks_where_the_cloud_is(
+    make_kit: MakeKit, fake_cloud: FakeCloud
+) -> None:
+    """Its document came from device to device, before its agent had ever reached the mailbox."""
+    fake_cloud.state = "active"
+    kit = make_kit(mailbox=fake_cloud.mailbox_url)
+    kit.put({**kit.profile.doc, "state": "active"})
+    with agent(kit) as failures:
+        wait_for(lambda: kit.profile.cloud, "word of the cloud")
+        wait_for(lambda: len(kit.replications()) == 2, "replication of the control database")
+        assert failures == []
+
+
+def test_after_unlink_and_register_the_channels_that_are_still_here_wait_for_the_cloud(
+    make_kit: MakeKit, fake_cloud: FakeCloud
+) -> None:
+    fake_cloud.mailbox = UNAVAILABLE
+    kit = make_kit(mailbox=fake_cloud.mailbox_url)
+    kit.put({"_id": "device-former", "type": "device", "state": "revoked"})
+    kit.put({**PHOTOS, "syncpoint": remote(fake_cloud)})
+    kit.put_subscription("channel-1", remote=remote(fake_cloud))
+    with agent(kit):
+        wait_for(lambda: kit.said, "word of the outage")
+        assert [running.of for running in kit.device.replications.running()] == ["mailbox"]
+        fake_cloud.mailbox, fake_cloud.state = None, "active"
+        wait_for(lambda: len(kit.replications()) == 4, "replication of the channel")
+    assert not [what for _, what in kit.said if "is not the cloud's" in what]
+
+
+# The end
+
+
+def test_a_revoked_device_replicates_nothing_any_more_and_stays_revoked(
+    kit: Kit, fake_cloud: FakeCloud
+) -> None:
+    kit.put_subscription("channel-1", remote=remote(fake_cloud))
+    with agent(kit) as failures:
+        wait_for(lambda: len(kit.replications()) == 4, "replication")
+        fake_cloud.couch, fake_cloud.state = UNAUTHORIZED, "revoked"
+        wait_for(lambda: failures, "the end of the agent")
+    assert isinstance(failures[0], Revoked)
+    assert kit.replications() == []
+    assert kit.profile.is_revoked
+    asked = len(fake_cloud.asked)
+    with agent(kit) as failures:
+        wait_for(lambda: failures, "the end of the agent")
+    assert isinstance(failures[0], Revoked)
+    assert len(fake_cloud.asked) == asked
+
+
+def test_a_device_whose_own_document_says_revoked_believes_it(kit: Kit) -> None:
+    kit.put({**kit.profile.doc, "state": "revoked"})
+    with agent(kit) as failures:
+        wait_for(lambda: failures, "the end of the agent")
+    assert isinstance(failures[0], Revoked)
+    assert kit.profile.is_revoked
+
+
+def test_there_is_no_second_agent_and_the_first_goes_on(kit: Kit) -> None:
+    with agent(kit) as first:
+        wait_for(lambda: kit.said, "the first agent")
+        with agent(kit) as second:
+            wait_for(lambda: second, "the end of the second")
+        assert "is running already" in str(second[0])
+        assert first == []
+        assert len(kit.replications()) == 2
+
+
+def test_no_agent_says_a_password(kit: Kit, fake_cloud: FakeCloud) -> None:
+    kit.put_subscription("channel-1", remote="http://127.0.0.1:9/db")
+    with agent(kit):
+        wait_for(lambda: kit.exists("channel-1"), "the copy")
+        fake_cloud.couch = UNAUTHORIZED
+        wait_for(lambda: any(about == "cloud" for about, _ in kit.said), "word of the cloud")
+    administrators = kit.profile.couch.partition("@")[0].rpartition(":")[2]
+    said = str(kit.said)
+    assert PASSWORD not in said
+    assert ADMIN_PASSWORD not in said
+    assert administrators not in said
+
+
+# Unlink
+
+
+def unlink(kit: Kit, *, purge: bool = False, offline: bool = False) -> JsonDict:
+    return enrol.unlink(kit.home, kit.device, purge=purge, offline=offline)
+
+
+@pytest.fixture
+def unlinked(make_kit: MakeKit, fake_cloud: FakeCloud) -> Iterator[Kit]:
+    """A device to unlink: its file goes, and so its databases are removed here."""
+    kit = make_kit(mailbox=fake_cloud.mailbox_url)
+    profile, device = kit.profile, kit.device
+    yield kit
+    device.replications.remove_all()
+    Home(kit.home.path.parent).save(profile)
+
+
+def test_a_device_is_revoked_even_if_its_agent_has_never_run(
+    unlinked: Kit, fake_cloud: FakeCloud
+) -> None:
+    """The replicator alone has brought its registration, and its owner has confirmed it."""
+    fake_cloud.state = "active"
+    device_id, owner = unlinked.profile.device_id, unlinked.profile.owner
+    assert unlink(unlinked) == {"device": device_id, "revoked": True, "purged": False}
+    put = next(one for one in fake_cloud.asked if one.method == "PUT")
+    assert put.path == f"/couch/control-{owner}/{device_id}"
+    assert put.body["state"] == "revoking"
+    assert not unlinked.home.is_registered
+
+
+@pytest.mark.parametrize("state", ["revoking", "revoked"])
+def test_a_device_that_is_revoked_already_is_just_forgotten(
+    unlinked: Kit, fake_cloud: FakeCloud, state: str
+) -> None:
+    fake_cloud.state = state
+    assert unlink(unlinked)["revoked"] is True
+    assert [one for one in fake_cloud.asked if one.method == "PUT"] == []
+
+
+@pytest.mark.parametrize("state", [None, "new", "confirming", "expired", "rejected"])
+def test_a_device_without_a_login_is_forgotten_and_nothing_is_revoked(
+    unlinked: Kit, fake_cloud: FakeCloud, state: str | None
+) -> None:
+    fake_cloud.state = state
+    assert unlink(unlinked)["revoked"] is False
+    assert not unlinked.home.is_registered
+
+
+def test_a_cloud_that_cannot_be_told_keeps_the_device(unlinked: Kit, fake_cloud: FakeCloud) -> None:
+    fake_cloud.mailbox = UNAVAILABLE
+    with pytest.raises(DeviceError, match=r"cannot be told: .* say --offline"):
+        unlink(unlinked)
+    assert unlinked.home.is_registered
+    asked = len(fake_cloud.asked)
+    assert unlink(unlinked, offline=True)["revoked"] is False
+    assert len(fake_cloud.asked) == asked
+
+
+def test_what_is_purged_is_the_devices_own(
+    unlinked: Kit, make_kit: MakeKit, server: Server, fake_cloud: FakeCloud
+) -> None:
+    other = make_kit(mailbox=fake_cloud.mailbox_url)
+    for kit in (unlinked, other):
+        outbox.fill(kit.device)
+        kit.put(PHOTOS)
+        kit.device.channel("channel-1").create()
+    prefix = unlinked.profile.prefix
+    assert unlink(unlinked, purge=True)["purged"] is True
+    left = server.all_dbs(prefix, prefix + "~", 10)
+    assert [name for name in left if not is_purged(server.database(name))] == []
+    assert other.exists("channel-1")
+    assert other.device.outbox.get(other.profile.device_id)
+    assert len(other.replications()) == 1
+
+
+def test_without_purge_the_data_stays(unlinked: Kit) -> None:
+    unlinked.put(PHOTOS)
+    unlinked.device.channel("channel-1").create()
+    device = unlinked.device
+    unlink(unlinked, offline=True)
+    assert device.database.get("channel-1")
+    assert device.channel("channel-1").info()
+
+
+# Status
+
+
+def test_a_device_whose_agent_has_never_run_tells_how_it_stands(
+    make_kit: MakeKit, fake_cloud: FakeCloud
+) -> None:
+    fake_cloud.state = "active"
+    kit = make_kit(mailbox=fake_cloud.mailbox_url)
+    said = status(kit.device)
+    assert said["registration"] == "active"
+    assert said["cloud"] == {}
+    assert "control" not in said
+    assert texts.status(said)
+
+
+def test_a_waiting_registration_tells_its_device_code(
+    make_kit: MakeKit, fake_cloud: FakeCloud
+) -> None:
+    kit = make_kit(mailbox=fake_cloud.mailbox_url)
+    said = status(kit.device)
+    assert said["registration"] == "waiting to be sent"
+    assert said["device_code"] == kit.profile.doc["device_code"]
+    fake_cloud.state = "rejected"
+    assert "device_code" not in status(kit.device)
+
+
+def test_a_cloud_that_cannot_be_reached_is_told_and_what_is_known_here(
+    kit: Kit, fake_cloud: FakeCloud
+) -> None:
+    fake_cloud.mailbox = UNAVAILABLE
+    assert status(kit.device)["registration"] is None
+    kit.put({**kit.profile.doc, "state": "active"})
+    said = status(kit.device)
+    assert said["registration"] == "active"
+    assert "cannot be reached" in said["cloud"]["problem"]
+    assert "control" not in said
+    assert "device_code" not in said
+
+
+def test_a_cloud_that_does_not_let_it_in_is_told(kit: Kit, fake_cloud: FakeCloud) -> None:
+    fake_cloud.couch = UNAUTHORIZED
+    said = status(kit.device)
+    assert "does not let this device in" in said["cloud"]["problem"]
+    assert "control" not in said
+
+
+@pytest.mark.parametrize(
+    "remote", [None, 5, [], "", "db", "http://[::1/db", "https://", "https://couch.example", "é/é"]
+)
+def test_a_channel_with_an_odd_remote_is_told_as_far_as_it_goes(
+    kit: Kit, fake_cloud: FakeCloud, remote: Any
+) -> None:
+    kit.put(PHOTOS)
+    kit.put_subscription("channel-1", remote=remote)
+    said = status(kit.device)
+    (channel,) = said["channels"]
+    assert channel["name"] == "Photos"
+    assert channel["subscription"] == "active"
+    assert "to_send" not in channel
+    assert texts.status(said)
+
+
+@pytest.mark.parametrize("doc", ODD_DOCS, ids=lambda doc: doc["_id"][:8])
+def test_no_document_keeps_the_status_from_being_told(kit: Kit, doc: JsonDict) -> None:
+    kit.put(doc)
+    kit.put({"_id": f"{doc['_id']}-sub-{kit.profile.owner}", "odd": True})
+    kit.put(PHOTOS)
+    said = status(kit.device)
+    assert "Photos" in [channel["name"] for channel in said["channels"]]
+    assert "“Photos”, ready" in texts.status(said)
+
+
+@pytest.mark.parametrize(
+    "answer", [{}, {"results": None}, {"results": [{}]}, {"results": [5]}, {"results": 5}]
+)
+def test_a_remote_that_is_no_couchdb_is_told(
+    kit: Kit, fake_cloud: FakeCloud, answer: JsonDict
+) -> None:
+    kit.put(PHOTOS)
+    kit.device.channel("channel-1").create()
+    kit.put_subscription("channel-1", remote=remote(fake_cloud))
+    fake_cloud.couch = (200, answer)
+    said = status(kit.device)
+    assert "is no CouchDB's" in said["channels"][0]["problem"]
+    assert "cannot be compared" in texts.status(said)
+
+
+def test_an_error_of_a_channel_is_told_whatever_it_is(kit: Kit) -> None:
+    errors = [{"reason": "name is missing", "at": "now"}, "odd", {}, 5, None]
+    for number, error in enumerate(errors):
+        kit.put({**PHOTOS, "_id": f"channel-{number}", "state": "error", "error": error})
+    said = status(kit.device)
+    assert said["channels"][0]["error"] == "name is missing"
+    assert texts.status(said)
+
+
+def test_a_status_has_no_password(kit: Kit, fake_cloud: FakeCloud) -> None:
+    kit.put(PHOTOS)
+    kit.obey(kit.put_subscription("channel-1", remote=remote(fake_cloud)))
+    said = str(status(kit.device))
+    assert len(kit.replications()) == 2
+    assert PASSWORD not in said
+    assert "Authorization" not in said
+    assert kit.profile.couch.partition("@")[0].rpartition(":")[2] not in said
+
+
+# Channels
+
+
+def test_a_channels_name_that_is_closed_may_be_given_again(kit: Kit) -> None:
+    kit.put({**PHOTOS, "state": "closed"})
+    made = channels.create(kit.device, "Photos")["channel"]
+    assert channels.find(kit.device, "Photos")["_id"] == made
