@@ -98,6 +98,6 @@ $(NODE_MODULES)/.done: local/couchdb/package-lock.json $(VENV)/.local
 build-PollerFunction:
 	@mkdir -p "$(ARTIFACTS_DIR)/poller" "$(ARTIFACTS_DIR)/chalicelib"
 	@cp poller/*.py "$(ARTIFACTS_DIR)/poller/"
-	@cd chalicelib && cp __init__.py couch*.py settings.py "$(ARTIFACTS_DIR)/chalicelib/"
+	@cd chalicelib && cp __init__.py couch*.py settings*.py "$(ARTIFACTS_DIR)/chalicelib/"
 	@$(PYTHON) -m pip install -qq --no-compile --constraint requirements.txt \
 	  --target "$(ARTIFACTS_DIR)" aws-lambda-powertools requests

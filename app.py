@@ -3,15 +3,14 @@
 import os
 from typing import TYPE_CHECKING, Any, cast
 
-from chalice.app import Chalice, CloudWatchEvent, Rate, Request, Response, SQSEvent
+from chalice.app import Chalice, CloudWatchEvent, Rate, Request, Response, SNSEvent, SQSEvent
 
 from chalicelib import settings
 from chalicelib.batch import Work, handle_batch
-from chalicelib.cloud import Wiring
 from chalicelib.handlers import control
-from chalicelib.runner import Message, Outcome, handle
-from chalicelib.telemetry import logger
+from chalicelib.telemetry import count_feedback, logger
 from chalicelib.web import mailbox
+from chalicelib.wiring import Wiring
 
 if TYPE_CHECKING:
     from chalicelib.web.pages import Page
@@ -23,9 +22,14 @@ app = Chalice(app_name="syncpoint")
 wiring = Wiring()
 
 
+def stage() -> str:
+    """The stage that is deployed."""
+    return os.environ.get("STAGE", "dev")
+
+
 def queue(doc_type: str, state: str) -> str:
     """The queue of a (type, state) in the stage that is deployed."""
-    return settings.queue_name(os.environ.get("STAGE", "dev"), doc_type, state)
+    return settings.queue_name(stage(), doc_type, state)
 
 
 @app.on_sqs_message(queue=queue("device", "new"), batch_size=10)
@@ -91,6 +95,15 @@ def sweep_expired(event: CloudWatchEvent) -> None:
     logger.info("sweep", extra=result)
 
 
+@app.on_sns_message(topic=settings.feedback_topic(stage()), name="mail_feedback")
+def mail_feedback(event: SNSEvent) -> None:
+    """Bounces and complaints of mails → undeliverable; after a complaint, no more mail."""
+    from chalicelib import feedback
+
+    kind = wiring.use(lambda cloud: feedback.take(cloud, event.message))
+    count_feedback(stage(), kind)
+
+
 @app.lambda_function(name="upgrade_designs")
 def upgrade_designs(event: dict[str, Any], context: object) -> dict[str, Any]:
     """By hand, after a deployment (`make upgrade`): new design documents for old databases."""
@@ -101,25 +114,14 @@ def upgrade_designs(event: dict[str, Any], context: object) -> dict[str, Any]:
 
 def work(event: SQSEvent, doc_type: str, state: str) -> None:
     """Hand a batch of messages to the transition of (type, state)."""
-    batch = Work(
-        transition=control.transition(doc_type, state),
-        handle=handle_message,
-        lease_s=wiring.settings.claim_lease_s,
-        left_s=lambda: left_s(event.context),
-        sqs=lambda: wiring.sqs,
-        queue_url=lambda: wiring.queue_url(doc_type, state),
-    )
+    transition = control.transition(doc_type, state)
+    batch = Work.of(wiring, control, transition, lambda: left_s(event.context))
     handle_batch(event.to_dict()["Records"], batch)
 
 
 def left_s(context: Any) -> float:
     """How many seconds the Lambda may still run."""
     return float(context.get_remaining_time_in_millis()) / 1000
-
-
-def handle_message(message: Message) -> Outcome:
-    """Run the transition that one message asks for."""
-    return wiring.use(lambda cloud: handle(message, control, cloud, wiring.claims))
 
 
 @app.route("/confirm/{code}", methods=["GET"])

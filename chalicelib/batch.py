@@ -7,16 +7,18 @@ succeeded, hide what failed for a while that grows with its tries, then raise.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from chalicelib.claims import RunningElsewhere
-from chalicelib.docstate import Transition
+from chalicelib.docstate import Control, Transition
 from chalicelib.errors import NoEffect
-from chalicelib.runner import Message, Outcome
+from chalicelib.runner import Message, Outcome, handle
 from chalicelib.telemetry import Record, log_failure, log_success
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
+
+    from chalicelib.wiring import Wiring
 
 # 10, 40, 160, 640 s: five tries outlast some fourteen minutes of an outage.
 FIRST_BACK_OFF_S = 10
@@ -44,6 +46,8 @@ class Work:
         How many seconds the Lambda has left.
     sqs, queue_url : callable
         Called only if some message failed.
+    stage : str
+        For the metrics.
     """
 
     transition: Transition
@@ -52,6 +56,24 @@ class Work:
     left_s: Callable[[], float]
     sqs: Callable[[], "SQSClient"]
     queue_url: Callable[[], str]
+    stage: str = "dev"
+
+    @classmethod
+    def of(
+        cls, wiring: "Wiring", control: Control, transition: Transition, left_s: Callable[[], float]
+    ) -> Self:
+        """The work of one transition, with the tools that the environment gives."""
+        return cls(
+            transition=transition,
+            handle=lambda message: wiring.use(
+                lambda cloud: handle(message, control, cloud, wiring.claims)
+            ),
+            lease_s=wiring.settings.claim_lease_s,
+            left_s=left_s,
+            sqs=lambda: wiring.sqs,
+            queue_url=lambda: wiring.queue_url(transition.doc_type, transition.state),
+            stage=wiring.settings.stage,
+        )
 
 
 def handle_batch(records: Iterable[Record], work: Work) -> None:
@@ -75,10 +97,10 @@ def handle_batch(records: Iterable[Record], work: Work) -> None:
             message = Message.parse(record["body"])
             outcome = work.handle(message)
         except Exception as exc:  # noqa: BLE001 - the loop that isolates one message from the next
-            log_failure(record, message, work.transition, exc)
+            log_failure(record, message, work.transition, work.stage, exc)
             again.append((record, back_off_s(record, work, exc)))
         else:
-            log_success(record, message, work.transition, outcome)
+            log_success(record, message, work.transition, work.stage, outcome)
             done.append(record)
     if again:
         _settle(work.sqs(), work.queue_url(), done, again)

@@ -1,10 +1,11 @@
 """Mail by SES: one message, sent once or surely not at all, or it says that it does not know."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import botocore.exceptions as botocore
 
@@ -37,7 +38,15 @@ class AddressRefused(MailNotSent):
 class Mailer(Protocol):
     """What transitions send mail by."""
 
-    def send(self, to: str, subject: str, text: str, html: str, message_id: str) -> None:
+    def send(
+        self,
+        to: str,
+        subject: str,
+        text: str,
+        html: str,
+        message_id: str,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
         """Send one mail, or raise a `MailError`."""
         ...
 
@@ -53,12 +62,23 @@ class SesMailer:
         token, so a retry after a time-out would be a second mail.
     sender : str
         An address that SES has verified.
+    configuration_set : str
+        By which SES tells of bounces and complaints; empty for none.
     """
 
     client: "SESV2Client"
     sender: str
+    configuration_set: str = ""
 
-    def send(self, to: str, subject: str, text: str, html: str, message_id: str) -> None:
+    def send(
+        self,
+        to: str,
+        subject: str,
+        text: str,
+        html: str,
+        message_id: str,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
         """Send one mail with a text and an HTML part. One request.
 
         Parameters
@@ -66,6 +86,8 @@ class SesMailer:
         message_id : str
             The mail's Message-ID without angle brackets; SES puts its own in its place, so it also
             travels as ``X-Syncpoint-Id``.
+        tags : mapping, optional
+            What SES says with a bounce or a complaint: letters, digits, _ and - only.
 
         Raises
         ------
@@ -81,11 +103,7 @@ class SesMailer:
         except (ValueError, LookupError) as exc:
             raise AddressRefused("the address cannot be written into a mail") from exc
         try:
-            answer = self.client.send_email(
-                FromEmailAddress=self.sender,
-                Destination={"ToAddresses": [to]},
-                Content={"Raw": {"Data": mime}},
-            )
+            answer = self.client.send_email(**self._request(to, mime, tags or {}))
         except _NOT_SENT as exc:
             raise MailNotSent(f"SES was not reached: {type(exc).__name__}") from exc
         except botocore.ClientError as exc:
@@ -94,6 +112,17 @@ class SesMailer:
             raise MailError(f"SES did not answer: {type(exc).__name__}") from exc
         if not answer.get("MessageId"):
             raise MailError("SES did not say that it took the mail")
+
+    def _request(self, to: str, mime: bytes, tags: Mapping[str, str]) -> dict[str, Any]:
+        request: dict[str, Any] = {
+            "FromEmailAddress": self.sender,
+            "Destination": {"ToAddresses": [to]},
+            "Content": {"Raw": {"Data": mime}},
+            "EmailTags": [{"Name": name, "Value": value} for name, value in tags.items()],
+        }
+        if self.configuration_set:
+            request["ConfigurationSetName"] = self.configuration_set
+        return request
 
 
 def _mime(sender: str, to: str, subject: str, text: str, html: str, message_id: str) -> bytes:

@@ -5,50 +5,34 @@ Nothing here sends a request or imports an SDK: `read_secrets` is given its clie
 
 import json
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from chalicelib.settings_variables import (
+    FromEnvironment,
+    InvalidSettings,
+    Variable,
+    count,
+    match,
+    optional,
+    variable,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
-
-class InvalidSettings(Exception):
-    """The environment or the secret is not as it should be; the message names the variable."""
-
-
-@dataclass(frozen=True)
-class Variable:
-    """One variable of the environment: `default` is None where it must be set."""
-
-    name: str
-    default: str | None
-    help: str
-    parse: Callable[[str], Any]
-
-
-def _variable(
-    name: str, help: str, default: str | None = None, parse: Callable[[str], Any] = str
-) -> Any:
-    return field(metadata={"variable": Variable(name, default, help, parse)})
-
-
-def _match(pattern: str, what: str) -> Callable[[str], str]:
-    def parse(value: str) -> str:
-        if not re.fullmatch(pattern, value):
-            raise ValueError(f"must be {what}")
-        return value
-
-    return parse
-
-
-def _count(least: int) -> Callable[[str], int]:
-    def parse(value: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,9}", value) or int(value) < least:
-            raise ValueError(f"must be a whole number, {least} or more")
-        return int(value)
-
-    return parse
+__all__ = [
+    "InvalidSettings",
+    "PollerSettings",
+    "Secrets",
+    "Settings",
+    "Variable",
+    "feedback_topic",
+    "parse_couchdb_url",
+    "poller_key",
+    "queue_name",
+    "read_secrets",
+]
 
 
 def _routes(value: str) -> dict[str, str]:
@@ -65,137 +49,127 @@ def _routes(value: str) -> dict[str, str]:
     return routes
 
 
-_STAGE = _match(r"[a-z][a-z0-9-]{0,19}", "lower case letters, digits and dashes")
-_CONTROL_DB = _match(r"[a-z][a-z0-9_-]{0,99}", "the name of a database (a-z, 0-9, _ and -)")
-_ADDRESS = _match(
+_STAGE = match(r"[a-z][a-z0-9-]{0,19}", "lower case letters, digits and dashes")
+_CONTROL_DB = match(r"[a-z][a-z0-9_-]{0,99}", "the name of a database (a-z, 0-9, _ and -)")
+_ADDRESS = match(
     r"[^\s@<>]+@[^\s@<>]+|[^<>@\r\n]+ <[^\s@<>]+@[^\s@<>]+>",
     "an address, or a name and an <address>",
 )
-_HTTP_URL = _match(r"https?://[^\s/?#@]+[^\s?#@]*", "an http(s) URL without credentials or query")
-
-
-def _optional(parse: Callable[[str], str]) -> Callable[[str], str]:
-    return lambda value: parse(value) if value else value
+_HTTP_URL = match(r"https?://[^\s/?#@]+[^\s?#@]*", "an http(s) URL without credentials or query")
 
 
 # An unescaped / or @ in the password would leave it in what is taken for the host or the path.
-parse_couchdb_url = _match(r"https?://([^\s/?#@]+@)?[^\s/?#@]+(/[^\s?#@]*)?", "CouchDB's URL")
-
-
-class _FromEnvironment:
-    @classmethod
-    def variables(cls) -> list[Variable]:
-        """The variables that this part of the system reads, in the order of the docs."""
-        return [item.metadata["variable"] for item in fields(cls)]  # type: ignore[arg-type]
-
-    @classmethod
-    def read(cls, environ: Mapping[str, str]) -> Self:
-        """Read and check the environment.
-
-        Raises
-        ------
-        InvalidSettings
-            If a variable is missing or wrong; the message names it and says what it must be.
-        """
-        values = {}
-        for item in fields(cls):  # type: ignore[arg-type]
-            variable: Variable = item.metadata["variable"]
-            given = environ.get(variable.name) or variable.default
-            if given is None:
-                raise InvalidSettings(f"{variable.name} is not set: {variable.help}")
-            try:
-                values[item.name] = variable.parse(given)
-            except ValueError as exc:
-                raise InvalidSettings(f"{variable.name} {exc}") from exc
-        return cls(**values)
+parse_couchdb_url = match(r"https?://([^\s/?#@]+@)?[^\s/?#@]+(/[^\s?#@]*)?", "CouchDB's URL")
 
 
 @dataclass(frozen=True)
-class Settings(_FromEnvironment):
+class Settings(FromEnvironment):
     """What the handlers and the routes read."""
 
-    stage: str = _variable(
+    stage: str = variable(
         "STAGE", "the deployment's name, part of the queues' names", "dev", _STAGE
     )
-    table_name: str = _variable("TABLE_NAME", "the DynamoDB table of claims, ledgers and seqs")
-    secret_id: str = _variable(
+    table_name: str = variable("TABLE_NAME", "the DynamoDB table of claims, ledgers and seqs")
+    secret_id: str = variable(
         "SECRET_ID", "the Secrets Manager secret with CouchDB's URL and the link keys"
     )
-    control_db: str = _variable("CONTROL_DB", "the control database", "control", _CONTROL_DB)
-    public_url: str = _variable("PUBLIC_URL", "what links in mails begin with", None, _HTTP_URL)
-    couchdb_public_url: str = _variable(
+    control_db: str = variable("CONTROL_DB", "the control database", "control", _CONTROL_DB)
+    public_url: str = variable(
+        "PUBLIC_URL",
+        "what links in mails begin with; empty: what the parameter says",
+        "",
+        optional(_HTTP_URL),
+    )
+    public_url_parameter: str = variable(
+        "PUBLIC_URL_PARAMETER",
+        "the SSM parameter that `make deploy` writes the API's URL into",
+        "",
+    )
+    couchdb_public_url: str = variable(
         "COUCHDB_PUBLIC_URL",
         "where devices find CouchDB; empty: where the secret says it is",
         "",
-        _optional(_HTTP_URL),
+        optional(_HTTP_URL),
     )
-    mail_from: str = _variable("MAIL_FROM", "the sender's address, verified in SES", None, _ADDRESS)
-    device_auth: str = _variable(
+    mail_from: str = variable("MAIL_FROM", "the sender's address, verified in SES", None, _ADDRESS)
+    mail_configuration_set: str = variable(
+        "MAIL_CONFIGURATION_SET",
+        "SES's configuration set, by which bounces and complaints come back; empty: none",
+        "",
+    )
+    device_auth: str = variable(
         "DEVICE_AUTH",
         "how devices log in: `login` (CouchDB 3) or `oauth1` (CouchDB 1.x)",
         "login",
-        _match("login|oauth1", "login or oauth1"),
+        match("login|oauth1", "login or oauth1"),
     )
-    confirm_ttl_s: int = _variable(
-        "CONFIRM_TTL_SECONDS", "how long a link may be used", "86400", _count(1)
+    confirm_ttl_s: int = variable(
+        "CONFIRM_TTL_SECONDS", "how long a link may be used", "86400", count(1)
     )
-    invitation_ttl_s: int = _variable(
-        "INVITATION_TTL_SECONDS", "how long an invitation may be answered", "604800", _count(1)
+    invitation_ttl_s: int = variable(
+        "INVITATION_TTL_SECONDS", "how long an invitation may be answered", "604800", count(1)
     )
-    claim_lease_s: int = _variable(
+    claim_lease_s: int = variable(
         "CLAIM_LEASE_SECONDS",
         "how long an unsafe step is held; more than a handler's time-out",
         "90",
-        _count(1),
+        count(1),
     )
-    mails_per_address_hour: int = _variable(
-        "MAILS_PER_ADDRESS_HOUR", "mails to one address in any hour", "5", _count(0)
+    mails_per_address_hour: int = variable(
+        "MAILS_PER_ADDRESS_HOUR", "mails to one address in any hour", "5", count(0)
     )
-    mails_per_address_day: int = _variable(
-        "MAILS_PER_ADDRESS_DAY", "mails to one address in any day", "20", _count(0)
+    mails_per_address_day: int = variable(
+        "MAILS_PER_ADDRESS_DAY", "mails to one address in any day", "20", count(0)
     )
-    mails_per_owner_hour: int = _variable(
-        "MAILS_PER_OWNER_HOUR", "invitations sent for one owner in any hour", "20", _count(0)
+    mails_per_owner_hour: int = variable(
+        "MAILS_PER_OWNER_HOUR", "invitations sent for one owner in any hour", "20", count(0)
     )
-    mails_per_owner_day: int = _variable(
-        "MAILS_PER_OWNER_DAY", "invitations sent for one owner in any day", "100", _count(0)
+    mails_per_owner_day: int = variable(
+        "MAILS_PER_OWNER_DAY", "invitations sent for one owner in any day", "100", count(0)
     )
-    mails_per_network_hour: int = _variable(
-        "MAILS_PER_NETWORK_HOUR", "mails caused from one network in any hour", "50", _count(0)
+    mails_per_network_hour: int = variable(
+        "MAILS_PER_NETWORK_HOUR", "mails caused from one network in any hour", "50", count(0)
     )
-    mails_per_network_day: int = _variable(
-        "MAILS_PER_NETWORK_DAY", "mails caused from one network in any day", "200", _count(0)
+    mails_per_network_day: int = variable(
+        "MAILS_PER_NETWORK_DAY", "mails caused from one network in any day", "200", count(0)
     )
-    poller_shards: int = _variable("POLLER_SHARDS", "how many pollers there are", "1", _count(1))
+    poller_shards: int = variable("POLLER_SHARDS", "how many pollers there are", "1", count(1))
+
+    def __post_init__(self) -> None:
+        if not self.public_url and not self.public_url_parameter:
+            raise InvalidSettings(
+                "PUBLIC_URL is not set: it says what links in mails begin with, unless "
+                "PUBLIC_URL_PARAMETER names the SSM parameter that does"
+            )
 
 
 @dataclass(frozen=True)
-class PollerSettings(_FromEnvironment):
+class PollerSettings(FromEnvironment):
     """What the poller reads."""
 
-    table_name: str = _variable("TABLE_NAME", "the DynamoDB table of claims, ledgers and seqs")
-    secret_id: str = _variable(
+    table_name: str = variable("TABLE_NAME", "the DynamoDB table of claims, ledgers and seqs")
+    secret_id: str = variable(
         "SECRET_ID", "the Secrets Manager secret with CouchDB's URL and the link keys"
     )
-    control_db: str = _variable("CONTROL_DB", "the control database", "control", _CONTROL_DB)
-    routes: dict[str, str] = _variable(
+    control_db: str = variable("CONTROL_DB", "the control database", "control", _CONTROL_DB)
+    routes: dict[str, str] = variable(
         "ROUTES", '`{"type/state": "queue URL"}`, made by template.yaml', None, _routes
     )
-    window_s: int = _variable(
+    window_s: int = variable(
         "POLL_WINDOW_SECONDS",
         "how long one run follows the feed; 0 is one pass over what is there",
         "50",
-        _count(0),
+        count(0),
     )
-    page_size: int = _variable("POLL_PAGE_SIZE", "changes read in one request", "100", _count(1))
-    lease_s: int = _variable(
+    page_size: int = variable("POLL_PAGE_SIZE", "changes read in one request", "100", count(1))
+    lease_s: int = variable(
         "POLL_LEASE_SECONDS",
         "how long a poller that died keeps others out",
         "60",
-        _count(30),
+        count(30),
     )
-    shards: int = _variable("POLLER_SHARDS", "how many pollers there are", "1", _count(1))
-    shard: int = _variable("POLLER_SHARD", "which of them this one is, from 0", "0", _count(0))
+    shards: int = variable("POLLER_SHARDS", "how many pollers there are", "1", count(1))
+    shard: int = variable("POLLER_SHARD", "which of them this one is, from 0", "0", count(0))
 
     def __post_init__(self) -> None:
         if self.shard >= self.shards:
@@ -243,6 +217,11 @@ def read_secrets(client: "SecretsManagerClient", secret_id: str) -> Secrets:
 def queue_name(stage: str, doc_type: str, state: str) -> str:
     """The name of the queue of one route, as template.yaml makes it."""
     return f"syncpoint-{stage}-{doc_type}-{state}"
+
+
+def feedback_topic(stage: str) -> str:
+    """The name of the SNS topic of bounces and complaints, as template.yaml makes it."""
+    return f"syncpoint-{stage}-mail-feedback"
 
 
 def poller_key(control_db: str, shard: int = 0, shards: int = 1) -> str:

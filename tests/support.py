@@ -3,7 +3,7 @@
 import copy
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -13,6 +13,7 @@ from chalicelib.couch import Conflict, JsonDict, NotFound, Server
 from chalicelib.identity import LinkKeys
 from chalicelib.ledger import Ledger
 from chalicelib.settings import Settings
+from chalicelib.suppressions import Suppressions
 from device.registration import NewDevice, new_device
 
 Value = TypeVar("Value")
@@ -42,6 +43,7 @@ class Mail:
     text: str
     html: str
     message_id: str
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -50,11 +52,20 @@ class FakeMailer:
 
     sent: list[Mail] = field(default_factory=list)
     fail: Exception | None = None
+    outcomes: list[str] = field(default_factory=list)  # as they are counted
 
-    def send(self, to: str, subject: str, text: str, html: str, message_id: str) -> None:
+    def send(
+        self,
+        to: str,
+        subject: str,
+        text: str,
+        html: str,
+        message_id: str,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
         if self.fail is not None:
             raise self.fail
-        self.sent.append(Mail(to, subject, text, html, message_id))
+        self.sent.append(Mail(to, subject, text, html, message_id, tags or {}))
 
     def links(self) -> list[str]:
         """The links in the mails, oldest first."""
@@ -125,8 +136,11 @@ def make_cloud(
         database=server.database(control_db),
         mail=mailer,
         ledger=ledger,
+        suppressions=Suppressions(ledger.client, ledger.table_name),
         links=LinkKeys([LINK_KEY], "test"),
         invitation_links=LinkKeys([LINK_KEY], "test invitation"),
+        pages_url=lambda: PUBLIC_URL,
+        count_mail=mailer.outcomes.append,
         clock=clock,
     )
 

@@ -34,7 +34,8 @@ def request_confirmation(doc: JsonDict, cloud: Cloud, claim: Claim) -> JsonDict:
     device = _checked(doc, cloud)
     mailing.count_from_network(cloud, doc)
     mailing.count_to_address(cloud, doc, device.address)
-    _send_link(device, generation_of(doc), cloud, claim)
+    mail = _mail(device, generation_of(doc), cloud)
+    mailing.send(cloud, claim, doc, device.address, mail, field="owner")
     now = cloud.clock()
     expires_at = now + timedelta(seconds=cloud.settings.confirm_ttl_s)
     return {
@@ -130,14 +131,13 @@ def _ask_to_revoke(doc: JsonDict, cloud: Cloud) -> JsonDict | None:
     return None
 
 
-def _send_link(device: Registration, generation: int, cloud: Cloud, claim: Claim) -> None:
+def _mail(device: Registration, generation: int, cloud: Cloud) -> mailing.Mail:
     # Imported here: of all Lambdas, only those that send mail or show pages need templates.
     from chalicelib.web import mails
 
     code = cloud.links.sign(device.device_id, generation)
-    mail = mails.confirmation(
+    return mails.confirmation(
         cloud.page_url("confirm", code),
         device.name,
         hours=cloud.settings.confirm_ttl_s / HOUR_S,
     )
-    mailing.send(cloud, claim, device.address, mail, field="owner")

@@ -44,7 +44,8 @@ def request_answer(doc: JsonDict, cloud: Cloud, claim: Claim) -> JsonDict:
     expires_at = timestamp(now + timedelta(seconds=cloud.settings.invitation_ttl_s))
     _note_expiry(cloud, doc, invitation.ref.owner, expires_at)
     inviter = owners.address_of(cloud.database)
-    _send_link(invitation, generation_of(doc), inviter, channel.name, cloud, claim)
+    mail = _mail(invitation, generation_of(doc), inviter, channel.name, cloud)
+    mailing.send(cloud, claim, doc, invitation.address, mail, field="email")
     return {
         "state": "sent",
         "invited_by": inviter,
@@ -164,22 +165,16 @@ def _note_expiry(cloud: Cloud, doc: JsonDict, owner: str, expires_at: str) -> No
     )
 
 
-def _send_link(
-    invitation: Invitation,
-    generation: int,
-    inviter: str,
-    channel_name: str,
-    cloud: Cloud,
-    claim: Claim,
-) -> None:
+def _mail(
+    invitation: Invitation, generation: int, inviter: str, channel_name: str, cloud: Cloud
+) -> mailing.Mail:
     # Imported here: of all Lambdas, only those that send mail or show pages need templates.
     from chalicelib.web import mails
 
     code = cloud.invitation_links.sign(invitation.ref.subject, generation)
-    mail = mails.invitation(
+    return mails.invitation(
         cloud.page_url("invitation", code),
         inviter,
         channel_name,
         hours=cloud.settings.invitation_ttl_s / HOUR_S,
     )
-    mailing.send(cloud, claim, invitation.address, mail, field="email")

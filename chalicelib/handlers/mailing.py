@@ -1,6 +1,8 @@
 """What mails the cloud sends, and how many of them."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Self
 
 from chalicelib.claims import Claim
 from chalicelib.cloud import Cloud
@@ -10,6 +12,44 @@ from chalicelib.ledger import Limit
 from chalicelib.mail import AddressRefused
 
 HOUR_S, DAY_S = 3600, 24 * 3600
+
+# Subject, text, HTML.
+Mail = tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class MailRef:
+    """Which document a mail was about; it travels in the mail's tags, and comes back with a bounce.
+
+    Attributes
+    ----------
+    owner : str or None
+        Whose control database the document is in; None for the control database.
+    """
+
+    doc_id: str
+    generation: int
+    owner: str | None
+
+    @classmethod
+    def of(cls, cloud: Cloud, doc: JsonDict) -> Self:
+        """The reference to the document at hand."""
+        return cls(doc["_id"], generation_of(doc), cloud.owner)
+
+    @classmethod
+    def parse(cls, tags: JsonDict) -> Self | None:
+        """Read the tags of a notification, each a list; None if they are none of ours."""
+        values = {name: str(value[0]) for name, value in tags.items() if value}
+        generation = values.get("generation", "")
+        if "doc" not in values or not (generation.isascii() and generation.isdigit()):
+            return None
+        return cls(values["doc"], int(generation), values.get("owner"))
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The reference as tags of a mail."""
+        owner = {"owner": self.owner} if self.owner else {}
+        return {"doc": self.doc_id, "generation": str(self.generation), **owner}
 
 
 class TooManyMails(Rejected):
@@ -47,8 +87,8 @@ def count_to_address(cloud: Cloud, doc: JsonDict, address: str) -> None:
     _count(cloud, f"mails-to#{owner_id(address)}", doc, limits, "to this address")
 
 
-def send(cloud: Cloud, claim: Claim, address: str, mail: tuple[str, str, str], field: str) -> None:
-    """Send a mail: subject, text, HTML. One request.
+def send(cloud: Cloud, claim: Claim, doc: JsonDict, address: str, mail: Mail, field: str) -> None:
+    """Send a document's mail. Two requests.
 
     Parameters
     ----------
@@ -58,13 +98,20 @@ def send(cloud: Cloud, claim: Claim, address: str, mail: tuple[str, str, str], f
     Raises
     ------
     Rejected
-        If the mail service will never send to this address.
+        If somebody at this address complained, or the mail service will never send to it.
     """
+    if cloud.suppressions.holds(owner_id(address)):
+        cloud.count_mail("unwanted")
+        raise Rejected(f"{field}: somebody at this address wants no mail from here")
     subject, text, html = mail
     try:
-        cloud.mail.send(address, subject, text, html, message_id=claim.token)
+        cloud.mail.send(
+            address, subject, text, html, message_id=claim.token, tags=MailRef.of(cloud, doc).tags
+        )
     except AddressRefused as exc:
+        cloud.count_mail("refused")
         raise Rejected(f"{field}: the mail service does not send to this address") from exc
+    cloud.count_mail("sent")
 
 
 def _count(cloud: Cloud, key: str, doc: JsonDict, limits: list[Limit], which: str) -> None:
@@ -80,6 +127,7 @@ def _count(cloud: Cloud, key: str, doc: JsonDict, limits: list[Limit], which: st
         member = f"{cloud.database.name}/{member}"  # ids are unique within a database only
     retry_at_s = cloud.ledger.admit(key, member, limits, cloud.clock().timestamp()).retry_at_s
     if retry_at_s is not None:
+        cloud.count_mail("over_budget")
         raise TooManyMails(which, retry_at_s)
 
 

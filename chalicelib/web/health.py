@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib.cloud import Wiring
 from chalicelib.couch import CouchError, JsonDict
 from chalicelib.settings import poller_key
+from chalicelib.wiring import Wiring
 
 # A poller that runs each minute and was not seen for so long is not running.
 POLLER_SILENT_S = 300

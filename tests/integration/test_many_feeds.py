@@ -13,9 +13,9 @@ import requests
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.httpsession import URLLib3Session
 
-from chalicelib.cloud import Wiring
 from chalicelib.couch import Database, JsonDict, Server
 from chalicelib.web.health import check_health
+from chalicelib.wiring import Wiring
 from local.aws import LocalAws
 from poller.app import run
 from tests.polling import Poller, a_poller, owners

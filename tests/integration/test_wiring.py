@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from chalicelib.cloud import SECRET_AGE_S, Cloud, Wiring
+from chalicelib.cloud import Cloud
 from chalicelib.couch import Unauthorized
 from chalicelib.settings import InvalidSettings
 from chalicelib.web import confirm, health
+from chalicelib.wiring import SECRET_AGE_S, Wiring
 from tests.support import FakeClock
 
 NOWHERE = "http://127.0.0.1:9"

@@ -20,8 +20,18 @@ CORE = {
     "mailbox",
     "mailbox_request",
     "registration",
+    "settings_variables",
 }
-ADAPTERS = {"couch", "couch_database", "couch_errors", "couch_http", "claims", "ledger", "mail"}
+ADAPTERS = {
+    "couch",
+    "couch_database",
+    "couch_errors",
+    "couch_http",
+    "claims",
+    "ledger",
+    "mail",
+    "suppressions",
+}
 SOURCES = sorted(
     path
     for top in ("app.py", "chalicelib", "poller", "device", "local")
@@ -105,7 +115,7 @@ def test_the_library_knows_neither_the_poller_nor_the_local_system(path: Path) -
 def test_the_environment_is_read_at_the_edges_only(path: Path) -> None:
     if "os.environ" in path.read_text(encoding="utf-8"):
         module = module_of(path)
-        assert module in {"app", "chalicelib.cloud", "poller.app"} or module.startswith("local.")
+        assert module in {"app", "chalicelib.wiring", "poller.app"} or module.startswith("local.")
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=module_of)

@@ -17,10 +17,10 @@ from botocore.stub import ANY, Stubber
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.cloud import _client
 from chalicelib.errors import NoEffect
 from chalicelib.mail import AddressRefused, MailError, MailNotSent, SesMailer
 from chalicelib.web import mails
+from chalicelib.wiring import _client
 
 SENDER = "Syncpoint <sync@example.com>"
 TO = "ada@example.com"
@@ -76,7 +76,8 @@ class Keeps:
 
 def sent(*mail: str) -> EmailMessage:
     client: Any = Keeps()
-    SesMailer(client, SENDER).send(*mail)
+    to, subject, text, html, message_id = mail
+    SesMailer(client, SENDER).send(to, subject, text, html, message_id)
     return parsed(client.raw)
 
 
@@ -170,6 +171,21 @@ def test_no_text_in_a_mail_adds_a_header_or_a_part(text: str) -> None:
     assert [part.get_content_type() for part in message.iter_parts()] == ["text/plain", "text/html"]
 
 
+def test_tags_and_the_configuration_set_bring_bounces_back(ses: Any, stub: Stubber) -> None:
+    stub.add_response(
+        "send_email",
+        {"MessageId": "0100"},
+        {
+            "FromEmailAddress": SENDER,
+            "Destination": {"ToAddresses": [TO]},
+            "Content": {"Raw": {"Data": ANY}},
+            "EmailTags": [{"Name": "doc", "Value": "device-1"}],
+            "ConfigurationSetName": "syncpoint-test",
+        },
+    )
+    SesMailer(ses, SENDER, "syncpoint-test").send(*A_MAIL, tags={"doc": "device-1"})
+
+
 # What SES answers
 
 
@@ -181,6 +197,7 @@ def test_a_mail_that_ses_takes_is_one_request(ses: Any, stub: Stubber) -> None:
             "FromEmailAddress": SENDER,
             "Destination": {"ToAddresses": [TO]},
             "Content": {"Raw": {"Data": ANY}},
+            "EmailTags": [],
         },
     )
     SesMailer(ses, SENDER).send(*A_MAIL)

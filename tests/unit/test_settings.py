@@ -39,8 +39,10 @@ def test_what_is_not_set_has_its_default() -> None:
         secret_id="syncpoint-dev",
         control_db="control",
         public_url="https://sync.example.com/api",
+        public_url_parameter="",
         couchdb_public_url="",
         mail_from="sync@example.com",
+        mail_configuration_set="",
         device_auth="login",
         confirm_ttl_s=86400,
         invitation_ttl_s=604800,
@@ -98,6 +100,12 @@ def test_a_variable_that_must_be_set_is_missed_by_name(
         kind.read(rest)
     with pytest.raises(InvalidSettings, match=f"^{name} is not set: "):
         kind.read(rest | {name: ""})
+
+
+def test_the_public_url_may_be_left_to_its_parameter() -> None:
+    rest = {name: value for name, value in ENVIRONMENT.items() if name != "PUBLIC_URL"}
+    read = Settings.read(rest | {"PUBLIC_URL_PARAMETER": "/syncpoint/dev/public-url"})
+    assert (read.public_url, read.public_url_parameter) == ("", "/syncpoint/dev/public-url")
 
 
 def test_an_empty_variable_counts_as_not_set() -> None:

@@ -1,0 +1,96 @@
+"""What SES says of mails that were sent: bounces and complaints, by its configuration set and SNS.
+
+Source: https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html
+"""
+
+import json
+from collections.abc import Iterator
+
+from chalicelib import docstate
+from chalicelib.cloud import Cloud
+from chalicelib.couch import JsonDict
+from chalicelib.docstate import generation_of, timestamp
+from chalicelib.handlers import devices, invitations, owners
+from chalicelib.handlers.mailing import MailRef
+from chalicelib.identity import owner_id
+
+# A mailbox that answers by itself is told as a bounce, too, though the mail arrived.
+_ARRIVED = ("Transient", "General")
+
+
+class TooEarly(Exception):
+    """The document does not say yet that its mail was sent: the notification must come again."""
+
+
+class InvalidNotification(Exception):
+    """The topic brought something that SES did not send."""
+
+
+def take(cloud: Cloud, message: str) -> str:
+    """Take one notification: the document moves on, and after a complaint all mail stops.
+
+    Parameters
+    ----------
+    message : str
+        The text of an SNS message: ``{eventType, mail: {destination, tags}, bounce | complaint}``.
+
+    Returns
+    -------
+    str
+        What it was, for the metric: ``bounce``, ``complaint``, or ``other``.
+
+    Raises
+    ------
+    InvalidNotification
+        If it is none.
+    TooEarly
+        If the mail's document still waits for the mail to be sent; SNS brings it again.
+    """
+    try:
+        said = json.loads(message)
+        kind = str(said.get("eventType") or said.get("notificationType")).lower()
+        mail = said["mail"]
+        ref, reason = MailRef.parse(mail.get("tags", {})), _reason(kind, said)
+        addresses = list(_addresses(kind, mail, said))
+    except (ValueError, TypeError, KeyError, AttributeError) as exc:
+        raise InvalidNotification(f"no notification of SES's: {type(exc).__name__}") from exc
+    if reason is None:
+        return "other"
+    for address in addresses:
+        cloud.suppressions.add(owner_id(address), reason, timestamp(cloud.clock()))
+    if ref is not None:
+        _move(cloud, ref, reason)
+    return kind
+
+
+def _reason(kind: str, said: JsonDict) -> str | None:
+    """Why the mail is of no use, in words without an address; None if it is."""
+    if kind == "complaint":
+        return "somebody at this address complained about the mail"
+    bounce = said.get("bounce", {})
+    types = (str(bounce.get("bounceType")), str(bounce.get("bounceSubType")))
+    if kind != "bounce" or types == _ARRIVED:
+        return None
+    return f"the mail did not arrive: {'/'.join(types)}"
+
+
+def _addresses(kind: str, mail: JsonDict, said: JsonDict) -> Iterator[str]:
+    """The addresses that want no more mail: ours have one recipient each."""
+    if kind == "complaint":
+        yield from map(str, mail["destination"])
+
+
+def _move(cloud: Cloud, ref: MailRef, reason: str) -> None:
+    """Tell the document of it, if it still waits for its owner's, or its guest's, answer."""
+    database = owners.database_of(cloud, ref.owner) if ref.owner else cloud.control
+    doc = database.find_one(ref.doc_id)
+    if doc is None or generation_of(doc) != ref.generation:
+        return  # gone, or another mail is on its way
+    if doc.get("state") == "new":
+        raise TooEarly(ref.doc_id)
+    if ref.owner:
+        changes = docstate.rejection(f"email: {reason}", cloud.clock())
+        invitations.answer(cloud, ref.owner, ref.doc_id, ref.generation, changes)
+    else:
+        changes = {"state": "undeliverable", "undeliverable_reason": reason}
+        devices.answer(cloud, ref.doc_id, ref.generation, changes)
