@@ -147,6 +147,7 @@ class Settings(FromEnvironment):
 class PollerSettings(FromEnvironment):
     """What the poller reads."""
 
+    stage: str = variable("STAGE", "the deployment's name, for the metrics", "dev", _STAGE)
     table_name: str = variable("TABLE_NAME", "the DynamoDB table of claims, ledgers and seqs")
     secret_id: str = variable(
         "SECRET_ID", "the Secrets Manager secret with CouchDB's URL and the link keys"

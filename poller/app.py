@@ -55,19 +55,30 @@ def run(settings: PollerSettings, stopped: Callable[[], bool] = lambda: False) -
     except LeaseHeld:
         logger.info("another poller is at work")
         return {"polled": False, **asdict(Summary())}
+    summary, is_settled = Summary(), False
     try:
-        return {"polled": True, **asdict(_poll(settings, lease, place, stopped))}
+        is_settled = _poll(settings, lease, place, stopped, summary)
+        return {"polled": True, **asdict(summary)}
     finally:
-        lease.release()
+        lease.release(is_settled=is_settled)
+        _measure(settings.stage, summary, lease)
 
 
 def _poll(
-    settings: PollerSettings, lease: Lease, place: Place, stopped: Callable[[], bool]
-) -> Summary:
+    settings: PollerSettings,
+    lease: Lease,
+    place: Place,
+    stopped: Callable[[], bool],
+    summary: Summary,
+) -> bool:
+    """Follow the feeds; whether every database was left at the end of its own."""
     closes_at_s = time.monotonic() + settings.window_s if settings.window_s else math.inf
 
     def left_s() -> float:
         return 0.0 if stopped() else closes_at_s - time.monotonic()
+
+    def warn(what: str, why: str) -> None:
+        _warn(settings.stage, what, why)
 
     server = Server(read_secrets(_client("secretsmanager"), settings.secret_id).couchdb_url)
     shard = Shard(settings.control_db, settings.shard, settings.shards)
@@ -80,7 +91,8 @@ def _poll(
         routes=settings.routes,
         page_size=settings.page_size,
         left_s=left_s,
-        warn=_warn,
+        warn=warn,
+        summary=summary,
     )
     poll = Poll(
         updates=Updates(server, shard),
@@ -91,16 +103,29 @@ def _poll(
         is_one_pass=settings.window_s == 0,
         left_s=left_s,
         pause=time.sleep,
-        warn=_warn,
+        warn=warn,
     )
     poll.run(settings.control_db if shard.holds(settings.control_db) else None)
-    return follower.summary
+    return follower.is_settled
 
 
-def _warn(what: str, why: str) -> None:
+def _measure(stage: str, summary: Summary, lease: Lease) -> None:
+    """Say that a poller is at work, what it did, and for how long it has been behind."""
+    metrics = EphemeralMetrics(namespace=NAMESPACE)
+    metrics.add_dimension("Stage", stage)
+    metrics.add_metric("PollerRuns", MetricUnit.Count, 1)
+    metrics.add_metric("PollerChanges", MetricUnit.Count, summary.changes)
+    metrics.add_metric("PollerSent", MetricUnit.Count, summary.sent)
+    seq_age_s = max(0.0, lease.now_s() - lease.settled_at_s)
+    metrics.add_metric("PollerSeqAge", MetricUnit.Seconds, seq_age_s)
+    metrics.flush_metrics()
+
+
+def _warn(stage: str, what: str, why: str) -> None:
     logger.warning(what, extra={"reason": why})
     metrics = EphemeralMetrics(namespace=NAMESPACE)
-    metrics.add_dimension("what", what)
+    metrics.add_dimension("Stage", stage)
+    metrics.add_dimension("What", what)
     metrics.add_metric("FeedWarnings", MetricUnit.Count, 1)
     metrics.flush_metrics()
 

@@ -53,6 +53,11 @@ class Lease:
         How long after its last sign of life a poller keeps others out.
     now_s : callable
         The time, in seconds since 1970.
+
+    Attributes
+    ----------
+    settled_at_s : float
+        When a holder last left every database at the end of its feed, in seconds since 1970.
     """
 
     client: "DynamoDBClient"
@@ -61,6 +66,7 @@ class Lease:
     lease_s: int
     now_s: Callable[[], float]
     fence: int = 0
+    settled_at_s: float = 0.0
     _owner: str = field(default_factory=lambda: uuid.uuid4().hex)
     _renewed_at_s: float = 0.0
 
@@ -93,6 +99,7 @@ class Lease:
             raise LeaseHeld(self.key) from exc
         self.fence = int(taken["fence"]["N"])
         self._renewed_at_s = now_ms / 1000
+        self.settled_at_s = int(taken.get("settled_at_ms", {"N": str(now_ms)})["N"]) / 1000
         return Place(
             taken.get("updates_seq", {"S": ""})["S"],
             taken.get("scan_after", {"S": ""})["S"],
@@ -110,10 +117,19 @@ class Lease:
         if self.now_s() - self._renewed_at_s >= self.lease_s / 3:
             self._extend(self.lease_s)
 
-    def release(self) -> None:
-        """Give the lease back, so that the next poller need not wait. One request."""
+    def release(self, *, is_settled: bool = False) -> None:
+        """Give the lease back, so that the next poller need not wait. One request.
+
+        Parameters
+        ----------
+        is_settled : bool
+            Whether every database is at the end of its feed.
+        """
+        if is_settled:
+            self.settled_at_s = self.now_s()
+        settled_at_ms = str(int(self.settled_at_s * 1000))
         try:
-            self._extend(-1)
+            self._extend(-1, ", settled_at_ms = :at_ms", {":at_ms": {"N": settled_at_ms}})
         except LeaseLost:
             return
 

@@ -180,6 +180,7 @@ def test_a_lost_table_and_every_message_again_send_no_second_mail(
     name = f"test-{uuid.uuid4().hex[:12]}"
     queue_url = aws.client("sqs").create_queue(QueueName=name)["QueueUrl"]
     settings = PollerSettings(
+        stage="test",
         table_name=steps.claims.table_name,
         secret_id=aws.create_secret(name, couch_url, "00" * 32),
         control_db=steps.control.name,
