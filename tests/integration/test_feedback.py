@@ -1,0 +1,180 @@
+"""What SES says of mails: bounces and complaints, as its configuration set publishes them."""
+
+import json
+from typing import Any
+
+import pytest
+
+from chalicelib import feedback
+from chalicelib.couch import JsonDict
+from chalicelib.feedback import InvalidNotification, TooEarly
+from chalicelib.identity import owner_id
+from tests.integration.steps import Owner, Steps
+from tests.support import Mail, a_device, an_address
+
+
+def notification(mail: Mail, kind: str, **said: Any) -> str:
+    """As SES publishes it.
+
+    Source: https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-examples.html
+    """
+    tags = {"ses:configuration-set": ["syncpoint-test"]}
+    return json.dumps(
+        {
+            "eventType": kind,
+            "mail": {
+                "timestamp": "2026-11-23T06:00:00.000Z",
+                "messageId": "0100",
+                "destination": [mail.to],
+                "tags": tags | {name: [value] for name, value in mail.tags.items()},
+            },
+            **said,
+        }
+    )
+
+
+def bounce(mail: Mail, kind: str = "Permanent", sub_kind: str = "NoEmail") -> str:
+    recipients = [{"emailAddress": mail.to, "diagnosticCode": f"550 no {mail.to} here"}]
+    said = {"bounceType": kind, "bounceSubType": sub_kind, "bouncedRecipients": recipients}
+    return notification(mail, "Bounce", bounce=said)
+
+
+def complaint(mail: Mail) -> str:
+    recipients = [{"emailAddress": mail.to}]
+    return notification(mail, "Complaint", complaint={"complainedRecipients": recipients})
+
+
+@pytest.fixture
+def waiting(steps: Steps) -> JsonDict:
+    """A device whose mail was sent."""
+    return steps.register(a_device(owner=an_address()))
+
+
+def test_a_bounce_makes_the_device_undeliverable_and_says_why(
+    steps: Steps, waiting: JsonDict
+) -> None:
+    [mail] = steps.mailer.sent
+    assert feedback.take(steps.cloud, bounce(mail)) == "bounce"
+    after = steps.control.get(waiting["_id"])
+    assert after["state"] == "undeliverable"
+    assert after["undeliverable_reason"] == "the mail did not arrive: Permanent/NoEmail"
+    assert mail.to not in after["undeliverable_reason"]
+
+
+def test_an_undeliverable_device_may_ask_again(steps: Steps, waiting: JsonDict) -> None:
+    feedback.take(steps.cloud, bounce(steps.mailer.sent[0]))
+    doc = steps.control.get(waiting["_id"])
+    steps.control.put({**doc, "state": "new", "generation": 1})
+    steps.run(doc["_id"])
+    assert steps.control.get(doc["_id"])["state"] == "confirming"
+    assert len(steps.mailer.sent) == 2
+
+
+def test_the_same_notification_twice_changes_nothing_more(steps: Steps, waiting: JsonDict) -> None:
+    [mail] = steps.mailer.sent
+    feedback.take(steps.cloud, bounce(mail))
+    before = steps.control.get(waiting["_id"])
+    feedback.take(steps.cloud, bounce(mail))
+    assert steps.control.get(waiting["_id"]) == before
+
+
+def test_an_answer_that_comes_by_itself_is_no_bounce(steps: Steps, waiting: JsonDict) -> None:
+    [mail] = steps.mailer.sent
+    assert feedback.take(steps.cloud, bounce(mail, "Transient", "General")) == "other"
+    assert steps.control.get(waiting["_id"]) == waiting
+
+
+def test_a_full_mailbox_is_a_bounce(steps: Steps, waiting: JsonDict) -> None:
+    feedback.take(steps.cloud, bounce(steps.mailer.sent[0], "Transient", "MailboxFull"))
+    assert steps.control.get(waiting["_id"])["state"] == "undeliverable"
+
+
+def test_a_bounce_of_an_older_mail_leaves_the_newer_one_alone(
+    steps: Steps, waiting: JsonDict
+) -> None:
+    doc = steps.control.get(waiting["_id"])
+    steps.control.put({**doc, "state": "new", "generation": 1})
+    steps.run(doc["_id"])
+    before = steps.control.get(doc["_id"])
+    feedback.take(steps.cloud, bounce(steps.mailer.sent[0]))
+    assert steps.control.get(doc["_id"]) == before
+
+
+def test_a_bounce_that_comes_before_the_document_says_so_is_to_come_again(
+    steps: Steps, waiting: JsonDict
+) -> None:
+    """The mail bounces; its transition has not saved the document yet."""
+    [mail] = steps.mailer.sent
+    saved = steps.control.get(waiting["_id"])
+    early = {**saved, "state": "new"}
+    steps.control.put(early)
+    with pytest.raises(TooEarly):
+        feedback.take(steps.cloud, bounce(mail))
+    now = steps.control.get(waiting["_id"])
+    steps.control.put({**now, "state": "confirming"})
+    feedback.take(steps.cloud, bounce(mail))
+    assert steps.control.get(waiting["_id"])["state"] == "undeliverable"
+
+
+def test_an_active_device_stays_active(steps: Steps) -> None:
+    device = a_device(owner=an_address())
+    steps.activate(device)
+    feedback.take(steps.cloud, bounce(steps.mailer.sent[0]))
+    assert steps.control.get(device.device_id)["state"] == "active"
+
+
+def test_after_a_complaint_no_mail_goes_to_that_address(steps: Steps, waiting: JsonDict) -> None:
+    [mail] = steps.mailer.sent
+    assert feedback.take(steps.cloud, complaint(mail)) == "complaint"
+    assert steps.control.get(waiting["_id"])["state"] == "undeliverable"
+    another = steps.register(a_device(owner=mail.to.upper()))
+    assert another["state"] == "error"
+    assert another["error"]["reason"] == "owner: somebody at this address wants no mail from here"
+    assert len(steps.mailer.sent) == 1
+    assert steps.mailer.outcomes == ["sent", "unwanted"]
+    steps.register(a_device(owner=an_address()))
+    assert len(steps.mailer.sent) == 2
+
+
+def test_a_complaint_about_a_mail_that_was_answered_long_ago_still_stops_mails(
+    steps: Steps,
+) -> None:
+    device = a_device(owner=an_address())
+    steps.activate(device)
+    feedback.take(steps.cloud, complaint(steps.mailer.sent[0]))
+    assert steps.control.get(device.device_id)["state"] == "active"
+    assert steps.cloud.suppressions.holds(owner_id(str(device.doc["owner"])))
+
+
+def test_an_invitation_that_bounces_ends_in_error_with_the_reason(steps: Steps) -> None:
+    ada: Owner = steps.an_owner()
+    ada.channel()
+    ada.invite(an_address())
+    feedback.take(steps.cloud, bounce(steps.mailer.sent[-1]))
+    doc = ada.control.get("invitation-1")
+    assert doc["state"] == "error"
+    assert doc["error"]["reason"] == "email: the mail did not arrive: Permanent/NoEmail"
+
+
+def test_what_is_about_no_mail_of_ours_changes_nothing(steps: Steps, waiting: JsonDict) -> None:
+    foreign = Mail(an_address(), "", "", "", "", {})
+    gone = Mail(an_address(), "", "", "", "", {"doc": "device-gone", "generation": "0"})
+    odd = Mail(an_address(), "", "", "", "", {"doc": waiting["_id"], "generation": "x"})
+    for mail in (foreign, gone, odd):
+        assert feedback.take(steps.cloud, bounce(mail)) == "bounce"
+    assert feedback.take(steps.cloud, notification(foreign, "Delivery")) == "other"
+    assert steps.control.get(waiting["_id"]) == waiting
+
+
+@pytest.mark.parametrize("message", ["", "{", "[]", "{}", '{"eventType": "Bounce", "mail": []}'])
+def test_what_ses_did_not_send_is_refused(steps: Steps, message: str) -> None:
+    with pytest.raises(InvalidNotification):
+        feedback.take(steps.cloud, message)
+
+
+def test_a_mail_over_its_budget_is_counted_as_such(steps: Steps) -> None:
+    owner = an_address()
+    for _ in range(6):
+        last = steps.register(a_device(owner=owner))
+    assert last["state"] == "error"
+    assert steps.mailer.outcomes == ["sent"] * 5 + ["over_budget"]
