@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from botocore.exceptions import ClientError
 
 from chalicelib.couch import Database
 from local.aws import LocalAws
 from poller.app import run
 from poller.checkpoint import Sent
 from poller.lease import LeaseHeld, LeaseLost, Place
+from tests.metrics import printed
 from tests.polling import Poller, a_poller
 from tests.support import wait_for
 
@@ -193,3 +195,49 @@ def test_within_its_window_a_change_is_sent_as_it_happens(poller: Poller) -> Non
     poller.add("device-3")  # ends the wait for changes
     thread.join(timeout=30)
     assert not thread.is_alive()
+
+
+def settled_at_ms(poller: Poller) -> int:
+    """When the poller was last at the end of every feed, as its item says."""
+    [item] = poller.items("poller#").values()
+    return int(item["settled_at_ms"]["N"])
+
+
+def test_a_run_says_that_it_was_and_what_it_did(
+    poller: Poller, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("POWERTOOLS_METRICS_DISABLED", "false")
+    poller.add("device-1", "device-2")
+    poller.run()
+    metrics = printed(capsys)
+    assert {name: value for name, value, _ in metrics} == {
+        "PollerRuns": 1,
+        "PollerChanges": 2,
+        "PollerSent": 2,
+        "PollerSeqAge": pytest.approx(0, abs=30),
+    }
+    assert all(dimensions == {"Stage": "dev"} for *_, dimensions in metrics)
+
+
+def test_a_run_that_comes_not_to_the_end_is_behind_since_the_last_that_did(
+    poller: Poller, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("POWERTOOLS_METRICS_DISABLED", "false")
+    poller.run()
+    long_ago_ms = settled_at_ms(poller) - 3600 * 1000
+    poller.dynamodb.update_item(
+        TableName=poller.settings.table_name,
+        Key={"pk": {"S": f"poller#{poller.settings.control_db}"}},
+        UpdateExpression="SET settled_at_ms = :at",
+        ExpressionAttributeValues={":at": {"N": str(long_ago_ms)}},
+    )
+    printed(capsys)
+    poller.add("device-1")
+    nowhere = {"device/new": f"{poller.queue_url}-that-is-not-there"}
+    with pytest.raises(ClientError):
+        run(replace(poller.settings, routes=nowhere))
+    [age_s] = [value for name, value, _ in printed(capsys) if name == "PollerSeqAge"]
+    assert age_s >= 3600
+    assert settled_at_ms(poller) == long_ago_ms
+    poller.run()
+    assert settled_at_ms(poller) > long_ago_ms

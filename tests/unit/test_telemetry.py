@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,27 +12,18 @@ from chalicelib.claims import RunningElsewhere
 from chalicelib.couch import Unavailable
 from chalicelib.handlers import control
 from chalicelib.runner import Message, Outcome
+from tests.metrics import Metric, printed
 
 TRANSITION = control.transition("device", "new")
 SECRET = "hunter2"
+Metrics = Callable[[], list[Metric]]
 
 
 @pytest.fixture
-def metrics(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """The metrics that were printed: (name, value, dimensions) each."""
+def metrics(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Metrics:
+    """The metrics that were printed."""
     monkeypatch.setenv("POWERTOOLS_METRICS_DISABLED", "false")
-
-    def printed() -> Iterator[tuple[str, float, dict[str, str]]]:
-        for line in capsys.readouterr().out.splitlines():
-            said = json.loads(line)
-            [directive] = said["_aws"]["CloudWatchMetrics"]
-            assert directive["Namespace"] == "Syncpoint"
-            [names] = directive["Dimensions"]
-            for metric in directive["Metrics"]:
-                name = metric["Name"]
-                yield name, said[name][0], {key: said[key] for key in names}
-
-    return lambda: list(printed())
+    return lambda: printed(capsys)
 
 
 def record(**attributes: str) -> dict[str, Any]:
@@ -44,13 +35,17 @@ def message() -> Message:
     return Message("control", "device-1", "device", "new", doc)
 
 
-def test_a_transition_is_counted_by_type_state_and_outcome(metrics: Any) -> None:
+def test_a_transition_is_counted_by_type_state_and_outcome(
+    metrics: Callable[[], list[Metric]],
+) -> None:
     telemetry.log_success(record(), message(), TRANSITION, "dev", Outcome.STALE)
     dimensions = {"Stage": "dev", "Type": "device", "State": "new", "Outcome": "stale"}
     assert metrics() == [("Transitions", 1.0, dimensions)]
 
 
-def test_the_age_of_what_was_saved_is_measured_from_its_message(metrics: Any) -> None:
+def test_the_age_of_what_was_saved_is_measured_from_its_message(
+    metrics: Callable[[], list[Metric]],
+) -> None:
     sent = record(SentTimestamp=str(int((time.time() - 5) * 1000)))
     telemetry.log_success(sent, message(), TRANSITION, "dev", Outcome.SAVED)
     [_, (name, age_ms, dimensions)] = metrics()
@@ -58,13 +53,15 @@ def test_the_age_of_what_was_saved_is_measured_from_its_message(metrics: Any) ->
     assert 5000 <= age_ms < 60_000
 
 
-def test_what_another_worker_holds_is_counted_as_contended(metrics: Any) -> None:
+def test_what_another_worker_holds_is_counted_as_contended(
+    metrics: Callable[[], list[Metric]],
+) -> None:
     telemetry.log_failure(record(), message(), TRANSITION, "dev", RunningElsewhere("claim", 30))
     [(name, _, dimensions)] = metrics()
     assert (name, dimensions["Outcome"]) == ("Transitions", "contended")
 
 
-def test_mails_and_notifications_are_counted(metrics: Any) -> None:
+def test_mails_and_notifications_are_counted(metrics: Metrics) -> None:
     telemetry.count_mail("dev", "over_budget")
     telemetry.count_feedback("dev", "bounce")
     assert metrics() == [
