@@ -19,6 +19,7 @@ ANSWERS = {
     "confirmed": "a right confirm document",
     "rejected": "five wrong codes, or this was not me",
     "expired": "a click after its time, or the daily sweep",
+    "undeliverable": "the mail bounced, or somebody complained of it",
 }
 
 

@@ -20,6 +20,7 @@ ANSWERS = {
     "declined": "the guest declines",
     "withdrawn": "a device of the owner's",
     "expired": "an answer after its time, or the daily sweep",
+    "error": "the mail bounced, or somebody complained of it",
 }
 
 
