@@ -1,6 +1,9 @@
 """Who may import whom (design.md, 8)."""
 
 import ast
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -84,6 +87,34 @@ def test_nothing_imports_app(path: Path) -> None:
 def test_the_poller_takes_couch_and_settings_from_the_library_and_no_more(path: Path) -> None:
     assert library_modules(path) <= {"couch", "settings"}
     assert {name.split(".")[0] for name in imports_of(path)} <= {"chalicelib", "poller"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "device").glob("*.py")), ids=module_of)
+def test_a_device_takes_the_core_the_runner_and_couch_from_the_library_and_no_more(
+    path: Path,
+) -> None:
+    assert library_modules(path) <= CORE | {"couch", "couch_http", "runner"}
+    assert {name.split(".")[0] for name in imports_of(path)} <= {"chalicelib", "device"}
+
+
+def test_a_device_needs_nothing_but_what_its_requirements_pin() -> None:
+    lines = (ROOT / "requirements-device.txt").read_text(encoding="utf-8").splitlines()
+    pinned = {line.partition("==")[0].replace("-", "_").lower() for line in lines}
+    used = set().union(*(outside_modules(path) for path in (ROOT / "device").glob("*.py")))
+    assert used - set(sys.stdlib_module_names) - {"chalicelib", "device"} <= pinned
+
+
+def test_a_device_brings_none_of_the_clouds_packages_along() -> None:
+    """In a process of its own: in this one the tests have imported everything."""
+    script = "import device.__main__, json, sys; print(json.dumps(sorted(sys.modules)))"
+    command = [sys.executable, "-c", script]
+    answer = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    imported = {name.split(".")[0] for name in json.loads(answer.stdout)}
+    assert {"device", "chalicelib", "requests"} <= imported
+    assert not imported & {"boto3", "botocore", "chalice", "jinja2", "aws_lambda_powertools"}
+    assert not imported & {"app", "poller", "local", "tests", "pyfiglet", "email_validator"}
 
 
 @pytest.mark.parametrize("path", files(*sorted(ADAPTERS)), ids=module_of)

@@ -1,0 +1,607 @@
+"""`python -m device` as a person uses it: words, JSON, exit codes, signals."""
+
+import json
+import os
+import re
+import signal
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from chalicelib.couch import JsonDict
+from chalicelib.identity import owner_control_db, subscription_id
+from local.couchdb_process import EmbeddedCouchDB
+from tests.e2e.device_shell import NOWHERE, Shell
+from tests.e2e.steps import Where, mails_to, post
+from tests.support import an_address, wait_for
+
+only_embedded = pytest.mark.skipif(
+    bool(os.environ.get("COUCHDB_URL")),
+    reason="COUCHDB_URL is set: this starts and ends a CouchDB",
+)
+
+PHOTOS: JsonDict = {"_id": "channel-1", "type": "channel", "state": "ready", "name": "Photos"}
+COMMANDS = [
+    ["register"],
+    ["resend"],
+    ["run"],
+    ["status"],
+    ["channel"],
+    ["channel", "create"],
+    ["channel", "invite"],
+    ["subscription"],
+    ["subscription", "pause"],
+    ["subscription", "resume"],
+    ["subscription", "stop"],
+    ["unlink"],
+]
+# Those that do something with the device that is registered.
+OF_A_DEVICE = [
+    ["resend"],
+    ["status"],
+    ["channel", "create", "Photos"],
+    ["channel", "invite", "Photos", "ben@example.com"],
+    ["subscription", "pause", "Photos"],
+    ["subscription", "resume", "Photos"],
+    ["subscription", "stop", "Photos", "--purge", "--force"],
+    ["unlink", "--offline"],
+]
+A_MOMENT_S = 3
+
+
+@pytest.fixture
+def shell(
+    tmp_path: Path, couches: Callable[[str], str], capsys: pytest.CaptureFixture[str]
+) -> Iterator[Shell]:
+    """Where the commands of a device are typed that is not registered yet."""
+    shell = Shell(tmp_path / "home", couches("shell"), capsys)
+    yield shell
+    shell.remove()
+
+
+@pytest.fixture
+def phone(shell: Shell) -> Shell:
+    """The same for a device that is registered, and whose cloud is not there."""
+    assert shell.register().code == 0
+    return shell
+
+
+# Help and usage
+
+
+@pytest.mark.parametrize("command", [[], *COMMANDS], ids=" ".join)
+def test_every_command_has_a_help(shell: Shell, command: list[str]) -> None:
+    printed = shell.type(*command, "--help")
+    assert printed.code == 0
+    assert printed.out.startswith(" ".join(["usage: python -m device", *command]))
+    assert printed.err == ""
+
+
+def test_the_help_names_every_command(shell: Shell) -> None:
+    out = shell.type("--help").out
+    assert all(command[0] in out for command in COMMANDS)
+    assert "stop" in shell.type("subscription", "--help").out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["dance"],
+        ["channel"],
+        ["channel", "create"],
+        ["channel", "invite", "Photos"],
+        ["subscription", "dance", "Photos"],
+        ["subscription", "pause", "Photos", "--purge"],
+        ["register"],
+        ["register", "--owner", "ada@example.com"],
+        ["run", "--every", "often"],
+        ["run", "--every", "0"],
+        ["run", "--every", "-1"],
+        ["run", "--every", "nan"],
+    ],
+    ids=" ".join,
+)
+def test_what_cannot_be_understood_is_told_with_the_usage(shell: Shell, words: list[str]) -> None:
+    printed = shell.type(*words)
+    assert printed.code == 2
+    assert printed.out == ""
+    assert "usage: python -m device" in printed.err
+    assert "error: " in printed.err
+    assert not shell.folder.exists()
+
+
+# Register
+
+
+def test_register_shows_the_device_code_large_and_plain(shell: Shell) -> None:
+    printed = shell.register()
+    assert (printed.code, printed.err) == (0, "")
+    code = shell.profile.doc["device_code"]
+    assert f"The device code is {code}." in printed.out
+    large = printed.out.partition("The device code")[0].strip("\n").splitlines()
+    assert len(large) == 7
+    assert set("".join(large)) == {"#", " "}
+    assert "A mail goes to ada@example.com" in printed.out
+
+
+def test_register_tells_programs_what_they_need(shell: Shell) -> None:
+    said = shell.register("--json").json
+    profile = shell.profile
+    assert said == {
+        "device": profile.device_id,
+        "device_code": profile.doc["device_code"],
+        "owner": "ada@example.com",
+        "name": "Ada's phone",
+        "control": shell.prefix + owner_control_db("control", profile.owner),
+    }
+
+
+def test_register_needs_no_network_and_leaves_the_registration_with_the_replicator(
+    phone: Shell,
+) -> None:
+    (running,) = phone.device.replications.running()
+    assert running.doc["target"]["url"] == NOWHERE
+    assert phone.device.outbox.get(phone.profile.device_id)["state"] == "new"
+
+
+def test_a_device_is_registered_once(phone: Shell) -> None:
+    before = phone.home.path.read_text()
+    printed = phone.register()
+    assert (printed.code, printed.out) == (1, "")
+    assert printed.err == (
+        "error: this device is registered already, as “Ada's phone” of ada@example.com; "
+        "`unlink` it first\n"
+    )
+    assert phone.home.path.read_text() == before
+
+
+def couch_with(shell: Shell, password: str | None) -> str:
+    """The URL of the CouchDB with another password, or with no login."""
+    scheme, _, rest = shell.couch.partition("://")
+    login, _, host = rest.rpartition("@")
+    name = login.partition(":")[0]
+    return f"{scheme}://{host}" if password is None else f"{scheme}://{name}:{password}@{host}"
+
+
+def test_a_wrong_password_of_the_devices_own_couchdb_is_told(shell: Shell) -> None:
+    printed = shell.register(couch=couch_with(shell, "not-the-password"))
+    assert (printed.code, printed.out) == (1, "")
+    assert "does not let us in" in printed.err
+    assert "http://NAME:PASSWORD@HOST:PORT" in printed.err
+    assert "not-the-password" not in printed.err
+    assert not shell.home.is_registered
+
+
+def test_a_couchdb_without_its_administrators_login_is_told(shell: Shell) -> None:
+    printed = shell.register(couch=couch_with(shell, None))
+    assert (printed.code, printed.out) == (1, "")
+    assert "needs its administrator's name and password" in printed.err
+    assert not shell.home.is_registered
+
+
+def test_a_couchdb_that_is_not_there_is_told(shell: Shell) -> None:
+    printed = shell.register(couch="http://admin:not-the-password@127.0.0.1:9")
+    assert (printed.code, printed.out) == (1, "")
+    assert "the CouchDB at http://127.0.0.1:9 does not answer" in printed.err
+    assert "Is it running" in printed.err
+    assert "not-the-password" not in printed.err
+
+
+def test_a_server_that_is_no_couchdb_is_told(shell: Shell, where: Where) -> None:
+    printed = shell.register(couch=where.outbox)
+    assert (printed.code, printed.out) == (1, "")
+    assert printed.err.startswith("error: the CouchDB at ")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "part"),
+    [
+        ("owner", "ada", "owner must be an e-mail address"),
+        ("name", "", "name must have 1 to 80 characters"),
+        ("mailbox", "http://sync.example.com/mailbox", "--mailbox must be https"),
+        ("mailbox", "sync.example.com", "--mailbox must be the URL of the cloud's mailbox"),
+        ("couch", "127.0.0.1:5984", "--couch must be your own CouchDB's URL"),
+        ("prefix", "Ada's-", "--prefix must begin with a letter"),
+    ],
+)
+def test_a_wrong_option_is_told_with_what_it_must_be(
+    shell: Shell, option: str, value: str, part: str
+) -> None:
+    printed = shell.register(**{option: value})
+    assert (printed.code, printed.out) == (1, "")
+    assert printed.err.startswith("error: ")
+    assert part in printed.err
+
+
+# Nothing there to work with
+
+
+@pytest.mark.parametrize("words", [*OF_A_DEVICE, ["run"]], ids=" ".join)
+def test_where_no_device_is_registered_that_is_told(shell: Shell, words: list[str]) -> None:
+    printed = shell.run(*words)
+    assert (printed.code, printed.out) == (1, "")
+    assert printed.err == (
+        "error: this device is not registered; begin with `python -m device register`"
+    )
+
+
+@pytest.mark.parametrize("words", OF_A_DEVICE, ids=" ".join)
+def test_a_couchdb_that_has_gone_is_told(phone: Shell, words: list[str]) -> None:
+    phone.set_couch("http://admin:not-the-password@127.0.0.1:9")
+    printed = phone.type(*words)
+    assert (printed.code, printed.out) == (1, "")
+    assert printed.err.startswith("error: this device's CouchDB: ")
+    assert printed.err.endswith(". Is it running?\n")
+    assert "not-the-password" not in printed.err
+
+
+@pytest.mark.parametrize("words", OF_A_DEVICE, ids=" ".join)
+def test_a_couchdb_whose_password_was_changed_is_told_with_where_to_mend_it(
+    phone: Shell, words: list[str]
+) -> None:
+    phone.set_couch(couch_with(phone, "not-the-password"))
+    printed = phone.type(*words)
+    assert (printed.code, printed.out) == (1, "")
+    assert printed.err.endswith(f"is in {phone.home.path}\n")
+
+
+@pytest.mark.parametrize("words", [*OF_A_DEVICE, ["run"]], ids=" ".join)
+def test_a_file_that_was_spoilt_is_named(phone: Shell, words: list[str]) -> None:
+    phone.home.path.write_text(phone.home.path.read_text()[:-20])
+    printed = phone.run(*words)
+    assert (printed.code, printed.out) == (1, "")
+    assert f"{phone.home.path} cannot be read" in printed.err
+
+
+def test_a_home_that_is_no_folder_is_named(shell: Shell) -> None:
+    shell.folder.write_text("mine")
+    printed = shell.register()
+    assert (printed.code, printed.out) == (1, "")
+    assert str(shell.folder) in printed.err
+    assert shell.folder.read_text() == "mine"
+    assert shell.type("status").code == 1
+    shell.folder.unlink()
+
+
+# Channels and subscriptions
+
+
+def test_a_channel_is_created_in_words(phone: Shell) -> None:
+    printed = phone.type("channel", "create", "Photos")
+    assert (printed.code, printed.err) == (0, "")
+    assert printed.out.startswith("Channel “Photos” is channel-")
+    database = re.search(r"Its database here, (\S+), takes documents already", printed.out)
+    assert database is not None
+    assert database[1].startswith(phone.prefix + "db-")
+
+
+def test_a_channel_is_created_in_json(phone: Shell) -> None:
+    said = phone.type("--json", "channel", "create", "Fähre ⛴").json
+    doc = phone.device.database.get(said["channel"])
+    assert (doc["type"], doc["state"], doc["name"]) == ("channel", "new", "Fähre ⛴")
+    assert said["database"] == phone.device.channel(said["channel"]).name
+    assert phone.device.channel(said["channel"]).put({"_id": "note"})
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["channel", "create", ""], "name must have 1 to 80 characters"),
+        (["channel", "create", "x" * 81], "name must have 1 to 80 characters"),
+        (["channel", "create", "a\nb"], "name must not contain control characters"),
+        (["channel", "invite", "Photos", "ben"], "email must be an e-mail address"),
+        (
+            ["channel", "invite", "Fotos", "ben@example.com"],
+            "there is no channel “Fotos”; `status`",
+        ),
+        (["subscription", "pause", "Fotos"], "there is no channel “Fotos”; `status`"),
+        (["subscription", "stop", ""], "there is no channel “”"),
+        (["subscription", "pause", "Photos"], "“Photos” is not in sync yet: the cloud has to make"),
+        (["subscription", "pause", "Twins"], "more than one channel is called “Twins”; say which"),
+        (["channel", "invite", "Twins", "ben@example.com"], "more than one channel is called"),
+        (["channel", "invite", "Shared", "ben@example.com"], "“Shared” is shared with you: only"),
+    ],
+)
+def test_what_cannot_be_done_is_told_with_its_reason(
+    phone: Shell, words: list[str], part: str
+) -> None:
+    for channel_id, name in (("channel-1", "Photos"), ("twin-1", "Twins"), ("twin-2", "Twins")):
+        phone.put({**PHOTOS, "_id": channel_id, "name": name, "state": "new"})
+    phone.put({**PHOTOS, "_id": "db-" + "0" * 32, "name": "Shared", "state": "shared"})
+    printed = phone.type(*words)
+    assert (printed.code, printed.out) == (1, "")
+    assert printed.err.startswith("error: ")
+    assert part in printed.err
+
+
+def test_of_two_channels_of_one_name_the_id_says_which(phone: Shell) -> None:
+    for channel_id in ("twin-1", "twin-2"):
+        phone.put({**PHOTOS, "_id": channel_id, "name": "Twins"})
+    assert "twin-1, twin-2" in phone.type("channel", "invite", "Twins", "ben@example.com").err
+    said = phone.type("--json", "channel", "invite", "twin-2", "ben@example.com").json
+    assert said["channel"] == "twin-2"
+    assert phone.device.database.get(said["invitation"])["email"] == "ben@example.com"
+
+
+def test_an_invitation_is_told_in_words(phone: Shell) -> None:
+    phone.put(PHOTOS)
+    printed = phone.type("channel", "invite", "Photos", "ben@example.com")
+    assert printed.out == "An invitation goes to ben@example.com, by mail.\n"
+
+
+@pytest.fixture
+def subscribed(phone: Shell) -> Shell:
+    """A device with a channel that the cloud has made."""
+    phone.put(PHOTOS)
+    phone.put(
+        {
+            "_id": subscription_id("channel-1", phone.profile.owner),
+            "type": "subscription",
+            "state": "active",
+            "channel": "channel-1",
+            "remote": "https://couch.example/db-1",
+        }
+    )
+    return phone
+
+
+@pytest.mark.parametrize(
+    ("what", "state"), [("pause", "paused"), ("resume", "active"), ("stop", "stopped")]
+)
+def test_a_subscription_is_changed_in_words_and_in_json(
+    subscribed: Shell, what: str, state: str
+) -> None:
+    doc_id = subscription_id("channel-1", subscribed.profile.owner)
+    first = subscribed.device.database.get(doc_id)
+    printed = subscribed.type("subscription", what, "Photos")
+    assert printed.code == 0
+    assert printed.out == f"Channel “Photos” is {state}, on all devices of its owner.\n"
+    doc = subscribed.device.database.get(doc_id)
+    assert doc["state"] == state
+    assert (doc["_rev"] == first["_rev"]) == (what == "resume")
+    assert doc.get("changed_by") == (None if what == "resume" else subscribed.profile.device_id)
+    said = subscribed.type("--json", "subscription", what, "channel-1").json
+    assert said == {"channel": "channel-1", "name": "Photos", "state": state, "purged": False}
+    assert subscribed.device.database.get(doc_id)["_rev"] == doc["_rev"]
+
+
+@pytest.mark.parametrize("what", ["pause", "resume"])
+def test_what_the_cloud_has_stopped_is_not_started_again(subscribed: Shell, what: str) -> None:
+    doc_id = subscription_id("channel-1", subscribed.profile.owner)
+    subscribed.put({"_id": doc_id, "state": "stopped", "reason": "you are no longer a member"})
+    printed = subscribed.type("subscription", what, "Photos")
+    assert (printed.code, printed.out) == (1, "")
+    assert printed.err == "error: the cloud stopped it: you are no longer a member\n"
+    assert subscribed.type("subscription", "stop", "Photos").code == 0
+
+
+def test_a_copy_that_may_hold_what_the_cloud_does_not_is_purged_by_force_only(
+    subscribed: Shell,
+) -> None:
+    subscribed.device.channel("channel-1").create()
+    subscribed.device.channel("channel-1").put({"_id": "note"})
+    printed = subscribed.type("subscription", "stop", "Photos", "--purge")
+    assert (printed.code, printed.out) == (1, "")
+    assert "it cannot be told whether all is in the cloud" in printed.err
+    assert "--force deletes it anyway" in printed.err
+    assert subscribed.device.channel("channel-1").get("note")
+    printed = subscribed.type("subscription", "stop", "Photos", "--purge", "--force")
+    assert printed.out.endswith("; its copy here is deleted.\n")
+    assert subscribed.device.channel("channel-1").find_one("note") is None
+
+
+# Status, resend, unlink without a cloud
+
+
+def test_status_tells_what_is_known_while_the_cloud_is_not_there(phone: Shell) -> None:
+    printed = phone.type("status")
+    assert (printed.code, printed.err) == (0, "")
+    lines = printed.out.splitlines()
+    assert lines[0] == f"device        Ada's phone, {phone.profile.device_id}"
+    assert lines[1] == "owner         ada@example.com"
+    assert lines[2] == "registration  cannot be told now"
+    assert lines[3] == f"device code   {phone.profile.doc['device_code']}"
+    assert lines[4].startswith("cloud         cannot be reached: ")
+    assert lines[5].startswith(f"replication   {phone.device.outbox.url} → {NOWHERE}: ")
+    said = phone.type("--json", "status").json
+    assert said["device"] == phone.profile.device_id
+    assert said["registration"] is None
+    assert said["channels"] == []
+    assert [one["of"] for one in said["replications"]] == ["mailbox"]
+
+
+def test_resend_asks_again_with_the_same_device_code(phone: Shell) -> None:
+    code = phone.profile.doc["device_code"]
+    assert phone.type("resend").out == (
+        f"Another mail goes to ada@example.com; the device code is {code}.\n"
+    )
+    said = phone.type("--json", "resend").json
+    assert said["device_code"] == code
+    assert phone.device.outbox.get(phone.profile.device_id)["generation"] == 2
+
+
+def test_resend_is_refused_when_the_device_was_confirmed(phone: Shell) -> None:
+    phone.put({"_id": phone.profile.device_id, "type": "device", "state": "active"})
+    printed = phone.type("resend")
+    assert (printed.code, printed.out) == (1, "")
+    assert "was confirmed already: there is nothing to ask for" in printed.err
+
+
+def test_unlink_without_a_cloud_says_offline_or_nothing(phone: Shell) -> None:
+    printed = phone.type("unlink")
+    assert (printed.code, printed.out) == (1, "")
+    assert "the cloud cannot be told" in printed.err
+    assert "--offline" in printed.err
+    device_id = phone.profile.device_id
+    printed = phone.type("unlink", "--offline")
+    assert printed.code == 0
+    assert printed.out.startswith("Forgotten here. The cloud was not told")
+    assert device_id in printed.out
+    assert phone.type("status").code == 1
+    assert phone.register().code == 0
+    assert phone.type("--json", "unlink", "--offline", "--purge").json["purged"] is True
+
+
+# Run
+
+
+def test_a_revoked_devices_agent_ends_with_a_code_of_its_own(phone: Shell) -> None:
+    phone.put({"_id": phone.profile.device_id, "type": "device", "state": "revoked"})
+    for _ in range(2):
+        printed = phone.run("run")
+        assert printed.code == 3
+        assert printed.err.startswith("error: this device was revoked. Its data stays here")
+        assert "`unlink`, then `register`" in printed.err
+    assert phone.type("--json", "status").json["registration"] == "revoked"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_agent_ends_cleanly_when_it_is_told_to(phone: Shell, number: signal.Signals) -> None:
+    with phone.running("run") as talk:
+        talk.wait_for("cannot be reached")
+        began = time.monotonic()
+        talk.send(number)
+        assert talk.end() == 0
+        assert time.monotonic() - began < A_MOMENT_S
+    assert talk.err == []
+    last = "agent          ended; this device's CouchDB goes on with what it replicates"
+    assert re.fullmatch(rf"\d\d:\d\d:\d\d  {re.escape(last)}", talk.out[-1])
+    assert len(phone.device.replications.running()) == 1
+
+
+def test_the_agent_tells_programs_in_lines_of_json(phone: Shell) -> None:
+    with phone.running("--json", "run") as talk:
+        talk.wait_for("cannot be reached")
+        talk.send(signal.SIGTERM)
+        assert talk.end() == 0
+    said = [json.loads(line) for line in talk.out]
+    assert [set(one) for one in said] == [{"at", "about", "what"}] * len(said)
+    assert [one["about"] for one in said] == ["cloud", "agent"]
+
+
+def test_a_second_agent_is_refused_and_the_first_goes_on(phone: Shell) -> None:
+    with phone.running("run") as first:
+        first.wait_for("cannot be reached")
+        second = phone.run("run")
+        assert (second.code, second.out) == (1, "")
+        assert second.err == "error: the agent of this device is running already"
+        refused = phone.type("unlink", "--offline")
+        assert (refused.code, refused.out) == (1, "")
+        assert "is running already" in refused.err
+        first.send(signal.SIGTERM)
+        assert first.end() == 0
+
+
+def test_a_killed_agent_is_started_again_and_nothing_is_there_twice(phone: Shell) -> None:
+    with phone.running("run") as talk:
+        talk.wait_for("cannot be reached")
+        talk.send(signal.SIGKILL)
+        assert talk.end() == -signal.SIGKILL
+    with phone.running("run") as talk:
+        talk.wait_for("cannot be reached")
+        talk.send(signal.SIGTERM)
+        assert talk.end() == 0
+    assert len(phone.device.replications.running()) == 1
+
+
+def test_commands_may_be_typed_while_the_agent_runs(phone: Shell) -> None:
+    with phone.running("run") as talk:
+        talk.wait_for("cannot be reached")
+        assert phone.type("channel", "create", "Photos").code == 0
+        assert "“Photos”, new" in phone.type("status").out
+        assert phone.type("resend").code == 0
+        talk.send(signal.SIGTERM)
+        assert talk.end() == 0
+
+
+@only_embedded
+def test_an_agent_whose_couchdb_is_down_begins_when_it_is_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    password = uuid.uuid4().hex
+    couchdb = EmbeddedCouchDB(tmp_path / "couchdb", password, port)
+    shell = Shell(tmp_path / "home", couchdb.url, capsys)
+    try:
+        assert shell.register().code == 0
+        couchdb.stop()
+        with shell.running("run") as talk:
+            talk.wait_for("the CouchDB here fails, trying again")
+            couchdb = EmbeddedCouchDB(tmp_path / "couchdb", password, port)
+            talk.wait_for("cannot be reached")
+            couchdb.stop()
+            wait_for(lambda: len([x for x in talk.out if "here fails" in x]) > 1, "another outage")
+            couchdb = EmbeddedCouchDB(tmp_path / "couchdb", password, port)
+            wait_for(lambda: shell.type("status").code == 0, "the CouchDB")
+            talk.send(signal.SIGTERM)
+            assert talk.end() == 0
+        assert talk.err == []
+    finally:
+        couchdb.stop()
+
+
+# A screen that has no letters for it
+
+
+def test_a_terminal_without_the_letters_ends_no_command(phone: Shell) -> None:
+    printed = phone.run("channel", "create", "Fähre", PYTHONIOENCODING="ascii")
+    assert (printed.code, printed.err) == (0, "")
+    assert "F\\xe4hre" in printed.out
+    printed = phone.run("--json", "status", PYTHONIOENCODING="ascii")
+    assert printed.code == 0
+    assert phone.run("channel", "invite", "Ö", "b@example.com", PYTHONIOENCODING="ascii").code == 1
+
+
+# The whole way, with the cloud
+
+
+def test_a_person_registers_shares_and_unlinks_with_commands_alone(
+    shell: Shell, where: Where
+) -> None:
+    owner = an_address()
+    shell.register(owner=owner, mailbox=f"{where.api}/mailbox")
+    device_id, code = shell.profile.device_id, shell.profile.doc["device_code"]
+
+    def link() -> str | None:
+        mails = [mail for mail in mails_to(where, owner) if device_id in mail["text"]]
+        return str(mails[-1]["links"][0]) if mails else None
+
+    found = wait_for(link, "the mail with the link")
+    with shell.running("run", "--every", "0.5") as agent:
+        agent.wait_for(f"type the device code {code}")
+        assert f"device code   {code}" in shell.type("status").out
+        assert post(found, device_code=code).status_code == 303
+        agent.wait_for(f"follows what {owner} has in the cloud")
+        assert shell.type("channel", "create", "Photos").code == 0
+        agent.wait_for("in sync; its documents are in")
+
+        def is_in_step() -> bool:
+            said = shell.type("--json", "status").json
+            return [channel.get("to_send") for channel in said["channels"]] == [0]
+
+        wait_for(is_in_step, "a channel in step with the cloud")
+        printed = shell.type("status")
+        assert "registration  active" in printed.out
+        assert "device code" not in printed.out
+        assert "“Photos”, ready, subscription active, in step with the cloud" in printed.out
+        assert len(re.findall(r"^replication ", printed.out, re.MULTILINE)) == 4
+        assert shell.type("subscription", "pause", "Photos").code == 0
+        agent.wait_for("Photos         paused")
+        assert shell.type("subscription", "resume", "Photos").code == 0
+        wait_for(lambda: len([x for x in agent.out if "in sync" in x]) == 2, "sync again")
+        wait_for(is_in_step, "a channel in step again")
+        assert shell.type("subscription", "stop", "Photos", "--purge").code == 0
+        said = shell.type("--json", "status").json
+        assert [channel["subscription"] for channel in said["channels"]] == ["stopped"]
+        assert {one["of"] for one in said["replications"]} == {"control"}
+        agent.send(signal.SIGTERM)
+        assert agent.end() == 0
+    said = shell.type("--json", "unlink", "--purge").json
+    assert said == {"device": device_id, "revoked": True, "purged": True}
+    assert shell.type("status").code == 1
