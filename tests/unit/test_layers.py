@@ -63,7 +63,7 @@ def outside_modules(path: Path) -> set[str]:
     """The packages that a file imports, whosever they are."""
     tree = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
     nodes = [node for node in tree if isinstance(node, ast.Import | ast.ImportFrom)]
-    names = [alias.name for node in nodes for alias in node.names]
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     froms = [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
     return {name.split(".")[0] for name in [*names, *froms]}
 
