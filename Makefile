@@ -15,7 +15,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Where a CouchDB is given, the embedded one (and Node.js with it) is not needed.
 EMBEDDED := $(if $(COUCHDB_URL),,$(NODE_MODULES)/.done)
 
-.PHONY: help demo run test couchdb3 check format lint types template docs bench deploy upgrade setup clean
+.PHONY: help demo run test couchdb3 check format lint types template docs bench setup clean
+.PHONY: package doctor deploy upgrade redrive destroy
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -54,19 +55,24 @@ docs: $(VENV)/.dev ## write into the docs what the code knows better
 bench: setup ## time and requests of a registration, on this machine
 	@$(BIN)/python -m bench.registration
 
-deploy: $(VENV)/.dev ## to AWS: STAGE=dev SECRET_ARN=arn:… (docs/deploy.md)
-	@test -n "$(SECRET_ARN)" || { echo "error: say SECRET_ARN=…, see docs/deploy.md" >&2; exit 1; }
-	@$(BIN)/sam build --template template.yaml
-	@control_db=$$($(BIN)/python -c 'import json; print(json.load(open(".chalice/config.json")) \
-	  ["stages"]["$(STAGE)"]["environment_variables"]["CONTROL_DB"])') && \
-	$(BIN)/sam deploy --stack-name syncpoint-$(STAGE) --resolve-s3 --capabilities CAPABILITY_IAM \
-	  --no-fail-on-empty-changeset \
-	  --parameter-overrides Stage=$(STAGE) SecretArn=$(SECRET_ARN) ControlDb=$$control_db
-	@$(BIN)/chalice deploy --stage $(STAGE)
-	@$(BIN)/python -m ops.upgrade $(STAGE)
+package: $(VENV)/.dev ## build both artifacts and print their sizes: STAGE=dev
+	@$(BIN)/python -m ops.package $(STAGE)
+
+doctor: $(VENV)/.dev ## what is missing or wrong, before a deployment and after: STAGE=dev
+	@$(BIN)/python -m ops.doctor $(STAGE)
+
+deploy: $(VENV)/.dev ## to AWS: STAGE=dev [ALARM_ADDRESS=you@example.com] (docs/deploy.md)
+	@$(BIN)/python -m ops.deploy $(STAGE) $(if $(SECRET_ARN),--secret-arn "$(SECRET_ARN)") \
+	  $(if $(ALARM_ADDRESS),--alarm-address "$(ALARM_ADDRESS)")
 
 upgrade: $(VENV)/.dev ## design documents of existing databases, to what STAGE=dev has deployed
 	@$(BIN)/python -m ops.upgrade $(STAGE)
+
+redrive: $(VENV)/.dev ## bring dead letters back to their queues: STAGE=dev [DRY_RUN=1]
+	@$(BIN)/python -m ops.redrive $(STAGE) $(if $(filter-out 0,$(DRY_RUN)),--dry-run)
+
+destroy: $(VENV)/.dev ## take a deployment down: STAGE=dev [TABLE=delete]
+	@$(BIN)/python -m ops.destroy $(STAGE) $(if $(TABLE),--table "$(TABLE)")
 
 clean: ## remove all that was installed or made here
 	rm -rf $(VENV) $(NODE_MODULES) .local .aws-sam .chalice/deployments .*_cache .hypothesis

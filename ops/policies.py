@@ -10,18 +10,14 @@ import sys
 from collections.abc import Iterator
 from email.utils import parseaddr
 from pathlib import Path
-from typing import Any
 
 from ops.rights import RIGHTS, Rights
-
-JsonDict = dict[str, Any]
-
-CHALICE_DIR = Path(__file__).parent.parent / ".chalice"
+from ops.stage import ROOT, JsonDict, lambda_name, read_config
 
 
-def main(folder: Path = CHALICE_DIR) -> int:
+def main(root: Path = ROOT) -> int:
     """Write what the table says, and remove what it no longer names; return 0."""
-    wanted = files(read_config(folder))
+    folder, wanted = root / ".chalice", files(read_config(root))
     for path in set(folder.glob("policy-*.json")) - {folder / name for name in wanted}:
         path.unlink()
     for name, text in wanted.items():
@@ -29,10 +25,12 @@ def main(folder: Path = CHALICE_DIR) -> int:
     return 0
 
 
-def read_config(folder: Path = CHALICE_DIR) -> JsonDict:
-    """The whole of .chalice/config.json."""
-    config: JsonDict = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    return config
+def are_current(root: Path = ROOT) -> bool:
+    """Whether .chalice holds what the table says."""
+    folder = root / ".chalice"
+    there = {path.name: path.read_text("utf-8") for path in folder.glob("policy-*.json")}
+    there["config.json"] = (folder / "config.json").read_text(encoding="utf-8")
+    return there == files(read_config(root))
 
 
 def files(config: JsonDict) -> dict[str, str]:
@@ -54,11 +52,6 @@ def policy_name(stage: str, function: str) -> str:
     return f"policy-{stage}-{function}.json"
 
 
-def lambda_name(stage: str, function: str) -> str:
-    """The name that Chalice gives a function; the one of the routes has the app's own."""
-    return f"syncpoint-{stage}" + ("" if function == "api_handler" else f"-{function}")
-
-
 def policy_of(stage: str, function: str, rights: Rights, mail_from: str) -> JsonDict:
     """The IAM policy of one function of a stage.
 
@@ -68,10 +61,9 @@ def policy_of(stage: str, function: str, rights: Rights, mail_from: str) -> Json
         The stage's MAIL_FROM: no mail is sent in another's name.
     """
     statements = [
-        # Not CreateLogGroup: template.yaml makes the groups, and says how long they keep a line.
         _allow(
             "Logs",
-            ["logs:CreateLogStream", "logs:PutLogEvents"],
+            ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"],
             _arn("logs", f"log-group:/aws/lambda/{lambda_name(stage, function)}:*"),
         ),
         _allow(

@@ -3,25 +3,28 @@
 import json
 import sys
 from collections.abc import Callable
-from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-JsonDict = dict[str, Any]
+from ops.stage import JsonDict, OpsError, lambda_name, read_stage
+from ops.tools import Client, Tools, end, real_tools
 
 
-class UpgradeFailed(Exception):
+class UpgradeFailed(OpsError):
     """The Lambda failed; the message says how."""
 
 
-def main(stage: str) -> int:
-    """Run the stage's own Lambda until it has seen every database; return the exit code."""
-    try:
-        checked, written = upgrade(lambda event: _invoke(stage, event), print)
-    except (UpgradeFailed, BotoCoreError, ClientError) as exc:
-        print(f"error: {exc}", file=sys.stderr)
-        return 1
-    print(f"done: {checked} databases checked, {written} design documents written")
+def main(arguments: list[str], tools: Tools) -> int:
+    """Run the stage's own Lambda until it has seen every database; return 0.
+
+    Raises
+    ------
+    OpsError
+        If there is no such stage, or its Lambda fails.
+    """
+    if len(arguments) != 1:
+        raise OpsError("usage: python -m ops.upgrade STAGE")
+    stage = read_stage(arguments[0], tools.root)
+    checked, written = upgrade(invoker(stage.name, tools.client), tools.tell)
+    tools.tell(f"done: {checked} databases checked, {written} design documents written")
     return 0
 
 
@@ -49,19 +52,21 @@ def upgrade(invoke: Callable[[JsonDict], JsonDict], tell: Callable[[str], None])
         tell(f"{checked} databases checked, {written} written; goes on after {after}")
 
 
-def _invoke(stage: str, event: JsonDict) -> JsonDict:
-    import boto3
+def invoker(stage: str, client: Client) -> Callable[[JsonDict], JsonDict]:
+    """Calls the stage's Lambda; what that returns raises `UpgradeFailed` if it failed."""
 
-    answer = boto3.client("lambda").invoke(
-        FunctionName=f"syncpoint-{stage}-upgrade_designs", Payload=json.dumps(event)
-    )
-    result: JsonDict = json.loads(answer["Payload"].read())
-    if "FunctionError" in answer:
-        raise UpgradeFailed(f"{result.get('errorType')}: {result.get('errorMessage')}")
-    return result
+    def invoke(event: JsonDict) -> JsonDict:
+        answer = client("lambda").invoke(
+            FunctionName=lambda_name(stage, "upgrade_designs"), Payload=json.dumps(event)
+        )
+        result: JsonDict = json.loads(answer["Payload"].read())
+        if "FunctionError" in answer:
+            kind, text = result.get("errorType"), result.get("errorMessage")
+            raise UpgradeFailed(f"the upgrade of design documents failed: {kind}: {text}")
+        return result
+
+    return invoke
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m ops.upgrade STAGE")
-    sys.exit(main(sys.argv[1]))
+    sys.exit(end(lambda: main(sys.argv[1:], real_tools())))

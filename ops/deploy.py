@@ -1,0 +1,186 @@
+"""`python -m ops.deploy STAGE`: the stack, the functions, the API's URL, the design documents.
+
+Every step may be run again, and a deployment that was stopped anywhere is deployed again.
+"""
+
+import argparse
+import sys
+
+from samtranslator.yaml_helper import yaml_parse
+
+from ops import policies, upgrade
+from ops.lookups import account, find_secret, has_stack, has_table, read_public_url
+from ops.record import mend_record, read_record
+from ops.stage import OpsError, Stage, read_stage
+from ops.tools import Client, Tools, end, real_tools
+
+
+def main(arguments: list[str], tools: Tools) -> int:
+    """Deploy the stage that the command line names; return 0.
+
+    Raises
+    ------
+    OpsError
+        If a step fails; those after it are not begun.
+    """
+    parser = argparse.ArgumentParser(prog="python -m ops.deploy")
+    parser.add_argument("stage")
+    parser.add_argument("--secret-arn", help="default: of the secret that SECRET_ID names")
+    parser.add_argument("--alarm-address", help="who is told of alarms, by e-mail")
+    given = parser.parse_args(arguments)
+    stage = read_stage(given.stage, tools.root)
+    check_project(tools)
+    tools.tell(f"{stage.prefix}: {account(tools.client)}")
+    secret_arn = given.secret_arn or find_secret(stage, tools.client)
+    check_secret(stage, secret_arn)
+    tools.tell("1/4 the stack: table, queues, poller, alarms")
+    deploy_stack(stage, secret_arn, given.alarm_address, tools)
+    tools.tell("2/4 the functions and the API")
+    deploy_functions(stage, tools)
+    tools.tell("3/4 the API's URL")
+    url = store_public_url(stage, tools)
+    tools.tell("4/4 design documents of existing databases")
+    upgrade_designs(stage, tools)
+    tools.tell(f"deployed: {url}\nlook at it with `make doctor STAGE={stage.name}`")
+    return 0
+
+
+def check_project(tools: Tools) -> None:
+    """Check what can be seen without AWS. Sends no request.
+
+    Raises
+    ------
+    OpsError
+        If the policies are not those of the table, or this Python is not that of the Lambdas.
+    """
+    if not policies.are_current(tools.root):
+        raise OpsError("the policies are not up to date; run `python -m ops.policies`")
+    wanted, here = runtime(tools), "python{}.{}".format(*sys.version_info)
+    if wanted != here:
+        raise OpsError(
+            f"this is {here}, the Lambdas' is {wanted} (template.yaml): packages would not fit; "
+            f"run `make clean` and `make PYTHON={wanted} setup`"
+        )
+
+
+def runtime(tools: Tools) -> str:
+    """The poller's runtime; Chalice takes that of the Python that it runs on."""
+    template = yaml_parse((tools.root / "template.yaml").read_text(encoding="utf-8"))
+    return str(template["Globals"]["Function"]["Runtime"])
+
+
+def check_secret(stage: Stage, secret_arn: str) -> None:
+    """Check that the poller and the handlers are given the same secret. Sends no request.
+
+    Raises
+    ------
+    OpsError
+        If the ARN is of a secret of another name.
+    """
+    name = secret_arn.rpartition(":secret:")[2][: -len("-AbCdEf")]
+    if name != stage.secret_id:
+        raise OpsError(
+            f"SECRET_ARN is of a secret {name!r}; the handlers of this stage read "
+            f"{stage.secret_id!r}, and may read no other"
+        )
+
+
+def deploy_stack(stage: Stage, secret_arn: str, alarm_address: str | None, tools: Tools) -> None:
+    """Build the poller and deploy template.yaml by SAM.
+
+    Raises
+    ------
+    OpsError
+        If it fails; or if the table of an earlier deployment is there and its stack is not.
+    """
+    check_table(stage, tools.client)
+    parameters = {
+        "Stage": stage.name,
+        "ControlDb": stage.control_db,
+        "SecretArn": secret_arn,
+        # What is not said stays as it was.
+        **({"AlarmAddress": alarm_address} if alarm_address is not None else {}),
+    }
+    overrides = [f"{name}={value}" for name, value in parameters.items()]
+    tools.run(["sam", "build", "--template", "template.yaml"], tools.root)
+    deploy = ["sam", "deploy", "--stack-name", stage.prefix, "--resolve-s3"]
+    deploy += ["--capabilities", "CAPABILITY_IAM", "--no-fail-on-empty-changeset"]
+    # A first try that fails is removed: a stack that was rolled back could not be deployed again.
+    deploy += ["--no-confirm-changeset", "--on-failure", "DELETE"]
+    tools.run([*deploy, "--parameter-overrides", *overrides], tools.root)
+
+
+def check_table(stage: Stage, client: Client) -> None:
+    """Check that the stack can make its table, or has it. Two requests.
+
+    Raises
+    ------
+    OpsError
+        If there is a table of that name that no stack has: `make destroy` keeps it.
+    """
+    if has_stack(stage, client) or not has_table(stage, client):
+        return
+    raise OpsError(
+        f"the table {stage.prefix} is there from an earlier deployment, and would be in the way: "
+        f"`make destroy STAGE={stage.name} TABLE=delete` deletes it; "
+        "docs/deploy.md says how to keep it"
+    )
+
+
+def deploy_functions(stage: Stage, tools: Tools) -> None:
+    """Deploy app.py by Chalice.
+
+    Raises
+    ------
+    OpsError
+        If it fails.
+    """
+    for name in mend_record(stage, tools):
+        tools.tell(f"    {name} is there already, though Chalice does not know it; now it does")
+    tools.run(["chalice", "deploy", "--stage", stage.name], tools.root)
+
+
+def store_public_url(stage: Stage, tools: Tools) -> str:
+    """Write where the API is into SSM, for the links in mails. One or two requests.
+
+    Returns
+    -------
+    str
+        PUBLIC_URL of the stage, else the URL that API Gateway has given; no slash at its end.
+
+    Raises
+    ------
+    OpsError
+        If Chalice has deployed no API.
+    """
+    url = stage.variables.get("PUBLIC_URL") or deployed_url(stage, tools)
+    if not url:
+        raise OpsError(f"Chalice has deployed no API of stage {stage.name}")
+    url = url.rstrip("/")
+    if url != read_public_url(stage, tools.client):
+        tools.client("ssm").put_parameter(
+            Name=stage.public_url_parameter, Value=url, Type="String", Overwrite=True
+        )
+    return url
+
+
+def deployed_url(stage: Stage, tools: Tools) -> str | None:
+    """The URL of the API that Chalice has deployed, as its record has it."""
+    url: str | None = read_record(stage, tools.root).get("rest_api", {}).get("rest_api_url")
+    return url
+
+
+def upgrade_designs(stage: Stage, tools: Tools) -> None:
+    """Bring existing databases to the design documents of the code that is deployed.
+
+    Raises
+    ------
+    OpsError
+        If the Lambda that does it fails.
+    """
+    checked, written = upgrade.upgrade(upgrade.invoker(stage.name, tools.client), tools.tell)
+    tools.tell(f"    {checked} databases checked, {written} design documents written")
+
+
+if __name__ == "__main__":
+    sys.exit(end(lambda: main(sys.argv[1:], real_tools())))

@@ -1,0 +1,104 @@
+"""`python -m ops.destroy STAGE`: take a deployment down; the table stays unless told."""
+
+import argparse
+import sys
+
+from botocore.exceptions import ClientError, WaiterError
+
+from ops.lookups import has_stack, has_table
+from ops.record import mend_record, read_record
+from ops.stage import OpsError, Stage, read_stage
+from ops.tools import Tools, end, is_missing, real_tools
+
+
+def main(arguments: list[str], tools: Tools) -> int:
+    """Take down the stage that the command line names; return 0. May be run again.
+
+    Raises
+    ------
+    OpsError
+        If a step fails; those after it are not begun.
+    """
+    parser = argparse.ArgumentParser(prog="python -m ops.destroy")
+    parser.add_argument("stage")
+    parser.add_argument("--table", choices=["keep", "delete"], default="keep")
+    given = parser.parse_args(arguments)
+    stage = read_stage(given.stage, tools.root)
+    delete_functions(stage, tools)
+    delete_public_url(stage, tools)
+    delete_stack(stage, tools)
+    if given.table == "delete":
+        delete_table(stage, tools)
+    for line in kept(stage, tools):
+        tools.tell(f"kept: {line}")
+    return 0
+
+
+def delete_functions(stage: Stage, tools: Tools) -> None:
+    """Delete what Chalice has deployed: functions, roles, mappings, the schedule, the API."""
+    mend_record(stage, tools)
+    if read_record(stage, tools.root):
+        tools.run(["chalice", "delete", "--stage", stage.name], tools.root)
+        tools.tell("deleted: the functions and the API")
+    else:
+        tools.tell("gone already: the functions and the API")
+
+
+def delete_public_url(stage: Stage, tools: Tools) -> None:
+    """Delete the SSM parameter. One request."""
+    try:
+        tools.client("ssm").delete_parameter(Name=stage.public_url_parameter)
+    except ClientError as exc:
+        if not is_missing(exc):
+            raise
+        tools.tell(f"gone already: the parameter {stage.public_url_parameter}")
+    else:
+        tools.tell(f"deleted: the parameter {stage.public_url_parameter}")
+
+
+def delete_stack(stage: Stage, tools: Tools) -> None:
+    """Delete the stack of template.yaml, and wait until it is gone.
+
+    Raises
+    ------
+    OpsError
+        If CloudFormation cannot delete all of it.
+    """
+    if not has_stack(stage, tools.client):
+        tools.tell(f"gone already: the stack {stage.prefix}")
+        return
+    cloudformation = tools.client("cloudformation")
+    cloudformation.delete_stack(StackName=stage.prefix)
+    try:
+        cloudformation.get_waiter("stack_delete_complete").wait(StackName=stage.prefix)
+    except WaiterError as exc:
+        raise OpsError(
+            f"the stack {stage.prefix} could not be deleted; CloudFormation's console says why"
+        ) from exc
+    tools.tell(f"deleted: the stack {stage.prefix}, with its queues and what was in them")
+
+
+def delete_table(stage: Stage, tools: Tools) -> None:
+    """Delete the table, and with it where the poller stands and which mails were sent."""
+    if not has_table(stage, tools.client):
+        tools.tell(f"gone already: the table {stage.prefix}")
+        return
+    tools.client("dynamodb").delete_table(TableName=stage.prefix)
+    tools.tell(f"deleted: the table {stage.prefix}")
+
+
+def kept(stage: Stage, tools: Tools) -> list[str]:
+    """What is still there, and how to delete it too."""
+    lines = [
+        f"the secret {stage.secret_id}, and the identity of {stage.sender} in SES",
+        "CouchDB, and all databases in it",
+        "the uploaded versions of the poller, in SAM's bucket",
+    ]
+    if has_table(stage, tools.client):
+        how = f"`make destroy STAGE={stage.name} TABLE=delete` deletes it"
+        lines.insert(0, f"the table {stage.prefix} (mails sent, seqs, complaints); {how}")
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(end(lambda: main(sys.argv[1:], real_tools())))

@@ -1,0 +1,64 @@
+"""What is there in AWS of a stage. Every function sends one request, and changes nothing."""
+
+from botocore.exceptions import ClientError
+
+from ops.stage import OpsError, Stage
+from ops.tools import Client, is_missing
+
+
+def account(client: Client) -> str:
+    """Whom AWS takes us for."""
+    number = client("sts").get_caller_identity()["Account"]
+    return f"account {number}, region {client('sts').meta.region_name}"
+
+
+def find_secret(stage: Stage, client: Client) -> str:
+    """The ARN of the stage's secret. One request.
+
+    Raises
+    ------
+    OpsError
+        If there is none.
+    """
+    try:
+        arn: str = client("secretsmanager").describe_secret(SecretId=stage.secret_id)["ARN"]
+    except ClientError as exc:
+        if not is_missing(exc):
+            raise
+        raise OpsError(
+            f"there is no secret {stage.secret_id}: create it (docs/deploy.md), or say SECRET_ARN=…"
+        ) from exc
+    return arn
+
+
+def has_stack(stage: Stage, client: Client) -> bool:
+    """Whether there is a stack, in whatever state."""
+    try:
+        client("cloudformation").describe_stacks(StackName=stage.prefix)
+    except ClientError as exc:
+        if not is_missing(exc):
+            raise
+        return False
+    return True
+
+
+def has_table(stage: Stage, client: Client) -> bool:
+    """Whether there is a table."""
+    try:
+        client("dynamodb").describe_table(TableName=stage.prefix)
+    except ClientError as exc:
+        if not is_missing(exc):
+            raise
+        return False
+    return True
+
+
+def read_public_url(stage: Stage, client: Client) -> str | None:
+    """Where the API is, as SSM has it; None if it does not."""
+    try:
+        answer = client("ssm").get_parameter(Name=stage.public_url_parameter)
+    except ClientError as exc:
+        if not is_missing(exc):
+            raise
+        return None
+    return str(answer["Parameter"]["Value"])

@@ -1,0 +1,115 @@
+"""A stage as .chalice/config.json has it, and the names of what it is made of. No request."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parseaddr
+from pathlib import Path
+from typing import Any
+
+JsonDict = dict[str, Any]
+
+ROOT = Path(__file__).parent.parent
+APP_NAME = "syncpoint"
+
+
+class OpsError(Exception):
+    """The operator's command cannot go on; the message is for the operator."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A deployment of its own.
+
+    Attributes
+    ----------
+    variables : mapping
+        The environment of its handlers.
+    api_stage : str
+        The last part of the API's URL.
+    """
+
+    name: str
+    variables: Mapping[str, str]
+    api_stage: str = "api"
+
+    @property
+    def prefix(self) -> str:
+        """What all names of the stage begin with; the very name of its stack and table."""
+        return f"{APP_NAME}-{self.name}"
+
+    @property
+    def dead_letters(self) -> str:
+        """The name of the queue of dead letters."""
+        return f"{self.prefix}-dead-letters"
+
+    @property
+    def secret_id(self) -> str:
+        """The secret with CouchDB's URL and the link keys."""
+        return f"{APP_NAME}/{self.name}"
+
+    @property
+    def public_url_parameter(self) -> str:
+        """The SSM parameter that says where the API is."""
+        return f"/{APP_NAME}/{self.name}/public-url"
+
+    @property
+    def control_db(self) -> str:
+        """The control database."""
+        return self.variables.get("CONTROL_DB", "control")
+
+    @property
+    def sender(self) -> str:
+        """The address that mails come from, without a name."""
+        return parseaddr(self.variables.get("MAIL_FROM", ""))[1]
+
+    def names(self) -> dict[str, str]:
+        """The variables that have to hold these names: the policies are written for them."""
+        names = {
+            "STAGE": self.name,
+            "TABLE_NAME": self.prefix,
+            "SECRET_ID": self.secret_id,
+            "MAIL_CONFIGURATION_SET": self.prefix,
+        }
+        if not self.variables.get("PUBLIC_URL"):
+            names["PUBLIC_URL_PARAMETER"] = self.public_url_parameter
+        return names
+
+
+def read_config(root: Path = ROOT) -> JsonDict:
+    """The whole of .chalice/config.json."""
+    config: JsonDict = json.loads((root / ".chalice/config.json").read_text(encoding="utf-8"))
+    return config
+
+
+def read_stage(name: str, root: Path = ROOT) -> Stage:
+    """A stage of .chalice/config.json.
+
+    Raises
+    ------
+    OpsError
+        If it has no such stage, or one that is called otherwise in its own environment.
+    """
+    stages = read_config(root)["stages"]
+    if name not in stages:
+        there = ", ".join(sorted(stages)) or "none"
+        raise OpsError(f"there is no stage {name!r} in .chalice/config.json; there are: {there}")
+    given_stage = stages[name]
+    stage = Stage(
+        name,
+        given_stage.get("environment_variables", {}),
+        given_stage.get("api_gateway_stage", "api"),
+    )
+    for variable, wanted in stage.names().items():
+        given = stage.variables.get(variable)
+        if given != wanted:
+            raise OpsError(
+                f"stage {name!r} in .chalice/config.json has {variable}={given!r}; "
+                f"it must be {wanted!r}, for which the policies are written"
+            )
+    return stage
+
+
+def lambda_name(stage: str, function: str) -> str:
+    """The name that Chalice gives a function; that of the routes has the app's own."""
+    return f"{APP_NAME}-{stage}" + ("" if function == "api_handler" else f"-{function}")

@@ -1,0 +1,96 @@
+"""What the operator's commands work with, and how they end."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from ops.stage import ROOT, OpsError
+
+# Runs a program in a folder; raises OpsError if it fails.
+Run = Callable[[Sequence[str], Path], None]
+Client = Callable[[str], Any]
+
+
+@dataclass(frozen=True)
+class Tools:
+    """Clients, programs, the operator's screen and the project's folder; tests give their own."""
+
+    client: Client
+    run: Run
+    tell: Callable[[str], None] = print
+    root: Path = field(default=ROOT)
+
+
+def real_tools() -> Tools:
+    """The tools for AWS itself, or what AWS_ENDPOINT_URL names. Sends no request."""
+    return Tools(client=make_client, run=run)
+
+
+@cache
+def make_client(service: str) -> Any:
+    """A boto3 client with time limits."""
+    import boto3
+    from botocore.config import Config
+
+    config = Config(connect_timeout=5, read_timeout=60, retries={"mode": "standard"})
+    return boto3.client(service, config=config)  # type: ignore[call-overload]
+
+
+def run(command: Sequence[str], folder: Path) -> None:
+    """Run a program of this virtual environment; what it writes goes to the screen.
+
+    Raises
+    ------
+    OpsError
+        If it cannot be started, or fails.
+    """
+    program = Path(sys.executable).with_name(command[0])
+    shown = " ".join(command[:2])
+    try:
+        status = subprocess.run([str(program), *command[1:]], cwd=folder, check=False)  # noqa: S603
+    except OSError as exc:
+        raise OpsError(f"`{shown}` cannot be started: {exc.strerror}; run `make setup`") from exc
+    if status.returncode:
+        raise OpsError(f"`{shown}` failed, see above; nothing after it was done")
+
+
+def end(command: Callable[[], int]) -> int:
+    """Run a command; what stops it becomes a sentence on stderr, and 1."""
+    try:
+        return command()
+    except (OpsError, BotoCoreError, ClientError) as exc:
+        print(f"error: {plain(exc)}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return 130
+
+
+def plain(exc: Exception) -> str:
+    """An error as a sentence."""
+    if isinstance(exc, ClientError):
+        error: Mapping[str, str] = exc.response.get("Error", {})  # type: ignore[assignment]
+        return f"AWS refused {exc.operation_name}: {error.get('Code')}: {error.get('Message')}"
+    return str(exc)
+
+
+def is_missing(exc: ClientError) -> bool:
+    """Whether AWS says that there is no such thing. Each service has words of its own."""
+    error = exc.response.get("Error", {})
+    code, message = error.get("Code", ""), error.get("Message", "")
+    is_stack = code == "ValidationError" and "does not exist" in message
+    return is_stack or code in {
+        "AWS.SimpleQueueService.NonExistentQueue",
+        "NoSuchEntity",
+        "NotFound",
+        "NotFoundException",
+        "ParameterNotFound",
+        "QueueDoesNotExist",
+        "ResourceNotFoundException",
+    }
