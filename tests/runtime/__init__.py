@@ -1,0 +1,1 @@
+"""The very artifacts that would be uploaded, run in the real Lambda runtime."""

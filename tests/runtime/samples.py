@@ -1,0 +1,84 @@
+"""The events in events/, with ids of a test's own in place of the examples."""
+
+import json
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from chalicelib.couch import JsonDict
+from chalicelib.identity import owner_id
+from local.system import ROOT
+from tests.support import an_address
+
+EVENTS = ROOT / "events"
+
+# The examples, as they stand in the files.
+OWNER, GUEST = "ada@example.com", "ben@example.com"
+DEVICE_ID = "device-0123456789ab4def8123456789abcdef"
+MAC = "ThisIsTheMacOfTheLink_"
+DEVICE_CODE = "DK5Q-SHRD"
+PASSWORD = "the password of the sample device"
+CONTROL_DB = "control"
+
+
+@dataclass
+class Cast:
+    """Who plays in one test: what stands in place of each example.
+
+    Attributes
+    ----------
+    codes : dict
+        The codes of links in mails, each by what comes before its MAC.
+    """
+
+    control_db: str
+    owner: str = field(default_factory=an_address)
+    guest: str = field(default_factory=an_address)
+    device_id: str = field(default_factory=lambda: f"device-{_a_uuid4()}")
+    codes: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def owner_id(self) -> str:
+        return owner_id(self.owner)
+
+    def event(self, name: str) -> JsonDict:
+        """A sample event, adapted."""
+        event: JsonDict = self.adapt(json.loads((EVENTS / f"{name}.json").read_text("utf-8")))
+        return event
+
+    def adapt(self, value: Any) -> Any:
+        """The same, with the examples replaced; also in JSON that is a text in it."""
+        if isinstance(value, dict):
+            return {self._text(name): self.adapt(item) for name, item in value.items()}
+        if isinstance(value, list):
+            return [self.adapt(item) for item in value]
+        if isinstance(value, str):
+            return (
+                json.dumps(self.adapt(json.loads(value))) if value[:1] == "{" else self._text(value)
+            )
+        return value
+
+    def _text(self, text: str) -> str:
+        for example, ours in {
+            OWNER: self.owner,
+            GUEST: self.guest,
+            owner_id(OWNER): owner_id(self.owner),
+            owner_id(GUEST): owner_id(self.guest),
+            DEVICE_ID: self.device_id,
+        }.items():
+            text = text.replace(example, ours)
+        for start, code in self.codes.items():
+            text = text.replace(f"{start}.{MAC}", code)
+        if text == CONTROL_DB or text.startswith(f"{CONTROL_DB}-"):
+            return self.control_db + text.removeprefix(CONTROL_DB)
+        return text
+
+
+def names(folder: Path = EVENTS) -> set[str]:
+    """The names of the events in a folder, without what is after a dash: another of the same."""
+    return {path.stem.partition("-")[0] for path in folder.glob("*.json")}
+
+
+def _a_uuid4() -> str:
+    return uuid.uuid4().hex

@@ -1,0 +1,84 @@
+"""A function finds what is in its artifact and the runtime, and nothing of this project's tools."""
+
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+from local.system import ROOT
+from tests.runtime.harness.artifacts import Artifacts
+from tests.runtime.harness.function import runtime_environment
+from tests.runtime.harness.world import World
+
+NOT_THERE = ["moto", "pytest", "samcli", "flask", "local", "tests", "device", "ops", "docs", "pip"]
+FUNCTIONS = ["api_handler", "poller"]
+
+
+def run(world: World, name: str, code: str) -> "subprocess.CompletedProcess[str]":
+    """Run a piece of Python where a function would be."""
+    spec = world.specs[name]
+    variables = runtime_environment(spec, world.artifacts.runtime)
+    return subprocess.run(
+        [sys.executable, "-S", "-s", "-c", code],
+        cwd=spec.code,
+        env={**variables, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("module", NOT_THERE)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_cannot_import_what_is_only_on_this_machine(
+    world: World, name: str, module: str
+) -> None:
+    done = run(world, name, f"import {module}")
+    assert f"ModuleNotFoundError: No module named '{module}'" in done.stderr
+
+
+@pytest.mark.parametrize(("name", "module"), [("poller", "chalice"), ("poller", "app")])
+def test_an_artifact_has_not_what_only_the_other_needs(
+    world: World, name: str, module: str
+) -> None:
+    assert "ModuleNotFoundError" in run(world, name, f"import {module}").stderr
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_what_a_function_can_import_lies_in_its_artifact_the_runtime_or_the_standard_library(
+    world: World, name: str
+) -> None:
+    done = run(world, name, "import sys; print(*sys.path, sep='\\n')")
+    ours = {"", str(world.specs[name].code), str(world.artifacts.runtime)}
+    others = set(done.stdout.splitlines()) - ours
+    assert others
+    for path in others:
+        assert "site-packages" not in path
+        assert not path.startswith(str(ROOT))
+
+
+def test_boto3_is_the_runtimes_and_chalice_is_the_artifacts(world: World) -> None:
+    done = run(
+        world, "api_handler", "import boto3, chalice; print(boto3.__file__, chalice.__file__)"
+    )
+    boto3_file, chalice_file = done.stdout.split()
+    assert boto3_file.startswith(str(world.artifacts.runtime))
+    assert chalice_file.startswith(str(world.specs["api_handler"].code))
+
+
+def test_the_artifacts_hold_no_tests_no_secrets_and_no_bytecode(artifacts: Artifacts) -> None:
+    for path in artifacts.zips.values():
+        with zipfile.ZipFile(path) as packed:
+            names = set(packed.namelist())
+        assert "chalicelib/settings.py" in names
+        assert not [name for name in names if name.endswith(".pyc") or ".chalice" in name]
+        assert not [name for name in names if name.split("/")[0] in NOT_THERE]
+
+
+def test_neither_zip_is_larger_than_five_megabytes(artifacts: Artifacts) -> None:
+    for name, path in artifacts.zips.items():
+        size_bytes = path.stat().st_size
+        print(f"{name}: {size_bytes / 1e6:.2f} MB")
+        assert 100_000 < size_bytes < 5_000_000
