@@ -1,0 +1,129 @@
+"""`chalice deploy` and `delete`, against an AWS of its own: what they make, change and remove."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from local.lambdas import load_app
+from local.system import ROOT
+from ops.policies import policy_name
+from ops.rights import RIGHTS
+from ops.stage import lambda_name
+from tests.integration.deploy_kit import STAGE, JsonDict, Place, apis, deployed, running_aws
+
+EMPTY: JsonDict = {
+    "functions": {},
+    "roles": {},
+    "mappings": {},
+    "subscriptions": [],
+    "rules": {},
+    "apis": {},
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """Deployed by Chalice, upon the stack of template.yaml."""
+    with running_aws() as endpoint:
+        place = Place.make(endpoint, tmp_path_factory.mktemp("project"))
+        place.make_stack()
+        place.chalice("deploy", "--stage", STAGE)
+        yield place
+
+
+@pytest.fixture
+def of_its_own(tmp_path: Path) -> Iterator[Place]:
+    with running_aws() as endpoint:
+        place = Place.make(endpoint, tmp_path)
+        place.make_stack()
+        yield place
+
+
+def test_every_function_is_there_with_its_stages_environment(place: Place) -> None:
+    there = deployed(place)["functions"]
+    assert set(there) == {lambda_name(STAGE, function) for function in RIGHTS}
+    for function in there.values():
+        # What Chalice adds says that it is no local run.
+        assert place.stage.variables.items() <= function["Environment"]["Variables"].items()
+        assert (function["Timeout"], function["MemorySize"]) == (30, 256)
+
+
+def test_every_function_has_a_role_of_its_own_with_its_own_policy(place: Place) -> None:
+    there = deployed(place)
+    assert set(there["roles"]) == {f"syncpoint-{STAGE}-{function}" for function in RIGHTS}
+    for function in RIGHTS:
+        role = f"syncpoint-{STAGE}-{function}"
+        assert there["functions"][lambda_name(STAGE, function)]["Role"].endswith(f"role/{role}")
+        policy = (ROOT / ".chalice" / policy_name(STAGE, function)).read_text(encoding="utf-8")
+        assert there["roles"][role] == json.loads(policy)
+
+
+def test_every_queue_feeds_its_function_ten_messages_at_a_time(place: Place) -> None:
+    there = deployed(place)["mappings"]
+    assert {function: mapping[:2] for function, mapping in there.items()} == {
+        f"syncpoint-{STAGE}-{function}": (f"syncpoint-{STAGE}-{rights.queue}", 10)
+        for function, rights in RIGHTS.items()
+        if rights.queue
+    }
+
+
+def test_bounces_come_by_the_topic_and_the_sweep_by_its_schedule(place: Place) -> None:
+    there = deployed(place)
+    topic = f"syncpoint-{STAGE}-mail-feedback"
+    assert there["subscriptions"] == [(topic, "lambda", f"syncpoint-{STAGE}-mail_feedback")]
+    sweep = f"syncpoint-{STAGE}-sweep_expired"
+    assert there["rules"] == {f"{sweep}-event": ("rate(1 day)", [sweep])}
+
+
+def test_the_api_has_the_routes_of_app_py_and_no_others(place: Place) -> None:
+    [(_, routes)] = apis(place).items()
+    wanted = {path: sorted(methods) for path, methods in load_app(ROOT).app.routes.items()}
+    assert routes == wanted
+
+
+def test_deploying_again_changes_nothing(place: Place) -> None:
+    before = deployed(place)
+    place.chalice("deploy", "--stage", STAGE)
+    assert deployed(place) == before
+
+
+def test_a_change_of_a_function_changes_that_function_and_what_is_deleted_is_gone(
+    of_its_own: Place,
+) -> None:
+    place = of_its_own
+    before_all = deployed(place)
+    place.chalice("deploy", "--stage", STAGE)
+    before = deployed(place)
+    device_new = 'queue("device", "new"), batch_size='
+    place.edit("app.py", f"{device_new}10", f"{device_new}4")
+    place.edit(
+        ".chalice/config.json",
+        '"iam_policy_file": "policy-dev-channel_new.json"',
+        '"iam_policy_file": "policy-dev-channel_new.json", "lambda_memory_size": 512',
+    )
+    place.edit(".chalice/policy-dev-channel_ready.json", "logs:PutLogEvents", "logs:PutLogEvent")
+    place.chalice("deploy", "--stage", STAGE)
+    after = deployed(place)
+    changed = {
+        (kind, name)
+        for kind in ("functions", "roles", "mappings", "rules", "apis")
+        for name in before[kind]
+        if without_code(before[kind][name]) != without_code(after[kind][name])
+    }
+    assert changed == {
+        ("mappings", f"syncpoint-{STAGE}-device_new"),
+        ("functions", f"syncpoint-{STAGE}-channel_new"),
+        ("roles", f"syncpoint-{STAGE}-channel_ready"),
+    }
+    assert after["mappings"][f"syncpoint-{STAGE}-device_new"][1] == 4
+    place.chalice("delete", "--stage", STAGE)
+    assert deployed(place) == before_all == EMPTY
+
+
+def without_code(value: object) -> object:
+    """All functions share one artifact."""
+    if isinstance(value, dict):
+        return {name: part for name, part in value.items() if name != "CodeSha256"}
+    return value

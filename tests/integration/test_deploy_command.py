@@ -1,0 +1,216 @@
+"""`make deploy` as far as there is an AWS here; SAM's own steps are played by CloudFormation."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ops import deploy
+from ops.record import mend_record, read_record, record_path
+from ops.stage import OpsError
+from ops.tools import end
+from tests.integration.deploy_kit import STAGE, JsonDict, Place, apis, deployed, running_aws
+
+STEPS = ["sam build", "sam deploy", "chalice deploy"]
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    with running_aws() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def place(endpoint: str, tmp_path: Path) -> Place:
+    return Place.make(endpoint, tmp_path)
+
+
+def run(place: Place, *arguments: str) -> int:
+    return deploy.main([STAGE, *arguments], place.tools)
+
+
+def public_url(place: Place) -> JsonDict:
+    answer = place.client("ssm").get_parameter(Name=f"/syncpoint/{STAGE}/public-url")
+    found: JsonDict = answer["Parameter"]
+    return found
+
+
+def test_the_stack_the_functions_the_url_and_the_design_documents_in_this_order(
+    place: Place,
+) -> None:
+    assert run(place, "--alarm-address", "ops@example.com") == 0
+    assert place.ran == STEPS
+    assert place.functions.invoked == [f"syncpoint-{STAGE}-upgrade_designs"]
+    secret = place.client("secretsmanager").describe_secret(SecretId="syncpoint/dev")
+    assert place.parameters == {
+        "Stage": STAGE,
+        "ControlDb": "control",
+        "SecretArn": secret["ARN"],
+        "AlarmAddress": "ops@example.com",
+    }
+    [api_id] = apis(place)
+    url = f"https://{api_id}.execute-api.us-east-1.amazonaws.com/api"
+    assert (public_url(place)["Value"], public_url(place)["Type"]) == (url, "String")
+    assert place.said[0] == "syncpoint-dev: account 123456789012, region us-east-1"
+    assert place.said[-1].startswith(f"deployed: {url}\n")
+
+
+def test_deploying_again_changes_nothing_and_writes_the_url_no_second_time(place: Place) -> None:
+    run(place)
+    before = deployed(place)
+    run(place)
+    assert deployed(place) == before
+    assert public_url(place)["Version"] == 1
+    assert "AlarmAddress" not in place.parameters
+
+
+def test_a_domain_of_the_operators_own_goes_into_mails_instead(place: Place) -> None:
+    run(place)
+    name = f'"PUBLIC_URL_PARAMETER": "/syncpoint/{STAGE}/public-url"'
+    place.edit(".chalice/config.json", name, '"PUBLIC_URL": "https://sync.example.org/"')
+    run(place)
+    assert public_url(place)["Value"] == "https://sync.example.org"
+
+
+def test_what_was_stopped_between_the_functions_and_the_record_is_taken_up_again(
+    place: Place,
+) -> None:
+    run(place)
+    before = deployed(place)
+    whole = read_record(place.stage, place.root)
+    record_path(place.stage, place.root).unlink()
+    run(place)
+    assert deployed(place) == before
+    assert read_record(place.stage, place.root) == whole
+    assert any("rest_api is there already" in line for line in place.said)
+
+
+def test_a_deployment_that_chalice_gave_up_in_the_middle_is_deployed_again(place: Place) -> None:
+    place.make_stack()
+    topic = f"syncpoint-{STAGE}-mail-feedback"
+    place.client("sns").delete_topic(TopicArn=f"arn:aws:sns:us-east-1:123456789012:{topic}")
+    with pytest.raises(OpsError, match="Topic does not exist"):
+        run(place)
+    assert not record_path(place.stage, place.root).exists()
+    place.client("sns").create_topic(Name=topic)
+    assert run(place) == 0
+    there = deployed(place)
+    assert (len(there["mappings"]), len(there["apis"]), len(there["subscriptions"])) == (9, 1, 1)
+
+
+def test_an_api_that_leads_to_another_stage_is_not_taken_for_ours(place: Place) -> None:
+    run(place)
+    other = place.client("apigateway").create_rest_api(name="syncpoint")["id"]
+    record_path(place.stage, place.root).unlink()
+    mend_record(place.stage, place.tools)
+    assert read_record(place.stage, place.root)["rest_api"]["rest_api_id"] != other
+
+
+def test_a_whole_record_costs_no_request(place: Place) -> None:
+    run(place)
+
+    def refuse(service: str) -> None:
+        raise AssertionError(service)
+
+    tools = place.tools
+    assert mend_record(place.stage, type(tools)(refuse, tools.run, tools.tell, tools.root)) == []
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_step_that_fails_is_the_last_one(
+    place: Place, step: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise OpsError(f"`{step}` failed, see above; nothing after it was done")
+
+    place.instead[step] = fail
+    assert end(lambda: run(place)) == 1
+    assert place.ran == STEPS[: STEPS.index(step) + 1]
+    assert place.functions.invoked == []
+    assert (
+        capsys.readouterr().err == f"error: `{step}` failed, see above; nothing after it was done\n"
+    )
+
+
+def test_design_documents_that_cannot_be_upgraded_are_told_in_a_sentence(place: Place) -> None:
+    place.functions.error = True
+    place.functions.answers[0] = {"errorType": "Unavailable", "errorMessage": "no answer"}
+    with pytest.raises(OpsError, match="design documents failed: Unavailable: no answer"):
+        run(place)
+
+
+def test_a_stage_that_the_config_does_not_have(place: Place) -> None:
+    with pytest.raises(OpsError, match=r"there is no stage 'test' .* there are: dev, prod"):
+        deploy.main(["test"], place.tools)
+    assert place.ran == []
+
+
+def test_a_stage_whose_names_the_policies_do_not_know(place: Place) -> None:
+    place.edit(".chalice/config.json", '"TABLE_NAME": "syncpoint-dev"', '"TABLE_NAME": "mine"')
+    with pytest.raises(OpsError, match="TABLE_NAME='mine'; it must be 'syncpoint-dev'"):
+        run(place)
+
+
+def test_policies_that_are_not_the_tables_are_not_deployed(place: Place) -> None:
+    place.edit(".chalice/policy-dev-channel_new.json", "syncpoint-dev-channel-new", "*")
+    with pytest.raises(OpsError, match=r"run `python -m ops\.policies`"):
+        run(place)
+    assert place.ran == []
+
+
+def test_another_python_than_the_lambdas_is_refused(place: Place) -> None:
+    here = "python{}.{}".format(*sys.version_info)
+    place.edit("template.yaml", "Runtime: python3.11", "Runtime: python3.99")
+    with pytest.raises(OpsError, match=f"this is {here}, the Lambdas' is python3.99"):
+        run(place)
+
+
+def test_a_secret_that_is_not_there(place: Place) -> None:
+    place.client("secretsmanager").delete_secret(
+        SecretId="syncpoint/dev", ForceDeleteWithoutRecovery=True
+    )
+    with pytest.raises(OpsError, match="there is no secret syncpoint/dev: create it"):
+        run(place)
+    assert place.ran == []
+
+
+def test_the_secret_of_another_stage_is_refused(place: Place) -> None:
+    arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:syncpoint/prod-AbCdEf"
+    with pytest.raises(OpsError, match="SECRET_ARN is of a secret 'syncpoint/prod'"):
+        run(place, "--secret-arn", arn)
+
+
+def test_a_table_that_was_kept_is_not_run_into(place: Place) -> None:
+    place.client("dynamodb").create_table(
+        TableName="syncpoint-dev",
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+    )
+    with pytest.raises(OpsError, match="table syncpoint-dev is there from an earlier deployment"):
+        run(place)
+    assert place.ran == []
+
+
+def test_no_credentials_are_told_in_a_sentence(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from botocore.exceptions import NoCredentialsError
+
+    def refuse(service: str) -> None:
+        raise NoCredentialsError
+
+    tools = type(place.tools)(refuse, place.run, place.said.append, place.root)
+    assert end(lambda: deploy.main([STAGE], tools)) == 1
+    assert capsys.readouterr().err == "error: Unable to locate credentials\n"
+
+
+def test_a_public_url_needs_an_api(place: Place) -> None:
+    record = {"resources": [], "schema_version": "2.0", "backend": "api"}
+    path = record_path(place.stage, place.root)
+    path.parent.mkdir()
+    path.write_text(json.dumps(record))
+    with pytest.raises(OpsError, match="Chalice has deployed no API of stage dev"):
+        deploy.store_public_url(place.stage, place.tools)

@@ -1,0 +1,90 @@
+"""`make destroy`: what it deletes, what it keeps, and that it may be run again."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ops import deploy, destroy
+from ops.lookups import has_stack, has_table, read_public_url
+from ops.record import record_path
+from ops.stage import OpsError
+from tests.integration.deploy_kit import STAGE, Place, deployed, running_aws
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    with running_aws() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def place(endpoint: str, tmp_path: Path) -> Place:
+    place = Place.make(endpoint, tmp_path)
+    deploy.main([STAGE], place.tools)
+    place.said.clear()
+    place.ran.clear()
+    return place
+
+
+def run(place: Place, *arguments: str) -> int:
+    return destroy.main([STAGE, *arguments], place.tools)
+
+
+def test_all_goes_but_the_table_and_it_says_so(place: Place) -> None:
+    assert run(place) == 0
+    assert place.ran == ["chalice delete"]
+    assert not any(deployed(place).values())
+    assert not has_stack(place.stage, place.client)
+    assert read_public_url(place.stage, place.client) is None
+    assert place.client("sqs").list_queues().get("QueueUrls", []) == []
+    assert has_table(place.stage, place.client)
+    assert [line for line in place.said if line.startswith("kept: ")] == [
+        "kept: the table syncpoint-dev (mails sent, seqs, complaints); "
+        "`make destroy STAGE=dev TABLE=delete` deletes it",
+        "kept: the secret syncpoint/dev, and the identity of syncpoint@example.com in SES",
+        "kept: CouchDB, and all databases in it",
+        "kept: the uploaded versions of the poller, in SAM's bucket",
+    ]
+
+
+def test_the_table_goes_when_that_is_said(place: Place) -> None:
+    assert run(place, "--table", "delete") == 0
+    assert not has_table(place.stage, place.client)
+    assert not any("the table" in line for line in place.said if line.startswith("kept"))
+
+
+def test_a_second_run_finds_nothing_and_says_so(place: Place) -> None:
+    run(place)
+    place.said.clear()
+    assert run(place, "--table", "delete") == 0
+    assert run(place, "--table", "delete") == 0
+    assert place.ran == ["chalice delete"]
+    assert [line for line in place.said if line.startswith("gone already")] == [
+        "gone already: the functions and the API",
+        "gone already: the parameter /syncpoint/dev/public-url",
+        "gone already: the stack syncpoint-dev",
+        "gone already: the functions and the API",
+        "gone already: the parameter /syncpoint/dev/public-url",
+        "gone already: the stack syncpoint-dev",
+        "gone already: the table syncpoint-dev",
+    ]
+
+
+def test_what_another_machine_has_deployed_goes_too(place: Place) -> None:
+    record_path(place.stage, place.root).unlink()
+    run(place)
+    assert not any(deployed(place).values())
+
+
+def test_a_step_that_fails_leaves_the_next_ones(place: Place) -> None:
+    def fail() -> None:
+        raise OpsError("`chalice delete` failed, see above; nothing after it was done")
+
+    place.instead["chalice delete"] = fail
+    with pytest.raises(OpsError, match="chalice delete"):
+        run(place)
+    assert has_stack(place.stage, place.client)
+    place.instead.clear()
+    assert run(place) == 0
+    assert not has_stack(place.stage, place.client)
