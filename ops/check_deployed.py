@@ -1,0 +1,144 @@
+"""Checks of what was deployed. Each sends a request or a few, to look."""
+
+from typing import Any
+
+import requests
+from botocore.exceptions import ClientError
+
+from chalicelib.handlers import control
+from chalicelib.settings import poller_key, queue_name
+from ops.check_couchdb import TIME_LIMIT_S
+from ops.dead_letters import age
+from ops.findings import Verdict, ok, warning, wrong
+from ops.lookups import read_public_url
+from ops.rights import RIGHTS
+from ops.stage import Stage, lambda_name
+from ops.tools import Client, is_missing
+
+POLLER_SILENT_S = 300
+NOT_DEPLOYED = ok("not deployed yet: `make deploy` does it")
+
+
+def check_stack(stage: Stage, client: Client) -> Verdict:
+    """The stack is there, and whole; or not yet."""
+    try:
+        stacks = client("cloudformation").describe_stacks(StackName=stage.prefix)["Stacks"]
+    except ClientError as exc:
+        if not is_missing(exc):
+            raise
+        return NOT_DEPLOYED
+    status = stacks[0]["StackStatus"]
+    if status in {"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"}:
+        return ok(f"{stage.prefix} is there")
+    return warning(f"{stage.prefix} is {status}: CloudFormation's console says why; deploy again")
+
+
+def check_table(stage: Stage, client: Client) -> Verdict:
+    """The table is there."""
+    try:
+        table = client("dynamodb").describe_table(TableName=stage.prefix)["Table"]
+    except ClientError as exc:
+        if not is_missing(exc):
+            raise
+        return wrong(f"{stage.prefix} is not there: deploy again")
+    if table["TableStatus"] != "ACTIVE":
+        return wrong(f"{stage.prefix} is {table['TableStatus']}: wait, then look again")
+    return ok(f"{stage.prefix} is there")
+
+
+def check_queues(stage: Stage, client: Client) -> Verdict:
+    """Each transition has its queue."""
+    names = [queue_name(stage.name, t.doc_type, t.state) for t in control]
+    missing = [name for name in names if queue_url(name, client) is None]
+    if missing:
+        return wrong(f"not there: {', '.join(missing)}; deploy again")
+    return ok(f"all {len(names)} are there")
+
+
+def check_dead_letters(stage: Stage, client: Client) -> Verdict:
+    """No message was given up."""
+    url = queue_url(stage.dead_letters, client)
+    if url is None:
+        return wrong(f"{stage.dead_letters} is not there: deploy again")
+    answer = client("sqs").get_queue_attributes(
+        QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"]
+    )
+    count = int(answer["Attributes"]["ApproximateNumberOfMessages"])
+    if count:
+        return warning(f"{count}: look with `make redrive STAGE={stage.name} DRY_RUN=1`")
+    return ok("none")
+
+
+def check_functions(stage: Stage, client: Client) -> Verdict:
+    """Every function is there, the poller too."""
+    wanted = {lambda_name(stage.name, function) for function in [*RIGHTS, "poller"]}
+    pages = client("lambda").get_paginator("list_functions").paginate()
+    there = {function["FunctionName"] for page in pages for function in page["Functions"]}
+    missing = sorted(wanted - there)
+    if missing:
+        return wrong(f"not there: {', '.join(missing)}; deploy again")
+    return ok(f"all {len(wanted)} are there")
+
+
+def check_poller(stage: Stage, client: Client, now_s: float) -> Verdict:
+    """Every poller was at work lately."""
+    shards = int(stage.variables.get("POLLER_SHARDS", "1"))
+    seen = [_seen_at_s(stage, client, shard, shards) for shard in range(shards)]
+    if None in seen:
+        return wrong(f"never seen: look into the log of {stage.prefix}-poller")
+    silent_s = now_s - min(at_s for at_s in seen if at_s is not None)
+    if silent_s > POLLER_SILENT_S:
+        return wrong(
+            f"was last seen {age(silent_s)} ago: look into the log of {stage.prefix}-poller"
+        )
+    return ok(f"last seen {age(silent_s)} ago")
+
+
+def check_public_url(stage: Stage, client: Client) -> Verdict:
+    """The mails' links will lead to the API."""
+    url = stage.variables.get("PUBLIC_URL") or read_public_url(stage, client)
+    if url is None:
+        return wrong(
+            f"the parameter {stage.public_url_parameter} is not there, and no mail goes out "
+            "without it: deploy again"
+        )
+    return ok(url)
+
+
+def check_health(url: str) -> Verdict:
+    """The API answers, and reaches what it needs."""
+    answer = requests.get(f"{url.rstrip('/')}/health", timeout=TIME_LIMIT_S, allow_redirects=False)
+    try:
+        said = answer.json()
+        parts = [f"{name}: {said[name]}" for name in ("couchdb", "dynamodb", "sqs", "poller")]
+    except (ValueError, TypeError, KeyError):
+        return wrong(f"{url}/health answers {answer.status_code}, and is not Syncpoint's")
+    if answer.ok and said.get("ok"):
+        return ok("the API answers, and reaches CouchDB, DynamoDB and SQS")
+    return wrong("; ".join(part for part in parts if not part.endswith(": ok")))
+
+
+def check_alarms(stage: Stage, client: Client) -> Verdict:
+    """No alarm is on."""
+    answer = client("cloudwatch").describe_alarms(
+        AlarmNamePrefix=f"{stage.prefix}-", StateValue="ALARM"
+    )
+    names = sorted(alarm["AlarmName"] for alarm in answer["MetricAlarms"])
+    return warning(f"on: {', '.join(names)}; see docs/deploy.md") if names else ok("none is on")
+
+
+def queue_url(name: str, client: Client) -> str | None:
+    """The URL of a queue, None if it is not there."""
+    try:
+        url: str = client("sqs").get_queue_url(QueueName=name)["QueueUrl"]
+    except ClientError as exc:
+        if not is_missing(exc):
+            raise
+        return None
+    return url
+
+
+def _seen_at_s(stage: Stage, client: Client, shard: int, shards: int) -> float | None:
+    key = poller_key(stage.control_db, shard, shards)
+    item: Any = client("dynamodb").get_item(TableName=stage.prefix, Key={"pk": {"S": key}})
+    return int(item["Item"]["seen_at_ms"]["N"]) / 1000 if "Item" in item else None

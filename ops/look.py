@@ -1,0 +1,38 @@
+"""What has become of a message's document: a look into CouchDB, in words for an operator."""
+
+from collections.abc import Callable
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from chalicelib.couch import CouchError, InvalidName, Server
+from chalicelib.runner import Message
+from chalicelib.settings import InvalidSettings, read_secrets
+from ops.dead_letters import shown
+from ops.stage import Stage
+from ops.tools import Tools, plain
+
+Look = Callable[[Message], str]
+
+
+def make_look(stage: Stage, tools: Tools) -> Look:
+    """Looks into CouchDB for what has become of a document; one request to Secrets Manager now."""
+    try:
+        secrets = read_secrets(tools.client("secretsmanager"), stage.secret_id)
+    except (InvalidSettings, ClientError, BotoCoreError) as exc:
+        tools.tell(f"warning: CouchDB is not asked about the documents: {plain(exc)}")
+        return lambda message: "its document is not known"
+    server = Server(secrets.couchdb_url)
+
+    def look(message: Message) -> str:
+        try:
+            doc = server.database(message.db).find_one(message.doc_id)
+        except (CouchError, InvalidName) as exc:
+            return f"its document cannot be read ({type(exc).__name__})"
+        if doc is None:
+            return "its document is gone"
+        error = doc.get("error")
+        reason = error.get("reason") if isinstance(error, dict) else None
+        state = f"now {shown(str(doc.get('type')))}/{shown(str(doc.get('state')))}"
+        return f"{state} ({shown(str(reason))})" if reason else state
+
+    return look

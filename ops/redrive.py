@@ -1,0 +1,163 @@
+"""`python -m ops.redrive STAGE [--dry-run]`: look at the dead letters, and bring them back.
+
+Each goes to the queue of its own type and state, and is deleted only after SQS has accepted it
+there. Whoever ends the command in between leaves it in both places: a message that comes twice
+finds its document moved on, and does nothing. What stays is hidden for `HIDDEN_S` at most.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from chalicelib.docstate import Control
+from chalicelib.handlers import control
+from chalicelib.settings import queue_name
+from ops.dead_letters import DeadLetter
+from ops.look import Look, make_look
+from ops.stage import OpsError, Stage, read_stage
+from ops.tools import Tools, end, is_missing, plain, real_tools
+
+PAGE = 10
+HIDDEN_S = 300
+WAIT_S = 2  # SQS asks all of its servers only if it may wait
+
+
+def main(arguments: list[str], tools: Tools, wait_s: int = WAIT_S) -> int:
+    """Look at the dead letters of a stage, and bring them back unless told not to.
+
+    Returns
+    -------
+    int
+        1 if one of the poller's could not be brought back, else 0.
+
+    Raises
+    ------
+    OpsError
+        If the stage has no dead letters' queue.
+    """
+    parser = argparse.ArgumentParser(prog="python -m ops.redrive")
+    parser.add_argument("stage")
+    parser.add_argument("--dry-run", action="store_true", help="look, and bring none back")
+    given = parser.parse_args(arguments)
+    stage = read_stage(given.stage, tools.root)
+    redrive = Redrive(stage, tools.client("sqs"), control, make_look(stage, tools), tools.tell)
+    redrive.run(given.dry_run, wait_s)
+    return 1 if redrive.failed else 0
+
+
+@dataclass
+class Redrive:
+    """The dead letters of a stage.
+
+    Parameters
+    ----------
+    control : Control
+        The transitions, each of which has a queue.
+    now_s : callable
+        The time, in seconds since 1970.
+    """
+
+    stage: Stage
+    sqs: Any
+    control: Control
+    look: Look
+    tell: Callable[[str], None]
+    now_s: Callable[[], float] = time.time
+    back: int = 0
+    failed: int = 0
+    foreign: int = 0
+    _queue_urls: dict[str, str] = field(default_factory=dict)
+
+    def run(self, dry_run: bool, wait_s: int) -> None:
+        """Go through all of them, page by page; say what each is, and what becomes of it."""
+        queue_url = self._queue_url(self.stage.dead_letters)
+        staying: dict[str, DeadLetter] = {}
+        try:
+            while page := self._receive(queue_url, wait_s, staying):
+                staying |= page
+                for letter in page.values():
+                    if self._bring_back(letter, dry_run):
+                        receipt = letter.receipt_handle
+                        self.sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=receipt)
+                        del staying[letter.message_id]
+        finally:
+            self._show(queue_url, list(staying.values()))
+        self.tell(self._summary(len(staying), dry_run))
+
+    def _receive(
+        self, queue_url: str, wait_s: int, known: Mapping[str, DeadLetter]
+    ) -> dict[str, DeadLetter]:
+        """A page of letters that were not seen before, by their ids."""
+        messages = self.sqs.receive_message(
+            QueueUrl=queue_url,
+            MaxNumberOfMessages=PAGE,
+            VisibilityTimeout=HIDDEN_S,
+            WaitTimeSeconds=wait_s,
+            MessageSystemAttributeNames=["All"],
+        ).get("Messages", [])
+        letters = [DeadLetter.read(message, self.control) for message in messages]
+        return {letter.message_id: letter for letter in letters if letter.message_id not in known}
+
+    def _bring_back(self, letter: DeadLetter, dry_run: bool) -> bool:
+        """Say what a letter is and, if it is the poller's, send it; whether SQS accepted it."""
+        about = letter.about(self.now_s())
+        if letter.message is None:
+            self.foreign += 1
+            self.tell(f"warning: {about}; it stays")
+            return False
+        about = f"{about}; {self.look(letter.message)}"
+        name = queue_name(self.stage.name, letter.message.doc_type, letter.message.state)
+        if dry_run:
+            self.tell(about)
+            return False
+        try:
+            self.sqs.send_message(QueueUrl=self._queue_url(name), MessageBody=letter.body)
+        except (ClientError, BotoCoreError, OpsError) as exc:
+            self.failed += 1
+            self.tell(f"wrong: {about}; it stays: {plain(exc)}")
+            return False
+        self.back += 1
+        self.tell(f"{about}; back in {name}")
+        return True
+
+    def _show(self, queue_url: str, letters: list[DeadLetter]) -> None:
+        """Let others see these letters again, now."""
+        for start in range(0, len(letters), PAGE):
+            self.sqs.change_message_visibility_batch(
+                QueueUrl=queue_url,
+                Entries=[
+                    {
+                        "Id": str(number),
+                        "ReceiptHandle": letter.receipt_handle,
+                        "VisibilityTimeout": 0,
+                    }
+                    for number, letter in enumerate(letters[start : start + PAGE])
+                ],
+            )
+
+    def _queue_url(self, name: str) -> str:
+        if name not in self._queue_urls:
+            try:
+                self._queue_urls[name] = self.sqs.get_queue_url(QueueName=name)["QueueUrl"]
+            except ClientError as exc:
+                if not is_missing(exc):
+                    raise
+                raise OpsError(f"there is no queue {name}") from exc
+        return self._queue_urls[name]
+
+    def _summary(self, staying: int, dry_run: bool) -> str:
+        seen = staying + self.back
+        if not seen:
+            return "there are no dead letters"
+        if dry_run:
+            return f"{seen} dead letters; {seen - self.foreign} of them would be brought back"
+        return f"{seen} dead letters: {self.back} are back in their queues, {staying} stay"
+
+
+if __name__ == "__main__":
+    sys.exit(end(lambda: main(sys.argv[1:], real_tools())))
