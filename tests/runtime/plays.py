@@ -11,7 +11,9 @@ import requests
 
 from chalicelib.identity import channel_db, subscription_id
 from tests.e2e.steps import LONG_AGO
+from tests.runtime import samples
 from tests.runtime.acts import Acts
+from tests.runtime.harness.artifacts import STAGE
 from tests.runtime.harness.world import COUCHDB_PUBLIC_URL, PUBLIC_URL, World
 from tests.runtime.samples import DEVICE_CODE, PASSWORD
 
@@ -153,16 +155,40 @@ def invitation_accepting_gives_the_guest_the_channel(acts: Acts) -> None:
 
 
 @plays("poller")
-def the_poller_sends_a_new_device_to_its_queue(acts: Acts) -> None:
-    doc = acts.message("device_new")["doc"]
+def the_poller_sends_each_document_to_the_queue_of_its_state(acts: Acts) -> None:
+    routes = [name for name in samples.names() if '"eventSourceARN"' in samples.text(name)]
+    waiting = {name: Acts.of(acts.world) for name in routes}
+    for name, one in waiting.items():
+        acts.world.drain(name.replace("_", "-"))
+        one.make_owner()
+        one.message(name)
     answer = acts.invoke("poller").returned
     assert answer["polled"] is True
-    assert answer["sent"] >= 1
-    bodies = [json.loads(record["body"]) for record in acts.world.receive("device-new")]
-    [message] = [body for body in bodies if body["id"] == acts.cast.device_id]
-    assert message["db"] == acts.control.name
-    assert message["doc"] == doc
-    acts.world.drain("device-new")
+    assert answer["sent"] >= len(waiting) == 9
+    for name, one in waiting.items():
+        records = acts.world.receive(name.replace("_", "-"))
+        messages = [json.loads(record["body"]) for record in records]
+        wanted = json.loads(one.cast.event(name)["Records"][0]["body"])
+        [sent] = [
+            message
+            for message in messages
+            if (message["db"], message["id"]) == (wanted["db"], wanted["id"])
+        ]
+        assert sent["doc"] == acts.world.server.database(sent["db"]).get(sent["id"])
+        acts.world.drain(name.replace("_", "-"))
+
+
+@plays("poller")
+def the_poller_forgets_a_database_that_is_gone(acts: Acts) -> None:
+    acts.make_owner()
+    acts.message("channel_closing", state="closed")
+    acts.invoke("poller")
+    place = {"pk": {"S": f"feed#{acts.owners.name}"}}
+    dynamodb, table_name = acts.world.aws.client("dynamodb"), f"syncpoint-{STAGE}"
+    assert "Item" in dynamodb.get_item(TableName=table_name, Key=place)
+    acts.owners.delete()
+    acts.invoke("poller")
+    assert "Item" not in dynamodb.get_item(TableName=table_name, Key=place)
 
 
 @plays("sweep_expired")

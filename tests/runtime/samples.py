@@ -44,7 +44,7 @@ class Cast:
 
     def event(self, name: str) -> JsonDict:
         """A sample event, adapted."""
-        event: JsonDict = self.adapt(json.loads((EVENTS / f"{name}.json").read_text("utf-8")))
+        event: JsonDict = self.adapt(json.loads(text(name)))
         return event
 
     def adapt(self, value: Any) -> Any:
@@ -73,6 +73,11 @@ class Cast:
         if text == CONTROL_DB or text.startswith(f"{CONTROL_DB}-"):
             return self.control_db + text.removeprefix(CONTROL_DB)
         return text
+
+
+def text(name: str) -> str:
+    """A sample event as it is written."""
+    return (EVENTS / f"{name}.json").read_text(encoding="utf-8")
 
 
 def names(folder: Path = EVENTS) -> set[str]:

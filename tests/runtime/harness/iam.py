@@ -42,6 +42,11 @@ class Grant:
     resource: str
     values: tuple[tuple[str, str, str], ...] = ()
 
+    def __str__(self) -> str:
+        """As a test says it."""
+        values = ", ".join(f"{key} {pattern}" for _, key, pattern in self.values)
+        return f"{self.action} {self.resource.rpartition(':')[2]} {values}".strip()
+
     def covers(self, request: Request) -> bool:
         """Whether the request is one that this allows, in whole or, of several keys, in part."""
         return (
