@@ -45,7 +45,8 @@ class DeadLetter:
 
     def about(self, now_s: float) -> str:
         """What it is, how often it was tried, how old it is; no address and nothing of the body."""
-        tried = f"received {self.receive_count} times, {age(now_s - self.sent_at_s)} old"
+        times = "once" if self.receive_count == 1 else f"{self.receive_count} times"
+        tried = f"received {times}, {age(now_s - self.sent_at_s)} old"
         if self.message is None:
             return f"message {self.message_id}: none of the poller's; {tried}"
         doc_type, state = self.message.doc_type, self.message.state

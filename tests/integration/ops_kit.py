@@ -1,0 +1,171 @@
+"""An operator with a stage of their own in the AWS that all tests of a worker share."""
+
+import json
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from chalicelib.handlers import control
+from chalicelib.settings import queue_name
+from local.aws import LocalAws, new_link_key
+from local.system import ROOT
+from ops import policies
+from ops.stage import Stage, read_stage
+from ops.tools import Tools
+
+JsonDict = dict[str, Any]
+
+
+@dataclass
+class Operator:
+    """A project's folder with one stage, and what its commands say.
+
+    Attributes
+    ----------
+    clients : dict
+        Clients that stand in for those of the AWS, by service.
+    """
+
+    aws: LocalAws
+    root: Path
+    name: str
+    said: list[str] = field(default_factory=list)
+    clients: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def make(cls, aws: LocalAws, root: Path, control_db: str = "control") -> "Operator":
+        operator = cls(aws, root, f"t{uuid.uuid4().hex[:10]}")
+        operator.configure(CONTROL_DB=control_db)
+        (root / "template.yaml").write_text((ROOT / "template.yaml").read_text("utf-8"), "utf-8")
+        return operator
+
+    def configure(self, **variables: str | None) -> None:
+        """Set variables of the stage; None leaves one out."""
+        given = {
+            "STAGE": self.name,
+            "TABLE_NAME": f"syncpoint-{self.name}",
+            "SECRET_ID": f"syncpoint/{self.name}",
+            "PUBLIC_URL_PARAMETER": f"/syncpoint/{self.name}/public-url",
+            "MAIL_FROM": f"Syncpoint <sync@{self.name}.example.com>",
+            "MAIL_CONFIGURATION_SET": f"syncpoint-{self.name}",
+            **variables,
+        }
+        kept = {name: value for name, value in given.items() if value is not None}
+        folder = self.root / ".chalice"
+        folder.mkdir(exist_ok=True)
+        config = {"version": "2.0", "stages": {self.name: {"environment_variables": kept}}}
+        (folder / "config.json").write_text(json.dumps(config))
+        policies.main(self.root)
+
+    @property
+    def stage(self) -> Stage:
+        return read_stage(self.name, self.root)
+
+    @property
+    def tools(self) -> Tools:
+        return Tools(self.client, self._run_nothing, self.said.append, self.root)
+
+    def client(self, service: str) -> Any:
+        if service not in self.clients:
+            self.clients[service] = self.aws.client(service)
+        return self.clients[service]
+
+    def put_secret(self, value: JsonDict | str) -> None:
+        text = value if isinstance(value, str) else json.dumps(value)
+        client = self.client("secretsmanager")
+        client.create_secret(Name=self.stage.secret_id, SecretString=text)
+
+    def put_right_secret(self, couchdb_url: str) -> None:
+        self.put_secret({"couchdb_url": couchdb_url, "link_keys": [new_link_key()]})
+
+    def make_queues(self) -> None:
+        """Those of the routes, and the dead letters."""
+        names = [queue_name(self.name, t.doc_type, t.state) for t in control]
+        for name in [*names, self.stage.dead_letters]:
+            self.client("sqs").create_queue(QueueName=name)
+
+    def make_stack(self) -> None:
+        """What template.yaml describes, for this stage."""
+        secret = self.client("secretsmanager").describe_secret(SecretId=self.stage.secret_id)
+        parameters = {
+            "Stage": self.name,
+            "ControlDb": self.stage.control_db,
+            "SecretArn": secret["ARN"],
+            "PollWindowSeconds": "50",
+        }
+        self.aws.create_stack(ROOT / "template.yaml", parameters)
+
+    @cached_property
+    def dead_letters(self) -> "Queue":
+        return Queue(self.client("sqs"), self.stage.dead_letters)
+
+    def queue(self, doc_type: str, state: str) -> "Queue":
+        return Queue(self.client("sqs"), queue_name(self.name, doc_type, state))
+
+    def _run_nothing(self, command: object, folder: object) -> None:
+        raise AssertionError(f"{command} was to be run")
+
+
+class Queue:
+    """A queue to put messages into, and to look into."""
+
+    def __init__(self, sqs: Any, name: str) -> None:
+        self._sqs = sqs
+        self.url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
+
+    def send(self, body: JsonDict | str) -> None:
+        text = body if isinstance(body, str) else json.dumps(body)
+        self._sqs.send_message(QueueUrl=self.url, MessageBody=text)
+
+    def visible(self) -> list[str]:
+        """The bodies of all messages that a reader would get now; they stay visible."""
+        found: list[Any] = []
+        while messages := self._sqs.receive_message(
+            QueueUrl=self.url, MaxNumberOfMessages=10, VisibilityTimeout=60
+        ).get("Messages", []):
+            found += messages
+        for message in found:
+            self._sqs.change_message_visibility(
+                QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
+            )
+        return sorted(message["Body"] for message in found)
+
+    def count(self) -> int:
+        """How many messages there are, hidden ones included."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        attributes = self._sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=names)
+        return sum(int(attributes["Attributes"][name]) for name in names)
+
+
+@contextmanager
+def answering(answers: dict[str, tuple[int, JsonDict]], **headers: str) -> Iterator[str]:
+    """The URL of a server that gives each path its answer; 404 to all others."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, body = answers.get(self.path, (404, {"error": "not_found", "reason": "no"}))
+            text = json.dumps(body).encode()
+            self.send_response_only(status)
+            for name, value in {"Content-Length": str(len(text)), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
