@@ -7,10 +7,11 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from tests.runtime.harness.runtime_api import Invocation, JsonDict, RuntimeApi
 
@@ -88,6 +89,14 @@ class Function:
         Where its output goes.
     environment : mapping
         What is different from the environment that it is deployed with.
+
+    Attributes
+    ----------
+    imports_at_init, imports : dict
+        The modules that were imported until it asked for its first event, and until now; each with
+        the microseconds that it took itself.
+    init_s : float
+        From the start of the process until it asked for its first event.
     """
 
     def __init__(
@@ -95,6 +104,8 @@ class Function:
     ) -> None:
         self.spec = spec
         self.imports: dict[str, int] = {}
+        self.imports_at_init: dict[str, int] = {}
+        self.init_s = 0.0
         self._api = RuntimeApi()
         self._output = folder / f"{spec.name}.log"
         variables = {
@@ -102,6 +113,7 @@ class Function:
             "AWS_LAMBDA_RUNTIME_API": self._api.address,
             **environment,
         }
+        self._started_s = time.monotonic()
         with self._output.open("wb") as output:
             self._process = subprocess.Popen(
                 runtime_command(spec),
@@ -123,7 +135,9 @@ class Function:
             If that failed: an import that the artifact does not have, say.
         """
         began = self._wait(self._api.asked.wait, limit_s)
+        self.init_s = time.monotonic() - self._started_s
         lines = self._lines()
+        self.imports_at_init = dict(self.imports)
         if not began or self._api.init_error:
             raise RuntimeError(f"{self.spec.name} did not start: {self._api.init_error} {lines}")
         return lines
@@ -158,7 +172,7 @@ class Function:
     def _lines(self) -> list[str]:
         """What was written since; the lines about imports are kept apart."""
         lines = []
-        for line in _of(self._log):
+        for line in self._log.readlines():
             imported = _IMPORT_TIME.fullmatch(line)
             if imported:
                 self.imports[imported[2]] = int(imported[1])
@@ -204,8 +218,3 @@ def end_group(process: "subprocess.Popen[bytes]") -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait(timeout=10)
-
-
-def _of(log: IO[str]) -> list[str]:
-    """The whole lines that are there."""
-    return log.readlines()

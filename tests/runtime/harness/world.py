@@ -36,9 +36,20 @@ class World:
         With an administrator's credentials.
     folder : Path
         Where the processes' output goes.
+    keeps_bytecode : bool
+        Whether what was compiled in one process is kept for the others. A Lambda compiles its
+        artifact at each cold start: its folder cannot be written, and Chalice packs no bytecode.
     """
 
-    def __init__(self, artifacts: Artifacts, couch_url: str, aws: LocalAws, folder: Path) -> None:
+    def __init__(
+        self,
+        artifacts: Artifacts,
+        couch_url: str,
+        aws: LocalAws,
+        folder: Path,
+        *,
+        keeps_bytecode: bool = True,
+    ) -> None:
         self._exits = ExitStack()
         self._folder, self.artifacts, self.aws = folder, artifacts, aws
         self.couch_url = couch_url
@@ -46,6 +57,11 @@ class World:
         self.control = self.server.database(f"control-{uuid.uuid4().hex[:12]}")
         self.link_key = new_link_key()
         self.played: set[str] = set()
+        self._bytecode = (
+            {"PYTHONPYCACHEPREFIX": str(artifacts.folder / "bytecode")}
+            if keeps_bytecode
+            else {"PYTHONDONTWRITEBYTECODE": "1"}
+        )
         self._running: dict[str, Function] = {}
         self._make_databases()
         secret_arn = self._deploy()
@@ -88,8 +104,7 @@ class World:
             "AWS_ENDPOINT_URL": self.endpoint,
             "COUCHDB_PUBLIC_URL": COUCHDB_PUBLIC_URL,
             "CONTROL_DB": self.control.name,
-            # Compiled once for all processes; a Lambda compiles at each cold start.
-            "PYTHONPYCACHEPREFIX": str(self.artifacts.folder / "bytecode"),
+            **self._bytecode,
         }
 
     def invoke(self, name: str, event: Any) -> Result:

@@ -1,0 +1,98 @@
+"""`make cold-start`: what each function imports when it starts cold, by cost.
+
+The artifacts, in the real Lambda runtime: until they wait for their first event, and in their
+sample events (events/). Measured by ``python -X importtime``; compared with Lambda, only the
+processor is another.
+"""
+
+import sys
+import tempfile
+import uuid
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from local.aws import LocalAws
+from local.couchdb_process import EmbeddedCouchDB
+from local.system import prepare_process
+from tests.runtime.harness import artifacts
+from tests.runtime.harness.function import Function
+from tests.runtime.harness.world import World
+from tests.runtime.plays import PLAYS, ensure
+
+LARGEST = 6
+
+
+def main(names: list[str]) -> int:
+    """Print a line for each function; for those that are named, a table of their packages."""
+    prepare_process()
+    with tempfile.TemporaryDirectory(prefix="syncpoint-bench-") as folder:
+        built = artifacts.build(Path(folder))
+        for name, path in built.zips.items():
+            print(f"{name}: {path.stat().st_size / 1e6:.2f} MB zipped")
+        aws = LocalAws()
+        couchdb = EmbeddedCouchDB(Path(folder) / "couchdb", uuid.uuid4().hex)
+        world = World(built, couchdb.url, aws, Path(folder), keeps_bytecode=False)
+        try:
+            _measure(world, names)
+        finally:
+            world.close()
+            couchdb.stop()
+            aws.stop()
+    return 0
+
+
+def _measure(world: World, names: list[str]) -> None:
+    unknown = set(names) - set(world.specs)
+    if unknown:
+        sys.exit(
+            f"error: no function {', '.join(sorted(unknown))}; there are {sorted(world.specs)}"
+        )
+    # All at rest before the first event: one that starts beside a busy one looks slow.
+    functions = {name: world.function(name) for name in sorted(world.specs)}
+    for play in PLAYS:
+        ensure(world, play)
+    print("\nuntil the first event, and in the sample events; ms")
+    print(f"{'function':<22}{'start':>6}{'import':>8}{'modules':>9}{'later':>8}{'modules':>9}")
+    for name, function in functions.items():
+        later = _later(function)
+        print(
+            f"{name:<22}{function.init_s * 1000:6.0f}{_ms(function.imports_at_init):8.0f}"
+            f"{len(function.imports_at_init):9}{_ms(later):8.0f}{len(later):9}"
+            f"   {_largest(function.imports)}"
+        )
+    for name in names:
+        _print_packages(functions[name])
+
+
+def _print_packages(function: Function) -> None:
+    later = _later(function)
+    print(f"\n{function.spec.name}, ms by package: until the first event, later")
+    before, after = _by_package(function.imports_at_init), _by_package(later)
+    for package, _ in (before + after).most_common(30):
+        print(f"  {package:<28}{before[package] / 1000:8.1f}{after[package] / 1000:8.1f}")
+
+
+def _later(function: Function) -> dict[str, int]:
+    at_init = function.imports_at_init
+    return {name: cost for name, cost in function.imports.items() if name not in at_init}
+
+
+def _largest(imports: Mapping[str, int]) -> str:
+    packages = _by_package(imports).most_common(LARGEST)
+    return ", ".join(f"{name} {cost_us / 1000:.0f}" for name, cost_us in packages)
+
+
+def _by_package(imports: Mapping[str, int]) -> Counter[str]:
+    costs: Counter[str] = Counter()
+    for name, cost_us in imports.items():
+        costs[name.partition(".")[0]] += cost_us
+    return costs
+
+
+def _ms(imports: Mapping[str, int]) -> float:
+    return sum(imports.values()) / 1000
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
