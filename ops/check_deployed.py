@@ -88,9 +88,7 @@ def check_poller(stage: Stage, client: Client, now_s: float) -> Verdict:
         return wrong(f"never seen: look into the log of {stage.prefix}-poller")
     silent_s = now_s - min(at_s for at_s in seen if at_s is not None)
     if silent_s > POLLER_SILENT_S:
-        return wrong(
-            f"was last seen {age(silent_s)} ago: look into the log of {stage.prefix}-poller"
-        )
+        return wrong(f"last seen {age(silent_s)} ago: look into the log of {stage.prefix}-poller")
     return ok(f"last seen {age(silent_s)} ago")
 
 

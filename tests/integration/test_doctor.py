@@ -1,0 +1,592 @@
+"""`make doctor`: all well; and each thing that can be wrong, one after another."""
+
+import socket
+import ssl
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from chalicelib.couch import Database, Server
+from chalicelib.settings import poller_key, queue_name
+from local.aws import LocalAws
+from ops import check_couchdb, check_deployed, check_mail, check_project, doctor
+from ops.check_couchdb import CouchDB
+from ops.findings import Finding, Level, find
+from ops.rights import RIGHTS
+from ops.stage import OpsError, lambda_name
+from tests.integration.ops_kit import JsonDict, Operator, answering
+from tests.self_signed import certificate_for_localhost
+
+ADMINS_ONLY: JsonDict = {
+    "admins": {"names": [], "roles": ["_admin"]},
+    "members": {"names": [], "roles": ["_admin"]},
+}
+WELL: JsonDict = {"ok": True, "couchdb": "ok", "dynamodb": "ok", "sqs": "ok", "poller": "ok"}
+
+
+class Ses:
+    """SES's second version, with what moto lacks: an account, verified identities."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.verified: set[str] = set()
+        self.account: JsonDict = {
+            "SendingEnabled": True,
+            "ProductionAccessEnabled": True,
+            "SendQuota": {"Max24HourSend": 50000.0},
+        }
+
+    def get_account(self) -> JsonDict:
+        return self.account
+
+    def get_email_identity(self, EmailIdentity: str) -> JsonDict:  # noqa: N803
+        answer: JsonDict = self._client.get_email_identity(EmailIdentity=EmailIdentity)
+        return {**answer, "VerifiedForSendingStatus": EmailIdentity in self.verified}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+
+@pytest.fixture
+def operator(aws: LocalAws, tmp_path: Path, control: Database) -> Operator:
+    """A stage with nothing set up but its settings."""
+    control.put_security(ADMINS_ONLY)
+    operator = Operator.make(aws, tmp_path, control.name)
+    operator.clients["sesv2"] = Ses(aws.client("sesv2"))
+    return operator
+
+
+@pytest.fixture
+def prepared(operator: Operator, couch_url: str) -> Operator:
+    """All that is to be set up before a deployment."""
+    operator.put_right_secret(couch_url)
+    verify(operator, operator.stage.sender)
+    return operator
+
+
+@pytest.fixture
+def deployed(prepared: Operator) -> Iterator[Operator]:
+    """A deployment as `make deploy` leaves it, whose poller is at work."""
+    operator = prepared
+    operator.make_stack()
+    stage = operator.stage
+    operator.client("sesv2").create_configuration_set(ConfigurationSetName=stage.prefix)
+    for function in RIGHTS:
+        make_function(operator, lambda_name(stage.name, function))
+    see_poller(operator, time.time() - 5)
+    with answering({"/api/health": (200, WELL)}) as url:
+        operator.client("ssm").put_parameter(
+            Name=stage.public_url_parameter, Value=f"{url}/api", Type="String"
+        )
+        yield operator
+
+
+def verify(operator: Operator, identity: str) -> None:
+    ses = operator.client("sesv2")
+    ses.create_email_identity(EmailIdentity=identity)
+    ses.verified.add(identity)
+
+
+def make_function(operator: Operator, name: str) -> None:
+    iam = operator.client("iam")
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    operator.client("lambda").create_function(
+        FunctionName=name,
+        Role=role,
+        Runtime="python3.11",
+        Handler="app.app",
+        Code={"ZipFile": b"PK\x05\x06" + bytes(18)},
+    )
+
+
+def see_poller(operator: Operator, at_s: float) -> None:
+    key = poller_key(operator.stage.control_db)
+    item = {"pk": {"S": key}, "seen_at_ms": {"N": str(int(at_s * 1000))}}
+    operator.client("dynamodb").put_item(TableName=operator.stage.prefix, Item=item)
+
+
+def findings(operator: Operator, now_s: float | None = None) -> dict[str, Finding]:
+    clock = time.time if now_s is None else lambda: now_s
+    found = list(doctor.examine(operator.stage, operator.tools, clock))
+    assert len({finding.about for finding in found}) == len(found)
+    return {finding.about: finding for finding in found}
+
+
+def wrong(found: dict[str, Finding]) -> list[str]:
+    return [about for about, finding in found.items() if finding.level is Level.WRONG]
+
+
+def told(finding: Finding) -> tuple[str, str]:
+    return finding.level.value, finding.text
+
+
+# All well
+
+
+def test_before_a_deployment_all_that_must_be_set_is_looked_at(prepared: Operator) -> None:
+    found = findings(prepared)
+    assert wrong(found) == []
+    assert list(found) == [
+        "settings",
+        "build",
+        "AWS",
+        "AWS's clock",
+        "secret",
+        "TLS",
+        "CouchDB",
+        "version",
+        "CouchDB's clock",
+        "rights",
+        "_users",
+        "_global_changes",
+        prepared.stage.control_db,
+        "sender",
+        "SES",
+        "stack",
+    ]
+    assert told(found["AWS"]) == ("ok", "account 123456789012, region us-east-1")
+    assert told(found["SES"]) == ("ok", "may send to everybody, 50000 mails a day")
+    assert told(found["stack"]) == ("ok", "not deployed yet: `make deploy` does it")
+
+
+def test_after_a_deployment_what_is_deployed_is_looked_at_too(deployed: Operator) -> None:
+    found = findings(deployed)
+    assert wrong(found) == []
+    assert list(found)[-10:] == [
+        "stack",
+        "table",
+        "queues",
+        "dead letters",
+        "functions",
+        "configuration set",
+        "poller",
+        "public URL",
+        "health",
+        "alarms",
+    ]
+    assert {finding.level for finding in list(found.values())[-10:]} == {Level.OK}
+
+
+def test_a_line_for_each_finding_and_the_exit_code(deployed: Operator) -> None:
+    assert doctor.main([deployed.name], deployed.tools) == 0
+    assert all(line.startswith(("ok ", "warning ")) for line in deployed.said)
+    deployed.client("dynamodb").delete_table(TableName=deployed.stage.prefix)
+    deployed.said.clear()
+    assert doctor.main([deployed.name], deployed.tools) == 1
+    assert f"wrong    table              {deployed.stage.prefix} is not there: deploy again" in (
+        deployed.said
+    )
+
+
+def test_nothing_of_the_secret_is_shown(deployed: Operator, couch_url: str) -> None:
+    doctor.main([deployed.name], deployed.tools)
+    password = urlsplit(couch_url).password
+    assert password
+    assert password not in "\n".join(deployed.said)
+
+
+def test_looking_changes_nothing(deployed: Operator, server: Server) -> None:
+    def state() -> tuple[Any, ...]:
+        table = deployed.client("dynamodb").scan(TableName=deployed.stage.prefix)
+        queues = deployed.client("sqs").list_queues(QueueNamePrefix=deployed.stage.prefix)
+        control = server.database(deployed.stage.control_db)
+        return table["Items"], queues["QueueUrls"], control.info()["update_seq"]
+
+    before = state()
+    findings(deployed)
+    assert state() == before
+
+
+# Settings and the account
+
+
+def test_a_stage_that_the_config_does_not_have(operator: Operator) -> None:
+    with pytest.raises(OpsError, match="there is no stage 'nowhere'"):
+        doctor.main(["nowhere"], operator.tools)
+
+
+def test_settings_that_the_handlers_would_refuse(operator: Operator) -> None:
+    operator.configure(MAILS_PER_ADDRESS_HOUR="many")
+    verdict = check_project.check_settings(operator.stage)
+    assert verdict[0] is Level.WRONG
+    assert verdict[1].startswith("MAILS_PER_ADDRESS_HOUR must be a whole number, 0 or more; see")
+
+
+def test_policies_that_are_not_the_tables(operator: Operator) -> None:
+    (operator.root / f".chalice/policy-{operator.name}-device_new.json").write_text("{}")
+    assert check_project.check_build(operator.tools) == (
+        Level.WRONG,
+        "the policies are not up to date; run `python -m ops.policies`",
+    )
+
+
+def test_without_credentials_nothing_in_aws_is_looked_at(operator: Operator) -> None:
+    from botocore.exceptions import NoCredentialsError
+
+    class Sts:
+        def get_caller_identity(self) -> None:
+            raise NoCredentialsError
+
+    operator.clients["sts"] = Sts()
+    found = findings(operator)
+    assert list(found) == ["settings", "build", "AWS"]
+    assert told(found["AWS"]) == ("wrong", "Unable to locate credentials")
+
+
+@pytest.mark.parametrize(("off_s", "direction"), [(75, "behind"), (-75, "ahead of")])
+def test_a_clock_that_is_off(
+    prepared: Operator, couch_url: str, off_s: float, direction: str
+) -> None:
+    now_s = time.time() + off_s
+    for verdict in (
+        check_project.check_clock(prepared.client, now_s),
+        check_couchdb.check_clock(CouchDB(couch_url), now_s),
+    ):
+        assert verdict[0] is Level.WRONG
+        assert f" s {direction} this machine's: one of them needs NTP" in verdict[1]
+
+
+def test_a_server_that_does_not_tell_the_time() -> None:
+    verdict = check_couchdb.compare_clocks("CouchDB", None, time.time())
+    assert verdict == (Level.WARNING, "CouchDB does not say what time it is")
+
+
+# The secret
+
+
+def test_no_secret_and_so_no_look_at_couchdb(operator: Operator) -> None:
+    found = findings(operator)
+    assert told(found["secret"]) == (
+        "wrong",
+        f"there is no secret syncpoint/{operator.name}; docs/deploy.md says how to",
+    )
+    assert "CouchDB" not in found
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("hunter2", "must be {"),
+        ({"couchdb_url": "https://a:hunter2@host"}, "must be {"),
+        ({"couchdb_url": "a:hunter2@host", "link_keys": ["00" * 32]}, "must be {"),
+        ({"couchdb_url": "https://a:hunter2@host", "link_keys": ["00" * 31]}, "of 32 bytes"),
+        ({"couchdb_url": "https://a:hunter2@host", "link_keys": []}, "of 32 bytes"),
+    ],
+)
+def test_a_secret_of_the_wrong_form_is_named_and_not_shown(
+    operator: Operator, value: JsonDict | str, problem: str
+) -> None:
+    operator.put_secret(value)
+    finding = find("secret", lambda: check_project.check_secret(operator.stage, operator.client))
+    assert finding.level is Level.WRONG
+    assert problem in finding.text
+    assert "hunter2" not in finding.text
+
+
+# CouchDB
+
+
+def test_plain_http_is_for_this_machine_only() -> None:
+    assert check_couchdb.check_tls(CouchDB("https://a:b@couch.example.com"))[0] is Level.OK
+    assert check_couchdb.check_tls(CouchDB("http://a:b@localhost:5984"))[0] is Level.OK
+    verdict = check_couchdb.check_tls(CouchDB("http://a:b@couch.example.com"))
+    assert verdict[0] is Level.WRONG
+    assert "http: passwords would travel in the clear" in verdict[1]
+
+
+def test_a_certificate_that_nobody_trusts(tmp_path: Path) -> None:
+    with listening() as server:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate_for_localhost(tmp_path))
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            try:
+                context.wrap_socket(connection, server_side=True)
+            except OSError:
+                connection.close()
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        url = f"https://a:b@localhost:{server.getsockname()[1]}"
+        verdict = check_couchdb.check_reachable(CouchDB(url))
+        thread.join(timeout=10)
+    assert verdict == (Level.WRONG, "its certificate is not valid: self-signed certificate")
+
+
+def test_a_server_that_does_not_answer_in_time() -> None:
+    with listening() as server:
+        couchdb = CouchDB(f"http://a:b@127.0.0.1:{server.getsockname()[1]}", (1.0, 0.05))
+        verdict = check_couchdb.check_reachable(couchdb)
+    assert verdict[0] is Level.WRONG
+    assert verdict[1].startswith("no answer in time")
+
+
+def test_a_host_where_nobody_is_stops_the_look_at_couchdb(operator: Operator) -> None:
+    with listening() as server:
+        port = server.getsockname()[1]
+    operator.put_right_secret(f"http://a:b@127.0.0.1:{port}")
+    found = findings(operator)
+    assert told(found["CouchDB"])[1].startswith("no connection: is the host")
+    assert "version" not in found
+
+
+@pytest.mark.parametrize(
+    ("info", "level", "text"),
+    [
+        ({"couchdb": "Welcome", "version": "3.4.3"}, Level.OK, "CouchDB 3.4.3"),
+        ({"couchdb": "Welcome", "version": "3.10.0"}, Level.OK, "CouchDB 3.10.0"),
+        (
+            {"couchdb": "Welcome", "version": "3.3.3"},
+            Level.WARNING,
+            "CouchDB 3.3.3: 3.4 or later is what the tests run on",
+        ),
+        (
+            {"express-pouchdb": "Welcome!", "version": "4.2.0"},
+            Level.WARNING,
+            "express-pouchdb 4.2.0: good for trying out, not for a deployment",
+        ),
+    ],
+)
+def test_versions(info: JsonDict, level: Level, text: str) -> None:
+    with answering({"/": (200, info)}) as url:
+        assert check_couchdb.check_version(CouchDB(url)) == (level, text)
+
+
+def test_credentials_that_are_wrong(operator: Operator, couch_url: str) -> None:
+    parts = urlsplit(couch_url)
+    operator.put_right_secret(f"http://admin:wrong@{parts.hostname}:{parts.port}")
+    finding = findings(operator)["rights"]
+    assert finding.level is Level.WRONG
+    assert finding.text.startswith("CouchDB answers 401 unauthorized")
+
+
+def test_credentials_that_are_no_administrators(operator: Operator, couch_url: str) -> None:
+    parts = urlsplit(couch_url)
+    operator.put_right_secret(f"http://{parts.hostname}:{parts.port}")
+    found = findings(operator)
+    assert found["rights"].text.endswith("are no server administrator's")
+    assert found["rights"].level is Level.WRONG
+    assert "_users" not in found
+
+
+@pytest.mark.parametrize(
+    ("check", "level"),
+    [
+        (check_couchdb.check_users, Level.WRONG),
+        (check_couchdb.check_global_changes, Level.WARNING),
+    ],
+)
+def test_a_database_of_the_server_that_is_missing(check: Any, level: Level) -> None:
+    with answering({}) as url:
+        verdict = check(CouchDB(url))
+    assert verdict[0] is level
+    assert "is not there" in verdict[1]
+    assert "curl -X PUT" in verdict[1]
+
+
+def test_a_feed_of_databases_is_well() -> None:
+    with answering({"/_global_changes": (200, {"db_name": "_global_changes"})}) as url:
+        assert check_couchdb.check_global_changes(CouchDB(url))[0] is Level.OK
+
+
+def test_a_control_database_that_is_missing(operator: Operator, couch_url: str) -> None:
+    verdict = check_couchdb.check_control(CouchDB(couch_url), f"none-{uuid.uuid4().hex}")
+    assert verdict[0] is Level.WRONG
+    assert verdict[1].startswith("is not there: `curl -X PUT")
+
+
+def test_a_control_database_that_everyone_can_read(couch_url: str, control: Database) -> None:
+    control.put_security({"admins": {}, "members": {}})
+    open_to_all = CouchDB(couch_url).get(f"/{control.name}").ok
+    if not open_to_all:
+        pytest.skip("this server lets nobody in without a login")
+    verdict = check_couchdb.check_control(CouchDB(couch_url), control.name)
+    assert verdict[0] is Level.WRONG
+    assert "everyone can read it" in verdict[1]
+
+
+# Mail
+
+
+def test_a_sender_that_ses_does_not_know(operator: Operator) -> None:
+    verdict = check_mail.check_sender(operator.stage, operator.client)
+    assert verdict[0] is Level.WRONG
+    command = f"aws sesv2 create-email-identity --email-identity {operator.stage.sender}"
+    assert command in verdict[1]
+
+
+def test_a_sender_that_is_not_verified_yet(operator: Operator) -> None:
+    operator.client("sesv2").create_email_identity(EmailIdentity=operator.stage.sender)
+    verdict = check_mail.check_sender(operator.stage, operator.client)
+    assert verdict[0] is Level.WRONG
+    assert f"{operator.stage.sender} is not verified yet" in verdict[1]
+
+
+def test_a_domain_that_is_verified_is_enough(operator: Operator) -> None:
+    domain = operator.stage.sender.partition("@")[2]
+    verify(operator, domain)
+    verdict = check_mail.check_sender(operator.stage, operator.client)
+    assert verdict == (Level.OK, f"{domain} is verified")
+
+
+def test_the_sandbox_is_a_warning(operator: Operator) -> None:
+    operator.clients["sesv2"].account["ProductionAccessEnabled"] = False
+    level, text = check_mail.check_account(operator.client)
+    assert level is Level.WARNING
+    assert "sandbox: mails go to verified addresses only" in text
+
+
+def test_sending_that_ses_has_stopped(operator: Operator) -> None:
+    operator.clients["sesv2"].account["SendingEnabled"] = False
+    level, text = check_mail.check_account(operator.client)
+    assert level is Level.WRONG
+    assert "SES has stopped this account's sending" in text
+
+
+def test_a_configuration_set_that_is_missing(operator: Operator) -> None:
+    level, text = check_mail.check_configuration_set(operator.stage, operator.client)
+    assert level is Level.WRONG
+    assert "no mail goes out without it" in text
+
+
+# What is deployed
+
+
+def test_a_stack_that_was_rolled_back(operator: Operator) -> None:
+    class CloudFormation:
+        def describe_stacks(self, StackName: str) -> JsonDict:  # noqa: N803
+            return {"Stacks": [{"StackStatus": "UPDATE_ROLLBACK_COMPLETE"}]}
+
+    operator.clients["cloudformation"] = CloudFormation()
+    level, text = check_deployed.check_stack(operator.stage, operator.client)
+    assert level is Level.WARNING
+    assert "is UPDATE_ROLLBACK_COMPLETE" in text
+
+
+def test_queues_that_are_missing_are_named(operator: Operator) -> None:
+    operator.make_queues()
+    operator.client("sqs").delete_queue(QueueUrl=operator.queue("channel", "new").url)
+    level, text = check_deployed.check_queues(operator.stage, operator.client)
+    name = queue_name(operator.name, "channel", "new")
+    assert (level, text) == (Level.WRONG, f"not there: {name}; deploy again")
+
+
+def test_dead_letters_are_counted(operator: Operator) -> None:
+    operator.make_queues()
+    assert check_deployed.check_dead_letters(operator.stage, operator.client)[0] is Level.OK
+    operator.dead_letters.send("one")
+    level, text = check_deployed.check_dead_letters(operator.stage, operator.client)
+    assert level is Level.WARNING
+    assert text == f"1: look with `make redrive STAGE={operator.name} DRY_RUN=1`"
+
+
+def test_no_queue_of_dead_letters(operator: Operator) -> None:
+    level, _ = check_deployed.check_dead_letters(operator.stage, operator.client)
+    assert level is Level.WRONG
+
+
+def test_functions_that_are_missing_are_named(deployed: Operator) -> None:
+    for name in ("device_new", "poller"):
+        function = lambda_name(deployed.name, name)
+        deployed.client("lambda").delete_function(FunctionName=function)
+    assert check_deployed.check_functions(deployed.stage, deployed.client) == (
+        Level.WRONG,
+        f"not there: {lambda_name(deployed.name, 'device_new')}, "
+        f"{lambda_name(deployed.name, 'poller')}; deploy again",
+    )
+
+
+def test_a_poller_that_is_silent(deployed: Operator) -> None:
+    finding = findings(deployed, time.time() + 20 * 60)["poller"]
+    assert finding.level is Level.WRONG
+    assert finding.text.startswith("last seen 20.1 minutes ago: look into the log of")
+
+
+def test_a_poller_that_was_never_seen(deployed: Operator) -> None:
+    deployed.configure(CONTROL_DB=deployed.stage.control_db, POLLER_SHARDS="2")
+    finding = findings(deployed)["poller"]
+    assert finding.level is Level.WRONG
+    assert finding.text.startswith("never seen: look into the log of")
+
+
+def test_no_public_url(deployed: Operator) -> None:
+    deployed.client("ssm").delete_parameter(Name=deployed.stage.public_url_parameter)
+    found = findings(deployed)
+    assert found["public URL"].level is Level.WRONG
+    assert "no mail goes out without it" in found["public URL"].text
+    assert "health" not in found
+
+
+def test_a_domain_of_the_operators_own_is_the_public_url(operator: Operator) -> None:
+    operator.configure(PUBLIC_URL="https://sync.example.org", PUBLIC_URL_PARAMETER=None)
+    verdict = check_deployed.check_public_url(operator.stage, operator.client)
+    assert verdict == (Level.OK, "https://sync.example.org")
+
+
+def test_an_api_that_does_not_reach_something(operator: Operator) -> None:
+    ill = {**WELL, "ok": False, "couchdb": "failed: 0 unreachable", "poller": "not seen lately"}
+    with answering({"/health": (503, ill)}) as url:
+        level, text = check_deployed.check_health(url)
+    assert level is Level.WRONG
+    assert text == "couchdb: failed: 0 unreachable; poller: not seen lately"
+
+
+def test_something_else_behind_the_public_url(operator: Operator) -> None:
+    with answering({}) as url:
+        level, text = check_deployed.check_health(url)
+    assert level is Level.WRONG
+    assert text.endswith("/health answers 404, and is not Syncpoint's")
+
+
+def test_an_api_that_is_not_reached(operator: Operator) -> None:
+    with listening() as server:
+        port = server.getsockname()[1]
+    finding = find("health", lambda: check_deployed.check_health(f"http://127.0.0.1:{port}"))
+    assert told(finding) == ("wrong", "no answer: ConnectionError")
+
+
+def test_alarms_that_are_on_are_named(operator: Operator) -> None:
+    cloudwatch = operator.client("cloudwatch")
+    name = f"{operator.stage.prefix}-dead-letters"
+    cloudwatch.put_metric_alarm(
+        AlarmName=name,
+        Namespace="Syncpoint",
+        MetricName="Transitions",
+        Statistic="Sum",
+        Period=60,
+        EvaluationPeriods=1,
+        ComparisonOperator="GreaterThanThreshold",
+        Threshold=0,
+    )
+    cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="a test")
+    verdict = check_deployed.check_alarms(operator.stage, operator.client)
+    assert verdict == (Level.WARNING, f"on: {name}; see docs/deploy.md")
+
+
+def test_what_aws_forbids_the_operator_is_a_finding(operator: Operator) -> None:
+    from botocore.exceptions import ClientError
+
+    class Sqs:
+        def get_queue_url(self, QueueName: str) -> None:  # noqa: N803
+            refusal: Any = {"Error": {"Code": "AccessDenied", "Message": "no"}}
+            raise ClientError(refusal, "GetQueueUrl")
+
+    operator.clients["sqs"] = Sqs()
+    check = check_deployed.check_queues
+    finding = find("queues", lambda: check(operator.stage, operator.client))
+    assert told(finding) == ("wrong", "AWS refused GetQueueUrl: AccessDenied: no")
+
+
+@contextmanager
+def listening() -> Iterator[socket.socket]:
+    """A port where nobody answers; afterwards, one where nobody is."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server
