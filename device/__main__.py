@@ -1,21 +1,22 @@
 """`python -m device`: registers this device, and keeps its owner's channels in sync on it."""
 
 import argparse
+import getpass
 import json
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime
 from io import TextIOWrapper
-from pathlib import Path
+from urllib.parse import quote
 
 from chalicelib.couch import CouchError, JsonDict
-from device import channels, enrol, texts
+from device import channels, enrol, leaving, texts
 from device.agent import Agent, Pace
 from device.databases import Device
 from device.errors import DeviceError, Revoked
 from device.home import Home
+from device.parser import make_parser
 from device.status import status
 
 EXIT_FAILED, EXIT_REVOKED, EXIT_INTERRUPTED = 1, 3, 130
@@ -28,9 +29,9 @@ def main(argv: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # what it has no letters for must not end a command
             stream.reconfigure(errors="backslashreplace")
-    arguments = _parser().parse_args(argv)
+    arguments = make_parser().parse_args(argv)
     try:
-        arguments.command(arguments)
+        _COMMANDS[arguments.command](arguments)
     except Revoked as exc:
         print(f"error: {exc}", file=sys.stderr)
         return EXIT_REVOKED
@@ -75,11 +76,24 @@ def _register(arguments: Arguments) -> None:
         _now,
         owner=arguments.owner,
         mailbox=arguments.mailbox,
-        couch=arguments.couch,
+        couch=_with_password(arguments.couch),
         name=arguments.name,
         prefix=arguments.prefix,
     )
-    _show(arguments, said, texts.registered)
+    _show(arguments, {**said, "home": str(arguments.home)}, texts.registered)
+
+
+def _with_password(couch: str) -> str:
+    """The URL of the device's own CouchDB; a password that is not in it is asked for.
+
+    What is typed on a command line can be read by others on the machine.
+    """
+    head, at, host = couch.rpartition("@")
+    scheme, separator, name = head.partition("://")
+    if not at or not separator or ":" in name:
+        return couch
+    password = getpass.getpass(f"password of {name} at {host}: ")
+    return f"{scheme}://{name}:{quote(password, safe='')}@{host}"
 
 
 def _resend(arguments: Arguments) -> None:
@@ -88,8 +102,19 @@ def _resend(arguments: Arguments) -> None:
 
 def _unlink(arguments: Arguments) -> None:
     home, device = Home(arguments.home), _device(arguments)
-    said = enrol.unlink(home, device, purge=arguments.purge, offline=arguments.offline)
+    said = leaving.unlink(
+        home,
+        device,
+        purge=arguments.purge,
+        offline=arguments.offline,
+        force=arguments.force,
+    )
     _show(arguments, said, texts.unlinked)
+
+
+def _revoke(arguments: Arguments) -> None:
+    said = leaving.revoke_other(_device(arguments), arguments.device)
+    _show(arguments, said, texts.revoked)
 
 
 def _status(arguments: Arguments) -> None:
@@ -141,81 +166,17 @@ def _say(arguments: Arguments) -> Callable[[str, str], None]:
     return say
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m device", description=__doc__)
-    parser.add_argument(
-        "--home",
-        type=Path,
-        default=Path.home() / ".syncpoint",
-        help="the folder of this device's file (%(default)s)",
-    )
-    parser.add_argument("--json", action="store_true", help="for programs: JSON, not sentences")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    register = commands.add_parser("register", help="begin; shows the device code")
-    register.add_argument("--owner", required=True, metavar="ADDRESS", help="your e-mail address")
-    register.add_argument("--mailbox", required=True, metavar="URL", help="the cloud's mailbox")
-    register.add_argument(
-        "--couch", required=True, metavar="URL", help="the CouchDB or PouchDB Server here"
-    )
-    register.add_argument("--name", required=True, help="what you call this device")
-    register.add_argument(
-        "--prefix", default="", help="what the names of its databases begin with (nothing)"
-    )
-    register.set_defaults(command=_register)
-
-    resend = commands.add_parser("resend", help="ask for the mail with the link once more")
-    resend.set_defaults(command=_resend)
-
-    run = commands.add_parser("run", help="follow the registration, then keep channels in sync")
-    run.add_argument(
-        "--every",
-        type=_seconds,
-        default=Pace.steady_s,
-        metavar="SECONDS",
-        help="how often to look whether the cloud is there (%(default)g)",
-    )
-    run.set_defaults(command=_run)
-
-    commands.add_parser("status", help="how everything stands").set_defaults(command=_status)
-    _add_channel(commands.add_parser("channel", help="create a channel, or invite somebody"))
-    _add_subscription(commands.add_parser("subscription", help="pause, resume or stop the sync"))
-
-    unlink = commands.add_parser("unlink", help="revoke this device, and forget it here")
-    unlink.add_argument("--purge", action="store_true", help="delete its databases, too")
-    unlink.add_argument("--offline", action="store_true", help="forget it without the cloud")
-    unlink.set_defaults(command=_unlink)
-    return parser
-
-
-def _seconds(text: str) -> float:
-    """Between a tenth of a second and a day: with less the agent would never rest."""
-    with suppress(ValueError):
-        if 0.1 <= float(text) <= 86_400:
-            return float(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is not 0.1 to 86400 seconds")
-
-
-def _add_channel(parser: argparse.ArgumentParser) -> None:
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    create = commands.add_parser("create", help="a new channel of yours")
-    create.add_argument("name")
-    create.set_defaults(command=_create)
-    invite = commands.add_parser("invite", help="share one with somebody, by mail")
-    invite.add_argument("channel", help="its name, or its id")
-    invite.add_argument("address")
-    invite.set_defaults(command=_invite)
-
-
-def _add_subscription(parser: argparse.ArgumentParser) -> None:
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for what, state in channels.STATES.items():
-        command = commands.add_parser(what, help=f"{state}, on all your devices")
-        command.add_argument("channel", help="its name, or its id")
-        command.set_defaults(command=_subscription, what=what, purge=False, force=False)
-        if what == "stop":
-            command.add_argument("--purge", action="store_true", help="delete the copy here, too")
-            command.add_argument("--force", action="store_true", help="even what was not sent yet")
+_COMMANDS: dict[str, Callable[[Arguments], None]] = {
+    "register": _register,
+    "resend": _resend,
+    "run": _run,
+    "status": _status,
+    "create": _create,
+    "invite": _invite,
+    "subscription": _subscription,
+    "unlink": _unlink,
+    "revoke": _revoke,
+}
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ it does not matter when the agent was ended, or how.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -18,6 +18,8 @@ from device.contact import Contact, Sight
 from device.databases import CONTROL, Device, Say
 from device.errors import DeviceError, Revoked
 from device.home import Home
+from device.replications import Replication
+from device.restarts import Restarts
 from device.transitions import control
 
 _PAGE = 100
@@ -45,7 +47,7 @@ class Pace:
         each leaves a deleted document behind.
     """
 
-    wait_s: float = 5
+    wait_s: float = 10
     least_s: float = 1
     most_s: float = 60
     waiting_s: float = 10
@@ -74,7 +76,7 @@ class Agent:
         self._pace = pace or Pace()
         self._contact = Contact(home, say)
         self._looks = BackOff(self._pace.least_s, self._pace.most_s)
-        self._restarts = BackOff(self._pace.least_s, self._pace.restart_s)
+        self._restarts = Restarts(self._pace.least_s, self._pace.restart_s)
         self._failures = BackOff(self._pace.least_s, self._pace.most_s)
 
     def run(self) -> None:
@@ -123,7 +125,8 @@ class Agent:
                 return
 
     def _begin(self, device: Device) -> None:
-        device.database.create()
+        if not device.make(device.database):
+            raise DeviceError(f"{device.database.name} here is not this device's; `unlink` it")
         own = device.database.find_one(device.profile.device_id) or {}
         if own.get("state") in ("active", "revoking") and device.profile.cloud:
             self._contact.is_active = True
@@ -156,15 +159,15 @@ class Agent:
 
     def _tend(self, device: Device) -> None:
         """Begin those replications anew that stand. Why they do, a look at the cloud may tell."""
-        standing = [running for running in device.replications.running() if running.stands]
-        if not standing:
-            self._restarts.succeed()
-        elif not self._contact.is_lost and not self._restarts.left_s:
-            reasons = {running.reason or running.state for running in standing}
-            self._say("replications", f"{len(standing)} begun anew ({'; '.join(sorted(reasons))})")
-            for running in standing:
-                device.replications.restart(running)
-            self._restarts.fail()
+        standing = [one for one in device.replications.all() if one.stands]
+        if self._contact.is_lost:
+            return  # all are begun anew when the cloud is back
+        names = self._restarts.due({one.of for one in standing})
+        due = [one for one in standing if one.of in names]
+        if due:
+            reasons = {one.reason or one.state for one in due}
+            self._say("replications", f"{len(due)} begun anew ({'; '.join(sorted(reasons))})")
+            self._begin_anew(device, due)
             self._looks.hasten()
 
     def _has_news(self, device: Device) -> bool:
@@ -172,16 +175,21 @@ class Agent:
         if self._looks.left_s:
             return False
         sight = self._contact.look(device)
-        if sight is Sight.WAITING:
-            self._looks.fail(self._pace.waiting_s)
-        elif sight is Sight.LOST:
-            self._looks.fail()
-        else:
-            self._looks.succeed(0 if sight is Sight.CHANGED else self._pace.steady_s)
         if sight is Sight.BACK:  # its own next try may be hours away
-            for running in device.replications.running():
-                device.replications.restart(running)
+            self._begin_anew(device, device.replications.all())
+        if sight is Sight.LOST:
+            self._looks.fail()
+        elif sight is Sight.CHANGED:
+            self._looks.succeed()
+        elif self._contact.is_active:
+            self._looks.succeed(self._pace.steady_s)
+        else:
+            self._looks.fail(self._pace.waiting_s)
         return sight is Sight.CHANGED
+
+    def _begin_anew(self, device: Device, replications: Iterable[Replication]) -> None:
+        for replication in replications:
+            device.replications.restart(replication)
 
 
 def _is_unsubscribed(page: JsonDict, device: Device) -> bool:

@@ -2,19 +2,20 @@
 
 from chalicelib.couch import CouchError, Database
 
-# Replication goes in order, so what is missing is among the newest; no more than these are counted.
-MOST = 1000
+_PAGE = 1000
 
 
-def behind(source: Database, target: Database) -> int:
-    """How many changed documents of one database the other does not have yet. Two requests.
+def behind(source: Database, target: Database, enough: int | None = None) -> int:
+    """How many changed documents of one database the other does not have yet.
 
-    Design documents do not count: a device's login may not write them.
+    Two requests for each thousand. All changes are compared: a database is filled from several
+    sides at once, so what is missing may lie anywhere among them. Design documents do not count:
+    a device's login may not write them.
 
-    Returns
-    -------
-    int
-        At most `MOST`: so many or more.
+    Parameters
+    ----------
+    enough : int, optional
+        Stop when so many are known.
 
     Raises
     ------
@@ -25,14 +26,19 @@ def behind(source: Database, target: Database) -> int:
     ------
     https://docs.couchdb.org/en/stable/api/database/misc.html#db-revs-diff
     """
-    params = {"descending": "true", "style": "all_docs", "limit": str(MOST)}
-    answer = source.request("GET", "_changes", params=params)
-    try:
-        revs = {
-            row["id"]: [change["rev"] for change in row["changes"]]
-            for row in answer["results"]
-            if not row["id"].startswith("_design/")
-        }
-    except (AttributeError, KeyError, TypeError) as exc:  # a remote may lie anywhere
-        raise CouchError(200, "bad_answer", f"{source.url} is no CouchDB's") from exc
-    return len(target.request("POST", "_revs_diff", body=revs))
+    count, since = 0, "0"
+    while True:
+        params = {"style": "all_docs", "since": since, "limit": str(_PAGE)}
+        page = source.request("GET", "_changes", params=params)
+        try:
+            since, rows = str(page["last_seq"]), page["results"]
+            revs = {
+                row["id"]: [change["rev"] for change in row["changes"]]
+                for row in rows
+                if not row["id"].startswith("_design/")
+            }
+        except (AttributeError, KeyError, TypeError) as exc:  # a remote may lie anywhere
+            raise CouchError(200, "bad_answer", f"{source.url} is no CouchDB's") from exc
+        count += len(target.request("POST", "_revs_diff", body=revs))
+        if not rows or (enough is not None and count >= enough):
+            return count

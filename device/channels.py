@@ -30,7 +30,7 @@ def create(device: Device, name: str) -> JsonDict:
         raise DeviceError(exc.reason) from exc
     channel_id = f"channel-{uuid.uuid4().hex}"
     local = device.channel(channel_id)
-    local.create()
+    device.make(local)
     doc = {"_id": channel_id, "type": "channel", "state": "new", "name": name}
     device.database.put({**doc, "created_at": timestamp(device.clock())})
     return {"channel": channel_id, "name": name, "database": local.name}
@@ -100,7 +100,7 @@ def change_subscription(
         raise DeviceError(f"the cloud stopped it: {subscription['reason']}")
     local = device.channel(found["_id"])
     if purge and not force:
-        _check_is_sent(device, local, subscription)
+        _check_is_sent(device, found, subscription)
     state = STATES[what]
     changes = {
         "state": state,
@@ -110,10 +110,12 @@ def change_subscription(
     device.database.update(
         subscription["_id"], lambda doc: doc if doc["state"] == state else {**doc, **changes}
     )
-    if purge:
-        device.replications.keep(local.name, [])
+    if state != "active":
+        device.replications.keep(local.name, [])  # the agent would, but it may not be there
+    purged = purge and device.is_own(local)
+    if purged:
         local.delete()
-    return {"channel": found["_id"], "name": found["name"], "state": state, "purged": purge}
+    return {"channel": found["_id"], "name": found["name"], "state": state, "purged": purged}
 
 
 def find(device: Device, text: str) -> JsonDict:
@@ -136,13 +138,17 @@ def find(device: Device, text: str) -> JsonDict:
 
 def all_of(device: Device) -> list[JsonDict]:
     """The documents of all channels, own and shared ones; each has a name. One request."""
-    rows = device.database.changes("0", limit=_MOST_DOCS)["results"]
-    docs = [row["doc"] for row in rows if not row.get("deleted")]
     return [
         {**doc, "name": str(doc.get("name", DEFAULT_NAME))}
-        for doc in docs
+        for doc in documents(device)
         if doc.get("type") == "channel"
     ]
+
+
+def documents(device: Device) -> list[JsonDict]:
+    """All documents of the copy of the control database. One request."""
+    rows = device.database.changes("0", limit=_MOST_DOCS)["results"]
+    return [row["doc"] for row in rows if not row.get("deleted")]
 
 
 def subscription_of(device: Device, channel: JsonDict) -> JsonDict | None:
@@ -155,14 +161,46 @@ def own_state(device: Device) -> str | None:
     return (device.database.find_one(device.profile.device_id) or {}).get("state")
 
 
-def _check_is_sent(device: Device, local: Database, subscription: JsonDict) -> None:
+def check_all_sent(device: Device) -> None:
+    """Make sure that nothing is lost if all that is here is deleted. Two requests and more each.
+
+    Raises
+    ------
+    DeviceError
+        If something has not reached the cloud, or that cannot be told.
+    """
+    for channel in all_of(device):
+        if channel.get("state") != "closed":  # else its owner has deleted it everywhere
+            _check_is_sent(device, channel, subscription_of(device, channel) or {})
+    if device.profile.cloud:
+        _check_is_in(device.database, device.cloud_control, "the list of channels")
+
+
+def _check_is_sent(device: Device, channel: JsonDict, subscription: JsonDict) -> None:
+    local, what = device.channel(channel["_id"]), f"“{channel['name']}”"
+    remote = subscription.get("remote")
+    if not device.is_own(local):
+        return  # it will not be deleted either
+    if not isinstance(remote, str):
+        if local.info()["doc_count"] > 0:
+            raise DeviceError(f"{what} has not reached the cloud yet; --force deletes it for good")
+        return
     try:
-        left = behind(local, device.remote(str(subscription.get("remote"))))
-    except (CouchError, InvalidName) as exc:
+        _check_is_in(local, device.remote(remote), what)
+    except InvalidName as exc:
+        raise DeviceError(f"{what} is nowhere but here; --force deletes it for good") from exc
+
+
+def _check_is_in(local: Database, cloud: Database, what: str) -> None:
+    try:
+        is_left = behind(local, cloud, enough=1) > 0
+    except CouchError as exc:
         raise DeviceError(
-            f"it cannot be told whether all is in the cloud ({exc}); --force deletes it anyway"
+            f"it cannot be told whether all of {what} is in the cloud ({exc}); --force deletes it "
+            "anyway"
         ) from exc
-    if left:
+    if is_left:
         raise DeviceError(
-            f"{left} documents are not in the cloud yet; --force deletes them for good"
+            f"not all of {what} is in the cloud yet (`status` counts it); --force deletes it for "
+            "good"
         )

@@ -24,8 +24,8 @@ def pick(leaves: Sequence[JsonDict]) -> JsonDict:
 def settle(doc: JsonDict, device: Device) -> JsonDict:
     """The subscription as it holds; says so where that was in conflict, and mends it.
 
-    The device whose change does not hold removes that, so its user surely hears of it. One request;
-    two for each conflicting revision.
+    The device whose change does not hold removes that, so its user surely hears of it; if there is
+    none, whoever sees it. One request; a few for each conflicting revision.
     """
     winner = device.database.get(doc["_id"], conflicts=True)
     revs = winner.pop("_conflicts", [])
@@ -40,11 +40,19 @@ def settle(doc: JsonDict, device: Device) -> JsonDict:
                 f"changed in two places at once: {_change(holds, device)} holds, "
                 f"{_change(leaf, device)} does not",
             )
-        by = leaf.get("changed_by")
-        if holds.get("reason") or by in (None, device.profile.device_id):
+        if holds.get("reason") or _is_ours(leaf, device):
             with suppress(Conflict, NotFound):  # another device was faster
                 device.database.remove(leaf)
     return holds
+
+
+def _is_ours(leaf: JsonDict, device: Device) -> bool:
+    """Whether this device wrote it, or none that would still mend it."""
+    by = leaf.get("changed_by")
+    if by == device.profile.device_id:
+        return True
+    writer = device.database.find_one(by) if isinstance(by, str) else None
+    return writer is None or writer.get("state") != "active"
 
 
 def _change(leaf: JsonDict, device: Device) -> str:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from enum import Enum, auto
 
 from chalicelib.couch import CouchError, Unauthorized
+from chalicelib.docstate import generation_of
 from chalicelib.identity import owner_control_db
 from device import outbox
 from device.databases import Device, Say
@@ -51,7 +52,9 @@ def hear(profile: Profile, mailbox: Mailbox) -> Profile:
             f"the mailbox says that the cloud's CouchDB is at {cloud!a}, and its control database "
             f"is {control_db!a}: this device sends its password to no such place"
         )
-    return replace(profile, cloud=cloud, control_db=control_db)
+    former = [profile.cloud] if profile.cloud not in ("", cloud) else []
+    former = [*(url for url in profile.former_clouds if url != cloud), *former]
+    return replace(profile, cloud=cloud, control_db=control_db, former_clouds=former)
 
 
 class Contact:
@@ -61,8 +64,9 @@ class Contact:
         self._home, self._say = home, say
         self.is_active = False
         self.is_lost = False
-        self._told = ""
+        self._told: dict[str, str] = {}
         self._in_vain = 0
+        self._asked_for = 0  # the generation that the mailbox is known to have been asked for
 
     def look(self, device: Device) -> Sight:
         """Ask the cloud's CouchDB, or the mailbox while that lets nobody in; a few requests.
@@ -78,7 +82,7 @@ class Contact:
         if self.is_active:
             try:
                 device.cloud_control.info()
-                return self._reached()
+                return self._reached(Sight.WELL)
             except CouchError as exc:
                 problem = exc
         mailbox = Mailbox(device.profile.mailbox)
@@ -96,15 +100,25 @@ class Contact:
 
     def _has_moved(self, device: Device, mailbox: Mailbox) -> bool:
         """Hear where the cloud's CouchDB is, and keep it; whether that is news."""
-        heard = hear(device.profile, mailbox)
+        try:
+            heard = hear(device.profile, mailbox)
+        except DeviceError as exc:  # a slip of the cloud's operator: it may be mended
+            self._tell("cloud", str(exc))
+            return False
         if heard == device.profile:
             return False
-        cloud, control_db = heard.cloud, heard.control_db
-        self._home.update(lambda kept: replace(kept, cloud=cloud, control_db=control_db))
+        self._home.update(
+            lambda kept: replace(
+                kept,
+                cloud=heard.cloud,
+                control_db=heard.control_db,
+                former_clouds=heard.former_clouds,
+            )
+        )
         return True
 
     def _follow_registration(self, device: Device, mailbox: Mailbox, state: str | None) -> Sight:
-        if state == "active":
+        if state == "active" and device.profile.cloud:
             self.is_active = True
             self._say("registration", "active")
             return Sight.CHANGED
@@ -112,33 +126,48 @@ class Contact:
             raise DeviceError("the registration was refused: `unlink`, then `register` anew")
         if state is None:
             self._ask_why(device, mailbox)
-            return Sight.WAITING
-        if state != self._told:
-            self._told = state
+        else:
+            self._ask_again(device, mailbox)
             code, owner = device.profile.doc["device_code"], device.profile.address
             words = _UNDER_WAY.get(state)
             said = ascii(state) if words is None else words.format(code=code, owner=owner)
-            self._say("registration", said)
-        self.is_lost = False
-        return Sight.WAITING
+            self._tell("registration", said)
+        return self._reached(Sight.WAITING)
 
     def _ask_why(self, device: Device, mailbox: Mailbox) -> None:
+        """A replicator tells nobody why a document was refused, and does not come back to it."""
         self._in_vain += 1
         if self._in_vain >= _PATIENCE:
             reason = mailbox.refusal(outbox.fill(device))
             if reason is not None:
                 raise DeviceError(f"the cloud does not take the registration: {reason}")
 
-    def _reached(self) -> Sight:
+    def _ask_again(self, device: Device, mailbox: Mailbox) -> None:
+        """For another mail that was asked for offline: it may be one too many."""
+        generation = generation_of(device.profile.doc)
+        if generation > self._asked_for:
+            reason = mailbox.refusal(outbox.fill(device))
+            self._asked_for = generation
+            if reason is not None:
+                self._tell("registration", f"there is no other mail: {reason}")
+
+    def _reached(self, sight: Sight) -> Sight:
         was_lost, self.is_lost = self.is_lost, False
         if was_lost:
             self._say("cloud", "reached again")
-        return Sight.BACK if was_lost else Sight.WELL
+        return Sight.BACK if was_lost else sight
+
+    def _tell(self, about: str, what: str) -> None:
+        """Say something, but not again when it was the last that was said of it."""
+        if self._told.get(about) != what:
+            self._told[about] = what
+            self._say(about, what)
 
     def _lost(self, problem: CouchError) -> Sight:
         if not self.is_lost:
             self.is_lost = True
-            refused = isinstance(problem, Unauthorized)
-            what = "does not let this device in" if refused else "cannot be reached"
+            what = "does not let this device in"
+            if not isinstance(problem, Unauthorized):
+                what = "asks to wait" if problem.status == 429 else "cannot be reached"
             self._say("cloud", f"{what} ({problem.reason}), trying again")
         return Sight.LOST

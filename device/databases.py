@@ -19,7 +19,10 @@ Say = Callable[[str, str], None]
 
 # The name by which `Replications` knows those of the control database.
 CONTROL = "control"
-OUTBOX = "mailbox"
+OUTBOX = "outbox"
+
+# Says whose a database here is. It is never replicated.
+_MARK = "_local/syncpoint"
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,41 @@ class Device:
         db = channel_id if is_shared else channel_db(self.profile.owner, channel_id)
         return self.server.database(self.profile.prefix + db)
 
+    def make(self, local: Database) -> bool:
+        """Make a database here this device's own, if it is nobody's. A few requests.
+
+        Several devices, or the cloud, may have databases of the same names on one CouchDB: what
+        belongs to another is neither replicated nor deleted.
+
+        Returns
+        -------
+        bool
+            Whether it is this device's.
+        """
+        local.create()
+        mark = local.find_one(_MARK)
+        if mark is None and local.info()["doc_count"] > 0:
+            return False
+        mark = mark or {"_id": _MARK}
+        if mark.get("device") is None:
+            mark = {**mark, "device": self.profile.device_id}
+            local.put(mark)
+        return bool(mark["device"] == self.profile.device_id)
+
+    def is_own(self, local: Database) -> bool:
+        """Whether a database here is there, and this device's. One request."""
+        mark = local.find_one(_MARK) or {}
+        return bool(mark.get("device") == self.profile.device_id)
+
+    def give_up(self, local: Database, *, delete: bool) -> None:
+        """Delete a database of this device's, or let the next device have it. A few requests."""
+        if not self.is_own(local):
+            return
+        if delete:
+            local.delete()
+        else:
+            local.put({**local.get(_MARK), "device": None})
+
     def channel_name(self, channel_id: str) -> str:
         """What people call a channel. One request."""
         return str((self.database.find_one(channel_id) or {}).get("name", DEFAULT_NAME))
@@ -86,16 +124,25 @@ class Device:
         """
         if not is_plain_url(url):
             raise InvalidName(f"{url[:80]!a} is no URL of a database")
+        url = self.present(url)
         server, _, db = url.rpartition("/")
         login = self._login_for(url)
         scheme, _, host = server.partition("://")
         return Server(f"{scheme}://{':'.join(login)}@{host}" if login else server).database(db)
+
+    def present(self, remote: str) -> str:
+        """Where a database is now: documents keep the URL that the cloud had when it made it."""
+        for cloud in self.profile.former_clouds:
+            if is_in_cloud(remote, cloud):
+                return self.profile.cloud + remote.removeprefix(cloud)
+        return remote
 
     def both_ways(self, local: Database, remote: str) -> list[Way]:
         """Replications between a database here and one elsewhere.
 
         The device's password goes to the cloud's own CouchDB, and nowhere else.
         """
+        remote = self.present(remote)
         here, there = self._here(local), endpoint(remote, self._login_for(remote))
         return [Way(here, there), Way(there, here)]
 

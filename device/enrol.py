@@ -1,7 +1,6 @@
-"""A device's beginning and end: registered, asked for once more, unlinked."""
+"""A device's beginning: registered, and asked for once more."""
 
 import re
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -11,7 +10,6 @@ from chalicelib import registration
 from chalicelib.couch import CouchError, JsonDict
 from chalicelib.docstate import Rejected, generation_of, timestamp
 from device import channels, outbox
-from device.contact import hear
 from device.databases import Device, Say
 from device.endpoints import is_plain_url, split_login
 from device.errors import DeviceError
@@ -19,7 +17,6 @@ from device.home import Home, Profile
 from device.mailbox import Mailbox
 from device.registration import new_device
 
-REVOKE_LIMIT_S = 60.0
 _PREFIX = re.compile(r"([a-z][a-z0-9_-]{0,60})?", re.ASCII)
 _THIS_MACHINE = {"localhost", "127.0.0.1", "::1"}
 
@@ -75,8 +72,13 @@ def register(
     profile = Profile(new.doc, new.password, mailbox.rstrip("/"), couch.rstrip("/"), prefix)
     device = Device.of(profile, say, clock)
     device.check()
+    _check_mailbox(Mailbox(profile.mailbox))
+    if not device.make(device.database):
+        raise DeviceError(
+            f"the CouchDB at {device.server.url} has a {device.database.name} already that is not "
+            "this device's; say --prefix, which its databases' names are to begin with"
+        )
     home.save(profile)
-    device.database.create()
     outbox.fill(device)
     return {
         "device": new.device_id,
@@ -93,12 +95,13 @@ def resend(home: Home, device: Device) -> JsonDict:
     Returns
     -------
     dict
-        ``{device, device_code, owner}``.
+        ``{device, device_code, owner, sent}``: the last is whether the cloud has heard of it; else
+        it is asked when there is a network.
 
     Raises
     ------
     DeviceError
-        If the device has been active already.
+        If the device has been active already, or the cloud sends no other mail now.
     """
     if channels.own_state(device) is not None:
         raise DeviceError("this device was confirmed already: there is nothing to ask for")
@@ -108,44 +111,21 @@ def resend(home: Home, device: Device) -> JsonDict:
         return replace(profile, doc={**doc, "generation": generation_of(doc) + 1})
 
     profile = home.update(ask_again)
-    outbox.fill(replace(device, profile=profile))
+    doc = outbox.fill(replace(device, profile=profile))
+    try:
+        # The replicator brings it, too; but it tells nobody why a document was refused.
+        refusal = Mailbox(profile.mailbox).refusal(doc)
+        sent = True
+    except CouchError as exc:
+        refusal, sent = (exc.reason if exc.status == 429 else None), False
+    if refusal is not None:
+        raise DeviceError(f"the cloud sends no other mail: {refusal}")
     return {
         "device": profile.device_id,
         "device_code": profile.doc["device_code"],
         "owner": profile.address,
+        "sent": sent,
     }
-
-
-def unlink(home: Home, device: Device, *, purge: bool, offline: bool) -> JsonDict:
-    """Revoke this device, and forget it here.
-
-    Parameters
-    ----------
-    purge : bool
-        Whether to delete its databases, too.
-    offline : bool
-        Whether to forget it here only: another device of the owner's can revoke it.
-
-    Returns
-    -------
-    dict
-        ``{device, revoked, purged}``.
-
-    Raises
-    ------
-    DeviceError
-        If the agent is running, or the cloud cannot be reached (and `offline` is not said).
-    """
-    with home.only_agent():
-        revoked = not offline and _revoke(device)
-        device.replications.remove_all()
-        device.outbox.delete()
-        if purge:
-            for doc in channels.all_of(device):
-                device.channel(doc["_id"]).delete()
-            device.database.delete()
-        home.remove()
-    return {"device": device.profile.device_id, "revoked": revoked, "purged": purge}
 
 
 def _check_urls(mailbox: str, couch: str, prefix: str) -> None:
@@ -171,30 +151,13 @@ def _is_server(url: str) -> bool:
         return False
 
 
-def _revoke(device: Device) -> bool:
-    """Have the cloud take the login away; False if there is none yet."""
-    profile = device.profile
-    if profile.is_revoked:
-        return True
+def _check_mailbox(mailbox: Mailbox) -> None:
+    """What answers must be a mailbox; no answer is fine, there may be no network."""
     try:
-        mailbox = Mailbox(profile.mailbox)
-        state = mailbox.state(profile.device_id)
-        if state != "active":
-            return state in ("revoking", "revoked")
-        device = replace(device, profile=hear(profile, mailbox))
-        device.cloud_control.update(profile.device_id, lambda doc: {**doc, "state": "revoking"})
-        return _wait_until_revoked(mailbox, profile.device_id)
+        mailbox.cloud()
     except CouchError as exc:
-        raise DeviceError(
-            f"the cloud cannot be told: {exc}. Try again when it can be reached; or say --offline, "
-            "and revoke this device from another one"
-        ) from exc
-
-
-def _wait_until_revoked(mailbox: Mailbox, device_id: str) -> bool:
-    deadline = time.monotonic() + REVOKE_LIMIT_S
-    while time.monotonic() < deadline:
-        if mailbox.state(device_id) == "revoked":
-            return True
-        time.sleep(0.2)
-    raise DeviceError("the cloud was told, but has not answered yet; say `unlink` again in a while")
+        if 200 <= exc.status < 500 and exc.status != 429:
+            raise DeviceError(
+                f"--mailbox: what answers at {mailbox.url} is no mailbox of Syncpoint's; its URL "
+                "ends in /mailbox"
+            ) from exc

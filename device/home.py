@@ -37,6 +37,8 @@ class Profile:
         What the names of its databases there begin with: several devices may share one CouchDB.
     cloud, control_db : str
         The URL of the cloud's CouchDB, and its control database; empty until the mailbox has said.
+    former_clouds : list of str
+        Where the cloud's CouchDB was before, if it has moved.
     is_revoked : bool
         Whether the cloud has said that this device was revoked.
     """
@@ -48,6 +50,7 @@ class Profile:
     prefix: str = ""
     cloud: str = ""
     control_db: str = ""
+    former_clouds: list[str] = field(default_factory=list)
     is_revoked: bool = False
 
     @property
@@ -168,9 +171,10 @@ class Home:
 def _checked(profile: Profile) -> Profile:
     """The profile, if it is one: what another program wrote is nobody's device."""
     kept = asdict(profile)
-    doc, is_revoked = kept.pop("doc"), kept.pop("is_revoked")
-    if not isinstance(doc, dict) or not isinstance(is_revoked, bool):
+    doc, is_revoked, former = (kept.pop(name) for name in ("doc", "is_revoked", "former_clouds"))
+    if not (isinstance(doc, dict) and isinstance(is_revoked, bool) and isinstance(former, list)):
         raise TypeError("no profile")
-    if not all(isinstance(text, str) for text in (*kept.values(), *map(doc.get, _TEXTS))):
+    texts = (*kept.values(), *former, *map(doc.get, _TEXTS))
+    if not all(isinstance(text, str) for text in texts):
         raise TypeError("a text is none")
     return profile

@@ -4,6 +4,7 @@ CouchDB goes on with them while the agent is not there, and after a restart of i
 """
 
 import json
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ JsonDict = dict[str, Any]
 _STANDS = {"error", "failed", "crashing", "completed"}
 _PAGE = 10_000
 _REMOVE_ATTEMPTS = 10
+_FORGET_LIMIT_S = 5.0
 # Fields of ours in a replication's document; all else there is the replicator's.
 _OURS = ("source", "target", "continuous", "syncpoint")
 
@@ -30,7 +32,7 @@ class Way:
 
 
 @dataclass(frozen=True)
-class Running:
+class Replication:
     """A replication as the server knows it.
 
     Attributes
@@ -100,16 +102,17 @@ class Replications:
         for doc in self._docs():
             self._remove(doc)
 
-    def running(self) -> list[Running]:
+    def all(self) -> list[Replication]:
         """All replications of this device, with their states. Two requests."""
         docs, scheduled = self._docs(), self._scheduled()
-        return [_running(doc, scheduled.get(doc["_id"])) for doc in docs]
+        return [_replication(doc, scheduled.get(doc["_id"])) for doc in docs]
 
-    def restart(self, running: Running) -> None:
+    def restart(self, replication: Replication) -> None:
         """Begin one anew, at once: after failures the server itself may wait for hours."""
-        if self._remove(running.doc):  # else it was ended in this very moment
-            way = Way(running.doc["source"], running.doc["target"])
-            self._database.put(self._doc(running.of, way))
+        if self._remove(replication.doc):  # else it was ended in this very moment
+            self._wait_until_forgotten(replication.doc["_id"])
+            way = Way(replication.doc["source"], replication.doc["target"])
+            self._database.put(self._doc(replication.of, way))
 
     def _doc(self, of: str, way: Way) -> JsonDict:
         nonce = uuid.uuid4().hex
@@ -150,6 +153,24 @@ class Replications:
             return {}
         return {row["doc_id"]: row for row in answer["docs"]}
 
+    def _wait_until_forgotten(self, doc_id: str) -> None:
+        """Wait until CouchDB's scheduler has let go of a removed document, if it has one.
+
+        While it has not, a document with the same source and target fails for good: to CouchDB the
+        two are one replication, and it belongs to the first.
+
+        Source: couch_replicator_doc_processor_worker, maybe_add_job_to_scheduler
+        """
+        deadline_s = time.monotonic() + _FORGET_LIMIT_S
+        while time.monotonic() < deadline_s:
+            try:
+                self._http.request_object("GET", f"/_scheduler/docs/_replicator/{doc_id}")
+            except CouchError as exc:
+                if exc.status == 0 or exc.status >= 500:
+                    raise
+                return
+            time.sleep(0.05)
+
     def _remove(self, doc: JsonDict) -> bool:
         """Remove a document, however often its replicator writes into it; whether it was there."""
         newest: JsonDict | None = doc
@@ -171,8 +192,8 @@ def _is_same(doc: JsonDict, wanted: JsonDict) -> bool:
     return all(doc.get(name) == wanted[name] for name in _OURS)
 
 
-def _running(doc: JsonDict, row: JsonDict | None) -> Running:
+def _replication(doc: JsonDict, row: JsonDict | None) -> Replication:
     state, reason = doc.get("_replication_state"), doc.get("_replication_state_reason")
     if row is not None:
         state, reason = row.get("state"), (row.get("info") or {}).get("error")
-    return Running(doc, str(doc.get("syncpoint")), str(state or "new"), reason)
+    return Replication(doc, str(doc.get("syncpoint")), str(state or "new"), reason)

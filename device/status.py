@@ -11,7 +11,7 @@ _OVER = {"active", "revoking", "revoked", "rejected"}
 
 
 def status(device: Device) -> JsonDict:
-    """All that can be told now. Some requests, and four for each channel.
+    """All that can be told now. Some requests, and four for each thousand changes of a channel.
 
     Returns
     -------
@@ -20,7 +20,7 @@ def status(device: Device) -> JsonDict:
         channels, replications}``. `registration` is None if it cannot be told, the device code is
         there while it is to be typed somewhere. `control` is a `_comparison`; each channel has
         ``{channel, name, state, subscription?, reason?, error?}`` and one; each replication
-        ``{of, from, to, state, reason?}``.
+        ``{of, from, to, state, stands, reason?}``.
 
     Raises
     ------
@@ -44,12 +44,13 @@ def status(device: Device) -> JsonDict:
     said["channels"] = [_channel(device, doc, is_let_in) for doc in channels.all_of(device)]
     said["replications"] = [
         _without_none(
-            of=running.of,
-            state=running.state,
-            reason=running.reason,
-            **{"from": running.doc["source"]["url"], "to": running.doc["target"]["url"]},
+            of=one.of,
+            state=one.state,
+            stands=one.stands,
+            reason=one.reason,
+            **{"from": one.doc["source"]["url"], "to": one.doc["target"]["url"]},
         )
-        for running in device.replications.running()
+        for one in device.replications.all()
     ]
     return said
 
@@ -98,7 +99,7 @@ def _reason(error: object) -> str | None:
 
 
 def _comparison(local: Database, remote: Database) -> JsonDict:
-    """``{to_send, to_receive}``: documents, 1000 for that many or more; or ``{problem}``."""
+    """``{to_send, to_receive}``: documents; or ``{problem}``."""
     try:
         return {"to_send": behind(local, remote), "to_receive": behind(remote, local)}
     except CouchError as exc:

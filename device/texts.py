@@ -1,7 +1,6 @@
 """What a person sees of what the commands return. No I/O."""
 
 from chalicelib.couch import JsonDict
-from device.behind import MOST
 
 
 def registered(said: JsonDict) -> str:
@@ -14,14 +13,16 @@ def registered(said: JsonDict) -> str:
         f"\n{large}\n\n"
         f"The device code is {said['device_code']}.\n"
         f"A mail goes to {said['owner']}: open its link, on any device, and type the code there.\n"
-        f"The registration waits here until there is a network; `run` follows it and then keeps\n"
-        f"this device's channels in sync. Channels may be created now."
+        f"The registration waits here until there is a network. Now let the agent run: it follows\n"
+        f"the registration, and then keeps this device's channels in sync.\n\n"
+        f"  python -m device --home {said['home']} run"
     )
 
 
 def resent(said: JsonDict) -> str:
     """After `resend`."""
-    return f"Another mail goes to {said['owner']}; the device code is {said['device_code']}."
+    when = "" if said["sent"] else " when there is a network"
+    return f"Another mail goes to {said['owner']}{when}; the device code is {said['device_code']}."
 
 
 def created(said: JsonDict) -> str:
@@ -45,11 +46,22 @@ def changed(said: JsonDict) -> str:
 
 def unlinked(said: JsonDict) -> str:
     """After `unlink`."""
-    if not said["revoked"]:
-        text = f"Forgotten here. The cloud was not told: revoke {said['device']} elsewhere."
-    else:
+    if said["revoked"]:
         text = "This device is revoked and forgotten."
+    elif said["known"] is False:
+        text = "Forgotten here. The cloud had not heard of it."
+    elif said["known"]:
+        text = "Forgotten here. It had no login yet: leave the mail with its link alone."
+    else:
+        text = (
+            f"Forgotten here. The cloud was not told: `revoke {said['device']}` on another device."
+        )
     return text + (" Its databases are deleted." if said["purged"] else " Its data stays here.")
+
+
+def revoked(said: JsonDict) -> str:
+    """After `revoke`."""
+    return f"“{said['name']}” is revoked, as soon as the cloud hears of it."
 
 
 def status(said: JsonDict) -> str:
@@ -66,12 +78,15 @@ def status(said: JsonDict) -> str:
     if "control" in said:
         lines.append(_line("control", _behind(said["control"])))
     lines += [_line("channel", _channel(channel)) for channel in said["channels"]]
-    lines += [_line("replication", _replication(one)) for one in said["replications"]]
+    standing = [one for one in said["replications"] if one["stands"]]
+    going = len(said["replications"]) - len(standing)
+    lines.append(_line("replications", f"{going} going on, {len(standing)} standing"))
+    lines += [_line("", _replication(one)) for one in standing]
     return "\n".join(lines)
 
 
 def _channel(said: JsonDict) -> str:
-    parts = [f"“{said['name']}”", said["state"]]
+    parts = [f"“{said['name']}” ({said['channel']})", said["state"]]
     if "error" in said:
         parts.append(said["error"])
     elif "subscription" in said:
@@ -79,22 +94,18 @@ def _channel(said: JsonDict) -> str:
         parts.append(f"subscription {said['subscription']}{why}")
     if "to_send" in said or "problem" in said:
         parts.append(_behind(said))
-    return ", ".join(parts)
+    return ", ".join([*parts, f"here in {said['database']}"])
 
 
 def _behind(said: JsonDict) -> str:
     if "problem" in said:
         return f"cannot be compared: {said['problem']}"
     parts = [
-        f"{_count(said[key])} to {what}"
+        f"{said[key]} to {what}"
         for key, what in (("to_send", "send"), ("to_receive", "receive"))
         if said[key]
     ]
     return ", ".join(parts) or "in step with the cloud"
-
-
-def _count(number: int) -> str:
-    return f"{MOST} or more" if number >= MOST else str(number)
 
 
 def _replication(said: JsonDict) -> str:

@@ -19,7 +19,7 @@ control = Control()
 @control.safe("channel", "new", to="new")
 def prepare(doc: JsonDict, device: Device) -> None:
     """A channel's own copy is there at once: what is put into it waits for the cloud."""
-    device.channel(doc["_id"]).create()
+    device.make(device.channel(doc["_id"]))
 
 
 @control.safe("channel", "ready", to="ready")
@@ -81,8 +81,12 @@ def _follow(remote: object, local: Database, name: str, device: Device) -> None:
         return
     if not device.profile.cloud:
         return  # the agent begins anew when it has heard where the cloud is
+    remote = device.present(remote)
     if not is_in_cloud(remote, device.profile.cloud):
         device.say(name, f"{remote} is not the cloud's: replicated without this device's password")
-    local.create()
+    if not device.make(local):
+        device.replications.keep(local.name, [])
+        device.say(name, f"not in sync: {local.name} here is not this device's")
+        return
     if device.replications.keep(local.name, device.both_ways(local, remote)):
         device.say(name, f"in sync; its documents are in {local.name}")

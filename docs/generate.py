@@ -88,10 +88,11 @@ def routes() -> str:
 
 def device_transitions() -> str:
     """What a device does about documents."""
-    rows = [
-        (f"{t.doc_type}/{t.state}", (t.run.__doc__ or "").strip().splitlines()[0])
-        for t in on_device
-    ]
+    states: dict[tuple[str, str], list[str]] = {}
+    for t in on_device:
+        what = (t.run.__doc__ or "").strip().splitlines()[0]
+        states.setdefault((t.doc_type, what), []).append(t.state)
+    rows = [(f"{kind}/{', '.join(sorted(each))}", what) for (kind, what), each in states.items()]
     return _table(("document", "what the device does"), rows)
 
 

@@ -14,8 +14,8 @@ import requests
 from chalicelib.couch import CouchError, Database, JsonDict, NotFound, Server
 from chalicelib.identity import owner_control_db, owner_id
 from local.browser import Seen, submit, visit
+from local.device_process import DeviceProcess
 from local.errors import LocalError
-from local.gadget import Gadget
 from local.net import Net
 from local.system import LocalSystem, Options
 from local.watch import STEP_LIMIT_S, Watch
@@ -82,14 +82,14 @@ class Cast:
         """An owner's control database, as an administrator sees it."""
         return self.server.database(owner_control_db(self.control.name, owner_id(owner)))
 
-    def new_device(self, owner: str, name: str) -> tuple[Gadget, str]:
+    def new_device(self, owner: str, name: str) -> tuple[DeviceProcess, str]:
         """Register a device, and wait until its owner has the mail; the device, and the link."""
 
         def tell(about: str, what: str) -> None:
             self.story.line(name, what if about == "registration" else f"{about}: {what}")
 
         prefix = f"{self.control.name}-{name}-"
-        gadget = Gadget(name, self._folder / name, self.options.couchdb_url, prefix, tell)
+        gadget = DeviceProcess(name, self._folder / name, self.options.couchdb_url, prefix, tell)
         self._exits.callback(gadget.close)
         said = gadget.register(owner, self._mailbox)
         self.story.line(name, f"its screen shows the device code {said['device_code']}")
@@ -97,7 +97,7 @@ class Cast:
         self.watch.wait_for(said["device"], "confirming")
         return gadget, self.find_link(owner, said["device"])
 
-    def confirm(self, gadget: Gadget, link: str) -> None:
+    def confirm(self, gadget: DeviceProcess, link: str) -> None:
         """Open the link, type the code, wait until the device is active and has its documents."""
         code = gadget.device.profile.doc["device_code"]
         accepted = submit(visit(link), {"device_code": code})

@@ -11,8 +11,8 @@ from chalicelib.couch import CouchError, Database
 from chalicelib.identity import subscription_id
 from local.browser import submit, visit
 from local.cast import Cast, Story, expect, within_limit
+from local.device_process import DeviceProcess
 from local.errors import LocalError
-from local.gadget import Gadget
 from local.net import Net
 from local.system import LocalSystem, Options, prepare_process
 from local.watch import Watch
@@ -61,7 +61,7 @@ def tell(cast: Cast) -> None:
     part(cast, watch, channel_id, phone, laptop, tablet)
 
 
-def register_by_mail(cast: Cast) -> Gadget:
+def register_by_mail(cast: Cast) -> DeviceProcess:
     """The first device, with all that a person sees."""
     cast.story.chapter(f"A device of {ADA} registers")
     phone, link = cast.new_device(ADA, "phone")
@@ -79,7 +79,7 @@ def register_by_mail(cast: Cast) -> Gadget:
     return phone
 
 
-def register_another(cast: Cast, owner: str, name: str) -> Gadget:
+def register_another(cast: Cast, owner: str, name: str) -> DeviceProcess:
     """One more device, in short."""
     cast.story.chapter(f"{owner} registers a {name}")
     gadget, link = cast.new_device(owner, name)
@@ -87,7 +87,7 @@ def register_another(cast: Cast, owner: str, name: str) -> Gadget:
     return gadget
 
 
-def make_a_channel(cast: Cast, watch: Watch, phone: Gadget, laptop: Gadget) -> str:
+def make_a_channel(cast: Cast, watch: Watch, phone: DeviceProcess, laptop: DeviceProcess) -> str:
     """From a command on one device to a database that is in sync on both; the channel's id."""
     cast.story.chapter("The phone creates a channel; what is put into it is on both devices")
     said = phone.command("channel", "create", "Photos")
@@ -100,7 +100,9 @@ def make_a_channel(cast: Cast, watch: Watch, phone: Gadget, laptop: Gadget) -> s
     return channel_id
 
 
-def meet_without_the_cloud(cast: Cast, channel_id: str, phone: Gadget, laptop: Gadget) -> None:
+def meet_without_the_cloud(
+    cast: Cast, channel_id: str, phone: DeviceProcess, laptop: DeviceProcess
+) -> None:
     """Device to device; the cloud has it when it is there again."""
     cast.story.chapter("The network is gone; the two devices meet without the cloud")
     cast.net.cut()
@@ -118,7 +120,7 @@ def meet_without_the_cloud(cast: Cast, channel_id: str, phone: Gadget, laptop: G
     cast.story.line("cloud", "the network is back: photo-2, the same revision, no conflict")
 
 
-def invite_a_guest(cast: Cast, watch: Watch, phone: Gadget) -> None:
+def invite_a_guest(cast: Cast, watch: Watch, phone: DeviceProcess) -> None:
     """A guest without any device yet accepts by the link in a mail."""
     cast.story.chapter(f"The phone invites {BEN}, who has no device yet, and he accepts")
     invitation = str(phone.command("channel", "invite", "Photos", BEN)["invitation"])
@@ -133,7 +135,9 @@ def invite_a_guest(cast: Cast, watch: Watch, phone: Gadget) -> None:
     cast.story.line("page", answered.heading)
 
 
-def find_what_is_shared(cast: Cast, channel_id: str, phone: Gadget, tablet: Gadget) -> None:
+def find_what_is_shared(
+    cast: Cast, channel_id: str, phone: DeviceProcess, tablet: DeviceProcess
+) -> None:
     """The guest's first device finds the channel, and the owner what the guest puts into it."""
     cast.story.chapter("The tablet has the channel that was shared with Ben")
     copy = tablet.device.channel(_in_cloud(cast, channel_id).name)
@@ -144,7 +148,7 @@ def find_what_is_shared(cast: Cast, channel_id: str, phone: Gadget, tablet: Gadg
     cast.story.line("phone", f"has photo-3, from the tablet: {photo['of']}")
 
 
-def meet_refusals(cast: Cast, watch: Watch, phone: Gadget, tablet: Gadget) -> None:
+def meet_refusals(cast: Cast, watch: Watch, phone: DeviceProcess, tablet: DeviceProcess) -> None:
     """What devices may not do."""
     cast.story.chapter("What does not work")
     ada = phone.device.cloud_control
@@ -158,7 +162,12 @@ def meet_refusals(cast: Cast, watch: Watch, phone: Gadget, tablet: Gadget) -> No
 
 
 def part(
-    cast: Cast, watch: Watch, channel_id: str, phone: Gadget, laptop: Gadget, tablet: Gadget
+    cast: Cast,
+    watch: Watch,
+    channel_id: str,
+    phone: DeviceProcess,
+    laptop: DeviceProcess,
+    tablet: DeviceProcess,
 ) -> None:
     """A guest is removed, a device revoked."""
     cast.story.chapter("Ada removes Ben, and revokes the phone that she lost, from the laptop")
@@ -168,9 +177,8 @@ def part(
     subscription = subscription_id(url.rpartition("/")[2], tablet.device.profile.owner)
     within_limit(lambda: bens.get(subscription).get("reason"), "Ben's subscription did not stop")
     cast.refused("tablet", "reads the channel", tablet.device.remote(url).info)
-    phone_id = phone.device.profile.device_id
-    mine.update(phone_id, lambda doc: {**doc, "state": "revoking"})
-    watch.wait_for(phone_id, "revoked")
+    laptop.command("revoke", "phone")
+    watch.wait_for(phone.device.profile.device_id, "revoked")
     expect(phone.wait_for_end() == 3, "the phone's agent did not end")
     photo = cast.wait_for_doc(laptop.device.channel(channel_id), "photo-3")
     cast.story.line("laptop", f"goes on, with photo-3: {photo['of']}")

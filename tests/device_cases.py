@@ -25,4 +25,4 @@ def a_profile(
 ) -> Profile:
     """A device that has begun to register; one that has heard of its cloud if `cloud` is given."""
     doc: JsonDict = a_device(owner or an_address(), name).doc
-    return Profile(doc, PASSWORD, mailbox, couch, prefix, cloud, control_db, is_revoked)
+    return Profile(doc, PASSWORD, mailbox, couch, prefix, cloud, control_db, is_revoked=is_revoked)

@@ -74,6 +74,25 @@ function withoutState(doc) {
   return doc;
 }
 
+// CouchDB's scheduler lets go of a removed replication a moment later. Until then a document with the
+// same source and target is a duplicate to it, and fails for good.
+const FORGETS_MS = 300;
+const removed = new Map(); // id → { until, ends }
+const failed = new Set();
+const endsOf = (doc) => JSON.stringify([doc.source, doc.target]);
+
+async function noteReplication(req, url, body, own) {
+  const id = decodeURIComponent(url.pathname.replace('/_replicator/', ''));
+  if (req.method === 'DELETE') {
+    const doc = JSON.parse((await ask('GET', `/_replicator/${encodeURIComponent(id)}`, own)).body);
+    removed.set(id, { until: Date.now() + FORGETS_MS, ends: endsOf(doc) });
+  } else if (req.method === 'PUT') {
+    const ends = endsOf(JSON.parse(body));
+    const isKnown = [...removed.values()].some((one) => one.until > Date.now() && one.ends === ends);
+    if (isKnown) failed.add(id);
+  }
+}
+
 async function scheduler(own) {
   const { body } = await ask('GET', '/_replicator/_all_docs?include_docs=true', own);
   const docs = JSON.parse(body).rows.map((row) => row.doc).filter((doc) => doc.source);
@@ -82,7 +101,7 @@ async function scheduler(own) {
     docs: docs.map((doc) => ({
       database: '_replicator',
       doc_id: doc._id,
-      state: SCHEDULED[doc._replication_state] || doc._replication_state || 'initializing',
+      state: failed.has(doc._id) ? 'failed' : SCHEDULED[doc._replication_state] || doc._replication_state || 'initializing',
       info: doc._replication_state_reason ? { error: doc._replication_state_reason } : {},
     })),
   };
@@ -96,6 +115,13 @@ async function answer(req, res) {
   if (url.pathname.startsWith('/_config')) return send(res, 404, { error: 'not_found', reason: 'missing' });
   const own = { authorization: req.headers.authorization || '' };
   if (url.pathname === '/_scheduler/docs/_replicator') return send(res, 200, await scheduler(own));
+  if (url.pathname.startsWith('/_scheduler/docs/_replicator/')) {
+    const { until = 0 } = removed.get(decodeURIComponent(url.pathname.split('/').pop())) || {};
+    return until > Date.now() ? send(res, 200, { state: 'running' }) : send(res, 404, { error: 'not_found', reason: 'missing' });
+  }
+  if (url.pathname.startsWith('/_replicator/') && !url.pathname.startsWith('/_replicator/_')) {
+    await noteReplication(req, url, Buffer.concat(parts), own);
+  }
   if (url.pathname === '/_db_updates') {
     const { response } = await ask('GET', '/_global_changes', own);
     if (response.statusCode === 404) return send(res, 404, { error: 'not_found', reason: 'Database does not exist.' });

@@ -143,7 +143,7 @@ class Gadget:
 
     def replicated(self) -> list[tuple[str, str]]:
         """What is replicated: from, to; in order."""
-        running = self.device.replications.running()
+        running = self.device.replications.all()
         return sorted((one.doc["source"]["url"], one.doc["target"]["url"]) for one in running)
 
     def replicates(self, channel_id: str) -> list[int]:
@@ -162,6 +162,11 @@ class Gadget:
             body = {"source": source, "target": target}
             answer = requests.post(f"{self.couch}/_replicate", json=body, timeout=60)
             assert answer.ok, answer.text
+
+    def has_obeyed(self, channel_id: str) -> bool:
+        """Whether its replications are what its copy of the subscription says."""
+        state = (self.subscription(channel_id) or {}).get("state")
+        return self.replicates(channel_id) == ([0, 1] if state == "active" else [])
 
     def wait_for_doc(self, database: Database, doc_id: str) -> JsonDict:
         return wait_for(lambda: database.find_one(doc_id), f"{doc_id} on the {self.name}")

@@ -8,7 +8,7 @@ import pytest
 from chalicelib.channel import DEFAULT_NAME
 from chalicelib.couch import Database, NotFound, Server
 from chalicelib.identity import owner_control_db, owner_id, subscription_id
-from device import channels, enrol
+from device import channels, enrol, leaving
 from device.errors import DeviceError, Revoked
 from local.net import Net
 from tests.e2e.conftest import MakeGadget
@@ -48,6 +48,10 @@ def a_shared_channel(phone: Gadget, laptop: Gadget) -> str:
     for one in (phone, laptop):
         wait_for_sync(one, channel_id)
     return channel_id
+
+
+def wait_until_obeyed(gadget: Gadget, channel_id: str) -> None:
+    wait_for(lambda: gadget.has_obeyed(channel_id), f"replications on the {gadget.name}")
 
 
 def wait_for_sync(gadget: Gadget, channel_id: str) -> None:
@@ -164,13 +168,13 @@ def test_two_devices_make_channels_offline_and_both_get_both(
 def test_after_an_outage_the_agent_says_so_and_begins_anew_at_once(phone: Gadget, net: Net) -> None:
     channel_id = phone.create()
     wait_for_sync(phone, channel_id)
-    before = {one.doc["_id"] for one in phone.device.replications.running()}
+    before = {one.doc["_id"] for one in phone.device.replications.all()}
     net.cut()
     wait_for_word(phone, "cloud", "cannot be reached")
     net.mend()
     wait_for_word(phone, "cloud", "reached again")
     wait_for(
-        lambda: not before & {one.doc["_id"] for one in phone.device.replications.running()},
+        lambda: not before & {one.doc["_id"] for one in phone.device.replications.all()},
         "new replications",
     )
     phone.copy(channel_id).put({"_id": "note"})
@@ -185,8 +189,8 @@ def test_a_paused_channel_stands_still_on_all_devices_and_goes_on_when_resumed(
 ) -> None:
     channel_id = a_shared_channel(phone, laptop)
     channels.change_subscription(phone.device, "Photos", "pause")
+    wait_for_word(laptop, "Photos", "paused")
     for one in (phone, laptop):
-        wait_for_word(one, "Photos", "paused")
         assert not one.replicates(channel_id)
     laptop.copy(channel_id).put({"_id": "note"})
     channels.change_subscription(laptop.device, channel_id, "resume")
@@ -216,7 +220,7 @@ def test_what_is_not_in_the_cloud_yet_is_purged_by_force_only(phone: Gadget, net
     phone.stop()
     phone.device.replications.remove_all()
     phone.copy(channel_id).put({"_id": "another"})
-    with pytest.raises(DeviceError, match="documents are not in the cloud yet; --force"):
+    with pytest.raises(DeviceError, match="not all of “Photos” is in the cloud yet"):
         channels.change_subscription(phone.device, "Photos", "stop", purge=True)
     assert phone.copy(channel_id).get("another")
     channels.change_subscription(phone.device, "Photos", "stop", purge=True, force=True)
@@ -236,15 +240,18 @@ def test_a_channel_whose_subscription_was_deleted_is_not_taken_up_again(phone: G
     assert not phone.both_ways(channel_id)
 
 
+@pytest.mark.parametrize("changes", [("pause", "resume"), ("stop", "pause")])
 def test_of_two_changes_offline_one_holds_and_both_devices_obey_it_and_say_which(
-    phone: Gadget, laptop: Gadget, net: Net
+    phone: Gadget, laptop: Gadget, net: Net, changes: tuple[str, str]
 ) -> None:
     channel_id = a_shared_channel(phone, laptop)
+    if "resume" in changes:
+        channels.change_subscription(phone.device, "Photos", "stop")
+        wait_for_word(laptop, "Photos", "stopped")
     net.cut()
-    channels.change_subscription(phone.device, "Photos", "pause")
-    channels.change_subscription(laptop.device, "Photos", "stop")
-    wait_for_word(phone, "Photos", "paused")
-    wait_for_word(laptop, "Photos", "stopped")
+    for one, what in zip((phone, laptop), changes, strict=True):
+        channels.change_subscription(one.device, "Photos", what)
+        wait_until_obeyed(one, channel_id)
     net.mend()
 
     def one_state() -> str | None:
@@ -257,15 +264,16 @@ def test_of_two_changes_offline_one_holds_and_both_devices_obey_it_and_say_which
         return str(states.pop()) if is_settled else None
 
     holds = wait_for(one_state, "one state everywhere")
-    paused, stopped = "paused (by phone)", "stopped (by laptop)"
-    winner, loser = (paused, stopped) if holds == "paused" else (stopped, paused)
-    overruled = laptop if holds == "paused" else phone
-    wait_for(
-        lambda: overruled.heard("Photos", f"{winner} holds, {loser} does not"),
-        "word of it where the change did not hold",
-    )
     for one in (phone, laptop):
-        assert not one.replicates(channel_id)
+        wait_until_obeyed(one, channel_id)
+        assert one.both_ways(channel_id) == (holds == "active")
+    said = [
+        f"{channels.STATES[what]} (by {name})"
+        for name, what in zip(("phone", "laptop"), changes, strict=True)
+    ]
+    winner, loser = said if said[0].startswith(holds) else said[::-1]
+    overruled = laptop if winner.endswith("phone)") else phone
+    wait_for_word(overruled, "Photos", f"{winner} holds, {loser} does not")
 
 
 def test_what_the_cloud_has_stopped_no_offline_change_outweighs(
@@ -324,7 +332,7 @@ def test_the_password_goes_to_the_cloud_and_nowhere_else_whatever_a_document_say
     password = phone.device.profile.password
     secrets = (password, base64.b64encode(f"{phone.id}:{password}".encode()).decode())
     assert not [text for text in trap.heard for secret in secrets if secret in text]
-    for running in phone.device.replications.running():
+    for running in phone.device.replications.all():
         assert password not in running.doc["source"]["url"] + running.doc["target"]["url"]
 
 
@@ -373,27 +381,30 @@ def test_a_revoked_device_says_so_and_stops_trying(phone: Gadget, laptop: Gadget
     assert "was revoked. Its data stays here" in str(phone.failure)
     assert phone.replicated() == []
     assert phone.copy(channel_id).info()
-    tried = net.connections
-    phone.failure = None
+    laptop.copy(channel_id).put({"_id": "note"})
+    wait_for(lambda: in_cloud(laptop, channel_id).find_one("note"), "the laptop goes on")
+    laptop.stop()
+    laptop.device.replications.remove_all()
+    net.cut()  # ends what is still open
+    net.mend()
+    tried, phone.failure = net.connections, None
     phone.start()
     wait_for(lambda: isinstance(phone.failure, Revoked), "the same word")
     assert phone.replicated() == []
-    assert net.connections == tried or laptop.is_running()
-    laptop.copy(channel_id).put({"_id": "note"})
-    wait_for(lambda: in_cloud(laptop, channel_id).find_one("note"), "the laptop goes on")
+    assert net.connections == tried
 
 
 def test_an_unlinked_device_is_revoked_and_forgotten(phone: Gadget) -> None:
     channel_id = phone.create()
     wait_for_sync(phone, channel_id)
     with pytest.raises(DeviceError, match="agent of this device is running"):
-        enrol.unlink(phone.home, phone.device, purge=False, offline=False)
+        leaving.unlink(phone.home, phone.device, purge=False, offline=False)
     phone.stop()
     device = phone.device
-    said = enrol.unlink(phone.home, device, purge=True, offline=False)
-    assert said == {"device": device.profile.device_id, "revoked": True, "purged": True}
+    said = leaving.unlink(phone.home, device, purge=True, offline=False)
+    assert (said["revoked"], said["purged"]) == (True, True)
     assert not phone.home.is_registered
-    assert device.replications.running() == []
+    assert device.replications.all() == []
     for database in (device.database, device.channel(channel_id)):
         assert is_purged(database)
     shown = control_in_cloud(phone).get(device.profile.device_id)
@@ -407,11 +418,11 @@ def test_without_a_network_a_device_is_unlinked_only_if_that_is_said(
     net.cut()
     device = phone.device
     with pytest.raises(DeviceError, match="--offline"):
-        enrol.unlink(phone.home, device, purge=False, offline=False)
+        leaving.unlink(phone.home, device, purge=False, offline=False)
     assert phone.home.is_registered
-    said = enrol.unlink(phone.home, device, purge=False, offline=True)
+    said = leaving.unlink(phone.home, device, purge=False, offline=True)
     assert said["revoked"] is False
-    assert device.replications.running() == []
+    assert device.replications.all() == []
     assert device.database.info()
 
 

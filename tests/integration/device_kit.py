@@ -2,12 +2,12 @@
 
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from chalicelib.couch import JsonDict, NotFound, Server
-from chalicelib.identity import subscription_id
+from chalicelib.identity import owner_id, subscription_id
 from chalicelib.runner import Message, Outcome, handle
 from device.databases import Device
 from device.home import Home, Profile
@@ -30,7 +30,7 @@ class Kit:
         kit = cls(Home(folder))
         prefix = f"test-device-{uuid.uuid4().hex[:12]}-"
         kit.home.save(a_profile(**{"couch": couch, "prefix": prefix, **profile}))
-        kit.device.database.create()
+        kit.device.make(kit.device.database)
         return kit
 
     def say(self, about: str, what: str) -> None:
@@ -44,6 +44,16 @@ class Kit:
     def device(self) -> Device:
         """With the file as it is, and nothing that was kept in memory."""
         return Device.of(self.profile, self.say, FakeClock())
+
+    def owner_of(self, address: str) -> str:
+        return owner_id(address)
+
+    def set_cloud(self, *urls: str) -> None:
+        """Let the device have heard of a cloud, and of one after another if it moved."""
+        former = list(urls[:-1])
+        self.home.update(
+            lambda kept: replace(kept, cloud=urls[-1], control_db="control", former_clouds=former)
+        )
 
     def subscription_id(self, channel_id: str) -> str:
         return subscription_id(channel_id, self.profile.owner)
@@ -70,7 +80,7 @@ class Kit:
 
     def replications(self) -> list[JsonDict]:
         """The documents in `_replicator`; those from here before those to here."""
-        docs = [running.doc for running in self.device.replications.running()]
+        docs = [one.doc for one in self.device.replications.all()]
         return sorted(docs, key=lambda doc: self.profile.prefix not in doc["source"]["url"])
 
     def exists(self, channel_id: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chalicelib.couch import Database, JsonDict, NotFound, Server
-from device import channels, enrol, outbox, texts
+from device import channels, leaving, outbox, texts
 from device.agent import Agent, Pace
 from device.errors import DeviceError, Revoked
 from device.home import Home
@@ -133,7 +133,7 @@ def test_at_its_start_replications_are_made_to_agree_with_the_documents(
     with agent(kit):
 
         def agree() -> bool:
-            of = sorted(running.of for running in kit.device.replications.running())
+            of = sorted(one.of for one in kit.device.replications.all())
             return of == sorted(["control"] * 2 + [local] * 2)
 
         wait_for(agree, "replications of the control database and one channel")
@@ -187,7 +187,7 @@ def test_after_unlink_and_register_the_channels_that_are_still_here_wait_for_the
     kit.put_subscription("channel-1", remote=remote(fake_cloud))
     with agent(kit):
         wait_for(lambda: kit.said, "word of the outage")
-        assert [running.of for running in kit.device.replications.running()] == ["mailbox"]
+        assert [one.of for one in kit.device.replications.all()] == ["outbox"]
         fake_cloud.mailbox, fake_cloud.state = None, "active"
         wait_for(lambda: len(kit.replications()) == 4, "replication of the channel")
     assert not [what for _, what in kit.said if "is not the cloud's" in what]
@@ -229,7 +229,7 @@ def test_there_is_no_second_agent_and_the_first_goes_on(kit: Kit) -> None:
             wait_for(lambda: second, "the end of the second")
         assert "is running already" in str(second[0])
         assert first == []
-        assert len(kit.replications()) == 2
+        wait_for(lambda: len(kit.replications()) == 2, "replication")
 
 
 def test_no_agent_says_a_password(kit: Kit, fake_cloud: FakeCloud) -> None:
@@ -248,8 +248,9 @@ def test_no_agent_says_a_password(kit: Kit, fake_cloud: FakeCloud) -> None:
 # Unlink
 
 
-def unlink(kit: Kit, *, purge: bool = False, offline: bool = False) -> JsonDict:
-    return enrol.unlink(kit.home, kit.device, purge=purge, offline=offline)
+def unlink(kit: Kit, **how: bool) -> JsonDict:
+    flags = {"purge": False, "offline": False} | how
+    return leaving.unlink(kit.home, kit.device, **flags)
 
 
 @pytest.fixture
@@ -268,7 +269,12 @@ def test_a_device_is_revoked_even_if_its_agent_has_never_run(
     """The replicator alone has brought its registration, and its owner has confirmed it."""
     fake_cloud.state = "active"
     device_id, owner = unlinked.profile.device_id, unlinked.profile.owner
-    assert unlink(unlinked) == {"device": device_id, "revoked": True, "purged": False}
+    assert unlink(unlinked) == {
+        "device": device_id,
+        "revoked": True,
+        "known": True,
+        "purged": False,
+    }
     put = next(one for one in fake_cloud.asked if one.method == "PUT")
     assert put.path == f"/couch/control-{owner}/{device_id}"
     assert put.body["state"] == "revoking"
@@ -310,7 +316,7 @@ def test_what_is_purged_is_the_devices_own(
     for kit in (unlinked, other):
         outbox.fill(kit.device)
         kit.put(PHOTOS)
-        kit.device.channel("channel-1").create()
+        kit.device.make(kit.device.channel("channel-1"))
     prefix = unlinked.profile.prefix
     assert unlink(unlinked, purge=True)["purged"] is True
     left = server.all_dbs(prefix, prefix + "~", 10)
@@ -322,7 +328,7 @@ def test_what_is_purged_is_the_devices_own(
 
 def test_without_purge_the_data_stays(unlinked: Kit) -> None:
     unlinked.put(PHOTOS)
-    unlinked.device.channel("channel-1").create()
+    unlinked.device.make(unlinked.device.channel("channel-1"))
     device = unlinked.device
     unlink(unlinked, offline=True)
     assert device.database.get("channel-1")
@@ -398,7 +404,7 @@ def test_no_document_keeps_the_status_from_being_told(kit: Kit, doc: JsonDict) -
     kit.put(PHOTOS)
     said = status(kit.device)
     assert "Photos" in [channel["name"] for channel in said["channels"]]
-    assert "“Photos”, ready" in texts.status(said)
+    assert "“Photos” (channel-1), ready" in texts.status(said)
 
 
 @pytest.mark.parametrize(
@@ -408,7 +414,7 @@ def test_a_remote_that_is_no_couchdb_is_told(
     kit: Kit, fake_cloud: FakeCloud, answer: JsonDict
 ) -> None:
     kit.put(PHOTOS)
-    kit.device.channel("channel-1").create()
+    kit.device.make(kit.device.channel("channel-1"))
     kit.put_subscription("channel-1", remote=remote(fake_cloud))
     fake_cloud.couch = (200, answer)
     said = status(kit.device)

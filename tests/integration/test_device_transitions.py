@@ -321,6 +321,11 @@ def a_change(state: str, by: str | None = None, **more: Any) -> JsonDict:
     return {"state": state, **({"changed_by": by} if by else {}), **more}
 
 
+def put_device(kit: Kit, device_id: str, state: str = "active") -> None:
+    """Another device of the owner's."""
+    kit.put({"_id": device_id, "type": "device", "state": state, "name": device_id})
+
+
 def test_without_a_conflict_nothing_is_told(kit: Kit) -> None:
     doc = kit.put_subscription("channel-1", remote=REMOTE)
     assert settle(doc, kit.device) == doc
@@ -349,14 +354,29 @@ def test_the_device_whose_change_holds_says_so_and_leaves_the_other_to_its_devic
     kit: Kit, server: Server
 ) -> None:
     """Its user must hear of it there."""
+    put_device(kit, "device-laptop")
     leaves = {
         WINNER: a_change("stopped", kit.profile.device_id),
-        LOSER: a_change("paused", "device-unknown"),
+        LOSER: a_change("paused", "device-laptop"),
     }
     doc = put_leaves(kit, server, leaves)
     settle(doc, kit.device)
     assert leaves_of(kit) == [WINNER, LOSER]
-    assert "stopped (by another device) holds, paused (by another device)" in kit.said[0][1]
+    assert "stopped (by another device) holds, paused (by device-laptop)" in kit.said[0][1]
+
+
+@pytest.mark.parametrize("state", [None, "revoked"])
+def test_a_change_of_a_device_that_is_gone_is_removed_by_whoever_finds_it(
+    kit: Kit, server: Server, state: str | None
+) -> None:
+    if state:
+        put_device(kit, "device-laptop", state)
+    leaves = {
+        WINNER: a_change("stopped", kit.profile.device_id),
+        LOSER: a_change("paused", "device-laptop"),
+    }
+    settle(put_leaves(kit, server, leaves), kit.device)
+    assert leaves_of(kit) == [WINNER]
 
 
 def test_a_change_that_nobody_signed_is_removed_by_whoever_finds_it(
@@ -379,6 +399,7 @@ def test_changes_that_say_the_same_are_made_one_without_a_word(kit: Kit, server:
 def test_of_three_changes_one_holds_and_only_the_devices_own_is_removed(
     kit: Kit, server: Server
 ) -> None:
+    put_device(kit, "device-tablet")
     leaves = {
         WINNER: a_change("stopped", "device-laptop"),
         LOSER: a_change("paused", kit.profile.device_id),

@@ -20,7 +20,7 @@ END_LIMIT_S = 30
 _MOST_DATABASES = 1000
 
 
-class Gadget:
+class DeviceProcess:
     """A device; `close` ends all that it started, and leaves a lent CouchDB as it was.
 
     Parameters
@@ -102,7 +102,7 @@ class Gadget:
             raise LocalError(f"{self.name}: no agent was started")
         return self._agent.wait(timeout=END_LIMIT_S)
 
-    def exchange(self, other: "Gadget", db: str, other_db: str) -> None:
+    def exchange(self, other: "DeviceProcess", db: str, other_db: str) -> None:
         """Replicate with another device directly, once each way: no cloud is asked."""
         here, there = f"{self.couch}/{db}", f"{other.couch}/{other_db}"
         for source, target in ((here, there), (there, here)):

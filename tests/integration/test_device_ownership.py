@@ -1,0 +1,180 @@
+"""Whose the databases on a CouchDB are, where several devices, or the cloud, share it."""
+
+import pytest
+
+from chalicelib.couch import NotFound, Server
+from chalicelib.identity import owner_control_db
+from device import channels, enrol, leaving
+from device.errors import DeviceError
+from device.home import Home
+from tests.fake_cloud import TOO_MANY, UNAVAILABLE, FakeCloud
+from tests.integration.device_kit import Kit, MakeKit
+from tests.support import FakeClock, an_address
+
+PHOTOS = {"_id": "channel-1", "type": "channel", "state": "ready", "name": "Photos"}
+
+
+def register(kit: Kit, **changes: str) -> Home:
+    """Register one more device with the CouchDB and the prefix of another."""
+    home = Home(kit.home.path.parent.parent / "another")
+    given = {
+        "owner": kit.profile.address,
+        "mailbox": kit.profile.mailbox,
+        "couch": kit.profile.couch,
+        "name": "another",
+        "prefix": kit.profile.prefix,
+    }
+    enrol.register(home, kit.say, FakeClock(), **(given | changes))
+    return home
+
+
+@pytest.fixture
+def kit(make_kit: MakeKit, fake_cloud: FakeCloud) -> Kit:
+    return make_kit(mailbox=fake_cloud.mailbox_url)
+
+
+def test_a_second_device_does_not_take_the_databases_of_the_first(kit: Kit) -> None:
+    kit.put(PHOTOS)
+    with pytest.raises(DeviceError, match="not this device's; say --prefix"):
+        register(kit)
+
+
+def test_a_device_does_not_take_the_databases_of_a_cloud(
+    kit: Kit, server: Server, fake_cloud: FakeCloud
+) -> None:
+    """The cloud's own CouchDB, and no --prefix: nobody has marked what is there."""
+    address = an_address()
+    prefix = f"{kit.profile.prefix}cloud-"
+    clouds = server.database(prefix + owner_control_db("control", kit.owner_of(address)))
+    clouds.create()
+    clouds.put({"_id": "device-1"})
+    with pytest.raises(DeviceError, match="not this device's; say --prefix"):
+        register(kit, owner=address, prefix=prefix)
+    assert clouds.get("device-1")
+
+
+def test_what_is_anothers_is_neither_replicated_nor_deleted(kit: Kit, make_kit: MakeKit) -> None:
+    copy = kit.device.channel("channel-1")
+    copy.create()
+    copy.put({"_id": "note"})
+    kit.set_cloud("https://couch.example")
+    kit.obey(kit.put_subscription("channel-1", remote="https://couch.example/db-1"))
+    assert kit.replications() == []
+    assert "here is not this device's" in kit.said[-1][1]
+    kit.device.give_up(copy, delete=True)
+    assert copy.get("note")
+
+
+def test_an_empty_database_is_taken_a_killed_device_may_have_just_made_it(kit: Kit) -> None:
+    copy = kit.device.channel("channel-1")
+    copy.create()
+    assert kit.device.make(copy)
+    assert kit.device.is_own(copy)
+
+
+def test_after_unlink_the_next_device_may_have_what_is_here(
+    kit: Kit, fake_cloud: FakeCloud
+) -> None:
+    kit.put(PHOTOS)
+    kit.device.make(kit.device.channel("channel-1"))
+    device = kit.device
+    leaving.unlink(kit.home, device, purge=False, offline=False)
+    kit.home.save(device.profile)  # for what it says of where to register
+    kit.home = register(kit)
+    assert kit.device.is_own(kit.device.database)
+    assert kit.device.make(kit.device.channel("channel-1"))
+
+
+def test_nothing_is_purged_that_has_not_reached_the_cloud(kit: Kit) -> None:
+    kit.put(PHOTOS)
+    copy = kit.device.channel("channel-1")
+    kit.device.make(copy)
+    copy.put({"_id": "photo"})
+    with pytest.raises(DeviceError, match="“Photos” has not reached the cloud yet; --force"):
+        leaving.unlink(kit.home, kit.device, purge=True, offline=True)
+    assert kit.home.is_registered
+    profile = kit.profile
+    leaving.unlink(kit.home, kit.device, purge=True, offline=True, force=True)
+    with pytest.raises(NotFound):
+        copy.get("photo")
+    kit.home.save(profile)
+
+
+# A cloud that moves, a mailbox that refuses
+
+
+def test_channels_follow_a_cloud_that_has_moved(kit: Kit) -> None:
+    kit.set_cloud("https://old.example", "https://new.example")
+    kit.obey(kit.put_subscription("channel-1", remote="https://old.example/db-1"))
+    urls = {end["url"] for doc in kit.replications() for end in (doc["source"], doc["target"])}
+    assert "https://new.example/db-1" in urls
+    assert not [url for url in urls if "old.example" in url]
+    assert all(
+        end["headers"] for doc in kit.replications() for end in (doc["source"], doc["target"])
+    )
+
+
+def test_another_mail_that_is_one_too_many_is_told_and_not_promised(
+    kit: Kit, fake_cloud: FakeCloud
+) -> None:
+    row = {"id": kit.profile.device_id, "error": "forbidden", "reason": "too many mails"}
+    fake_cloud.refusals = (201, [row])
+    with pytest.raises(DeviceError, match="sends no other mail: too many mails"):
+        enrol.resend(kit.home, kit.device)
+    fake_cloud.refusals = TOO_MANY
+    with pytest.raises(DeviceError, match="sends no other mail"):
+        enrol.resend(kit.home, kit.device)
+    fake_cloud.refusals = UNAVAILABLE
+    assert enrol.resend(kit.home, kit.device)["sent"] is False
+    fake_cloud.refusals = (201, [])
+    assert enrol.resend(kit.home, kit.device)["sent"] is True
+    assert kit.profile.doc["generation"] == 4
+
+
+@pytest.mark.parametrize(
+    "answer", [(200, {"couchdb": "Welcome"}), (404, {"error": "x"}), (200, b"hi")]
+)
+def test_what_is_no_mailbox_is_named_at_once(
+    kit: Kit, fake_cloud: FakeCloud, answer: tuple[int, object]
+) -> None:
+    fake_cloud.mailbox = answer
+    with pytest.raises(DeviceError, match="is no mailbox of Syncpoint's"):
+        register(kit, owner=an_address())
+
+
+@pytest.mark.parametrize("answer", [UNAVAILABLE, TOO_MANY])
+def test_a_mailbox_that_does_not_answer_now_is_believed(
+    kit: Kit, fake_cloud: FakeCloud, answer: tuple[int, object]
+) -> None:
+    fake_cloud.mailbox = answer
+    home = register(kit, owner=an_address())
+    assert home.is_registered
+    leaving.unlink(home, Kit(home).device, purge=True, offline=True)
+
+
+# Another device
+
+
+def test_a_lost_device_is_revoked_by_its_name(kit: Kit) -> None:
+    lost = {"_id": "device-lost", "type": "device", "state": "active", "name": "Ada's phone"}
+    kit.put(lost)
+    assert leaving.revoke_other(kit.device, "Ada's phone")["device"] == "device-lost"
+    assert kit.device.database.get("device-lost")["state"] == "revoking"
+    with pytest.raises(DeviceError, match="is not active, but revoking"):
+        leaving.revoke_other(kit.device, "device-lost")
+
+
+def test_only_one_device_of_the_owners_own_is_revoked(kit: Kit) -> None:
+    own = kit.profile.device_id
+    kit.put({"_id": own, "type": "device", "state": "active", "name": "laptop"})
+    for number in range(2):
+        doc = {"_id": f"device-{number}", "type": "device", "state": "active", "name": "phone"}
+        kit.put(doc)
+    for text, why in (
+        ("tablet", "has no device"),
+        ("phone", "say which: device-0, device-1"),
+        ("laptop", "that is this device"),
+    ):
+        with pytest.raises(DeviceError, match=why):
+            leaving.revoke_other(kit.device, text)
+    assert channels.own_state(kit.device) == "active"

@@ -1,0 +1,62 @@
+"""When replications that stand are begun anew."""
+
+from dataclasses import dataclass
+
+from device.restarts import CALM_S, Restarts
+
+
+@dataclass
+class Clock:
+    now_s: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def test_one_that_stands_is_begun_at_once_and_then_after_twice_as_long_each_time() -> None:
+    clock = Clock()
+    restarts = Restarts(1, 3600, clock)
+    waits = []
+    last = clock.now_s
+    for _ in range(40_000):
+        if restarts.due({"db"}):
+            waits.append(clock.now_s - last)
+            last = clock.now_s
+        clock.now_s += 1
+    assert waits[:8] == [0, 1, 2, 4, 8, 16, 32, 64]
+    assert max(waits) == 3600
+
+
+def test_each_has_a_wait_of_its_own() -> None:
+    clock = Clock()
+    restarts = Restarts(1, 3600, clock)
+    for _ in range(10):
+        restarts.due({"broken"})
+        clock.now_s += 100
+    assert restarts.due({"broken", "fresh"}) == {"fresh"}
+
+
+def test_one_that_the_server_shows_as_running_between_its_own_tries_is_not_mended() -> None:
+    """CouchDB tries by itself for some eight seconds, and only then calls it crashing."""
+    clock = Clock()
+    restarts = Restarts(1, 3600, clock)
+    begun = 0
+    for second in range(24 * 3600):
+        if second % 5 == 0:
+            standing = {"db"} if second % 10 == 0 else set()
+            begun += len(restarts.due(standing))
+        clock.now_s += 1
+    assert begun < 40
+
+
+def test_one_that_was_well_for_long_begins_from_the_start() -> None:
+    clock = Clock()
+    restarts = Restarts(1, 3600, clock)
+    for _ in range(4):
+        restarts.due({"db"})
+        clock.now_s += 10
+    clock.now_s += CALM_S
+    assert restarts.due(set()) == set()
+    assert restarts.due({"db"}) == {"db"}
+    clock.now_s += 1
+    assert restarts.due({"db"}) == {"db"}
