@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from urllib.parse import quote, urlsplit
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from device.endpoints import endpoint, is_in_cloud, is_plain_url, split_login
@@ -69,6 +69,9 @@ alike = st.from_regex(
 )
 
 Reads = Callable[[str], list[str] | None]
+
+# Another process is asked: on a busy machine an example may take its time.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +195,7 @@ def _check_same_origin(url: str, cloud: str, node_reads: Reads) -> None:
     assert read == [clouds_read[0], "", ""]
 
 
+@unhurried
 @given(clouds, names)
 def test_whoever_reads_the_url_of_a_database_in_the_cloud_goes_to_the_cloud(
     node_reads: Reads, cloud: str, name: str
@@ -202,6 +206,7 @@ def test_whoever_reads_the_url_of_a_database_in_the_cloud_goes_to_the_cloud(
         _check_same_origin(url, cloud, node_reads)
 
 
+@unhurried
 @given(st.one_of(assembled, any_text), clouds, st.booleans())
 def test_whatever_is_said_to_be_in_the_cloud_is_there_for_every_parser(
     node_reads: Reads, text: str, cloud: str, is_behind: bool
@@ -245,6 +250,7 @@ def test_urls_that_could_be_read_in_two_ways_are_not_plain(url: object) -> None:
     assert not is_plain_url(url)
 
 
+@unhurried
 @given(st.one_of(assembled, alike))
 def test_a_plain_url_has_a_host_and_a_port_for_every_parser_and_nobodys_name(
     node_reads: Reads, url: str
