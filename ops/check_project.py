@@ -6,6 +6,7 @@ from chalicelib.settings import InvalidSettings, Secrets, Settings, read_secrets
 from ops.check_couchdb import compare_clocks
 from ops.deploy import check_project
 from ops.findings import Verdict, ok, wrong
+from ops.lookups import account
 from ops.stage import OpsError, Stage
 from ops.tools import Client, Tools, is_missing
 
@@ -32,8 +33,7 @@ def check_build(tools: Tools) -> Verdict:
 
 def check_account(client: Client) -> Verdict:
     """There are credentials, and a region."""
-    answer = client("sts").get_caller_identity()
-    return ok(f"account {answer['Account']}, region {client('sts').meta.region_name}")
+    return ok(account(client))
 
 
 def check_clock(client: Client, now_s: float) -> Verdict:

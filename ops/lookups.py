@@ -7,9 +7,9 @@ from ops.tools import Client, is_missing
 
 
 def account(client: Client) -> str:
-    """Whom AWS takes us for."""
-    number = client("sts").get_caller_identity()["Account"]
-    return f"account {number}, region {client('sts').meta.region_name}"
+    """Whom AWS takes us for, and where. (STS itself would do without a region.)"""
+    region = client("sqs").meta.region_name
+    return f"account {client('sts').get_caller_identity()['Account']}, region {region}"
 
 
 def find_secret(stage: Stage, client: Client) -> str:

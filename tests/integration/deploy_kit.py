@@ -161,7 +161,7 @@ class Place:
         os.environ.setdefault("AWS_DEFAULT_REGION", ENVIRONMENT["AWS_DEFAULT_REGION"])
         self.client("cloudformation").create_stack(
             StackName=f"syncpoint-{STAGE}",
-            TemplateBody=json.dumps(translate(self.root / "template.yaml", every)),
+            TemplateBody=self._template(every),
             Parameters=[
                 {"ParameterKey": name, "ParameterValue": value} for name, value in every.items()
             ],
@@ -179,6 +179,10 @@ class Place:
         text = path.read_text(encoding="utf-8")
         assert old in text
         path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+    def _template(self, parameters: dict[str, str]) -> str:
+        text = json.dumps(translate(self.root / "template.yaml", parameters))
+        return text.replace("RetainExceptOnCreate", "Retain")  # moto knows the old word only
 
     def _client_of_tools(self, service: str) -> Any:
         return self.functions if service == "lambda" else self.client(service)

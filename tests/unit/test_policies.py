@@ -88,6 +88,23 @@ def test_only_the_mail_transitions_may_send_and_read_the_public_url(
     assert may == (wanted if function in MAILERS else set())
 
 
+@pytest.mark.parametrize("function", [name for name, rights in RIGHTS.items() if rights.queue])
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_handler_may_take_messages_delete_them_and_hand_them_back(
+    stage: str, function: str
+) -> None:
+    [queue] = [s for s in statements(stage, function) if s["Action"][0].startswith("sqs:")]
+    # Lambda receives and deletes in the function's name; chalicelib/batch.py does the rest.
+    assert queue["Action"] == [
+        "sqs:ChangeMessageVisibility",
+        "sqs:DeleteMessage",
+        "sqs:GetQueueAttributes",
+        "sqs:GetQueueUrl",
+        "sqs:ReceiveMessage",
+    ]
+    assert queue["Resource"] == f"arn:aws:sqs:*:*:syncpoint-{stage}-{RIGHTS[function].queue}"
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_routes_can_neither_read_queues_nor_send_to_them(stage: str) -> None:
     may = {action for action in actions(stage, "api_handler") if action.startswith("sqs:")}

@@ -1,0 +1,41 @@
+"""What docs/deploy.md has an operator type is what there is."""
+
+import json
+import re
+
+from samtranslator.yaml_helper import yaml_parse
+
+from local.system import ROOT
+from ops import deploy, destroy, redrive
+
+TEXT = (ROOT / "docs/deploy.md").read_text(encoding="utf-8")
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+
+
+def test_the_table_that_was_kept_is_imported_as_the_template_has_it() -> None:
+    [recipe] = re.findall(r"<<'END'\n(.*?)END\n", TEXT, re.DOTALL)
+    template = (ROOT / "template.yaml").read_text(encoding="utf-8")
+    wanted = json.dumps(yaml_parse(template)["Resources"]["Table"]["Properties"])
+    stages = wanted.replace('{"Fn::Sub": "syncpoint-${Stage}"}', '"syncpoint-dev"')
+    assert yaml_parse(recipe)["Resources"]["Table"]["Properties"] == json.loads(stages)
+
+
+def commands() -> list[str]:
+    """The `make` commands of the page, whether in a line of text or of their own."""
+    return re.findall(r"^make .*$", TEXT, re.MULTILINE) + re.findall(r"`(make [^`]*)`", TEXT)
+
+
+def test_the_commands_and_their_variables_are_those_of_the_makefile() -> None:
+    targets = set(re.findall(r"^([a-z0-9-]+):", MAKEFILE, re.MULTILINE))
+    variables = set(re.findall(r"\b([A-Z_]+)\)", MAKEFILE))
+    assert len(commands()) > 10
+    for command in commands():
+        assert command.split()[1] in targets, command
+        assert set(re.findall(r"([A-Z_]+)=", command)) <= variables, command
+
+
+def test_the_modules_say_how_they_are_run() -> None:
+    for module in (deploy, destroy, redrive):
+        name = module.__name__
+        assert f"`python -m {name} STAGE" in (module.__doc__ or "")
+        assert f"-m {name} $(STAGE)" in MAKEFILE
