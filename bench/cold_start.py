@@ -5,11 +5,13 @@ sample events (events/). Measured by ``python -X importtime``; compared with Lam
 processor is another.
 """
 
+import os
 import sys
 import tempfile
 import uuid
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 from local.aws import LocalAws
@@ -26,20 +28,25 @@ LARGEST = 6
 def main(names: list[str]) -> int:
     """Print a line for each function; for those that are named, a table of their packages."""
     prepare_process()
-    with tempfile.TemporaryDirectory(prefix="syncpoint-bench-") as folder:
-        built = artifacts.build(Path(folder))
+    with ExitStack() as exits:
+        given = tempfile.TemporaryDirectory(prefix="syncpoint-bench-")
+        folder = Path(exits.enter_context(given))
+        built = artifacts.build(folder)
         for name, path in built.zips.items():
             print(f"{name}: {path.stat().st_size / 1e6:.2f} MB zipped")
         aws = LocalAws()
-        couchdb = EmbeddedCouchDB(Path(folder) / "couchdb", uuid.uuid4().hex)
-        world = World(built, couchdb.url, aws, Path(folder), keeps_bytecode=False)
-        try:
-            _measure(world, names)
-        finally:
-            world.close()
-            couchdb.stop()
-            aws.stop()
+        exits.callback(aws.stop)
+        couch_url = os.environ.get("COUCHDB_URL") or _embedded(folder, exits)
+        world = World(built, couch_url.rstrip("/"), aws, folder, keeps_bytecode=False)
+        exits.callback(world.close)
+        _measure(world, names)
     return 0
+
+
+def _embedded(folder: Path, exits: ExitStack) -> str:
+    couchdb = EmbeddedCouchDB(folder / "couchdb", uuid.uuid4().hex)
+    exits.callback(couchdb.stop)
+    return couchdb.url
 
 
 def _measure(world: World, names: list[str]) -> None:
@@ -53,7 +60,8 @@ def _measure(world: World, names: list[str]) -> None:
     for play in PLAYS:
         ensure(world, play)
     print("\nuntil the first event, and in the sample events; ms")
-    print(f"{'function':<22}{'start':>6}{'import':>8}{'modules':>9}{'later':>8}{'modules':>9}")
+    head = f"{'function':<22}{'start':>6}{'import':>8}{'modules':>9}{'later':>8}{'modules':>9}"
+    print(f"{head}   most of it")
     for name, function in functions.items():
         later = _later(function)
         print(

@@ -1,14 +1,17 @@
 """A function finds what is in its artifact and the runtime, and nothing of this project's tools."""
 
+import json
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from local.system import ROOT
 from tests.runtime.harness.artifacts import Artifacts
-from tests.runtime.harness.function import runtime_environment
+from tests.runtime.harness.function import Function, runtime_environment
 from tests.runtime.harness.world import World
 
 NOT_THERE = ["moto", "pytest", "samcli", "flask", "local", "tests", "device", "ops", "docs", "pip"]
@@ -82,3 +85,28 @@ def test_neither_zip_is_larger_than_five_megabytes(artifacts: Artifacts) -> None
         size_bytes = path.stat().st_size
         print(f"{name}: {size_bytes / 1e6:.2f} MB")
         assert 100_000 < size_bytes < 5_000_000
+
+
+def test_a_function_whose_code_cannot_be_imported_says_so(world: World, tmp_path: Path) -> None:
+    spec = replace(world.specs["poller"], handler="poller.nowhere.handler")
+    function = Function(spec, world.artifacts.runtime, tmp_path, world.environment("poller"))
+    try:
+        with pytest.raises(RuntimeError, match=r"Runtime\.ImportModuleError"):
+            function.start()
+    finally:
+        function.stop()
+
+
+def test_a_function_reads_of_the_environment_what_it_is_deployed_with_and_what_lambda_gives(
+    world: World,
+) -> None:
+    spec = world.specs["device_new"]
+    stage = json.loads((ROOT / ".chalice/config.json").read_text())["stages"]["dev"]
+    assert spec.variables == stage["environment_variables"]
+    given = runtime_environment(spec, world.artifacts.runtime)
+    assert {name for name in given if name not in spec.variables} == {
+        *("AWS_EXECUTION_ENV", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "AWS_LAMBDA_FUNCTION_NAME"),
+        *("AWS_LAMBDA_FUNCTION_VERSION", "AWS_LAMBDA_INITIALIZATION_TYPE"),
+        *("AWS_LAMBDA_LOG_GROUP_NAME", "AWS_LAMBDA_LOG_STREAM_NAME", "LAMBDA_RUNTIME_DIR"),
+        *("LAMBDA_TASK_ROOT", "LANG", "PATH", "PYTHONPATH", "TZ", "_HANDLER"),
+    }
