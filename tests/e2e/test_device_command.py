@@ -595,7 +595,9 @@ def test_a_person_registers_shares_and_unlinks_with_commands_alone(
         assert ", ready, subscription active, in step with the cloud" in printed.out
         assert "replications  4 going on, 0 standing" in printed.out
         assert shell.type("subscription", "pause", "Photos").code == 0
-        agent.wait_for("Photos         paused")
+        said = shell.type("--json", "status").json
+        assert [channel["subscription"] for channel in said["channels"]] == ["paused"]
+        assert {one["of"] for one in said["replications"]} == {"control"}
         assert shell.type("subscription", "resume", "Photos").code == 0
         wait_for(lambda: len([x for x in agent.out if "in sync" in x]) == 2, "sync again")
         wait_for(is_in_step, "a channel in step again")
@@ -606,5 +608,5 @@ def test_a_person_registers_shares_and_unlinks_with_commands_alone(
         agent.send(signal.SIGTERM)
         assert agent.end() == 0
     said = shell.type("--json", "unlink", "--purge").json
-    assert said == {"device": device_id, "revoked": True, "purged": True}
+    assert said == {"device": device_id, "revoked": True, "known": True, "purged": True}
     assert shell.type("status").code == 1

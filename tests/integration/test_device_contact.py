@@ -1,11 +1,12 @@
 """A device's looks at the cloud: each answer of a cloud that is played."""
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from chalicelib.couch import CouchError
+from chalicelib.couch import NotFound
 from device import outbox
 from device.contact import Contact, Sight, hear
 from device.errors import DeviceError, Revoked
@@ -366,6 +367,6 @@ def test_nothing_is_left_of_the_outbox_when_the_registration_has_arrived(kit: Ki
     outbox.fill(kit.device)
     outbox.empty(kit.device)
     assert kit.replications() == []
-    with pytest.raises(CouchError):
-        kit.device.outbox.info()
+    with suppress(NotFound):  # PouchDB Server makes an empty one anew for a late request
+        assert kit.device.outbox.changes("0", limit=1)["results"] == []
     outbox.empty(kit.device)
