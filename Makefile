@@ -46,6 +46,7 @@ types: $(VENV)/.dev
 
 template: $(VENV)/.dev
 	@$(BIN)/cfn-lint template.yaml && echo "template.yaml: no findings"
+	@$(BIN)/sam validate --lint --template template.yaml
 
 setup: $(VENV)/.dev $(EMBEDDED) ## install what all of these need
 

@@ -3,7 +3,6 @@
 A page marks its place with ``<!-- generated: NAME -->`` and ``<!-- end -->``.
 """
 
-import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -162,10 +161,10 @@ def _default(variable: Variable) -> str:
     return f"`{variable.default}`" if variable.default else "empty"
 
 
-def _name_of(properties: dict[str, object]) -> str:
+def _name_of(properties: dict[str, dict[str, str]]) -> str:
     names = [properties[key] for key in properties if key.endswith("Name")]
-    text = json.dumps(names[0]) if names else '""'
-    return text.replace('{"Fn::Sub": "', "").replace('"}', "").replace("${Stage}", "{stage}")
+    texts = [name["Fn::Sub"] for name in names if "Fn::Sub" in name]
+    return texts[0].replace("${Stage}", "{stage}") if texts else "-"
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
