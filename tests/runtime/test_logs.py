@@ -1,5 +1,7 @@
 """What a function writes into its log, where Lambda's own runtime runs it."""
 
+from urllib.parse import urlsplit
+
 import pytest
 
 from chalicelib.couch import JsonDict
@@ -7,6 +9,7 @@ from tests.e2e.steps import LONG_AGO
 from tests.runtime.acts import Acts
 from tests.runtime.harness.function import Result
 from tests.runtime.harness.world import World
+from tests.runtime.plays import PLAYS, ensure
 
 # Chalice(app_name="syncpoint") sets the level of the logger of that name to ERROR, and Powertools'
 # Logger(service="syncpoint") is that logger. Chalice(…, configure_logs=False) leaves it alone.
@@ -49,3 +52,20 @@ def test_the_sweep_logs_what_it_did(acts: Acts) -> None:
     record = logged(acts.invoke("sweep_expired"), "sweep")
     assert record["expired"] >= 1
     assert record["complete"] is True
+
+
+def test_no_log_and_no_environment_holds_a_secret_an_address_or_a_link(world: World) -> None:
+    for name, (sample, _) in PLAYS.items():
+        if sample.startswith(("device_", "invitation_", "mail_feedback", "api/answer")):
+            ensure(world, name)
+    written = world.output()
+    assert "Transitions" in written
+    password = urlsplit(world.couch_url).password
+    assert password
+    for secret in (password, world.link_key):
+        assert secret not in written
+        assert all(secret not in str(spec.variables) for spec in world.specs.values())
+    assert "@example.com" not in written
+    codes = [mail["links"][0].rpartition("/")[2] for mail in world.mails()]
+    assert codes
+    assert not [code for code in codes if code.rpartition(".")[2] in written]

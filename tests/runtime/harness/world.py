@@ -139,8 +139,15 @@ class World:
 
     def mails_to(self, address: str) -> list[JsonDict]:
         """The mails that went to somebody; see `local.outbox.read_mail`."""
-        mails = [read_mail(mime) for mime in self.aws.sent_mails()]
-        return [mail for mail in mails if mail["to"] == address]
+        return [mail for mail in self.mails() if mail["to"] == address]
+
+    def mails(self) -> list[JsonDict]:
+        """All mails, of other tests' as well."""
+        return [read_mail(mime) for mime in self.aws.sent_mails()]
+
+    def output(self) -> str:
+        """All that functions have written so far, to either stream."""
+        return "".join(path.read_text(encoding="utf-8") for path in self._folder.rglob("*.log"))
 
     def close(self) -> None:
         """End all processes, and remove all that they have left in CouchDB."""
