@@ -137,12 +137,14 @@ def _subscription(arguments: Arguments) -> None:
         arguments.what,
         purge=arguments.purge,
         force=arguments.force,
+        home=Home(arguments.home),
     )
     _show(arguments, said, texts.changed)
 
 
 def _device(arguments: Arguments) -> Device:
-    return Device.of(Home(arguments.home).load(), _say(arguments), _now)
+    """The device; what it does it does without a word, the command has its own."""
+    return Device.of(Home(arguments.home).load(), lambda about, what: None, _now)
 
 
 def _now() -> datetime:

@@ -1,6 +1,8 @@
 """What a person does with channels on a device: documents in its copy of the control database."""
 
+import time
 import uuid
+from contextlib import suppress
 
 from chalicelib import fields
 from chalicelib.channel import DEFAULT_NAME, NAME_LENGTH
@@ -9,10 +11,13 @@ from chalicelib.docstate import Rejected, timestamp
 from chalicelib.identity import subscription_id
 from device.behind import behind
 from device.databases import Device
-from device.errors import DeviceError
+from device.errors import AgentRuns, DeviceError
+from device.home import Home
+from device.transitions import obey
 
 # What the commands are called, and the states that they lead to.
 STATES = {"pause": "paused", "resume": "active", "stop": "stopped"}
+QUIET_LIMIT_S = 30.0
 _MOST_DOCS = 1_000_000
 
 
@@ -68,7 +73,13 @@ def invite(device: Device, channel: str, address: str) -> JsonDict:
 
 
 def change_subscription(
-    device: Device, channel: str, what: str, *, purge: bool = False, force: bool = False
+    device: Device,
+    channel: str,
+    what: str,
+    *,
+    purge: bool = False,
+    force: bool = False,
+    home: Home | None = None,
 ) -> JsonDict:
     """Pause, resume or stop the sync of a channel, on all devices of the owner's.
 
@@ -80,6 +91,8 @@ def change_subscription(
         Whether to delete this device's copy, too.
     force : bool
         Whether to do that even if something in it has not reached the cloud.
+    home : Home, optional
+        Of the device: if no agent runs there, its replications are changed at once.
 
     Returns
     -------
@@ -110,12 +123,29 @@ def change_subscription(
     device.database.update(
         subscription["_id"], lambda doc: doc if doc["state"] == state else {**doc, **changes}
     )
-    if state != "active":
-        device.replications.keep(local.name, [])  # the agent would, but it may not be there
+    if home is not None:
+        _obey_alone(home, device, subscription["_id"])
+    if purge:
+        _wait_until_quiet(device, local)
     purged = purge and device.is_own(local)
     if purged:
         local.delete()
     return {"channel": found["_id"], "name": found["name"], "state": state, "purged": purged}
+
+
+def _obey_alone(home: Home, device: Device, doc_id: str) -> None:
+    """Do what the agent would, if it is not there to do it."""
+    with suppress(AgentRuns), home.only_agent():
+        obey(device.database.get(doc_id), device)
+
+
+def _wait_until_quiet(device: Device, local: Database) -> None:
+    """Wait until the agent has ended the replications of a database that is to go."""
+    deadline = time.monotonic() + QUIET_LIMIT_S
+    while any(one.of == local.name for one in device.replications.all()):
+        if time.monotonic() > deadline:
+            raise DeviceError("its copy is still replicated; is the agent well? Try again")
+        time.sleep(0.1)
 
 
 def find(device: Device, text: str) -> JsonDict:

@@ -5,6 +5,13 @@ class DeviceError(Exception):
     """The command cannot go on; the message says why, and what to do."""
 
 
+class AgentRuns(DeviceError):
+    """The agent of this device is running, in another process."""
+
+    def __init__(self) -> None:
+        super().__init__("the agent of this device is running already")
+
+
 class Revoked(DeviceError):
     """The device was revoked: nothing that it tries can succeed any more."""
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from chalicelib.identity import owner_id
-from device.errors import DeviceError
+from device.errors import AgentRuns, DeviceError
 
 JsonDict = dict[str, Any]
 
@@ -132,7 +132,8 @@ class Home:
         Profile
             As it is now.
         """
-        with self._lock("file.lock", fcntl.LOCK_EX):
+        with self._open_lock("file.lock") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
             profile = change(self.load())
             self.save(profile)
         return profile
@@ -148,21 +149,19 @@ class Home:
 
         Raises
         ------
-        DeviceError
+        AgentRuns
             If another one is.
         """
-        try:
-            with self._lock("agent.lock", fcntl.LOCK_EX | fcntl.LOCK_NB):
-                yield
-        except BlockingIOError:
-            raise DeviceError("the agent of this device is running already") from None
-
-    @contextmanager
-    def _lock(self, name: str, how: int) -> Iterator[None]:
-        self._make_folder()
-        with (self._folder / name).open("w") as lock:
-            fcntl.flock(lock, how)
+        with self._open_lock("agent.lock") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise AgentRuns from None
             yield
+
+    def _open_lock(self, name: str) -> IO[str]:
+        self._make_folder()
+        return (self._folder / name).open("w")
 
     def _make_folder(self) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)

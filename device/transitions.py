@@ -56,7 +56,7 @@ def obey(doc: JsonDict, device: Device) -> None:
     local, name = device.channel(doc["channel"]), device.channel_name(doc["channel"])
     if doc["state"] == "active":
         _follow(doc.get("remote"), local, name, device)
-    elif device.replications.keep(local.name, []):
+    elif device.replications.keep(local.name, []) or doc.get("reason"):
         why = f": {doc['reason']}" if doc.get("reason") else ""
         device.say(name, f"{doc['state']}{why}")
 

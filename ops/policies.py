@@ -63,7 +63,7 @@ def policy_of(stage: str, function: str, rights: Rights, mail_from: str) -> Json
     statements = [
         _allow(
             "Logs",
-            ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"],
+            ["logs:CreateLogStream", "logs:PutLogEvents"],
             _arn("logs", f"log-group:/aws/lambda/{lambda_name(stage, function)}:*"),
         ),
         _allow(

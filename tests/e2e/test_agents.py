@@ -189,8 +189,8 @@ def test_a_paused_channel_stands_still_on_all_devices_and_goes_on_when_resumed(
 ) -> None:
     channel_id = a_shared_channel(phone, laptop)
     channels.change_subscription(phone.device, "Photos", "pause")
-    wait_for_word(laptop, "Photos", "paused")
     for one in (phone, laptop):
+        wait_for_word(one, "Photos", "paused")
         assert not one.replicates(channel_id)
     laptop.copy(channel_id).put({"_id": "note"})
     channels.change_subscription(laptop.device, channel_id, "resume")
@@ -247,7 +247,8 @@ def test_of_two_changes_offline_one_holds_and_both_devices_obey_it_and_say_which
     channel_id = a_shared_channel(phone, laptop)
     if "resume" in changes:
         channels.change_subscription(phone.device, "Photos", "stop")
-        wait_for_word(laptop, "Photos", "stopped")
+        for one in (phone, laptop):
+            wait_for_word(one, "Photos", "stopped")
     net.cut()
     for one, what in zip((phone, laptop), changes, strict=True):
         channels.change_subscription(one.device, "Photos", what)

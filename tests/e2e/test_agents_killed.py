@@ -44,6 +44,7 @@ def test_killed_at_any_time_the_next_agent_makes_replications_right(gadget: Make
     wait_for_sync(phone, active)
     wait_for_sync(phone, paused)
     channels.change_subscription(phone.device, "Letters", "pause")
+    wait_for_word(phone, "Letters", "paused")
     wanted = [*phone.replicated()]
     phone.stop()
     stranger = Replications(phone.device.server, "a-stranger")
