@@ -19,7 +19,6 @@ from tests.runtime.plays import PLAYS, ensure
 
 # What is allowed and not called by our code; each with who calls it.
 NOT_OURS = {
-    "logs:CreateLogGroup": "Lambda writes the log",
     "logs:CreateLogStream": "Lambda writes the log",
     "logs:PutLogEvents": "Lambda writes the log",
     # SES is seen to check SendRawEmail where this operation is given MIME; its reference names this
@@ -90,11 +89,7 @@ def test_no_role_forbids_what_its_function_does(played: World) -> None:
     assert played.guarded.refused == []
 
 
-# The poller's one statement gives each of four actions the keys of both kinds.
-both_kinds = pytest.mark.xfail(strict=True, reason="template.yaml: poller#* needs UpdateItem only")
-
-
-@pytest.mark.parametrize("function", [*FUNCTIONS, pytest.param(POLLER, marks=both_kinds)])
+@pytest.mark.parametrize("function", [*FUNCTIONS, POLLER])
 def test_no_role_allows_what_its_function_does_not_do(played: World, function: str) -> None:
     done = [request for key, request in played.guarded.calls if key == function]
     unused = [
