@@ -16,10 +16,10 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 EMBEDDED := $(if $(COUCHDB_URL),,$(NODE_MODULES)/.done)
 
 .PHONY: help demo run test couchdb3 check format lint types template docs bench setup clean
-.PHONY: package doctor deploy upgrade redrive destroy
+.PHONY: cold-start package doctor deploy upgrade redrive destroy
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: $(VENV)/.local $(EMBEDDED) ## the main job, start to end: two devices, a channel, a guest
 	@$(BIN)/python -m local.demo
@@ -55,6 +55,9 @@ docs: $(VENV)/.dev ## write into the docs what the code knows better
 
 bench: setup ## time and requests of a registration, on this machine
 	@$(BIN)/python -m bench.registration
+
+cold-start: setup ## what each function imports when it starts cold, by cost
+	@$(BIN)/python -m bench.cold_start $(FUNCTION)
 
 package: $(VENV)/.dev ## build both artifacts and print their sizes: STAGE=dev
 	@$(BIN)/python -m ops.package $(STAGE)

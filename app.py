@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 FORM = "application/x-www-form-urlencoded"
 ANY = "*/*"  # the view itself refuses what it cannot read, in the words of CouchDB
 
-app = Chalice(app_name="syncpoint")
+# Chalice would set the level of the logger that is ours, too: nothing but errors would be logged.
+app = Chalice(app_name="syncpoint", configure_logs=False)
 wiring = Wiring()
 
 

@@ -72,6 +72,11 @@ def mail_address(doc: JsonDict, field: str) -> str:
         raise Rejected(f"{field} must be an e-mail address: {exc}") from exc
 
 
+def known_address(doc: JsonDict, field: str) -> str:
+    """An address that mail was sent to: its form was checked then, by a slow library."""
+    return identity.normalise_address(text(doc, field, 1, identity.ADDRESS_LENGTH))
+
+
 def _is_unwanted(character: str) -> bool:
     return unicodedata.category(character) in _UNWANTED_CATEGORIES and character not in _JOINERS
 

@@ -30,13 +30,15 @@ class Invitation:
     channel_id: str
 
 
-def check(doc: JsonDict, owner: str) -> Invitation:
+def check(doc: JsonDict, owner: str, *, is_mailed: bool = False) -> Invitation:
     """Read an invitation's document.
 
     Parameters
     ----------
     owner : str
         The id of the owner whose control database it lies in.
+    is_mailed : bool
+        Whether a mail has gone to the guest, whose address then need not be checked again.
 
     Raises
     ------
@@ -46,7 +48,7 @@ def check(doc: JsonDict, owner: str) -> Invitation:
     if not _INVITATION_ID.fullmatch(doc["_id"]):
         raise Rejected("_id must be letters, digits, _ and -, at most 128 of them")
     fields.check_generation(doc)
-    address = fields.mail_address(doc, "email")
+    address = (fields.known_address if is_mailed else fields.mail_address)(doc, "email")
     guest = owner_id(doc["email"])
     if guest == owner:
         raise Rejected("email is your own address: your devices have the channel already")

@@ -39,13 +39,15 @@ class Registration:
     credentials: JsonDict
 
 
-def check(doc: JsonDict, device_auth: str) -> Registration:
+def check(doc: JsonDict, device_auth: str, *, is_mailed: bool = False) -> Registration:
     """Read a device document in state ``new`` or later.
 
     Parameters
     ----------
     device_auth : str
         ``login`` or ``oauth1``: which credentials it must have.
+    is_mailed : bool
+        Whether a mail has gone to its owner, whose address then need not be checked again.
 
     Raises
     ------
@@ -57,7 +59,7 @@ def check(doc: JsonDict, device_auth: str) -> Registration:
         raise Rejected("_id must be letters, digits, _ and -, at most 128 of them")
     fields.check_generation(doc)
     fields.check_time(doc, "created_at")
-    address = fields.mail_address(doc, "owner")
+    address = (fields.known_address if is_mailed else fields.mail_address)(doc, "owner")
     owner = doc["owner"]
     return Registration(
         device_id=device_id,

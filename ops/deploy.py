@@ -102,7 +102,7 @@ def deploy_stack(stage: Stage, secret_arn: str, alarm_address: str | None, tools
         **({"AlarmAddress": alarm_address} if alarm_address is not None else {}),
     }
     overrides = [f"{name}={value}" for name, value in parameters.items()]
-    tools.run(["sam", "build", "--template", "template.yaml"], tools.root)
+    tools.run(["sam", "build", "--build-in-source", "--template", "template.yaml"], tools.root)
     deploy = ["sam", "deploy", "--stack-name", stage.prefix, "--resolve-s3"]
     deploy += ["--capabilities", "CAPABILITY_IAM", "--no-fail-on-empty-changeset"]
     # A first try that fails is removed: a stack that was rolled back could not be deployed again.

@@ -30,7 +30,7 @@ def main(arguments: list[str], tools: Tools) -> int:
     os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
     out = tools.root / ".aws-sam" / "package"
     tools.run(["chalice", "package", "--stage", stage.name, str(out / "handlers")], tools.root)
-    tools.run(["sam", "build", "--template", "template.yaml"], tools.root)
+    tools.run(["sam", "build", "--build-in-source", "--template", "template.yaml"], tools.root)
     poller = out / "poller.zip"
     zip_folder(tools.root / ".aws-sam" / "build" / "PollerFunction", poller)
     for artifact in (out / "handlers" / "deployment.zip", poller):

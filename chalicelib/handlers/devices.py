@@ -55,7 +55,7 @@ def activate(doc: JsonDict, cloud: Cloud) -> JsonDict | None:
     Rejected
         ``token_used`` if the login's name, the key or the token belongs to another device.
     """
-    device = _checked(doc, cloud)
+    device = _checked(doc, cloud, is_mailed=True)
     database = owners.ensure_database(cloud, doc["owner"])
     try:
         logins.create_login(cloud, device)
@@ -95,10 +95,10 @@ def answer(cloud: Cloud, device_id: str, generation: int, changes: JsonDict) -> 
     return answers.answer(cloud.database, device_id, "confirming", generation, changes)
 
 
-def _checked(doc: JsonDict, cloud: Cloud) -> Registration:
+def _checked(doc: JsonDict, cloud: Cloud, *, is_mailed: bool = False) -> Registration:
     if not cloud.in_control:
         raise Rejected("devices are registered in the control database, by the cloud alone")
-    return registration.check(doc, cloud.settings.device_auth)
+    return registration.check(doc, cloud.settings.device_auth, is_mailed=is_mailed)
 
 
 def _was_revoked(doc: JsonDict, cloud: Cloud) -> bool:

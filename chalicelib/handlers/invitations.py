@@ -65,7 +65,7 @@ def accept(doc: JsonDict, cloud: Cloud) -> JsonDict:
     Rejected
         If the answer did not come by the link in the mail, or the channel is closed.
     """
-    invitation = _checked(doc, cloud)
+    invitation = _checked(doc, cloud, is_mailed=True)
     link = cloud.invitation_links.verify(str(doc.get("answer_code")))
     if link != LinkCode(invitation.ref.subject, generation_of(doc)):
         raise Rejected("an invitation is accepted by the link in its mail")
@@ -86,7 +86,8 @@ def find(cloud: Cloud, ref: InvitationRef) -> JsonDict | None:
     """The invitation's document, None if there is none, or it is to somebody else by now."""
     try:
         doc = owners.database_of(cloud, ref.owner).get(ref.invitation_id)
-        is_it = doc.get("type") == "invitation" and invitations.check(doc, ref.owner).ref == ref
+        is_invitation = doc.get("type") == "invitation"
+        is_it = is_invitation and invitations.check(doc, ref.owner, is_mailed=True).ref == ref
     except (NotFound, Rejected):
         return None
     return doc if is_it else None
@@ -105,10 +106,10 @@ def expire(cloud: Cloud, owner: str, invitation_id: str, generation: int) -> Jso
     return answer(cloud, owner, invitation_id, generation, {"state": "expired"})
 
 
-def _checked(doc: JsonDict, cloud: Cloud) -> Invitation:
+def _checked(doc: JsonDict, cloud: Cloud, *, is_mailed: bool = False) -> Invitation:
     if cloud.owner is None:
         raise Rejected("invitations are written in the control database of the channel's owner")
-    return invitations.check(doc, cloud.owner)
+    return invitations.check(doc, cloud.owner, is_mailed=is_mailed)
 
 
 def _find_channel(cloud: Cloud, invitation: Invitation) -> JsonDict:

@@ -34,13 +34,6 @@ USES = {
     "invitation_new": {"email_validator", "jinja2"},
     "api_handler": {"email_validator", "jinja2"},
 }
-checked_again = pytest.mark.xfail(strict=True, reason="checks an address that was mailed to")
-PARAMETERS = [
-    pytest.param(name, marks=checked_again)
-    if name in ("device_confirmed", "invitation_accepting")
-    else name
-    for name in [*FUNCTIONS, POLLER]
-]
 
 
 def heavy(modules: Iterable[str]) -> set[str]:
@@ -59,7 +52,7 @@ def test_a_function_imports_no_sdk_before_its_first_event(world: World, function
     assert heavy(imported) == AT_INIT - ({"chalice"} if function == POLLER else set())
 
 
-@pytest.mark.parametrize("function", PARAMETERS)
+@pytest.mark.parametrize("function", [*FUNCTIONS, POLLER])
 def test_a_function_imports_nothing_heavy_that_its_events_do_not_need(
     world: World, function: str
 ) -> None:

@@ -11,10 +11,6 @@ from tests.runtime.harness.function import Result
 from tests.runtime.harness.world import World
 from tests.runtime.plays import PLAYS, ensure
 
-# Chalice(app_name="syncpoint") sets the level of the logger of that name to ERROR, and Powertools'
-# Logger(service="syncpoint") is that logger. Chalice(…, configure_logs=False) leaves it alone.
-muted = pytest.mark.xfail(strict=True, reason="Chalice mutes the handlers' logger")
-
 
 @pytest.fixture
 def acts(world: World) -> Acts:
@@ -27,7 +23,6 @@ def logged(result: Result, message: str) -> JsonDict:
     return record
 
 
-@muted
 def test_a_transition_is_logged_with_the_document_as_its_correlation_id(acts: Acts) -> None:
     result, _ = acts.deliver("device_new")
     record = logged(result, "transition")
@@ -37,7 +32,6 @@ def test_a_transition_is_logged_with_the_document_as_its_correlation_id(acts: Ac
     assert record["service"] == "syncpoint"
 
 
-@muted
 def test_a_message_that_fails_is_logged_as_a_warning(acts: Acts) -> None:
     event = acts.cast.event("channel_new")
     event["Records"][0]["body"] = "none of the poller's"
@@ -46,7 +40,6 @@ def test_a_message_that_fails_is_logged_as_a_warning(acts: Acts) -> None:
     assert record["exception_type"] == "InvalidMessage"
 
 
-@muted
 def test_the_sweep_logs_what_it_did(acts: Acts) -> None:
     acts.message("device_new", state="confirming", confirm_expires_at=LONG_AGO)
     record = logged(acts.invoke("sweep_expired"), "sweep")

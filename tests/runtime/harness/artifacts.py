@@ -96,7 +96,15 @@ def _build(folder: Path) -> None:
     environment = _environment(folder)
     _run("chalice", "package", "--stage", STAGE, f"{folder}/packaged", at=project, env=environment)
     _run(
-        *("sam", "build", "--template", "template.yaml", "--build-dir", f"{folder}/sam"),
+        *(
+            "sam",
+            "build",
+            "--build-in-source",
+            "--template",
+            "template.yaml",
+            "--build-dir",
+            f"{folder}/sam",
+        ),
         at=project,
         env=environment,
     )
