@@ -59,6 +59,6 @@ def test_no_log_and_no_environment_holds_a_secret_an_address_or_a_link(world: Wo
         assert secret not in written
         assert all(secret not in str(spec.variables) for spec in world.specs.values())
     assert "@example.com" not in written
-    codes = [mail["links"][0].rpartition("/")[2] for mail in world.mails()]
+    codes = [mail["links"][0].rpartition("/")[2] for mail in world.mails() if mail["links"]]
     assert codes
     assert not [code for code in codes if code.rpartition(".")[2] in written]
