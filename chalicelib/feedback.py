@@ -4,7 +4,6 @@ Source: https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sn
 """
 
 import json
-from collections.abc import Iterator
 
 from chalicelib import docstate
 from chalicelib.cloud import Cloud
@@ -19,7 +18,7 @@ _ARRIVED = ("Transient", "General")
 
 
 class TooEarly(Exception):
-    """The document does not say yet that its mail was sent: the notification must come again."""
+    """The document does not say yet that its mail was sent: Lambda tries again in a minute."""
 
 
 class InvalidNotification(Exception):
@@ -44,20 +43,23 @@ def take(cloud: Cloud, message: str) -> str:
     InvalidNotification
         If it is none.
     TooEarly
-        If the mail's document still waits for the mail to be sent; SNS brings it again.
+        If the mail's document still waits for the mail to be sent.
     """
+    if not message.startswith("{"):
+        return "other"  # SES says in plain words that it has found the topic
     try:
         said = json.loads(message)
         kind = str(said.get("eventType") or said.get("notificationType")).lower()
         mail = said["mail"]
         ref, reason = MailRef.parse(mail.get("tags", {})), _reason(kind, said)
-        addresses = list(_addresses(kind, mail, said))
+        addresses = [str(address) for address in mail["destination"]]
     except (ValueError, TypeError, KeyError, AttributeError) as exc:
         raise InvalidNotification(f"no notification of SES's: {type(exc).__name__}") from exc
     if reason is None:
         return "other"
-    for address in addresses:
-        cloud.suppressions.add(owner_id(address), reason, timestamp(cloud.clock()))
+    if kind == "complaint":
+        for address in addresses:
+            cloud.suppressions.add(owner_id(address), reason, timestamp(cloud.clock()))
     if ref is not None:
         _move(cloud, ref, reason)
     return kind
@@ -66,18 +68,15 @@ def take(cloud: Cloud, message: str) -> str:
 def _reason(kind: str, said: JsonDict) -> str | None:
     """Why the mail is of no use, in words without an address; None if it is."""
     if kind == "complaint":
+        # By RFC 5965 that is whoever took it out of the junk mail: no complaint at all.
+        if said.get("complaint", {}).get("complaintFeedbackType") == "not-spam":
+            return None
         return "somebody at this address complained about the mail"
     bounce = said.get("bounce", {})
     types = (str(bounce.get("bounceType")), str(bounce.get("bounceSubType")))
     if kind != "bounce" or types == _ARRIVED:
         return None
     return f"the mail did not arrive: {'/'.join(types)}"
-
-
-def _addresses(kind: str, mail: JsonDict, said: JsonDict) -> Iterator[str]:
-    """The addresses that want no more mail: ours have one recipient each."""
-    if kind == "complaint":
-        yield from map(str, mail["destination"])
 
 
 def _move(cloud: Cloud, ref: MailRef, reason: str) -> None:

@@ -101,6 +101,7 @@ class Wiring:
             if self._cloud is None:
                 raise
             return self._cloud  # an aged secret is better than none
+        self._known_pages_url = ""  # it ages like the secret
         return self._make(secrets)
 
     def queue_url(self, doc_type: str, state: str) -> str:

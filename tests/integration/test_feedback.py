@@ -166,7 +166,28 @@ def test_what_is_about_no_mail_of_ours_changes_nothing(steps: Steps, waiting: Js
     assert steps.control.get(waiting["_id"]) == waiting
 
 
-@pytest.mark.parametrize("message", ["", "{", "[]", "{}", '{"eventType": "Bounce", "mail": []}'])
+def test_a_mail_that_was_taken_out_of_the_junk_is_no_complaint(
+    steps: Steps, waiting: JsonDict
+) -> None:
+    [mail] = steps.mailer.sent
+    said = notification(mail, "Complaint", complaint={"complaintFeedbackType": "not-spam"})
+    assert feedback.take(steps.cloud, said) == "other"
+    assert not steps.cloud.suppressions.holds(owner_id(mail.to))
+    assert steps.control.get(waiting["_id"]) == waiting
+
+
+def test_a_bounce_stops_no_mail(steps: Steps, waiting: JsonDict) -> None:
+    [mail] = steps.mailer.sent
+    feedback.take(steps.cloud, bounce(mail))
+    assert not steps.cloud.suppressions.holds(owner_id(mail.to))
+
+
+def test_what_ses_says_when_it_finds_the_topic_is_no_failure(steps: Steps) -> None:
+    said = "Successfully validated SNS topic for Amazon SES event publishing."
+    assert feedback.take(steps.cloud, said) == "other"
+
+
+@pytest.mark.parametrize("message", ["{", "{}", '{"eventType": "Bounce", "mail": []}'])
 def test_what_ses_did_not_send_is_refused(steps: Steps, message: str) -> None:
     with pytest.raises(InvalidNotification):
         feedback.take(steps.cloud, message)

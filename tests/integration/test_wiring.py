@@ -3,6 +3,7 @@
 import json
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +11,10 @@ import pytest
 
 from chalicelib.cloud import Cloud
 from chalicelib.couch import Unauthorized
+from chalicelib.errors import NoEffect
 from chalicelib.settings import InvalidSettings
 from chalicelib.web import confirm, health
-from chalicelib.wiring import SECRET_AGE_S, Wiring
+from chalicelib.wiring import SECRET_AGE_S, PublicUrlUnknown, Wiring
 from tests.support import FakeClock
 
 NOWHERE = "http://127.0.0.1:9"
@@ -107,3 +109,45 @@ def test_health_says_which_part_does_not_answer(
     assert body["sqs"].startswith("failed: ")
     assert body["dynamodb"] == "failed: ResourceNotFoundException"
     assert "couch.example.com" not in json.dumps(body)
+
+
+# Where the pages are
+
+
+@pytest.fixture
+def deployed(secret: Secret, clock: FakeClock, aws: Any) -> Iterator[tuple[Wiring, Any, str]]:
+    """A wiring that asks SSM where the pages are; the client, and the parameter's name."""
+    ssm, name = aws.client("ssm"), f"/test/{uuid.uuid4().hex[:12]}/public-url"
+    environment = {
+        "TABLE_NAME": "unused",
+        "SECRET_ID": secret.name,
+        "PUBLIC_URL_PARAMETER": name,
+        "MAIL_FROM": "sync@example.com",
+    }
+    yield Wiring(environment, clock), ssm, name
+    with suppress(ssm.exceptions.ParameterNotFound):
+        ssm.delete_parameter(Name=name)
+
+
+def test_a_link_leads_where_the_deployment_says(
+    deployed: tuple[Wiring, Any, str], clock: FakeClock
+) -> None:
+    wiring, ssm, name = deployed
+    ssm.put_parameter(Name=name, Value="https://a.example/api", Type="String")
+    assert wiring.cloud().page_url("confirm", "code") == "https://a.example/api/confirm/code"
+    ssm.put_parameter(Name=name, Value="https://b.example/api", Type="String", Overwrite=True)
+    clock.move(SECRET_AGE_S)
+    assert wiring.cloud().page_url("confirm", "code") == "https://b.example/api/confirm/code"
+
+
+def test_without_a_deployment_no_link_is_written_and_nothing_was_done(
+    deployed: tuple[Wiring, Any, str],
+) -> None:
+    wiring, _, name = deployed
+    with pytest.raises(PublicUrlUnknown, match=f"{name}: .*`make deploy` writes it") as caught:
+        wiring.cloud().page_url("confirm", "code")
+    assert isinstance(caught.value, NoEffect)
+
+
+def test_a_domain_of_the_operators_own_asks_nobody(wiring: Wiring) -> None:
+    assert wiring.cloud().page_url("confirm", "x") == "https://sync.example.com/confirm/x"

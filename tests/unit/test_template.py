@@ -1,6 +1,7 @@
 """template.yaml, .chalice/config.json and the code say the same."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -150,7 +151,10 @@ def test_a_stage_names_the_table_that_the_template_makes(
 def test_the_poller_may_only_send_and_keep_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     translated = translate(ROOT / "template.yaml", PARAMETERS)
-    role = translated["Resources"]["PollerFunctionRole"]["Properties"]
+    # SAM's own would have a managed policy that allows logs of every name.
+    assert "PollerFunctionRole" not in translated["Resources"]
+    role = translated["Resources"]["PollerRole"]["Properties"]
+    assert "ManagedPolicyArns" not in role
     statements = role["Policies"][0]["PolicyDocument"]["Statement"]
     actions = [
         action
@@ -164,7 +168,79 @@ def test_the_poller_may_only_send_and_keep_its_place(monkeypatch: pytest.MonkeyP
         "dynamodb:DeleteItem",
         "dynamodb:PutItem",
         "dynamodb:UpdateItem",
+        "logs:CreateLogStream",
+        "logs:PutLogEvents",
         "secretsmanager:GetSecretValue",
         "sqs:SendMessage",
     ]
     assert all(statement["Resource"] != "*" for statement in statements)
+
+
+# What the code says of itself (chalicelib/telemetry.py, poller/app.py): metric → dimensions.
+METRICS = {
+    "Transitions": {"Stage", "Type", "State", "Outcome"},
+    "TransitionAge": {"Stage"},
+    "Mails": {"Stage", "Outcome"},
+    "MailFeedback": {"Stage", "Kind"},
+    "PollerRuns": {"Stage"},
+    "PollerChanges": {"Stage"},
+    "PollerSent": {"Stage"},
+    "PollerSeqAge": {"Stage"},
+}
+
+
+def test_the_metrics_are_those_that_the_code_counts() -> None:
+    code = [(ROOT / name).read_text() for name in ("chalicelib/telemetry.py", "poller/app.py")]
+    for metric in METRICS:
+        assert f'"{metric}"' in "".join(code)
+
+
+def test_every_alarm_of_ours_is_about_a_metric_that_the_code_counts(
+    resources: dict[str, Any],
+) -> None:
+    alarms = [
+        resource["Properties"]
+        for resource in resources.values()
+        if resource["Type"] == "AWS::CloudWatch::Alarm"
+    ]
+    assert len(alarms) == 7
+    for alarm in alarms:
+        assert alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}]
+        if alarm["Namespace"] == "Syncpoint":
+            names = {dimension["Name"] for dimension in alarm["Dimensions"]}
+            assert names == METRICS[alarm["MetricName"]]
+
+
+def test_the_dashboard_shows_every_queue_and_metrics_that_the_code_counts(
+    resources: dict[str, Any],
+) -> None:
+    body = json.loads(resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"])
+    rows = [row for widget in body["widgets"] for row in widget["properties"]["metrics"]]
+    shown = {str(part) for row in rows for part in row}
+    queues = [*route_queues(resources), "DeadLetters"]
+    assert {f"${{{name}.QueueName}}" for name in queues} <= shown
+    searches = [row[0]["expression"] for row in rows if isinstance(row[0], dict)]
+    known = [",".join(("Syncpoint", *dimensions)) for dimensions in ORDERED]
+    assert all(re.search(r"{(.*?)}", search)[1] in known for search in searches)  # type: ignore[index]
+    named = {row[1] for row in rows if len(row) > 1 and row[0] in ("Syncpoint", ".")}
+    assert {"TransitionAge", "PollerRuns", "PollerSeqAge"} <= named <= set(METRICS)
+
+
+# As the code gives them: CloudWatch's searches name the dimensions of a metric all together.
+ORDERED = [("Stage", "Type", "State", "Outcome"), ("Stage", "Outcome"), ("Stage", "Kind")]
+
+
+def test_every_function_has_a_log_group_that_ends(
+    resources: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STAGE", "dev")
+    functions = [f"-{handler.name}" for handler in load_app(ROOT).app.pure_lambda_functions]
+    functions += [f"-{source.name}" for source in load_app(ROOT).app.event_sources]
+    groups = {
+        resource["Properties"]["LogGroupName"]["Fn::Sub"]: resource["Properties"]["RetentionInDays"]
+        for resource in resources.values()
+        if resource["Type"] == "AWS::Logs::LogGroup"
+    }
+    wanted = {f"/aws/lambda/syncpoint-${{Stage}}{name}" for name in [*functions, "-poller", ""]}
+    assert set(groups) == wanted
+    assert set(groups.values()) == {30}

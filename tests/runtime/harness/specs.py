@@ -66,6 +66,7 @@ def poller(artifacts: Artifacts, aws: LocalAws, control_db: str, secret_arn: str
 
 def _role_policy(iam: Any, role_name: str) -> JsonDict:
     """What a role of the stack allows, with the names and ARNs that the stack has put in."""
+    assert iam.list_attached_role_policies(RoleName=role_name)["AttachedPolicies"] == []
     [policy_name] = iam.list_role_policies(RoleName=role_name)["PolicyNames"]
     answer = iam.get_role_policy(RoleName=role_name, PolicyName=policy_name)
     # moto keeps what CloudFormation gives it as Python's text of it, not as JSON.
