@@ -13,20 +13,33 @@ from ops.tools import Tools, plain
 
 Look = Callable[[Message], str]
 
+NOT_KNOWN = "its document is not known"
+
 
 def make_look(stage: Stage, tools: Tools) -> Look:
-    """Looks into CouchDB for what has become of a document; one request to Secrets Manager now."""
+    """Looks into CouchDB for what has become of a document; one request to Secrets Manager now.
+
+    A CouchDB that gives no answer is not asked again: each look would wait for its time limit.
+    """
     try:
         secrets = read_secrets(tools.client("secretsmanager"), stage.secret_id)
     except (InvalidSettings, ClientError, BotoCoreError) as exc:
         tools.tell(f"warning: CouchDB is not asked about the documents: {plain(exc)}")
-        return lambda message: "its document is not known"
+        return lambda message: NOT_KNOWN
     server = Server(secrets.couchdb_url)
+    is_silent = False
 
     def look(message: Message) -> str:
+        nonlocal is_silent
+        if is_silent:
+            return NOT_KNOWN
         try:
             doc = server.database(message.db).find_one(message.doc_id)
         except (CouchError, InvalidName) as exc:
+            is_silent = isinstance(exc, CouchError) and exc.error == "unreachable"
+            if is_silent:
+                tools.tell("warning: CouchDB gives no answer, and is not asked any more")
+                return NOT_KNOWN
             return f"its document cannot be read ({type(exc).__name__})"
         if doc is None:
             return "its document is gone"

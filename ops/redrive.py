@@ -8,7 +8,7 @@ finds its document moved on, and does nothing. What stays is hidden for `HIDDEN_
 import argparse
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,8 @@ from ops.tools import Tools, end, is_missing, plain, real_tools
 
 PAGE = 10
 HIDDEN_S = 300
+EMPTY_ENDS = 2  # an empty answer need not mean an empty queue
+KNOWN_ENDS = 5  # pages in a row of letters that were hidden for too short a time
 WAIT_S = 2  # SQS asks all of its servers only if it may wait
 
 
@@ -77,10 +79,16 @@ class Redrive:
         """Go through all of them, page by page; say what each is, and what becomes of it."""
         queue_url = self._queue_url(self.stage.dead_letters)
         staying: dict[str, DeadLetter] = {}
+        empty = known = 0
         try:
-            while page := self._receive(queue_url, wait_s, staying):
-                staying |= page
-                for letter in page.values():
+            while empty < EMPTY_ENDS and known < KNOWN_ENDS:
+                page = self._receive(queue_url, wait_s)
+                new = [letter for letter in page if letter.message_id not in staying]
+                empty = 0 if page else empty + 1
+                known = 0 if new or not page else known + 1
+                # Whoever received a letter last has the receipt that is good.
+                staying |= {letter.message_id: letter for letter in page}
+                for letter in new:
                     if self._bring_back(letter, dry_run):
                         receipt = letter.receipt_handle
                         self.sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=receipt)
@@ -89,10 +97,8 @@ class Redrive:
             self._show(queue_url, list(staying.values()))
         self.tell(self._summary(len(staying), dry_run))
 
-    def _receive(
-        self, queue_url: str, wait_s: int, known: Mapping[str, DeadLetter]
-    ) -> dict[str, DeadLetter]:
-        """A page of letters that were not seen before, by their ids."""
+    def _receive(self, queue_url: str, wait_s: int) -> list[DeadLetter]:
+        """A page of letters; those are in it, too, that were hidden for too short a time."""
         messages = self.sqs.receive_message(
             QueueUrl=queue_url,
             MaxNumberOfMessages=PAGE,
@@ -100,8 +106,7 @@ class Redrive:
             WaitTimeSeconds=wait_s,
             MessageSystemAttributeNames=["All"],
         ).get("Messages", [])
-        letters = [DeadLetter.read(message, self.control) for message in messages]
-        return {letter.message_id: letter for letter in letters if letter.message_id not in known}
+        return [DeadLetter.read(message, self.control) for message in messages]
 
     def _bring_back(self, letter: DeadLetter, dry_run: bool) -> bool:
         """Say what a letter is and, if it is the poller's, send it; whether SQS accepted it."""

@@ -84,6 +84,11 @@ class Operator:
     def put_right_secret(self, couchdb_url: str) -> None:
         self.put_secret({"couchdb_url": couchdb_url, "link_keys": [new_link_key()]})
 
+    def put_another_secret(self, couchdb_url: str) -> None:
+        value = {"couchdb_url": couchdb_url, "link_keys": [new_link_key()]}
+        client = self.client("secretsmanager")
+        client.put_secret_value(SecretId=self.stage.secret_id, SecretString=json.dumps(value))
+
     def make_queues(self) -> None:
         """Those of the routes, and the dead letters."""
         names = [queue_name(self.name, t.doc_type, t.state) for t in control]

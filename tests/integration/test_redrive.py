@@ -1,6 +1,9 @@
 """`make redrive`: dead letters are looked at, and brought back; none is lost on the way."""
 
+import contextlib
 import json
+import socket
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +122,86 @@ class Sqs:
 
     def _fail(self, **arguments: object) -> None:
         raise self._exc
+
+
+class SeenAgain:
+    """SQS, where the first page becomes visible again before the others were looked at."""
+
+    def __init__(self, client: Any, times: int = 1, empty: int = 0) -> None:
+        self._client, self._times, self._empty = client, times, empty
+        self._first: Any = None
+
+    def receive_message(self, **arguments: Any) -> Any:
+        if self._first is None:
+            self._first = self._client.receive_message(**arguments)
+            return self._first
+        if self._times:
+            self._times -= 1
+            return self._first
+        if self._empty:
+            self._empty -= 1
+            return {}
+        return self._client.receive_message(**arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+
+@pytest.mark.parametrize("slow", [{"times": 2}, {"times": 0, "empty": 1}])
+def test_letters_that_are_seen_again_or_an_empty_answer_do_not_hide_the_others(
+    operator: Operator, slow: dict[str, int]
+) -> None:
+    for number in range(23):
+        operator.dead_letters.send(message("device", "new", number))
+    sqs = operator.client("sqs")
+    operator.clients["sqs"] = SeenAgain(sqs, **slow)
+    assert run(operator, "--dry-run") == 0
+    assert operator.said[-1] == "23 dead letters; 23 of them would be brought back"
+    assert len({line for line in operator.said if line.startswith("device/new")}) == 23
+
+
+def test_letters_that_stay_and_are_seen_again_do_not_keep_others_from_coming_back(
+    operator: Operator,
+) -> None:
+    for number in range(10):
+        operator.dead_letters.send(f"not ours {number}")
+    for number in range(12):
+        operator.dead_letters.send(message("device", "new", number))
+    operator.clients["sqs"] = SeenAgain(operator.client("sqs"))
+    run(operator)
+    assert operator.queue("device", "new").count() == 12
+    assert operator.said[-1] == "22 dead letters: 12 are back in their queues, 10 stay"
+
+
+def test_nothing_but_letters_that_were_seen_ends_it(operator: Operator) -> None:
+    operator.dead_letters.send("not ours")
+    operator.clients["sqs"] = SeenAgain(operator.client("sqs"), times=1000)
+    run(operator)
+    assert operator.said[-1] == "1 dead letters: 0 are back in their queues, 1 stay"
+
+
+def test_a_couchdb_that_gives_no_answer_is_asked_once(operator: Operator) -> None:
+    asked: list[object] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        operator.put_another_secret(f"http://a:b@127.0.0.1:{server.getsockname()[1]}")
+        thread = threading.Thread(target=hang_up_on_all, args=(server, asked), daemon=True)
+        thread.start()
+        for number in range(3):
+            operator.dead_letters.send(message("device", "new", number))
+        run(operator, "--dry-run")
+    assert len(asked) == 1
+    told = [line for line in operator.said if line.startswith("device/new")]
+    assert len(told) == 3
+    assert all(line.endswith("; its document is not known") for line in told)
+    assert operator.said[0] == "warning: CouchDB gives no answer, and is not asked any more"
+
+
+def hang_up_on_all(server: socket.socket, asked: list[object]) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            connection, address = server.accept()
+            asked.append(address)
+            connection.close()
 
 
 def test_killed_between_sending_and_deleting_it_has_lost_nothing(operator: Operator) -> None:
