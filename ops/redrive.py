@@ -6,6 +6,7 @@ finds its document moved on, and does nothing. What stays is hidden for `HIDDEN_
 """
 
 import argparse
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -16,10 +17,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.docstate import Control
 from chalicelib.handlers import control
+from chalicelib.runner import Message
 from chalicelib.settings import queue_name
 from ops.dead_letters import DeadLetter
 from ops.look import Look, make_look
-from ops.stage import OpsError, Stage, read_stage
+from ops.stage import OpsError, Stage, lambda_name, read_stage
 from ops.tools import Tools, end, is_missing, plain, real_tools
 
 PAGE = 10
@@ -27,6 +29,9 @@ HIDDEN_S = 300
 EMPTY_ENDS = 2  # an empty answer need not mean an empty queue
 KNOWN_ENDS = 5  # pages in a row of letters that were hidden for too short a time
 WAIT_S = 2  # SQS asks all of its servers only if it may wait
+
+# Ids come from strangers: no other is put into a command for an operator's shell.
+_PLAIN = re.compile(r"[A-Za-z0-9._-]{1,120}")
 
 
 def main(arguments: list[str], tools: Tools, wait_s: int = WAIT_S) -> int:
@@ -73,6 +78,7 @@ class Redrive:
     back: int = 0
     failed: int = 0
     foreign: int = 0
+    examples: dict[str, str] = field(default_factory=dict)
     _queue_urls: dict[str, str] = field(default_factory=dict)
 
     def run(self, dry_run: bool, wait_s: int) -> None:
@@ -95,6 +101,8 @@ class Redrive:
                         del staying[letter.message_id]
         finally:
             self._show(queue_url, list(staying.values()))
+        for function, doc_id in sorted(self.examples.items()):
+            self.tell(f"why: `{log_command(self.stage, function, doc_id)}`")
         self.tell(self._summary(len(staying), dry_run))
 
     def _receive(self, queue_url: str, wait_s: int) -> list[DeadLetter]:
@@ -116,6 +124,7 @@ class Redrive:
             self.tell(f"warning: {about}; it stays")
             return False
         about = f"{about}; {self.look(letter.message)}"
+        self._remember(letter.message)
         name = queue_name(self.stage.name, letter.message.doc_type, letter.message.state)
         if dry_run:
             self.tell(about)
@@ -129,6 +138,13 @@ class Redrive:
         self.back += 1
         self.tell(f"{about}; back in {name}")
         return True
+
+    def _remember(self, message: Message) -> None:
+        """Keep one document's id for each function, to look for in its log."""
+        function = f"{message.doc_type}_{message.state}"
+        if self.examples.get(function, "DOCUMENT ID") == "DOCUMENT ID":
+            is_plain = _PLAIN.fullmatch(message.doc_id)
+            self.examples[function] = message.doc_id if is_plain else "DOCUMENT ID"
 
     def _show(self, queue_url: str, letters: list[DeadLetter]) -> None:
         """Let others see these letters again, now."""
@@ -162,6 +178,12 @@ class Redrive:
         if dry_run:
             return f"{seen} dead letters; {seen - self.foreign} of them would be brought back"
         return f"{seen} dead letters: {self.back} are back in their queues, {staying} stay"
+
+
+def log_command(stage: Stage, function: str, doc_id: str) -> str:
+    """What shows an operator all that a function's log has of a document."""
+    group = f"/aws/lambda/{lambda_name(stage.name, function)}"
+    return f"aws logs filter-log-events --log-group-name {group} --filter-pattern '\"{doc_id}\"'"
 
 
 if __name__ == "__main__":
