@@ -8,7 +8,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    NoRegionError,
+)
 
 from ops.stage import ROOT, OpsError
 
@@ -77,6 +84,12 @@ def plain(exc: Exception) -> str:
     if isinstance(exc, ClientError):
         error: Mapping[str, str] = exc.response.get("Error", {})  # type: ignore[assignment]
         return f"AWS refused {exc.operation_name}: {error.get('Code')}: {error.get('Message')}"
+    if isinstance(exc, NoRegionError):
+        return "no region is set: `export AWS_DEFAULT_REGION=…`"
+    if isinstance(exc, NoCredentialsError):
+        return "no credentials: `aws configure`, or AWS_PROFILE"
+    if isinstance(exc, EndpointConnectionError | ConnectTimeoutError):
+        return f"AWS cannot be reached: {exc}"
     return str(exc)
 
 

@@ -204,7 +204,7 @@ def test_no_credentials_are_told_in_a_sentence(
 
     tools = type(place.tools)(refuse, place.run, place.said.append, place.root)
     assert end(lambda: deploy.main([STAGE], tools)) == 1
-    assert capsys.readouterr().err == "error: Unable to locate credentials\n"
+    assert capsys.readouterr().err == ("error: no credentials: `aws configure`, or AWS_PROFILE\n")
 
 
 def test_a_public_url_needs_an_api(place: Place) -> None:

@@ -237,7 +237,10 @@ def test_without_credentials_nothing_in_aws_is_looked_at(operator: Operator) -> 
     operator.clients["sts"] = Sts()
     found = findings(operator)
     assert list(found) == ["settings", "build", "AWS"]
-    assert told(found["AWS"]) == ("wrong", "Unable to locate credentials")
+    assert told(found["AWS"]) == (
+        "wrong",
+        "no credentials: `aws configure`, or AWS_PROFILE",
+    )
 
 
 @pytest.mark.parametrize(("off_s", "direction"), [(75, "behind"), (-75, "ahead of")])

@@ -245,7 +245,7 @@ def test_what_sqs_does_not_accept_stays(operator: Operator) -> None:
     assert run(operator) == 1
     assert operator.dead_letters.visible() == [json.dumps(message("device", "new"))]
     assert operator.said[0].startswith("wrong: device/new device-1 in control: ")
-    assert "it stays: Could not connect" in operator.said[0]
+    assert "it stays: AWS cannot be reached: Could not connect" in operator.said[0]
 
 
 def test_a_route_without_a_queue_keeps_its_letters_and_no_others(operator: Operator) -> None:

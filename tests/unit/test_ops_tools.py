@@ -4,7 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, NoRegionError
+from botocore.exceptions import (
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    NoRegionError,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,7 +45,16 @@ def test_a_program_that_is_not_installed(tmp_path: Path) -> None:
     ("exc", "sentence"),
     [
         (OpsError("there is no stage"), "error: there is no stage\n"),
-        (NoRegionError(), "error: You must specify a region.\n"),
+        (NoRegionError(), "error: no region is set: `export AWS_DEFAULT_REGION=…`\n"),
+        (NoCredentialsError(), "error: no credentials: `aws configure`, or AWS_PROFILE\n"),
+        (
+            EndpointConnectionError(endpoint_url="https://sts"),
+            'error: AWS cannot be reached: Could not connect to the endpoint URL: "https://sts"\n',
+        ),
+        (
+            ConnectTimeoutError(endpoint_url="https://sts"),
+            'error: AWS cannot be reached: Connect timeout on endpoint URL: "https://sts"\n',
+        ),
         (refusal("Denied", "no"), "error: AWS refused DescribeStacks: Denied: no\n"),
     ],
 )
