@@ -8,8 +8,9 @@ from ops.tools import Client, is_missing
 
 
 def check_sender(stage: Stage, client: Client) -> Verdict:
-    """MAIL_FROM, or its domain, is verified."""
-    for identity in (stage.sender, stage.sender.rpartition("@")[2]):
+    """MAIL_FROM is verified, or its domain, or one that this is part of."""
+    pending = ""
+    for identity in identities(stage.sender):
         try:
             answer = client("sesv2").get_email_identity(EmailIdentity=identity)
         except ClientError as exc:
@@ -18,11 +19,19 @@ def check_sender(stage: Stage, client: Client) -> Verdict:
             continue
         if answer.get("VerifiedForSendingStatus"):
             return ok(f"{identity} is verified")
-        return wrong(f"{identity} is not verified yet: follow the link in the mail, or set its DNS")
+        pending = pending or identity
+    if pending:
+        return wrong(f"{pending} is not verified yet: follow the link in the mail, or set its DNS")
     return wrong(
         f"MAIL_FROM is {stage.sender}, which SES does not know in this region: "
         f"`aws sesv2 create-email-identity --email-identity {stage.sender}`"
     )
+
+
+def identities(sender: str) -> list[str]:
+    """What SES may know an address by: itself, its domain, each domain above but the topmost."""
+    labels = sender.rpartition("@")[2].split(".")
+    return [sender, *(".".join(labels[start:]) for start in range(max(len(labels) - 1, 1)))]
 
 
 def check_account(client: Client) -> Verdict:

@@ -440,6 +440,36 @@ def test_a_domain_that_is_verified_is_enough(operator: Operator) -> None:
     assert verdict == (Level.OK, f"{domain} is verified")
 
 
+@pytest.mark.parametrize("verified", ["mail.{}", "{}"])
+def test_a_domain_is_verified_for_its_subdomains_though_the_address_is_pending(
+    operator: Operator, verified: str
+) -> None:
+    domain = operator.stage.sender.partition("@")[2]
+    operator.configure(MAIL_FROM=f"no-reply@mail.{domain}")
+    operator.client("sesv2").create_email_identity(EmailIdentity=f"no-reply@mail.{domain}")
+    verify(operator, verified.format(domain))
+    verdict = check_mail.check_sender(operator.stage, operator.client)
+    assert verdict == (Level.OK, f"{verified.format(domain)} is verified")
+
+
+def test_of_several_that_are_pending_the_closest_is_named(operator: Operator) -> None:
+    domain = operator.stage.sender.partition("@")[2]
+    for identity in (domain, operator.stage.sender):
+        operator.client("sesv2").create_email_identity(EmailIdentity=identity)
+    level, text = check_mail.check_sender(operator.stage, operator.client)
+    assert level is Level.WRONG
+    assert text.startswith(f"{operator.stage.sender} is not verified yet")
+
+
+def test_the_topmost_domain_is_not_asked_for() -> None:
+    assert check_mail.identities("a@mail.example.com") == [
+        "a@mail.example.com",
+        "mail.example.com",
+        "example.com",
+    ]
+    assert check_mail.identities("a@localhost") == ["a@localhost", "localhost"]
+
+
 def test_the_sandbox_is_a_warning(operator: Operator) -> None:
     operator.clients["sesv2"].account["ProductionAccessEnabled"] = False
     level, text = check_mail.check_account(operator.client)
