@@ -5,6 +5,7 @@ Every step may be run again, and a deployment that was stopped anywhere is deplo
 
 import argparse
 import sys
+from collections.abc import Mapping
 
 from samtranslator.yaml_helper import yaml_parse
 
@@ -13,6 +14,8 @@ from ops.lookups import account, find_secret, has_stack, has_table, read_public_
 from ops.record import mend_record, read_record
 from ops.stage import OpsError, Stage, read_stage
 from ops.tools import Client, Tools, end, real_tools
+
+EMPTY = '""'
 
 
 def main(arguments: list[str], tools: Tools) -> int:
@@ -26,7 +29,13 @@ def main(arguments: list[str], tools: Tools) -> int:
     parser = argparse.ArgumentParser(prog="python -m ops.deploy")
     parser.add_argument("stage")
     parser.add_argument("--secret-arn", help="default: of the secret that SECRET_ID names")
-    parser.add_argument("--alarm-address", help="who is told of alarms, by e-mail")
+    parser.add_argument("--alarm-address", help="who is told of alarms, by e-mail; empty: nobody")
+    parser.add_argument(
+        "--poll-window",
+        type=int,
+        metavar="SECONDS",
+        help="how long a run of the poller follows the feed; 0: one look a minute",
+    )
     given = parser.parse_args(arguments)
     stage = read_stage(given.stage, tools.root)
     check_project(tools)
@@ -34,7 +43,8 @@ def main(arguments: list[str], tools: Tools) -> int:
     secret_arn = given.secret_arn or find_secret(stage, tools.client)
     check_secret(stage, secret_arn)
     tools.tell("1/4 the stack: table, queues, poller, alarms")
-    deploy_stack(stage, secret_arn, given.alarm_address, tools)
+    said = {"AlarmAddress": given.alarm_address, "PollWindowSeconds": given.poll_window}
+    deploy_stack(stage, secret_arn, said, tools)
     tools.tell("2/4 the functions and the API")
     deploy_functions(stage, tools)
     tools.tell("3/4 the API's URL")
@@ -85,8 +95,15 @@ def check_secret(stage: Stage, secret_arn: str) -> None:
         )
 
 
-def deploy_stack(stage: Stage, secret_arn: str, alarm_address: str | None, tools: Tools) -> None:
+def deploy_stack(
+    stage: Stage, secret_arn: str, said: Mapping[str, str | int | None], tools: Tools
+) -> None:
     """Build the poller and deploy template.yaml by SAM.
+
+    Parameters
+    ----------
+    said : mapping
+        Further parameters of the template; those that are None stay as they were.
 
     Raises
     ------
@@ -98,10 +115,10 @@ def deploy_stack(stage: Stage, secret_arn: str, alarm_address: str | None, tools
         "Stage": stage.name,
         "ControlDb": stage.control_db,
         "SecretArn": secret_arn,
-        # What is not said stays as it was.
-        **({"AlarmAddress": alarm_address} if alarm_address is not None else {}),
+        **{name: str(value) for name, value in said.items() if value is not None},
     }
-    overrides = [f"{name}={value}" for name, value in parameters.items()]
+    # SAM takes no empty value without quotes.
+    overrides = [f"{name}={value or EMPTY}" for name, value in parameters.items()]
     tools.run(["sam", "build", "--build-in-source", "--template", "template.yaml"], tools.root)
     deploy = ["sam", "deploy", "--stack-name", stage.prefix, "--resolve-s3"]
     deploy += ["--capabilities", "CAPABILITY_IAM", "--no-fail-on-empty-changeset"]

@@ -13,6 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
+from samcli.cli.types import CfnParameterOverridesType  # type: ignore[import-untyped]
+
 from local.aws import ACCOUNT, CODE_BUCKET, ENVIRONMENT, translate
 from local.system import ROOT
 from ops.stage import OpsError, Stage, read_stage
@@ -129,7 +131,7 @@ class Place:
             self.instead[name]()
         elif name == "sam deploy":
             given = command[list(command).index("--parameter-overrides") + 1 :]
-            self.create_stack(dict(item.split("=", 1) for item in given))
+            self.create_stack(CfnParameterOverridesType().convert(tuple(given), None, None))
         elif name != "sam build":
             self.chalice(*command[1:])
 

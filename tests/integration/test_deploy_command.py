@@ -63,7 +63,15 @@ def test_deploying_again_changes_nothing_and_writes_the_url_no_second_time(place
     run(place)
     assert deployed(place) == before
     assert public_url(place)["Version"] == 1
-    assert "AlarmAddress" not in place.parameters
+    assert place.parameters.keys() == {"Stage", "ControlDb", "SecretArn"}
+
+
+def test_an_address_is_removed_and_the_poller_looks_once_a_minute_when_that_is_said(
+    place: Place,
+) -> None:
+    run(place, "--alarm-address", "", "--poll-window", "0")
+    assert place.parameters["AlarmAddress"] == ""
+    assert place.parameters["PollWindowSeconds"] == "0"
 
 
 def test_a_domain_of_the_operators_own_goes_into_mails_instead(place: Place) -> None:

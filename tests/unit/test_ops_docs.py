@@ -1,8 +1,12 @@
 """What docs/deploy.md has an operator type is what there is."""
 
 import json
+import os
 import re
+import shlex
+import subprocess
 
+import pytest
 from samtranslator.yaml_helper import yaml_parse
 
 from local.system import ROOT
@@ -32,6 +36,25 @@ def test_the_commands_and_their_variables_are_those_of_the_makefile() -> None:
     for command in commands():
         assert command.split()[1] in targets, command
         assert set(re.findall(r"([A-Z_]+)=", command)) <= variables, command
+
+
+@pytest.mark.parametrize(
+    ("said", "arguments"),
+    [
+        ([], ["dev"]),
+        (["ALARM_ADDRESS=", "POLL_WINDOW=0"], ["dev", "--alarm-address", "", "--poll-window", "0"]),
+        (["ALARM_ADDRESS=a@example.com"], ["dev", "--alarm-address", "a@example.com"]),
+    ],
+)
+def test_what_is_said_is_handed_on_though_it_is_empty_or_0(
+    said: list[str], arguments: list[str]
+) -> None:
+    make = ["make", "--dry-run", "VENV=/", "--old-file=//.dev", "deploy", *said]
+    environment = {"PATH": os.environ["PATH"]}
+    done = subprocess.run(
+        make, cwd=ROOT, env=environment, check=True, capture_output=True, text=True
+    )
+    assert shlex.split(done.stdout.replace("\\\n", ""))[3:] == arguments
 
 
 def test_the_modules_say_how_they_are_run() -> None:
