@@ -3,7 +3,6 @@
 Every step may be run again, and a deployment that was stopped anywhere is deployed again.
 """
 
-import argparse
 import sys
 from collections.abc import Mapping
 
@@ -13,7 +12,7 @@ from ops import policies, upgrade
 from ops.lookups import account, find_secret, has_stack, has_table, read_public_url
 from ops.record import mend_record, read_record
 from ops.stage import OpsError, Stage, read_stage
-from ops.tools import Client, Tools, end, real_tools
+from ops.tools import Client, Tools, end, make_parser, real_tools
 
 EMPTY = '""'
 
@@ -26,8 +25,7 @@ def main(arguments: list[str], tools: Tools) -> int:
     OpsError
         If a step fails; those after it are not begun.
     """
-    parser = argparse.ArgumentParser(prog="python -m ops.deploy")
-    parser.add_argument("stage")
+    parser = make_parser("ops.deploy", __doc__)
     parser.add_argument("--secret-arn", help="default: of the secret that SECRET_ID names")
     parser.add_argument("--alarm-address", help="who is told of alarms, by e-mail; empty: nobody")
     parser.add_argument(

@@ -1,14 +1,13 @@
 """`python -m ops.destroy STAGE`: take a deployment down; the table stays unless told."""
 
-import argparse
 import sys
 
 from botocore.exceptions import ClientError, WaiterError
 
-from ops.lookups import has_stack, has_table
+from ops.lookups import account, has_stack, has_table
 from ops.record import mend_record, read_record
 from ops.stage import OpsError, Stage, read_stage
-from ops.tools import Tools, end, is_missing, real_tools
+from ops.tools import Tools, end, is_missing, make_parser, real_tools
 
 
 def main(arguments: list[str], tools: Tools) -> int:
@@ -19,11 +18,12 @@ def main(arguments: list[str], tools: Tools) -> int:
     OpsError
         If a step fails; those after it are not begun.
     """
-    parser = argparse.ArgumentParser(prog="python -m ops.destroy")
-    parser.add_argument("stage")
+    parser = make_parser("ops.destroy", __doc__)
     parser.add_argument("--table", choices=["keep", "delete"], default="keep")
     given = parser.parse_args(arguments)
     stage = read_stage(given.stage, tools.root)
+    tools.tell(f"{stage.prefix}: {account(tools.client)}")
+    make_sure(stage, given.table == "delete", tools)
     delete_functions(stage, tools)
     delete_public_url(stage, tools)
     delete_stack(stage, tools)
@@ -32,6 +32,25 @@ def main(arguments: list[str], tools: Tools) -> int:
     for line in kept(stage, tools):
         tools.tell(f"kept: {line}")
     return 0
+
+
+def make_sure(stage: Stage, with_table: bool, tools: Tools) -> None:
+    """Ask whoever sits at a terminal for the stage's name.
+
+    Raises
+    ------
+    OpsError
+        If something else is typed.
+    """
+    if tools.ask is None:
+        return
+    what = "all of it goes, the table too" if with_table else "all of it but the table goes"
+    try:
+        typed = tools.ask(f"{what}; type the stage's name to go on: ")
+    except EOFError:
+        typed = ""
+    if typed.strip() != stage.name:
+        raise OpsError(f"that is not {stage.name}; nothing was deleted")
 
 
 def delete_functions(stage: Stage, tools: Tools) -> None:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from ops import check_couchdb, check_deployed, check_mail, check_project
 from ops.check_couchdb import CouchDB
 from ops.findings import Finding, Level, find
-from ops.stage import OpsError, Stage, read_stage
-from ops.tools import Tools, end, real_tools
+from ops.stage import Stage, read_stage
+from ops.tools import Tools, end, make_parser, real_tools
 
 
 def main(arguments: list[str], tools: Tools, now_s: Callable[[], float] = time.time) -> int:
@@ -22,9 +22,8 @@ def main(arguments: list[str], tools: Tools, now_s: Callable[[], float] = time.t
     OpsError
         If there is no such stage.
     """
-    if len(arguments) != 1:
-        raise OpsError("usage: python -m ops.doctor STAGE")
-    stage = read_stage(arguments[0], tools.root)
+    given = make_parser("ops.doctor", __doc__).parse_args(arguments)
+    stage = read_stage(given.stage, tools.root)
     levels = set()
     for finding in examine(stage, tools, now_s):
         levels.add(finding.level)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ops.stage import OpsError, read_stage
-from ops.tools import Tools, end, real_tools
+from ops.tools import Tools, end, make_parser, real_tools
 
 MOST_BYTES = 5_000_000
 # Chalice takes app.py, chalicelib/, vendor/ and the packages of requirements.txt. Should it ever
@@ -23,9 +23,8 @@ def main(arguments: list[str], tools: Tools) -> int:
     OpsError
         If one cannot be built, is too large, or holds what should not be in it.
     """
-    if len(arguments) != 1:
-        raise OpsError("usage: python -m ops.package STAGE")
-    stage = read_stage(arguments[0], tools.root)
+    given = make_parser("ops.package", __doc__).parse_args(arguments)
+    stage = read_stage(given.stage, tools.root)
     # Chalice insists on a region, though it asks nobody anything here.
     os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
     out = tools.root / ".aws-sam" / "package"

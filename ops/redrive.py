@@ -5,7 +5,6 @@ there. Whoever ends the command in between leaves it in both places: a message t
 finds its document moved on, and does nothing. What stays is hidden for `HIDDEN_S` at most.
 """
 
-import argparse
 import re
 import sys
 import time
@@ -22,7 +21,7 @@ from chalicelib.settings import queue_name
 from ops.dead_letters import DeadLetter
 from ops.look import Look, make_look
 from ops.stage import OpsError, Stage, lambda_name, read_stage
-from ops.tools import Tools, end, is_missing, plain, real_tools
+from ops.tools import Tools, end, is_missing, make_parser, plain, real_tools
 
 PAGE = 10
 HIDDEN_S = 300
@@ -47,8 +46,7 @@ def main(arguments: list[str], tools: Tools, wait_s: int = WAIT_S) -> int:
     OpsError
         If the stage has no dead letters' queue.
     """
-    parser = argparse.ArgumentParser(prog="python -m ops.redrive")
-    parser.add_argument("stage")
+    parser = make_parser("ops.redrive", __doc__)
     parser.add_argument("--dry-run", action="store_true", help="look, and bring none back")
     given = parser.parse_args(arguments)
     stage = read_stage(given.stage, tools.root)

@@ -1,5 +1,6 @@
 """What the operator's commands work with, and how they end."""
 
+import argparse
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -26,17 +27,38 @@ Client = Callable[[str], Any]
 
 @dataclass(frozen=True)
 class Tools:
-    """Clients, programs, the operator's screen and the project's folder; tests give their own."""
+    """Clients, programs, the operator's screen and the project's folder; tests give their own.
+
+    Attributes
+    ----------
+    ask : callable or None
+        Given a question, returns what is typed; None where nobody sits.
+    """
 
     client: Client
     run: Run
     tell: Callable[[str], None] = print
     root: Path = field(default=ROOT)
+    ask: Callable[[str], str] | None = None
 
 
 def real_tools() -> Tools:
     """The tools for AWS itself, or what AWS_ENDPOINT_URL names. Sends no request."""
-    return Tools(client=make_client, run=run)
+    return Tools(client=make_client, run=run, ask=input if sys.stdin.isatty() else None)
+
+
+def make_parser(module: str, about: str | None) -> argparse.ArgumentParser:
+    """Reads the command line of `python -m module STAGE`.
+
+    Parameters
+    ----------
+    about : str
+        The module's docstring; its first line is what `--help` says.
+    """
+    first = (about or "").partition("\n")[0]
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=first)
+    parser.add_argument("stage", help="as in .chalice/config.json")
+    return parser
 
 
 @cache

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 
 from ops.stage import JsonDict, OpsError, lambda_name, read_stage
-from ops.tools import Client, Tools, end, real_tools
+from ops.tools import Client, Tools, end, make_parser, real_tools
 
 
 class UpgradeFailed(OpsError):
@@ -20,9 +20,8 @@ def main(arguments: list[str], tools: Tools) -> int:
     OpsError
         If there is no such stage, or its Lambda fails.
     """
-    if len(arguments) != 1:
-        raise OpsError("usage: python -m ops.upgrade STAGE")
-    stage = read_stage(arguments[0], tools.root)
+    given = make_parser("ops.upgrade", __doc__).parse_args(arguments)
+    stage = read_stage(given.stage, tools.root)
     checked, written = upgrade(invoker(stage.name, tools.client), tools.tell)
     tools.tell(f"done: {checked} databases checked, {written} design documents written")
     return 0

@@ -1,5 +1,6 @@
 """`make destroy`: what it deletes, what it keeps, and that it may be run again."""
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +47,35 @@ def test_all_goes_but_the_table_and_it_says_so(place: Place) -> None:
         "kept: CouchDB, and all databases in it",
         "kept: the uploaded versions of the poller, in SAM's bucket",
     ]
+
+
+def test_whoever_sits_at_a_terminal_is_asked_for_the_stages_name(place: Place) -> None:
+    asked: list[str] = []
+
+    def ask(question: str) -> str:
+        assert place.said == ["syncpoint-dev: account 123456789012, region us-east-1"]
+        asked.append(question)
+        return " dev "
+
+    tools = dataclasses.replace(place.tools, ask=ask)
+    assert destroy.main([STAGE, "--table", "delete"], tools) == 0
+    assert asked == ["all of it goes, the table too; type the stage's name to go on: "]
+    assert not has_table(place.stage, place.client)
+
+
+@pytest.mark.parametrize("typed", ["", "prod", "yes", None])
+def test_nothing_goes_when_another_name_is_typed(place: Place, typed: str | None) -> None:
+    def ask(question: str) -> str:
+        if typed is None:
+            raise EOFError
+        return typed
+
+    before = deployed(place)
+    with pytest.raises(OpsError, match="that is not dev; nothing was deleted"):
+        destroy.main([STAGE], dataclasses.replace(place.tools, ask=ask))
+    assert deployed(place) == before
+    assert has_stack(place.stage, place.client)
+    assert read_public_url(place.stage, place.client)
 
 
 def test_the_table_goes_when_that_is_said(place: Place) -> None:

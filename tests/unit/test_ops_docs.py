@@ -5,12 +5,14 @@ import os
 import re
 import shlex
 import subprocess
+from types import ModuleType
 
 import pytest
 from samtranslator.yaml_helper import yaml_parse
 
 from local.system import ROOT
-from ops import deploy, destroy, redrive
+from ops import deploy, destroy, doctor, package, redrive, upgrade
+from ops.tools import real_tools
 
 TEXT = (ROOT / "docs/deploy.md").read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -62,3 +64,16 @@ def test_the_modules_say_how_they_are_run() -> None:
         name = module.__name__
         assert f"`python -m {name} STAGE" in (module.__doc__ or "")
         assert f"-m {name} $(STAGE)" in MAKEFILE
+
+
+@pytest.mark.parametrize("module", [deploy, destroy, doctor, package, redrive, upgrade])
+def test_help_says_what_a_command_is_for(
+    module: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        module.main(["--help"], real_tools())
+    assert end.value.code == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert printed.startswith(f"usage: python -m {module.__name__} ")
+    assert (module.__doc__ or "").partition("\n")[0] in printed
+    assert "as in .chalice/config.json" in printed
