@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from samtranslator.yaml_helper import yaml_parse
 
 from ops import policies, upgrade
-from ops.lookups import account, find_secret, has_stack, has_table, read_public_url
+from ops.lookups import account, find_log_groups, find_secret, has_stack, has_table, read_public_url
 from ops.record import mend_record, read_record
 from ops.stage import OpsError, Stage, read_stage
 from ops.tools import Client, Tools, end, make_parser, real_tools
@@ -106,9 +106,9 @@ def deploy_stack(
     Raises
     ------
     OpsError
-        If it fails; or if the table of an earlier deployment is there and its stack is not.
+        If it fails; or if something of an earlier deployment is there and its stack is not.
     """
-    check_table(stage, tools.client)
+    check_leftovers(stage, tools.client)
     parameters = {
         "Stage": stage.name,
         "ControlDb": stage.control_db,
@@ -125,15 +125,27 @@ def deploy_stack(
     tools.run([*deploy, "--parameter-overrides", *overrides], tools.root)
 
 
-def check_table(stage: Stage, client: Client) -> None:
-    """Check that the stack can make its table, or has it. Two requests.
+def check_leftovers(stage: Stage, client: Client) -> None:
+    """Check that the stack can make its table and logs, or has them. One to three requests.
 
     Raises
     ------
     OpsError
-        If there is a table of that name that no stack has: `make destroy` keeps it.
+        If there is a table that no stack has (`make destroy` keeps it), or a log: Lambda makes
+        one for a function that has none.
     """
-    if has_stack(stage, client) or not has_table(stage, client):
+    if has_stack(stage, client):
+        return
+    groups = find_log_groups(stage, client)
+    if groups:
+        commands = "".join(
+            f"\n    aws logs delete-log-group --log-group-name {group}" for group in groups
+        )
+        raise OpsError(
+            "logs are there from an earlier deployment, and would be in the way; "
+            f"this deletes them, with all that they say:{commands}"
+        )
+    if not has_table(stage, client):
         return
     raise OpsError(
         f"the table {stage.prefix} is there from an earlier deployment, and would be in the way: "

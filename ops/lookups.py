@@ -2,7 +2,8 @@
 
 from botocore.exceptions import ClientError
 
-from ops.stage import OpsError, Stage
+from ops.rights import RIGHTS
+from ops.stage import OpsError, Stage, lambda_name
 from ops.tools import Client, is_missing
 
 
@@ -51,6 +52,19 @@ def has_table(stage: Stage, client: Client) -> bool:
             raise
         return False
     return True
+
+
+def find_log_groups(stage: Stage, client: Client) -> list[str]:
+    """The stage's logs that are there, by name. (Those of a stage `dev-2` begin like `dev`'s.)"""
+    prefix = "/aws/lambda/"
+    wanted = {prefix + lambda_name(stage.name, function) for function in [*RIGHTS, "poller"]}
+    pages = client("logs").get_paginator("describe_log_groups")
+    there = {
+        group["logGroupName"]
+        for page in pages.paginate(logGroupNamePrefix=prefix + stage.prefix)
+        for group in page["logGroups"]
+    }
+    return sorted(wanted & there)
 
 
 def read_public_url(stage: Stage, client: Client) -> str | None:

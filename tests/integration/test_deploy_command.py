@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ops import deploy
+from ops.lookups import find_log_groups
 from ops.record import mend_record, read_record, record_path
 from ops.stage import OpsError
 from ops.tools import end
@@ -200,6 +201,32 @@ def test_a_table_that_was_kept_is_not_run_into(place: Place) -> None:
     with pytest.raises(OpsError, match="table syncpoint-dev is there from an earlier deployment"):
         run(place)
     assert place.ran == []
+
+
+def test_logs_that_were_left_are_not_run_into_and_those_of_another_stage_are_none(
+    place: Place,
+) -> None:
+    logs = place.client("logs")
+    for name in ("syncpoint-dev", "syncpoint-dev-device_new", "syncpoint-dev-2-device_new"):
+        logs.create_log_group(logGroupName=f"/aws/lambda/{name}")
+    with pytest.raises(OpsError, match="logs are there from an earlier deployment") as caught:
+        run(place)
+    assert place.ran == []
+    commands = [line.split() for line in str(caught.value).splitlines()[1:]]
+    assert [command[-1] for command in commands] == [
+        "/aws/lambda/syncpoint-dev",
+        "/aws/lambda/syncpoint-dev-device_new",
+    ]
+    for command in commands:
+        assert command[:3] == ["aws", "logs", "delete-log-group"]
+        logs.delete_log_group(logGroupName=command[-1])
+    assert run(place) == 0
+
+
+def test_the_logs_that_are_looked_for_are_those_that_the_template_makes(place: Place) -> None:
+    place.make_stack()
+    template = (place.root / "template.yaml").read_text(encoding="utf-8")
+    assert len(find_log_groups(place.stage, place.client)) == template.count("AWS::Logs::LogGroup")
 
 
 def test_no_credentials_are_told_in_a_sentence(
