@@ -80,6 +80,53 @@ def check_functions(stage: Stage, client: Client) -> Verdict:
     return ok(f"all {len(wanted)} are there")
 
 
+def check_mappings(stage: Stage, client: Client) -> Verdict:
+    """Every queue feeds its function. One request for each hundred mappings of the account."""
+    wanted = {
+        lambda_name(stage.name, function): f"{stage.prefix}-{rights.queue}"
+        for function, rights in RIGHTS.items()
+        if rights.queue
+    }
+    pages = client("lambda").get_paginator("list_event_source_mappings").paginate()
+    found = [mapping for page in pages for mapping in page["EventSourceMappings"]]
+    ours = {
+        _last(mapping["FunctionArn"]): mapping
+        for mapping in found
+        if wanted.get(_last(mapping["FunctionArn"])) == _last(mapping["EventSourceArn"])
+    }
+    missing = sorted(wanted.keys() - ours.keys())
+    if missing:
+        return wrong(f"no queue feeds {', '.join(missing)}: deploy again")
+    for function, mapping in sorted(ours.items()):
+        if mapping["State"] in {"Disabled", "Disabling"}:
+            return wrong(
+                f"the queue of {function} is switched off: `aws lambda "
+                f"update-event-source-mapping --uuid {mapping['UUID']} --enabled`"
+            )
+    return ok(f"all {len(wanted)} queues feed their functions")
+
+
+def check_feedback(stage: Stage, client: Client) -> Verdict:
+    """What SES says of mails reaches its function. One request, as for the next."""
+    function = lambda_name(stage.name, "mail_feedback")
+    subscriptions = _subscriptions(f"{stage.prefix}-mail-feedback", client)
+    if function in {_last(item["Endpoint"]) for item in subscriptions}:
+        return ok("bounces and complaints reach their function")
+    return wrong(f"{function} has no subscription, bounces and complaints are lost: deploy again")
+
+
+def check_alarm_address(stage: Stage, client: Client) -> Verdict:
+    """Somebody is told of alarms."""
+    subscriptions = _subscriptions(f"{stage.prefix}-alarms", client)
+    if not subscriptions:
+        return warning(
+            f"nobody is told of alarms: `make deploy STAGE={stage.name} ALARM_ADDRESS=…`"
+        )
+    if not any(item["SubscriptionArn"].startswith("arn:") for item in subscriptions):
+        return warning("not confirmed: follow the link in AWS's mail, until then no alarm is sent")
+    return ok("somebody is told")
+
+
 def check_poller(stage: Stage, client: Client, now_s: float) -> Verdict:
     """Every poller was at work lately."""
     shards = int(stage.variables.get("POLLER_SHARDS", "1"))
@@ -134,6 +181,17 @@ def queue_url(name: str, client: Client) -> str | None:
             raise
         return None
     return url
+
+
+def _subscriptions(topic: str, client: Client) -> list[Any]:
+    pages = client("sns").get_paginator("list_subscriptions").paginate()
+    found = [item for page in pages for item in page["Subscriptions"]]
+    return [item for item in found if _last(item["TopicArn"]) == topic]
+
+
+def _last(arn: str) -> str:
+    """A resource's name."""
+    return arn.rpartition(":")[2]
 
 
 def _seen_at_s(stage: Stage, client: Client, shard: int, shards: int) -> float | None:

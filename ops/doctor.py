@@ -81,6 +81,8 @@ def _examine_deployed(stage: Stage, tools: Tools, now_s: Callable[[], float]) ->
     yield find("queues", lambda: check_deployed.check_queues(stage, client))
     yield find("dead letters", lambda: check_deployed.check_dead_letters(stage, client))
     yield find("functions", lambda: check_deployed.check_functions(stage, client))
+    yield find("mappings", lambda: check_deployed.check_mappings(stage, client))
+    yield find("feedback", lambda: check_deployed.check_feedback(stage, client))
     yield find("configuration set", lambda: check_mail.check_configuration_set(stage, client))
     yield find("poller", lambda: check_deployed.check_poller(stage, client, now_s()))
     public_url = find("public URL", lambda: check_deployed.check_public_url(stage, client))
@@ -88,6 +90,7 @@ def _examine_deployed(stage: Stage, tools: Tools, now_s: Callable[[], float]) ->
     if public_url.level is not Level.WRONG:
         yield find("health", lambda: check_deployed.check_health(public_url.text))
     yield find("alarms", lambda: check_deployed.check_alarms(stage, client))
+    yield find("alarm address", lambda: check_deployed.check_alarm_address(stage, client))
 
 
 if __name__ == "__main__":

@@ -80,6 +80,13 @@ def deployed(prepared: Operator) -> Iterator[Operator]:
     operator.client("sesv2").create_configuration_set(ConfigurationSetName=stage.prefix)
     for function in RIGHTS:
         make_function(operator, lambda_name(stage.name, function))
+    for function, rights in RIGHTS.items():
+        if rights.queue:
+            make_mapping(operator, function, f"{stage.prefix}-{rights.queue}")
+    subscribe(
+        operator, "mail-feedback", "lambda", arn("lambda", f"function:{stage.prefix}-mail_feedback")
+    )
+    subscribe(operator, "alarms", "email", "ops@example.com")
     see_poller(operator, time.time() - 5)
     with answering({"/api/health": (200, WELL)}) as url:
         operator.client("ssm").put_parameter(
@@ -104,6 +111,29 @@ def make_function(operator: Operator, name: str) -> None:
         Handler="app.app",
         Code={"ZipFile": b"PK\x05\x06" + bytes(18)},
     )
+
+
+def arn(service: str, name: str) -> str:
+    return f"arn:aws:{service}:us-east-1:123456789012:{name}"
+
+
+def make_mapping(operator: Operator, function: str, queue: str) -> None:
+    operator.client("lambda").create_event_source_mapping(
+        FunctionName=lambda_name(operator.name, function), EventSourceArn=arn("sqs", queue)
+    )
+
+
+def mapping_of(operator: Operator, function: str) -> str:
+    [mapping] = operator.client("lambda").list_event_source_mappings(
+        FunctionName=lambda_name(operator.name, function)
+    )["EventSourceMappings"]
+    uuid: str = mapping["UUID"]
+    return uuid
+
+
+def subscribe(operator: Operator, topic: str, protocol: str, endpoint: str) -> None:
+    topic_arn = arn("sns", f"{operator.stage.prefix}-{topic}")
+    operator.client("sns").subscribe(TopicArn=topic_arn, Protocol=protocol, Endpoint=endpoint)
 
 
 def see_poller(operator: Operator, at_s: float) -> None:
@@ -159,19 +189,22 @@ def test_before_a_deployment_all_that_must_be_set_is_looked_at(prepared: Operato
 def test_after_a_deployment_what_is_deployed_is_looked_at_too(deployed: Operator) -> None:
     found = findings(deployed)
     assert wrong(found) == []
-    assert list(found)[-10:] == [
+    assert list(found)[-13:] == [
         "stack",
         "table",
         "queues",
         "dead letters",
         "functions",
+        "mappings",
+        "feedback",
         "configuration set",
         "poller",
         "public URL",
         "health",
         "alarms",
+        "alarm address",
     ]
-    assert {finding.level for finding in list(found.values())[-10:]} == {Level.OK}
+    assert {finding.level for finding in list(found.values())[-13:]} == {Level.OK}
 
 
 def test_a_line_for_each_finding_and_the_exit_code(deployed: Operator) -> None:
@@ -535,6 +568,62 @@ def test_functions_that_are_missing_are_named(deployed: Operator) -> None:
         f"not there: {lambda_name(deployed.name, 'device_new')}, "
         f"{lambda_name(deployed.name, 'poller')}; deploy again",
     )
+
+
+def test_a_queue_that_is_switched_off(deployed: Operator) -> None:
+    uuid = mapping_of(deployed, "channel_new")
+    deployed.client("lambda").update_event_source_mapping(UUID=uuid, Enabled=False)
+    assert check_deployed.check_mappings(deployed.stage, deployed.client) == (
+        Level.WRONG,
+        f"the queue of {lambda_name(deployed.name, 'channel_new')} is switched off: "
+        f"`aws lambda update-event-source-mapping --uuid {uuid} --enabled`",
+    )
+
+
+def test_a_function_that_no_queue_feeds(deployed: Operator) -> None:
+    uuid = mapping_of(deployed, "channel_new")
+    deployed.client("lambda").delete_event_source_mapping(UUID=uuid)
+    assert check_deployed.check_mappings(deployed.stage, deployed.client) == (
+        Level.WRONG,
+        f"no queue feeds {lambda_name(deployed.name, 'channel_new')}: deploy again",
+    )
+
+
+def test_bounces_that_reach_nobody(operator: Operator) -> None:
+    level, text = check_deployed.check_feedback(operator.stage, operator.client)
+    assert level is Level.WRONG
+    assert "mail_feedback has no subscription, bounces and complaints are lost" in text
+
+
+def test_alarms_that_nobody_is_told_of(operator: Operator) -> None:
+    assert check_deployed.check_alarm_address(operator.stage, operator.client) == (
+        Level.WARNING,
+        f"nobody is told of alarms: `make deploy STAGE={operator.name} ALARM_ADDRESS=…`",
+    )
+
+
+def test_an_alarm_address_that_is_not_confirmed(deployed: Operator) -> None:
+    operator = deployed
+    operator.clients["sns"] = Unconfirmed(operator.client("sns"))
+    level, text = check_deployed.check_alarm_address(operator.stage, operator.client)
+    assert level is Level.WARNING
+    assert text.startswith("not confirmed: follow the link in AWS's mail")
+
+
+class Unconfirmed:
+    """SNS before anybody has followed a link; moto confirms at once."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def get_paginator(self, name: str) -> "Unconfirmed":
+        self._pages = self._client.get_paginator(name)
+        return self
+
+    def paginate(self) -> Iterator[JsonDict]:
+        for page in self._pages.paginate():
+            pending = {"SubscriptionArn": "PendingConfirmation"}
+            yield {"Subscriptions": [{**item, **pending} for item in page["Subscriptions"]]}
 
 
 def test_a_poller_that_is_silent(deployed: Operator) -> None:
