@@ -5,11 +5,15 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from types import ModuleType
+from typing import Any, cast
 
 import pytest
 from samtranslator.yaml_helper import yaml_parse
 
+from chalicelib.identity import owner_id
+from chalicelib.suppressions import Suppressions
 from local.system import ROOT
 from ops import deploy, destroy, doctor, package, redrive, upgrade
 from ops.tools import real_tools
@@ -24,6 +28,33 @@ def test_the_table_that_was_kept_is_imported_as_the_template_has_it() -> None:
     wanted = json.dumps(yaml_parse(template)["Resources"]["Table"]["Properties"])
     stages = wanted.replace('{"Fn::Sub": "syncpoint-${Stage}"}', '"syncpoint-dev"')
     assert yaml_parse(recipe)["Resources"]["Table"]["Properties"] == json.loads(stages)
+
+
+def test_a_suppression_is_lifted_by_the_key_that_it_has() -> None:
+    [(code, address)] = re.findall(r"^HASH=\$\(\.venv/bin/python -c '(.*)' (\S+)\)$", TEXT, re.M)
+    done = subprocess.run(
+        [sys.executable, "-c", code, address.upper()],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    [key] = re.findall(
+        r"^aws dynamodb delete-item --table-name syncpoint-dev --key (.*)$", TEXT, re.M
+    )
+    client = Keys()
+    Suppressions(cast(Any, client), "syncpoint-dev").holds(owner_id(address))
+    assert json.loads(key.replace("'$HASH'", done.stdout.strip()).strip("'")) == client.asked
+
+
+class Keys:
+    """A table that remembers what it was asked for."""
+
+    asked: object = None
+
+    def get_item(self, Key: object, **_: object) -> dict[str, object]:  # noqa: N803
+        self.asked = Key
+        return {}
 
 
 def commands() -> list[str]:
