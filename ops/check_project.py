@@ -4,7 +4,7 @@ from botocore.exceptions import ClientError
 
 from chalicelib.settings import InvalidSettings, Secrets, Settings, read_secrets
 from ops.check_couchdb import compare_clocks
-from ops.deploy import check_project
+from ops.deploy import check_sources
 from ops.findings import Verdict, ok, wrong
 from ops.lookups import account
 from ops.stage import OpsError, Stage
@@ -25,7 +25,7 @@ def check_settings(stage: Stage) -> Verdict:
 def check_build(tools: Tools) -> Verdict:
     """The policies are those of the table, and the Lambdas' Python is this one."""
     try:
-        check_project(tools)
+        check_sources(tools)
     except OpsError as exc:
         return wrong(str(exc))
     return ok("policies and Python are as the project has them")

@@ -36,7 +36,7 @@ def main(arguments: list[str], tools: Tools) -> int:
     )
     given = parser.parse_args(arguments)
     stage = read_stage(given.stage, tools.root)
-    check_project(tools)
+    check_sources(tools)
     tools.tell(f"{stage.prefix}: {account(tools.client)}")
     secret_arn = given.secret_arn or find_secret(stage, tools.client)
     check_secret(stage, secret_arn)
@@ -53,7 +53,7 @@ def main(arguments: list[str], tools: Tools) -> int:
     return 0
 
 
-def check_project(tools: Tools) -> None:
+def check_sources(tools: Tools) -> None:
     """Check what can be seen without AWS. Sends no request.
 
     Raises

@@ -1,9 +1,11 @@
 """What is there in AWS of a stage. Every function sends one request, and changes nothing."""
 
+from collections.abc import Callable
+
 from botocore.exceptions import ClientError
 
 from ops.rights import RIGHTS
-from ops.stage import OpsError, Stage, lambda_name
+from ops.stage import JsonDict, OpsError, Stage, lambda_name
 from ops.tools import Client, is_missing
 
 
@@ -21,37 +23,27 @@ def find_secret(stage: Stage, client: Client) -> str:
     OpsError
         If there is none.
     """
-    try:
-        arn: str = client("secretsmanager").describe_secret(SecretId=stage.secret_id)["ARN"]
-    except ClientError as exc:
-        if not is_missing(exc):
-            raise
+    answer = _unless_missing(
+        lambda: client("secretsmanager").describe_secret(SecretId=stage.secret_id)
+    )
+    if answer is None:
         raise OpsError(
             f"there is no secret {stage.secret_id}: create it (docs/deploy.md), or say SECRET_ARN=…"
-        ) from exc
-    return arn
+        )
+    return str(answer["ARN"])
 
 
 def has_stack(stage: Stage, client: Client) -> bool:
     """Whether there is a stack, in whatever state."""
-    try:
-        client("cloudformation").describe_stacks(StackName=stage.prefix)
-    except ClientError as exc:
-        if not is_missing(exc):
-            raise
-        return False
-    return True
+    cloudformation = client("cloudformation")
+    answer = _unless_missing(lambda: cloudformation.describe_stacks(StackName=stage.prefix))
+    return answer is not None
 
 
 def has_table(stage: Stage, client: Client) -> bool:
     """Whether there is a table."""
-    try:
-        client("dynamodb").describe_table(TableName=stage.prefix)
-    except ClientError as exc:
-        if not is_missing(exc):
-            raise
-        return False
-    return True
+    dynamodb = client("dynamodb")
+    return _unless_missing(lambda: dynamodb.describe_table(TableName=stage.prefix)) is not None
 
 
 def find_log_groups(stage: Stage, client: Client) -> list[str]:
@@ -69,10 +61,16 @@ def find_log_groups(stage: Stage, client: Client) -> list[str]:
 
 def read_public_url(stage: Stage, client: Client) -> str | None:
     """Where the API is, as SSM has it; None if it does not."""
+    ssm = client("ssm")
+    answer = _unless_missing(lambda: ssm.get_parameter(Name=stage.public_url_parameter))
+    return None if answer is None else str(answer["Parameter"]["Value"])
+
+
+def _unless_missing(ask: Callable[[], JsonDict]) -> JsonDict | None:
+    """What AWS answers; None if it says that there is no such thing."""
     try:
-        answer = client("ssm").get_parameter(Name=stage.public_url_parameter)
+        return ask()
     except ClientError as exc:
         if not is_missing(exc):
             raise
         return None
-    return str(answer["Parameter"]["Value"])
