@@ -229,7 +229,7 @@ def roles(place: Place) -> dict[str, JsonDict]:
     found = {}
     for role in iam.list_roles()["Roles"]:
         name = role["RoleName"]
-        if not name.startswith(f"syncpoint-{STAGE}-PollerFunctionRole"):
+        if not name.startswith(f"syncpoint-{STAGE}-Poller"):
             [policy] = iam.list_role_policies(RoleName=name)["PolicyNames"]
             answer = iam.get_role_policy(RoleName=name, PolicyName=policy)
             found[name] = cast(JsonDict, answer["PolicyDocument"])
