@@ -7,7 +7,8 @@ from collections.abc import Callable
 from chalicelib.couch import CouchError, Database, JsonDict
 from local.errors import LocalError
 
-STEP_LIMIT_S = 60.0
+# Longer than a claim's lease: a step may need a second try.
+STEP_LIMIT_S = 120.0
 _LONGPOLL_S = 5.0
 _PAGE = 100
 
