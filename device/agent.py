@@ -159,9 +159,9 @@ class Agent:
 
     def _tend(self, device: Device) -> None:
         """Begin those replications anew that stand. Why they do, a look at the cloud may tell."""
-        standing = [one for one in device.replications.all() if one.stands]
         if self._contact.is_lost:
             return  # all are begun anew when the cloud is back
+        standing = [one for one in device.replications.all() if one.stands]
         names = self._restarts.due({one.of for one in standing})
         due = [one for one in standing if one.of in names]
         if due:

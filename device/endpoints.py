@@ -2,10 +2,9 @@
 
 import base64
 import re
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
-JsonDict = dict[str, Any]
+from chalicelib.docstate import JsonDict
 
 # What is handed to a replicator is parsed by other code than ours: nothing that two parsers could
 # read differently (a user part, a backslash, white space) comes through.

@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
+from chalicelib.docstate import JsonDict
 from chalicelib.identity import owner_id
 from device.errors import AgentRuns, DeviceError
-
-JsonDict = dict[str, Any]
 
 _FILE = "device.json"
 # Fields of the document that the commands count on.

@@ -4,9 +4,8 @@ import hashlib
 import secrets
 import uuid
 from dataclasses import dataclass
-from typing import Any
 
-JsonDict = dict[str, Any]
+from chalicelib.docstate import JsonDict
 
 PASSWORD_BYTES = 32
 # The password is random, 256 bits: nobody guesses it, however few the rounds. Each costs the cloud

@@ -8,11 +8,8 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from chalicelib.couch import Conflict, CouchError, NotFound, Server
-
-JsonDict = dict[str, Any]
+from chalicelib.couch import Conflict, CouchError, JsonDict, NotFound, Server
 
 # What CouchDB's scheduler, and the `_replication_state` of PouchDB Server, call those that stand.
 _STANDS = {"error", "failed", "crashing", "completed"}
