@@ -14,6 +14,7 @@ from device import channels, enrol
 from device.agent import Agent, Pace
 from device.databases import Device
 from device.home import Home
+from device.mailbox import Mailbox
 from local.net import Net
 from tests.e2e.steps import Where, mails_to, post
 from tests.support import wait_for
@@ -63,13 +64,16 @@ class Gadget:
     def confirm(self) -> None:
         """Open the link in the mail, and type the device code."""
         link = wait_for(self.link, "the mail with the link")
-        # The mail may be there a moment before the document says so.
-        wait_for(lambda: post(link, device_code=self.code).status_code == 303, "the click")
+        assert post(link, device_code=self.code).status_code == 303
 
     def link(self) -> str | None:
-        """The newest link in a mail about this device."""
+        """The newest link in a mail about this device, once its answer is taken.
+
+        The mail may be there a moment before the document says so.
+        """
         mails = [m for m in mails_to(self.where, self.owner) if self.id in m["text"]]
-        return str(mails[-1]["links"][0]) if mails else None
+        is_open = bool(mails) and Mailbox(self.mailbox).state(self.id) == "confirming"
+        return str(mails[-1]["links"][0]) if is_open else None
 
     def become_active(self) -> "Gadget":
         """All of it, until the agent follows the cloud."""

@@ -450,12 +450,15 @@ def test_a_refused_registration_ends_the_agent_with_what_to_do(gadget: MakeGadge
     assert phone.replicated() == []
 
 
-def test_what_the_mailbox_does_not_take_is_told_with_its_reason(gadget: MakeGadget) -> None:
+def test_what_the_mailbox_does_not_take_is_told_with_its_reason(
+    gadget: MakeGadget, net: Net
+) -> None:
     phone = gadget("phone")
+    net.cut()  # or the mailbox may have the registration before it is spoiled
     phone.register()
-    profile = phone.home.load()
     device = phone.device
-    device.outbox.update(profile.device_id, lambda doc: {**doc, "generation": 1, "surname": "x"})
+    device.outbox.update(phone.id, lambda doc: {**doc, "generation": 1, "surname": "x"})
+    net.mend()
     phone.start()
     wait_for(lambda: not phone.is_running(), "the end of the agent")
     assert "the cloud does not take the registration" in str(phone.failure)
