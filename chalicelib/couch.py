@@ -5,7 +5,7 @@ Every public method sends one request, unless it says otherwise, and every reque
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from chalicelib.couch_database import Database, JsonDict
@@ -22,6 +22,9 @@ from chalicelib.couch_errors import (
     Unreadable,
 )
 from chalicelib.couch_http import READ_TIMEOUT_S, Connection
+
+if TYPE_CHECKING:
+    from requests.adapters import BaseAdapter
 
 __all__ = [
     "BadRequest",
@@ -48,10 +51,12 @@ class Server:
     url : str
         With credentials, if any: ``https://admin:password@couch.example.com``. They are taken out
         of the URL at once and appear in no error.
+    adapter : requests.adapters.BaseAdapter, optional
+        What requests go through, if not a pool of connections of its own.
     """
 
-    def __init__(self, url: str) -> None:
-        self.http = Connection(url)
+    def __init__(self, url: str, adapter: "BaseAdapter | None" = None) -> None:
+        self.http = Connection(url, adapter)
         self.url = self.http.url
 
     def close(self) -> None:

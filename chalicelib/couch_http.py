@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
+from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.auth import HTTPBasicAuth
 
 from chalicelib.couch_errors import CouchError, Unavailable, Unreadable, error_of
@@ -28,9 +28,11 @@ class Connection:
     ----------
     url : str
         With credentials, if any. They are taken out of the URL at once and appear in no error.
+    adapter : requests.adapters.BaseAdapter, optional
+        What requests go through, if not a pool of connections of its own.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, adapter: BaseAdapter | None = None) -> None:
         parts = urlsplit(url)
         host = parts.netloc.rpartition("@")[2]
         self.url = f"{parts.scheme}://{host}{parts.path.rstrip('/')}"
@@ -40,7 +42,7 @@ class Connection:
             self._session.auth = HTTPBasicAuth(
                 unquote(parts.username).encode(), unquote(parts.password or "").encode()
             )
-        adapter = HTTPAdapter(pool_connections=1, pool_maxsize=POOL_CONNECTIONS)
+        adapter = adapter or HTTPAdapter(pool_connections=1, pool_maxsize=POOL_CONNECTIONS)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 SECRET_AGE_S = 300
 
 Result = TypeVar("Result")
+MakeClient = Callable[[str], Any]
+MakeServer = Callable[[str], Server]
 
 
 class PublicUrlUnknown(NoEffect):
@@ -42,11 +44,23 @@ class Wiring:
     ----------
     environ : mapping
         Where the settings come from; ``os.environ`` but in tests.
+    client : callable
+        Makes a boto3 client of a service's name.
+    server : callable
+        Makes the CouchDB server of its URL.
     """
 
-    def __init__(self, environ: Mapping[str, str] | None = None, clock: Clock = utc_now) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, str] | None = None,
+        clock: Clock = utc_now,
+        client: MakeClient | None = None,
+        server: MakeServer = Server,
+    ) -> None:
         self._environ = os.environ if environ is None else environ
         self._clock = clock
+        self._client = client or make_client
+        self._server = server
         self._cloud: Cloud | None = None
         self._cloud_until_s = 0.0
         self._known_pages_url = ""
@@ -59,12 +73,12 @@ class Wiring:
     @cached_property
     def dynamodb(self) -> "DynamoDBClient":
         """The DynamoDB client."""
-        return cast("DynamoDBClient", _LazyClient("dynamodb"))
+        return cast("DynamoDBClient", self._lazy("dynamodb"))
 
     @cached_property
     def sqs(self) -> "SQSClient":
         """The SQS client."""
-        return cast("SQSClient", _LazyClient("sqs"))
+        return cast("SQSClient", self._lazy("sqs"))
 
     @cached_property
     def claims(self) -> Claims:
@@ -96,7 +110,7 @@ class Wiring:
 
     def _renewed(self) -> Cloud:
         try:
-            secrets = read_secrets(_client("secretsmanager"), self.settings.secret_id)
+            secrets = read_secrets(self._client("secretsmanager"), self.settings.secret_id)
         except (BotoCoreError, ClientError):
             if self._cloud is None:
                 raise
@@ -111,13 +125,13 @@ class Wiring:
 
     def _make(self, secrets: Secrets) -> Cloud:
         settings = self.settings
-        server = Server(secrets.couchdb_url)
+        server = self._server(secrets.couchdb_url)
         return Cloud(
             settings=settings,
             server=server,
             database=server.database(settings.control_db),
             mail=SesMailer(
-                cast("SESV2Client", _LazyClient("sesv2")),
+                cast("SESV2Client", self._lazy("sesv2")),
                 settings.mail_from,
                 settings.mail_configuration_set,
             ),
@@ -130,6 +144,9 @@ class Wiring:
             clock=self._clock,
         )
 
+    def _lazy(self, service: str) -> "_LazyClient":
+        return _LazyClient(lambda: self._client(service))
+
     def _pages_url(self) -> str:
         """Where the pages are: as the environment says, or as `make deploy` has written."""
         if not self._known_pages_url:
@@ -139,31 +156,15 @@ class Wiring:
     def _deployed_url(self) -> str:
         name = self.settings.public_url_parameter
         try:
-            url: str = _client("ssm").get_parameter(Name=name)["Parameter"]["Value"]
+            url: str = self._client("ssm").get_parameter(Name=name)["Parameter"]["Value"]
         except ClientError as exc:
             code = exc.response["Error"]["Code"]
             raise PublicUrlUnknown(f"{name}: {code}; `make deploy` writes it") from exc
         return url
 
 
-def _link_keys(secrets: Secrets, page: str, settings: Settings) -> LinkKeys:
-    return LinkKeys(secrets.link_keys, f"{page} {settings.stage} {settings.control_db}")
-
-
-class _LazyClient:
-    """A boto3 client that is made when it is first used: of a few, most functions use one."""
-
-    def __init__(self, service: str) -> None:
-        self._service = service
-        self._client: Any = None
-
-    def __getattr__(self, name: str) -> Any:
-        if self._client is None:
-            self._client = _client(self._service)
-        return getattr(self._client, name)
-
-
-def _client(service: str) -> Any:
+def make_client(service: str) -> Any:
+    """A boto3 client with time limits, and as few tries as its service stands. No request."""
     # Imported at the first use: together they are most of a cold start.
     import boto3
     from botocore.config import Config
@@ -180,3 +181,20 @@ def _client(service: str) -> Any:
             max_pool_connections=32,
         ),
     )
+
+
+def _link_keys(secrets: Secrets, page: str, settings: Settings) -> LinkKeys:
+    return LinkKeys(secrets.link_keys, f"{page} {settings.stage} {settings.control_db}")
+
+
+class _LazyClient:
+    """A boto3 client that is made when it is first used: of a few, most functions use one."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        self._client: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        if self._client is None:
+            self._client = self._make()
+        return getattr(self._client, name)

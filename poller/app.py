@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
@@ -28,6 +28,41 @@ NAMESPACE = "Syncpoint"
 logger = Logger(service="syncpoint-poller", stream=sys.stderr)
 
 
+@cache
+def make_client(service: str) -> Any:
+    """A boto3 client with time limits; the same one each time. No request."""
+    import boto3
+    from botocore.config import Config
+
+    config = Config(
+        connect_timeout=3,
+        read_timeout=10,
+        retries={"total_max_attempts": 3, "mode": "standard"},
+    )
+    return boto3.client(service, config=config)  # type: ignore[call-overload]
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What a poller finds around it.
+
+    Attributes
+    ----------
+    client, server : callable
+        Makes a boto3 client of a service's name, the CouchDB server of its URL.
+    now_s, monotonic_s : callable
+        The time in seconds, since 1970 and since some moment.
+    pause : callable
+        Waits for so many seconds.
+    """
+
+    client: Callable[[str], Any] = make_client
+    server: Callable[[str], Server] = Server
+    now_s: Callable[[], float] = time.time
+    monotonic_s: Callable[[], float] = time.monotonic
+    pause: Callable[[float], None] = time.sleep
+
+
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """Follow the control databases' feeds for one window.
 
@@ -40,16 +75,22 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     return run(PollerSettings.read(os.environ))
 
 
-def run(settings: PollerSettings, stopped: Callable[[], bool] = lambda: False) -> dict[str, Any]:
+def run(
+    settings: PollerSettings,
+    stopped: Callable[[], bool] = lambda: False,
+    outside: Outside | None = None,
+) -> dict[str, Any]:
     """One run of the poller.
 
     Parameters
     ----------
     stopped : callable
         Whether to close the window early; the local system does when it ends.
+    outside : Outside, optional
+        AWS, CouchDB and the time; the real ones if not given.
     """
-    key = poller_key(settings.control_db, settings.shard, settings.shards)
-    lease = Lease(_client("dynamodb"), settings.table_name, key, settings.lease_s, time.time)
+    outside = outside or Outside()
+    lease = _lease(settings, outside)
     try:
         place = lease.take()
     except LeaseHeld:
@@ -57,36 +98,48 @@ def run(settings: PollerSettings, stopped: Callable[[], bool] = lambda: False) -
         return {"polled": False, **asdict(Summary())}
     summary, is_settled = Summary(), False
     try:
-        is_settled = _poll(settings, lease, place, stopped, summary)
+        is_settled = _poll(settings, outside, lease, place, stopped, summary)
         return {"polled": True, **asdict(summary)}
     finally:
         lease.release(is_settled=is_settled)
         _measure(settings.stage, summary, lease)
 
 
+def _lease(settings: PollerSettings, outside: Outside) -> Lease:
+    return Lease(
+        outside.client("dynamodb"),
+        settings.table_name,
+        poller_key(settings.control_db, settings.shard, settings.shards),
+        settings.lease_s,
+        outside.now_s,
+    )
+
+
 def _poll(
     settings: PollerSettings,
+    outside: Outside,
     lease: Lease,
     place: Place,
     stopped: Callable[[], bool],
     summary: Summary,
 ) -> bool:
     """Follow the feeds; whether every database was left at the end of its own."""
-    closes_at_s = time.monotonic() + settings.window_s if settings.window_s else math.inf
+    closes_at_s = outside.monotonic_s() + settings.window_s if settings.window_s else math.inf
 
     def left_s() -> float:
-        return 0.0 if stopped() else closes_at_s - time.monotonic()
+        return 0.0 if stopped() else closes_at_s - outside.monotonic_s()
 
     def warn(what: str, why: str) -> None:
         _warn(settings.stage, what, why)
 
-    server = Server(read_secrets(_client("secretsmanager"), settings.secret_id).couchdb_url)
+    secrets = read_secrets(outside.client("secretsmanager"), settings.secret_id)
+    server = outside.server(secrets.couchdb_url)
     shard = Shard(settings.control_db, settings.shard, settings.shards)
-    checkpoint = Checkpoint(_client("dynamodb"), settings.table_name, lease, time.sleep)
+    checkpoint = Checkpoint(outside.client("dynamodb"), settings.table_name, lease, outside.pause)
     follower = Follower(
         server=server,
         checkpoint=checkpoint,
-        sender=Sender(_client("sqs"), time.sleep),
+        sender=Sender(outside.client("sqs"), outside.pause),
         control_db=settings.control_db,
         routes=settings.routes,
         page_size=settings.page_size,
@@ -102,7 +155,7 @@ def _poll(
         place=place,
         is_one_pass=settings.window_s == 0,
         left_s=left_s,
-        pause=time.sleep,
+        pause=outside.pause,
         warn=warn,
     )
     poll.run(settings.control_db if shard.holds(settings.control_db) else None)
@@ -128,16 +181,3 @@ def _warn(stage: str, what: str, why: str) -> None:
     metrics.add_dimension("What", what)
     metrics.add_metric("FeedWarnings", MetricUnit.Count, 1)
     metrics.flush_metrics()
-
-
-@cache
-def _client(service: str) -> Any:
-    import boto3
-    from botocore.config import Config
-
-    config = Config(
-        connect_timeout=3,
-        read_timeout=10,
-        retries={"total_max_attempts": 3, "mode": "standard"},
-    )
-    return boto3.client(service, config=config)  # type: ignore[call-overload]

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from chalicelib.errors import NoEffect
 from chalicelib.mail import AddressRefused, MailError, MailNotSent, SesMailer
 from chalicelib.web import mails
-from chalicelib.wiring import _client
+from chalicelib.wiring import make_client
 
 SENDER = "Syncpoint <sync@example.com>"
 TO = "ada@example.com"
@@ -277,7 +277,7 @@ def send_to(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], None]:
     def send(host: str, port: int) -> None:
         monkeypatch.setenv("AWS_ENDPOINT_URL_SESV2", f"http://{host}:{port}")
         # The only thing that is not as in a Lambda: nobody waits ten seconds in a test.
-        as_in_a_lambda = _client("sesv2").meta.config
+        as_in_a_lambda = make_client("sesv2").meta.config
         config = as_in_a_lambda.merge(Config(read_timeout=0.3))
         SesMailer(boto3.client("sesv2", config=config), SENDER).send(*A_MAIL)
 
