@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 
 from chalicelib.claims import Claims
@@ -19,6 +20,12 @@ from local.system import LocalSystem, Options, prepare_process
 from tests.support import FakeClock, FakeMailer, make_cloud
 
 prepare_process()
+
+# In the gate each run tries the same examples, so that it fails for what changed, not by luck;
+# HYPOTHESIS_PROFILE=explore tries others, and more of them.
+hypothesis.settings.register_profile("gate", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("explore", deadline=None, max_examples=2000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
 
 
 @pytest.fixture(scope="session")

@@ -141,7 +141,7 @@ def test_a_refusal_shows_nothing_of_what_was_sent() -> None:
     assert "secret" not in str(refused.value)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.sampled_from(sorted(LOGIN)), json_values)
 def test_no_value_in_a_login_raises_anything_else(name: str, value: Any) -> None:
     try:
@@ -195,7 +195,7 @@ def test_oauth_creds_that_are_no_object_are_refused(wrong: object) -> None:
         check_oauth(wrong)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.sampled_from(sorted(OAUTH)), json_values)
 def test_no_value_in_oauth_creds_raises_anything_else(name: str, value: Any) -> None:
     try:

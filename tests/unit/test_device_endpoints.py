@@ -71,7 +71,7 @@ alike = st.from_regex(
 Reads = Callable[[str], list[str] | None]
 
 # Another process is asked: on a busy machine an example may take its time.
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+unhurried = settings(suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chalicelib.docstate import (
@@ -126,7 +126,6 @@ def test_a_document_without_a_generation_is_in_generation_zero() -> None:
     assert generation_of({}) == 0
 
 
-@settings(deadline=None)
 @given(json_values)
 def test_a_generation_is_never_negative_and_never_raises(value: Any) -> None:
     assert generation_of({"generation": value}) >= 0
@@ -174,7 +173,7 @@ def test_changes_that_change_nothing_leave_an_equal_document() -> None:
     assert apply(doc, {"state": "ready", "public": True}) == doc
 
 
-@settings(deadline=None)
+@example({"error": {"reason": "once"}, "name": "Photos"}, {}, "ready")
 @given(
     st.dictionaries(st.text(), json_values, max_size=4),
     st.dictionaries(own_fields, json_values, max_size=4),
@@ -184,11 +183,12 @@ def test_applying_the_same_changes_twice_is_applying_them_once(
     doc: JsonDict, changes: JsonDict, state: str
 ) -> None:
     changes = {**changes, "state": state}
+    expected = {**doc, **changes}
+    if state != "error":
+        expected.pop("error", None)  # the document has got over it
     once = apply(doc, changes)
+    assert once == expected
     assert apply(once, changes) == once
-    assert {name: once[name] for name in changes} == changes
-    untouched = {name: doc[name] for name in doc if name not in changes}
-    assert {name: once[name] for name in once if name not in changes} == untouched
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,6 @@ def test_a_timestamp_is_in_utc_to_the_second() -> None:
     assert timestamp(moment) == "2026-01-02T03:04:05Z"
 
 
-@settings(deadline=None)
 @given(st.datetimes(min_value=datetime(1970, 1, 1), timezones=st.just(UTC)))
 def test_a_timestamp_reads_back_as_the_moment_it_was_made_of(moment: datetime) -> None:
     assert datetime.fromisoformat(timestamp(moment)) == moment.replace(microsecond=0)

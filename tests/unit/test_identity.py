@@ -69,14 +69,12 @@ def test_names_made_of_an_owner_are_as_devices_work_them_out() -> None:
     assert confirm_id(DEVICE_ID, 3) == f"confirm-{DEVICE_ID}-3"
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_an_owner_is_32_hex_digits_whatever_the_address(address: str) -> None:
     assert len(owner_id(address)) == 32
     assert set(owner_id(address)) <= set(string.hexdigits.lower())
 
 
-@settings(deadline=None)
 @given(st.text(string.ascii_letters + string.digits + "._+-@", min_size=1))
 def test_normalising_an_ascii_address_twice_is_normalising_it_once(address: str) -> None:
     once = normalise_address(f" {address}\t")
@@ -141,7 +139,7 @@ def test_what_is_no_address_is_refused_with_a_reason(address: str) -> None:
     assert str(refused.value)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(any_text | st.builds("{}@{}".format, any_text, any_text))
 def test_an_address_is_sent_to_in_ascii_on_one_line_or_refused(address: str) -> None:
     try:
@@ -157,7 +155,6 @@ def test_an_address_is_sent_to_in_ascii_on_one_line_or_refused(address: str) -> 
 # The code in a link
 
 
-@settings(deadline=None)
 @given(device_ids, generations)
 def test_a_code_says_what_it_was_signed_for(device_id: str, generation: int) -> None:
     code = LINKS.sign(device_id, generation)
@@ -205,7 +202,7 @@ def test_a_code_made_for_another_purpose_is_refused(purpose: str) -> None:
     assert LINKS.verify(LinkKeys([KEY], purpose).sign(DEVICE_ID, 0)) is None
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(st.data())
 def test_a_code_with_any_one_character_changed_is_refused(data: st.DataObject) -> None:
     code = LINKS.sign(DEVICE_ID, data.draw(st.sampled_from([0, 1, 9, 10, 120])))
@@ -216,7 +213,6 @@ def test_a_code_with_any_one_character_changed_is_refused(data: st.DataObject) -
     assert LINKS.verify(code[:at] + other + code[at + 1 :]) is None
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_a_code_that_was_cut_short_or_added_to_is_refused(data: st.DataObject) -> None:
     code = LINKS.sign(DEVICE_ID, 1)
@@ -243,7 +239,7 @@ def test_a_mac_is_not_good_for_another_generation_or_device() -> None:
 macs = st.text(string.ascii_letters + string.digits + "-_", min_size=22, max_size=22)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(any_text | st.builds("{}.{}.{}".format, any_text, generations, macs))
 def test_no_text_makes_verifying_raise_and_none_is_verified(code: str) -> None:
     assert LINKS.verify(code) is None
@@ -276,14 +272,13 @@ def test_another_device_code_is_not_the_same(typed: str) -> None:
 typed_codes = st.text("ABCabc123 -", max_size=8) | any_text
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(typed_codes, typed_codes)
 def test_two_device_codes_have_one_guess_id_just_if_they_are_the_same(one: str, other: str) -> None:
     equal = LINKS.guess_ids(DEVICE_ID, one)[0] == LINKS.guess_ids(DEVICE_ID, other)[0]
     assert equal == same_device_code(one, other)
 
 
-@settings(deadline=None)
 @given(st.text("ABCDEFGHJKMNPQRSTVWXYZ23456789", min_size=8, max_size=8), st.data())
 def test_spaces_dashes_and_case_do_not_make_another_guess(code: str, data: st.DataObject) -> None:
     letters = [data.draw(st.sampled_from([letter, letter.lower()])) for letter in code]
@@ -299,7 +294,6 @@ def test_a_guess_id_gives_nothing_of_the_code_away() -> None:
     assert guess_id != LinkKeys([OTHER_KEY], LINKS.purpose).guess_ids(DEVICE_ID, "ABCD-2345")[0]
 
 
-@settings(deadline=None)
 @given(any_text, any_text)
 def test_same_is_equality(one: str, other: str) -> None:
     assert same(one, other) == (one == other)

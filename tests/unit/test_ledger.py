@@ -74,7 +74,7 @@ def test_a_limit_of_none_admits_nobody(entries: list[Entry]) -> None:
     assert retry_at_s > NOW_S
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(asked, limits_of_any_kind)
 def test_no_window_ever_holds_more_than_its_limit(
     asks: list[tuple[str, int]], limits: list[Limit]
@@ -86,7 +86,7 @@ def test_no_window_ever_holds_more_than_its_limit(
             assert len(inside) <= limit.most
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(asked, limits_of_any_kind)
 def test_an_admitted_member_is_admitted_as_long_as_the_longest_window_holds_it(
     asks: list[tuple[str, int]], limits: list[Limit]
@@ -100,7 +100,7 @@ def test_an_admitted_member_is_admitted_as_long_as_the_longest_window_holds_it(
             assert [entry for entry in kept if entry[1] == who] == [(at, who)]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(asked, limits_of_any_kind)
 def test_who_is_refused_is_told_the_earliest_second_at_which_there_is_room(
     asks: list[tuple[str, int]], limits: list[Limit]
@@ -117,7 +117,6 @@ def test_who_is_refused_is_told_the_earliest_second_at_which_there_is_room(
     assert admit(entries, "newcomer", limits, retry_at_s)[1] is None
 
 
-@settings(deadline=None)
 @given(asked, limits_of_any_kind)
 def test_nothing_is_kept_that_no_window_holds(
     asks: list[tuple[str, int]], limits: list[Limit]

@@ -116,7 +116,7 @@ json_values = st.none() | st.booleans() | st.integers() | st.text() | st.lists(s
 moments = st.datetimes(timezones=st.timezones()).map(datetime.isoformat)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     st.fixed_dictionaries(
         {"type": st.just("device") | json_values},

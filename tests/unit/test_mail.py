@@ -153,7 +153,7 @@ def test_a_line_end_never_makes_a_second_header(field: int, value: str, line_end
     assert message.get_content_type() == "multipart/alternative"
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_no_text_in_a_mail_adds_a_header_or_a_part(text: str) -> None:
     message = sent(TO, "Confirm", text, text, "token-1")

@@ -87,7 +87,7 @@ def test_no_reason_shows_a_secret() -> None:
         assert "secret" not in rejected.value.reason
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     st.dictionaries(st.sampled_from([*GOOD, "_deleted", "network"]), json_values, max_size=3)
     | st.dictionaries(any_text, json_values, max_size=2),
@@ -101,7 +101,7 @@ def test_any_document_is_taken_with_known_fields_only_or_refused_with_a_reason(
     read_or_refused(doc, device_auth)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(json_values)
 def test_any_json_is_taken_with_known_fields_only_or_refused_with_a_reason(value: Any) -> None:
     read_or_refused(value, "login")
@@ -353,7 +353,6 @@ def test_what_is_too_much_is_refused_and_what_is_just_enough_is_read() -> None:
         assert "at most" in refusal.reason
 
 
-@settings(deadline=None)
 @given(st.binary() | json_values.map(lambda value: json.dumps(value).encode()))
 def test_any_body_is_read_or_refused_with_a_reason(body: bytes) -> None:
     for read_request in (docs_of, revs_of):

@@ -238,7 +238,7 @@ def test_no_reason_shows_a_secret() -> None:
     assert "secret" not in rejected.value.reason
 
 
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 @given(
     st.dictionaries(st.sampled_from(sorted(VALID)), json_values, max_size=3),
     st.sets(st.sampled_from(sorted(VALID)), max_size=2),
@@ -251,19 +251,19 @@ def test_any_document_is_read_or_rejected_with_a_reason(
     read_or_rejected(doc, device_auth)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.sampled_from(["owner", "name", "device_code", "created_at"]), any_text)
 def test_any_text_in_a_field_is_read_or_rejected_with_a_reason(field: str, text: str) -> None:
     read_or_rejected(VALID | {field: text}, "login")
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(any_text, st.sampled_from(["example.com", "bücher.example", "xn--a.com"]))
 def test_any_local_part_is_read_or_rejected_with_a_reason(local: str, domain: str) -> None:
     read_or_rejected(VALID | {"owner": f"{local}@{domain}"}, "login")
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.dictionaries(any_text, json_values))
 def test_an_object_of_any_kind_is_read_or_rejected_with_a_reason(doc: JsonDict) -> None:
     read_or_rejected(doc, "login")
