@@ -40,13 +40,14 @@ class FakeCouch(Store):
 
     def adapter(self, around: Around = just_ask) -> FakeAdapter:
         """What `Server` is given; `around` runs around each request, for faults and counts."""
-        return FakeAdapter(self._answer, around)
+        return FakeAdapter(self.answer, around)
 
     def server(self, around: Around = just_ask) -> Server:
         """The product's client, as the administrator."""
         return Server(ADMIN_URL, self.adapter(around))
 
-    def _answer(self, asked: Asked) -> Answer:
+    def answer(self, asked: Asked) -> Answer:
+        """What a request is answered; a longpoll at once, after `waited`."""
         answer = self._answer_now(asked)
         is_feed = asked.path[-1:] in (["_changes"], ["_db_updates"])
         if is_feed and asked.wait_s and not answer.body["results"]:

@@ -1,4 +1,4 @@
-"""The CouchDB adapter: against a real server, and against servers that misbehave."""
+"""The CouchDB adapter: against a real server, the one in memory, and servers that misbehave."""
 
 import json
 import socket
@@ -29,10 +29,27 @@ from chalicelib.couch import (
     Unavailable,
 )
 from chalicelib.couch_errors import error_of
+from tests.fakes.couch import FakeCouch
 from tests.support import an_address, wait_for
 
 CONFIG_SECTION = "syncpoint_test"
 ODD_IDS = ["a/b", "ü ?&#%", "_design/x", "_design/x/y", "+", "a+b c", "%2F", 'a"b', "😀", "a\\b"]
+
+# What takes time, or is about the network: in memory there is neither.
+only_real = pytest.mark.parametrize("server", ["real"], indirect=True)
+
+
+@pytest.fixture(params=["real", "fake"])
+def server(request: pytest.FixtureRequest, server: Server) -> Server:
+    """The server in use, and the one in memory: what one of them does, the other does."""
+    return server if request.param == "real" else FakeCouch().server()
+
+
+def client_of(server: Server, credentials: str = "") -> Server:
+    """Another client of the same server: nobody's, or with ``name:password``."""
+    scheme, _, host = server.url.partition("://")
+    url = f"{scheme}://{credentials}@{host}" if credentials else server.url
+    return Server(url, server.http._session.get_adapter(url))
 
 
 def is_couchdb(server: Server) -> bool:
@@ -65,6 +82,7 @@ def test_a_database_is_deleted_with_all_it_holds_and_may_be_gone_already(control
         control.get("d")
 
 
+@only_real
 def test_a_databases_url_is_without_credentials(couch_url: str, control: Database) -> None:
     host = couch_url.rpartition("@")[2]
     assert control.url == f"{couch_url.partition('://')[0]}://{host}/{control.name}"
@@ -208,10 +226,8 @@ def test_who_is_no_member_is_kept_out(server: Server, control: Database) -> None
     control.put_security(
         {"admins": {"names": [], "roles": ["_admin"]}, "members": {"names": ["ada"], "roles": []}}
     )
-    stranger = Server(server.url)
     with pytest.raises((Unauthorized, Forbidden)):
-        stranger.database(control.name).get("d")
-    stranger.close()
+        client_of(server).database(control.name).get("d")
 
 
 # The changes feed
@@ -257,6 +273,7 @@ def test_a_longpoll_answers_at_once_where_there_are_changes(control: Database) -
     assert [row["id"] for row in page["results"]] == ["d"]
 
 
+@only_real
 def test_a_longpoll_sees_a_change_made_while_it_waits(control: Database) -> None:
     control.put({"_id": "before"})
     since = str(everything(control)["last_seq"])
@@ -313,15 +330,14 @@ def test_a_configured_value_is_read_back_and_removed(
 
 
 def test_a_wrong_password_is_unauthorized_and_not_shown(server: Server, control: Database) -> None:
-    scheme, _, host = server.url.partition("://")
     # Nobody's name: CouchDB 3.4 locks an account that too many wrong passwords were tried on.
-    stranger = Server(f"{scheme}://nobody-{uuid.uuid4().hex[:8]}:open-sesame@{host}")
+    stranger = client_of(server, f"nobody-{uuid.uuid4().hex[:8]}:open-sesame")
     with pytest.raises(Unauthorized) as refused:
         stranger.database(control.name).get("d")
     assert "open-sesame" not in f"{refused.value} {refused.value!r} {refused.value.args}"
-    stranger.close()
 
 
+@only_real
 def test_the_administrators_credentials_are_in_no_error(couch_url: str, control: Database) -> None:
     credentials = couch_url.rpartition("@")[0].partition("://")[2]
     with pytest.raises(NotFound) as missing:
