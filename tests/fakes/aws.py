@@ -19,7 +19,7 @@ from tests.fakes.sqs import ARN, URL, Sqs
 Around = Callable[[str, "functools.partial[Any]"], Any]
 
 _OPERATIONS = {
-    "dynamodb": {"get_item", "batch_get_item", "put_item", "delete_item", "update_item"},
+    "dynamodb": {"get_item", "batch_get_item", "put_item", "delete_item", "update_item", "scan"},
     "sqs": {
         "get_queue_url",
         "get_queue_attributes",
@@ -80,8 +80,8 @@ class FakeAws:
 
     def items(self, table_name: str) -> list[JsonDict]:
         """What a table holds, as DynamoDB writes it."""
-        items = list(self._dynamodb.tables[table_name].values())
-        return [{name: dict(value) for name, value in item.items()} for item in items]
+        items: list[JsonDict] = self._dynamodb.scan(TableName=table_name)["Items"]
+        return items
 
     def create_queue(self, name: str, *, visibility_s: float = 180, max_receives: int = 5) -> str:
         """A queue with dead letters behind it; its URL."""

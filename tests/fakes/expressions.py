@@ -8,18 +8,21 @@ Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Express
 
 import operator
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from decimal import Decimal
 from functools import cache
 from typing import Any
 
-Value = dict[str, Any]  # {"S": "text"}, {"N": "1"}, {"BOOL": True}
-Item = dict[str, Value]
+from tests.fakes.expression_tokens import (
+    NAME,
+    OPERAND,
+    Item,
+    Scope,
+    Tokens,
+    UnknownExpression,
+    Value,
+)
 
-_TOKEN = re.compile(r"\s*(<>|<=|>=|[()=<>,]|[#:]?\w+)")
-_NAME = re.compile(r"#?\w+")
-_KEYWORDS = {"AND", "OR", "NOT", "SET", "ADD", "REMOVE", "DELETE", "BETWEEN", "IN"}
 _ORDER: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -28,24 +31,9 @@ _ORDER: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
-@dataclass(frozen=True)
-class Scope:
-    """What the placeholders of an expression stand for."""
-
-    names: Mapping[str, str]
-    values: Mapping[str, Value]
-
-    def name(self, token: str) -> str:
-        return self.names[token] if token.startswith("#") else token
-
-
 Operand = Callable[[Item, Scope], Value | None]
 Condition = Callable[[Item, Scope], bool]
 Action = Callable[[Item, Item, Scope], None]  # from the item before, to the item after
-
-
-class UnknownExpression(NotImplementedError):
-    """The fake does not know this part of DynamoDB's language: teach it, with a contract test."""
 
 
 class NoSuchAttribute(Exception):
@@ -55,7 +43,7 @@ class NoSuchAttribute(Exception):
 @cache
 def condition(text: str) -> Condition:
     """Whether an item may be written; an item that does not exist is an empty one."""
-    tokens = _Tokens(text)
+    tokens = Tokens(text)
     holds = _any_of(tokens)
     tokens.end()
     return holds
@@ -64,7 +52,7 @@ def condition(text: str) -> Condition:
 @cache
 def update(text: str) -> Callable[[Item, Scope], Item]:
     """The item after an update, a new one; all is computed from what it was before."""
-    tokens = _Tokens(text)
+    tokens = Tokens(text)
     actions: list[Action] = []
     while not tokens.is_at_end:
         action = {"SET": _set, "ADD": _add, "REMOVE": _remove}.get(tokens.take())
@@ -89,62 +77,27 @@ def placeholders(text: str) -> frozenset[str]:
     return frozenset(re.findall(r"[#:]\w+", text))
 
 
-class _Tokens:
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self._tokens = _TOKEN.findall(text)
-        if re.sub(r"\s", "", text) != "".join(self._tokens):
-            raise UnknownExpression(text)
-
-    @property
-    def is_at_end(self) -> bool:
-        return not self._tokens
-
-    def take(self, pattern: re.Pattern[str] | None = None) -> str:
-        token = self._tokens.pop(0) if self._tokens else ""
-        if pattern and (token in _KEYWORDS or not pattern.fullmatch(token)):
-            raise UnknownExpression(self.text)
-        return token
-
-    def accept(self, token: str) -> bool:
-        is_next = self._tokens[:1] == [token]
-        if is_next:
-            self._tokens.pop(0)
-        return is_next
-
-    def accept_call(self, function: str) -> bool:
-        return self._tokens[1:2] == ["("] and self.accept(function) and self.accept("(")
-
-    def expect(self, token: str) -> None:
-        if not self.accept(token):
-            raise UnknownExpression(self.text)
-
-    def end(self) -> None:
-        if self._tokens:
-            raise UnknownExpression(self.text)
-
-
-def _any_of(tokens: _Tokens) -> Condition:
+def _any_of(tokens: Tokens) -> Condition:
     terms = [_all_of(tokens)]
     while tokens.accept("OR"):
         terms.append(_all_of(tokens))
     return lambda item, scope: any(term(item, scope) for term in terms)
 
 
-def _all_of(tokens: _Tokens) -> Condition:
+def _all_of(tokens: Tokens) -> Condition:
     terms = [_term(tokens)]
     while tokens.accept("AND"):
         terms.append(_term(tokens))
     return lambda item, scope: all(term(item, scope) for term in terms)
 
 
-def _term(tokens: _Tokens) -> Condition:
+def _term(tokens: Tokens) -> Condition:
     if tokens.accept("("):
         inner = _any_of(tokens)
         tokens.expect(")")
         return inner
     if tokens.accept_call("attribute_not_exists"):
-        path = tokens.take(_NAME)
+        path = tokens.take(NAME)
         tokens.expect(")")
         return lambda item, scope: scope.name(path) not in item
     left, sign, right = _operand(tokens), tokens.take(), _operand(tokens)
@@ -153,14 +106,14 @@ def _term(tokens: _Tokens) -> Condition:
     return lambda item, scope: _compare(sign, left(item, scope), right(item, scope))
 
 
-def _operand(tokens: _Tokens) -> Operand:
+def _operand(tokens: Tokens) -> Operand:
     if tokens.accept_call("if_not_exists"):
-        path = tokens.take(_NAME)
+        path = tokens.take(NAME)
         tokens.expect(",")
         otherwise = _operand(tokens)
         tokens.expect(")")
         return lambda item, scope: item.get(scope.name(path)) or otherwise(item, scope)
-    token = tokens.take(re.compile(r"[#:]?\w+"))
+    token = tokens.take(OPERAND)
     if token.startswith(":"):
         return lambda item, scope: scope.values[token]
     return lambda item, scope: item.get(scope.name(token))
@@ -181,8 +134,8 @@ def _sortable(value: Value | None) -> tuple[str, Any] | None:
     return kind, Decimal(plain) if kind == "N" else plain.encode() if kind == "S" else plain
 
 
-def _set(tokens: _Tokens) -> Action:
-    path = tokens.take(_NAME)
+def _set(tokens: Tokens) -> Action:
+    path = tokens.take(NAME)
     tokens.expect("=")
     operand = _operand(tokens)
 
@@ -195,8 +148,8 @@ def _set(tokens: _Tokens) -> Action:
     return act
 
 
-def _add(tokens: _Tokens) -> Action:
-    path, operand = tokens.take(_NAME), _operand(tokens)
+def _add(tokens: Tokens) -> Action:
+    path, operand = tokens.take(NAME), _operand(tokens)
 
     def act(old: Item, new: Item, scope: Scope) -> None:
         name, more = scope.name(path), operand(old, scope) or {}
@@ -206,8 +159,8 @@ def _add(tokens: _Tokens) -> Action:
     return act
 
 
-def _remove(tokens: _Tokens) -> Action:
-    path = tokens.take(_NAME)
+def _remove(tokens: Tokens) -> Action:
+    path = tokens.take(NAME)
 
     def act(old: Item, new: Item, scope: Scope) -> None:
         new.pop(scope.name(path), None)
