@@ -1,15 +1,15 @@
-"""Server's view of many databases: a real server, and the fake that the poller's tests use."""
+"""Server's view of many databases: a real server's, and the one's that tests have in memory."""
 
 import threading
 import time
 import uuid
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from chalicelib.couch import BadRequest, Database, JsonDict, NotFound, Server, Unauthorized
-from tests.fake_couch import FakeCouch
+from tests.fakes.couch import FakeCouch
 from tests.polling import remove
 from tests.support import wait_for
 
@@ -26,7 +26,7 @@ def real(server: Server) -> Server:
 
 @pytest.fixture(params=["real", "fake"])
 def any_server(request: pytest.FixtureRequest) -> Server:
-    return cast(Server, FakeCouch()) if request.param == "fake" else request.getfixturevalue("real")
+    return FakeCouch().server() if request.param == "fake" else request.getfixturevalue("real")
 
 
 @pytest.fixture
@@ -175,6 +175,34 @@ def test_a_seq_that_was_never_given_is_refused(any_server: Server) -> None:
         any_server.db_updates("nonsense", limit=1)
 
 
+def test_writes_that_come_by_replication_are_told_too(
+    any_server: Server, three: list[Database], prefix: str
+) -> None:
+    feed = Feed(any_server, prefix)
+    revision: dict[str, Any] = {"_id": "d1", "_rev": "1-abc"}
+    body = {"docs": [revision], "new_edits": False}
+    any_server.http.request("POST", f"/{three[0].name}/_bulk_docs", body=body)
+    wait_for(lambda: feed.has(three[0].name, "updated"), "the row")
+
+
+def test_what_was_written_during_a_wait_is_told_at_its_end() -> None:
+    couch = FakeCouch()
+    server, control = couch.server(), couch.server().database("control")
+    control.create()
+    waits: list[float] = []
+
+    def waited(wait_s: float) -> None:
+        waits.append(wait_s)
+        control.put({"_id": f"d{len(waits)}"})
+
+    couch.waited = waited
+    end = str(server.db_updates("now", limit=1)["last_seq"])
+    [told] = server.db_updates(end, limit=10, wait_s=15)["results"]
+    assert (told["db_name"], told["type"]) == ("control", "updated")
+    assert control.changes("now", limit=10, wait_s=7)["results"][0]["id"] == "d2"
+    assert waits == [15, 7]
+
+
 # The real ones alone.
 
 
@@ -194,14 +222,6 @@ def test_a_wait_without_a_change_ends_with_its_time(real: Server) -> None:
     began_s = time.monotonic()
     real.db_updates(seq, limit=1, wait_s=0.3)
     assert time.monotonic() - began_s < 9
-
-
-def test_writes_that_come_by_replication_are_told_too(real: Server, control: Database) -> None:
-    feed = Feed(real, control.name)
-    revision: dict[str, Any] = {"_id": "d1", "_rev": "1-abc"}
-    body = {"docs": [revision], "new_edits": False}
-    real.http.request("POST", f"/{control.name}/_bulk_docs", body=body)
-    wait_for(lambda: feed.has(control.name, "updated"), "the row")
 
 
 def test_only_an_administrator_is_told(real: Server) -> None:

@@ -10,11 +10,10 @@ from chalicelib.couch import JsonDict, Unavailable
 from poller.checkpoint import Sent
 from poller.follow import FAILURES_IN_A_ROW, TURN_PAGES, Follower
 from poller.sender import NotAccepted
-from tests.fake_couch import FakeCouch
 from tests.fake_place import FakeCheckpoint
 from tests.fake_sqs import ROUTES, FakeSqs, sender_to
+from tests.fakes.couch_watched import WatchedCouch
 
-BROKEN = Unavailable(500, "internal_server_error", "badmatch")
 ADA, BOB, EVE = (f"control-{letter * 32}" for letter in "abe")
 
 
@@ -22,7 +21,7 @@ ADA, BOB, EVE = (f"control-{letter * 32}" for letter in "abe")
 class Following:
     """A follower over fakes, with a page of two."""
 
-    couch: FakeCouch = field(default_factory=FakeCouch)
+    couch: WatchedCouch = field(default_factory=WatchedCouch)
     sqs: FakeSqs = field(default_factory=FakeSqs)
     checkpoint: FakeCheckpoint = field(default_factory=FakeCheckpoint)
     told: list[str] = field(default_factory=list)
@@ -30,7 +29,7 @@ class Following:
 
     def __post_init__(self) -> None:
         self.follower = Follower(
-            server=cast(Any, self.couch),
+            server=self.couch.server(),
             checkpoint=cast(Any, self.checkpoint),
             sender=sender_to(self.sqs),
             control_db="control",
@@ -41,18 +40,22 @@ class Following:
         )
 
     def create(self, db: str, *doc_ids: str) -> None:
-        self.couch.database(db).create()
-        self.write(db, *doc_ids)
+        self.couch.create(db)
+        self.couch.add(db, *doc_ids)
 
-    def write(self, db: str, *doc_ids: str) -> None:
-        for doc_id in doc_ids:
-            self.couch.database(db).put({"_id": doc_id, "type": "device", "state": "new"})
+    def fails(self, db: str) -> None:
+        self.couch.refuse(f"GET /{db}/_changes")
+
+    def sent(self, db: str, number: int, info: int | None = None) -> Sent:
+        """What is remembered of a database after so many changes."""
+        info_seq = "" if info is None else self.couch.seq(db, info, "info")
+        return Sent(self.couch.seq(db, number), info_seq)
 
     def follow(self, *dbs: str, info_seq: str = "") -> None:
         self.follower.follow(dict.fromkeys(dbs, info_seq))
 
     def asked_of(self, db: str) -> int:
-        return self.couch.asked.count(f"changes {db}")
+        return self.couch.asked.count(f"GET /{db}/_changes")
 
 
 def test_each_database_is_brought_to_its_end_and_then_remembered() -> None:
@@ -61,9 +64,9 @@ def test_each_database_is_brought_to_its_end_and_then_remembered() -> None:
     on.create(BOB, "b1")
     on.follow(ADA, BOB)
     assert on.checkpoint.saved == [
-        (ADA, Sent("2-seq")),
-        (ADA, Sent("3-seq")),
-        (BOB, Sent("1-seq")),
+        (ADA, on.sent(ADA, 2)),
+        (ADA, on.sent(ADA, 3)),
+        (BOB, on.sent(BOB, 1)),
     ]
     summary = on.follower.summary
     assert (summary.databases, summary.changes, summary.sent) == (2, 4, 4)
@@ -75,7 +78,7 @@ def test_a_database_that_changed_costs_one_request_and_a_message_says_whose_it_i
     on.create(ADA, "a1")
     on.checkpoint.known[ADA] = Sent("0")
     on.follow(ADA)
-    assert on.couch.asked == [f"changes {ADA}"]
+    assert on.couch.asked == [f"GET /{ADA}/_changes"]
     [body] = on.sqs.accepted["https://sqs/device-new"]
     assert f'"db":"{ADA}"' in body
 
@@ -83,8 +86,8 @@ def test_a_database_that_changed_costs_one_request_and_a_message_says_whose_it_i
 def test_a_database_that_is_where_it_was_is_not_read() -> None:
     on = Following()
     on.create(ADA, "a1")
-    on.checkpoint.known[ADA] = Sent("1-seq", "1-info")
-    on.follow(ADA, info_seq="1-info")
+    on.checkpoint.known[ADA] = on.sent(ADA, 1, 1)
+    on.follow(ADA, info_seq=on.couch.seq(ADA, 1, "info"))
     assert on.couch.asked == []
     assert on.follower.is_settled
 
@@ -101,7 +104,7 @@ def test_the_seqs_of_many_databases_are_read_by_the_hundred() -> None:
 def test_a_page_without_changes_saves_nothing() -> None:
     on = Following()
     on.create(ADA)
-    on.checkpoint.known[ADA] = Sent("0-seq")
+    on.checkpoint.known[ADA] = on.sent(ADA, 0)
     on.follow(ADA)
     assert on.checkpoint.saved == []
 
@@ -109,24 +112,24 @@ def test_a_page_without_changes_saves_nothing() -> None:
 def test_what_the_scan_saw_is_remembered_even_if_nothing_changed() -> None:
     on = Following()
     on.create(ADA, "a1")
-    on.checkpoint.known[ADA] = Sent("1-seq")
-    on.follow(ADA, info_seq="1-info")
-    assert on.checkpoint.saved == [(ADA, Sent("1-seq", "1-info"))]
+    on.checkpoint.known[ADA] = on.sent(ADA, 1)
+    on.follow(ADA, info_seq=on.couch.seq(ADA, 1, "info"))
+    assert on.checkpoint.saved == [(ADA, on.sent(ADA, 1, 1))]
 
 
 def test_what_the_scan_saw_is_remembered_only_with_the_last_page() -> None:
     on = Following()
     on.create(ADA, "a1", "a2", "a3")
-    on.follow(ADA, info_seq="3-info")
-    assert [sent.info_seq for _, sent in on.checkpoint.saved] == ["", "3-info"]
+    on.follow(ADA, info_seq=on.couch.seq(ADA, 3, "info"))
+    assert [sent.info_seq for _, sent in on.checkpoint.saved] == ["", on.couch.seq(ADA, 3, "info")]
 
 
 def test_a_document_without_a_route_still_moves_the_seq() -> None:
     on = Following()
     on.create(ADA)
-    on.couch.database(ADA).put({"_id": "a1", "type": "device", "state": "active"})
+    on.couch.add(ADA, "a1", state="active")
     on.follow(ADA)
-    assert (on.checkpoint.saved, on.sqs.calls) == ([(ADA, Sent("1-seq"))], [])
+    assert (on.checkpoint.saved, on.sqs.calls) == ([(ADA, on.sent(ADA, 1))], [])
 
 
 # What fails.
@@ -137,7 +140,7 @@ def test_the_seq_is_not_saved_past_what_sqs_refused_and_others_go_on() -> None:
     on.create(ADA, "a1", "a2", "a3", "stubborn", "a5")
     on.create(BOB, "b1")
     on.follow(ADA, BOB)
-    assert on.checkpoint.saved == [(ADA, Sent("2-seq")), (BOB, Sent("1-seq"))]
+    assert on.checkpoint.saved == [(ADA, on.sent(ADA, 2)), (BOB, on.sent(BOB, 1))]
     assert isinstance(on.follower.failure, NotAccepted)
 
 
@@ -157,10 +160,10 @@ def test_a_database_that_fails_does_not_keep_the_others_waiting() -> None:
     on = Following()
     for db in (ADA, BOB, EVE):
         on.create(db, "d1")
-    on.couch.broken[BOB] = BROKEN
+    on.fails(BOB)
     on.follow(ADA, BOB, EVE)
     assert [db for db, _ in on.checkpoint.saved] == [ADA, EVE]
-    assert on.follower.failure is BROKEN
+    assert isinstance(on.follower.failure, Unavailable)
     assert not on.follower.is_settled
     [why] = on.told
     assert BOB in why
@@ -171,7 +174,7 @@ def test_when_several_fail_in_a_row_it_is_the_server_and_the_run_ends() -> None:
     dbs = [f"control-{number:032x}" for number in range(20)]
     for db in dbs:
         on.create(db, "d1")
-        on.couch.broken[db] = BROKEN
+        on.fails(db)
     with pytest.raises(Unavailable):
         on.follow(*dbs)
     assert len(on.couch.asked) == FAILURES_IN_A_ROW
@@ -183,14 +186,14 @@ def test_as_many_that_fail_here_and_there_do_not_end_the_run() -> None:
     for number, db in enumerate(dbs):
         on.create(db, "d1")
         if number % 2:
-            on.couch.broken[db] = BROKEN
+            on.fails(db)
     on.follow(*dbs)
     assert len(on.checkpoint.saved) == 10
 
 
 def test_a_database_that_is_gone_is_forgotten() -> None:
     on = Following()
-    on.checkpoint.known[ADA] = Sent("7-seq")
+    on.checkpoint.known[ADA] = Sent("7-g1AAAA")
     on.follow(ADA, BOB)
     assert on.checkpoint.forgotten == [ADA]
     assert on.follower.is_settled
@@ -198,7 +201,7 @@ def test_a_database_that_is_gone_is_forgotten() -> None:
 
 def test_control_db_is_never_forgotten_and_missing_it_is_an_error() -> None:
     on = Following()
-    on.checkpoint.known["control"] = Sent("7-seq")
+    on.checkpoint.known["control"] = Sent("7-g1AAAA")
     on.follow("control")
     assert on.checkpoint.forgotten == []
     assert on.follower.failure is not None
@@ -221,7 +224,7 @@ def test_when_the_time_is_over_no_further_database_is_begun() -> None:
         on.create(db, "d1")
     on.left_s = lambda: 1.0 if len(on.checkpoint.saved) < 1 else 0.0
     on.follow(ADA, BOB, EVE)
-    assert on.couch.asked == [f"changes {ADA}"]
+    assert on.couch.asked == [f"GET /{ADA}/_changes"]
     assert on.follower.behind == {BOB, EVE}
     assert not on.follower.is_settled
 
@@ -231,7 +234,7 @@ def test_when_the_time_is_over_a_long_feed_is_left_between_pages() -> None:
     on.create(ADA, *(f"a{number}" for number in range(9)))
     on.left_s = lambda: 1.0 if len(on.checkpoint.saved) < 2 else 0.0
     on.follow(ADA)
-    assert on.checkpoint.known[ADA] == Sent("4-seq")
+    assert on.checkpoint.known[ADA] == on.sent(ADA, 4)
     assert on.follower.behind == {ADA}
 
 
@@ -241,7 +244,7 @@ def test_a_database_that_never_rests_lets_the_others_have_their_turn() -> None:
     on.create(BOB, "b1")
     on.follow(ADA, BOB)
     assert on.asked_of(ADA) == TURN_PAGES
-    assert on.checkpoint.known[BOB] == Sent("1-seq")
+    assert on.checkpoint.known[BOB] == on.sent(BOB, 1)
     assert on.follower.behind == {ADA}
     on.follow()
     assert on.asked_of(ADA) == TURN_PAGES + 1

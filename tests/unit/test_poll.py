@@ -1,12 +1,12 @@
 """One run of the poller: which databases it looks at, what it remembers, when it ends."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pytest
 
-from chalicelib.couch import BadRequest, CouchError, Unavailable
+from chalicelib.couch import CouchError, Unavailable
 from poller.checkpoint import DATABASES_AT_ONCE, Sent
 from poller.follow import TURN_PAGES, Follower, Summary
 from poller.lease import Place
@@ -14,11 +14,16 @@ from poller.poll import LONGEST_PAUSE_S, LONGPOLL_S, ROUND_PAUSE_S, Poll
 from poller.scan import Scan
 from poller.shard import Shard
 from poller.updates import ROWS_AT_ONCE, Updates, UpdatesRefused
-from tests.fake_couch import MISSING, FakeCouch
 from tests.fake_place import FakeCheckpoint, FakeLease
 from tests.fake_sqs import ROUTES, FakeSqs, sender_to
+from tests.fakes.couch import FakeCouch
+from tests.fakes.couch_feeds import db_updates
+from tests.fakes.couch_http import Answer, Asked, Refusal
+from tests.fakes.couch_watched import WatchedCouch
 
-BROKEN = Unavailable(500, "internal_server_error", "badmatch")
+DB_UPDATES, ALL_DBS, DBS_INFO = "GET /_db_updates", "GET /_all_dbs", "POST /_dbs_info"
+UNKNOWN = Refusal(400, "bad_request", "no such request")
+MISSING = Refusal(404, "not_found", "Database does not exist.")
 
 
 def owner(number: int) -> str:
@@ -32,7 +37,7 @@ ADA, BOB, EVE = owner(1), owner(2), owner(3)
 class Polling:
     """Runs of one poller over fakes; time passes only by waiting."""
 
-    couch: FakeCouch = field(default_factory=FakeCouch)
+    couch: WatchedCouch = field(default_factory=WatchedCouch)
     checkpoint: FakeCheckpoint = field(default_factory=FakeCheckpoint)
     shard: Shard = field(default_factory=lambda: Shard("control"))
     sqs: FakeSqs = field(default_factory=FakeSqs)
@@ -46,18 +51,16 @@ class Polling:
 
     def __post_init__(self) -> None:
         self.couch.waited = self.wait
-        if "control" not in self.couch.dbs:
-            self.couch.database("control").create()
+        self.create("control")
 
     @property
     def lease(self) -> FakeLease:
         return self.checkpoint.lease
 
     def wait(self, wait_s: float) -> None:
-        if wait_s:
-            self.waits.append(wait_s)
-            self.passed_s += wait_s
-            self.on_wait()
+        self.waits.append(wait_s)
+        self.passed_s += wait_s
+        self.on_wait()
 
     def pause(self, pause_s: float) -> None:
         self.pauses.append(pause_s)
@@ -72,7 +75,7 @@ class Polling:
         def left_s() -> float:
             return (self.window_s or 1000.0) - self.passed_s
 
-        server = cast(Any, self.couch)
+        server = self.couch.server()
         checkpoint = cast(Any, self.checkpoint)
         follower = Follower(
             server=server,
@@ -103,14 +106,34 @@ class Polling:
 
     def create(self, *dbs: str) -> None:
         for db in dbs:
-            self.couch.database(db).create()
+            if db not in self.couch.databases:
+                self.couch.create(db)
 
     def write(self, db: str, *doc_ids: str) -> None:
-        for doc_id in doc_ids:
-            self.couch.database(db).put({"_id": doc_id, "type": "device", "state": "new"})
+        self.couch.add(db, *doc_ids)
 
     def asked_for(self, what: str) -> int:
         return len([asked for asked in self.couch.asked if asked.startswith(what)])
+
+    def changes_asked(self) -> list[str]:
+        """The databases whose changes were asked for, in this order."""
+        asked = (request.removeprefix("GET /") for request in self.couch.asked)
+        return [path.removesuffix("/_changes") for path in asked if path.endswith("/_changes")]
+
+    def infos_asked(self) -> list[str]:
+        """The owners' databases that were asked for their infos, one by one."""
+        asked = (request.removeprefix("GET /") for request in self.couch.asked)
+        return [db for db in asked if db.startswith("control-") and "/" not in db]
+
+    def fails(self, db: str) -> None:
+        self.couch.refuse(f"GET /{db}/_changes")
+
+    def works_again(self) -> None:
+        self.couch.instead.clear()
+
+    def updates_end(self) -> str:
+        """The seq of the feed of databases' end."""
+        return self.couch.seq("_global_changes")
 
     def sent(self) -> int:
         return sum(len(bodies) for bodies in self.sqs.accepted.values())
@@ -126,11 +149,7 @@ def test_a_run_follows_the_databases_that_changed_and_no_others() -> None:
     on.write(ADA, "a1")
     on.write(EVE, "e1")
     assert on.run() == Summary(databases=3, changes=2, sent=2)
-    assert sorted(asked for asked in on.couch.asked if asked.startswith("changes")) == [
-        "changes control",
-        f"changes {ADA}",
-        f"changes {EVE}",
-    ]
+    assert sorted(on.changes_asked()) == ["control", ADA, EVE]
 
 
 def test_a_new_owners_database_is_followed_from_its_beginning() -> None:
@@ -149,14 +168,14 @@ def test_other_peoples_databases_are_never_asked() -> None:
     for db in others:
         on.write(db, "x")
     on.run()
-    assert {asked for asked in on.couch.asked if asked.startswith("changes")} == {"changes control"}
+    assert set(on.changes_asked()) == {"control"}
 
 
 def test_control_db_is_read_whatever_the_server_tells() -> None:
     on = Polling()
     on.run()
+    on.couch.is_telling = False
     on.write("control", "d1")
-    on.couch.updates = [("", "") for _ in on.couch.updates]
     assert on.run().sent == 1
 
 
@@ -165,7 +184,7 @@ def test_a_database_that_is_deleted_is_forgotten() -> None:
     on.create(ADA)
     on.write(ADA, "a1")
     on.run()
-    on.couch.database(ADA).delete()
+    on.couch.delete(ADA)
     on.run()
     assert (ADA in on.checkpoint.known, on.checkpoint.forgotten) == (False, [ADA])
 
@@ -181,17 +200,24 @@ def test_rows_of_one_database_in_any_order_are_one_look_at_what_there_is() -> No
     assert on.checkpoint.forgotten == []
 
 
+def all_updates(couch: WatchedCouch, asked: Asked) -> Answer:
+    params = {name: value for name, value in asked.params.items() if name != "limit"}
+    feed = couch.databases["_global_changes"]
+    return Answer(db_updates(feed, replace(asked, params=params)))
+
+
 def test_all_pages_are_read_whether_or_not_the_server_heeds_the_limit() -> None:
     for limits in (True, False):
         on = Polling()
-        on.couch.limits_updates = limits
+        if not limits:
+            on.couch.instead[DB_UPDATES] = lambda asked, couch=on.couch: all_updates(couch, asked)  # type: ignore[misc]
         on.run()
         for number in range(ROWS_AT_ONCE + 5):
             on.couch.tell(f"db-{number}", "updated")
         on.create(ADA)
         on.write(ADA, "a1")
         assert on.run().sent == 1
-        assert on.place.updates_seq == f"{len(on.couch.updates)}-seq"
+        assert on.place.updates_seq == on.updates_end()
 
 
 def test_nothing_that_changed_costs_a_few_requests_and_saves_nothing() -> None:
@@ -202,11 +228,11 @@ def test_nothing_that_changed_costs_a_few_requests_and_saves_nothing() -> None:
         saved = len(on.checkpoint.saved)
         on.run()
         assert on.couch.asked == [
-            "changes control",
-            "info control",
-            "db_updates",
-            "all_dbs",
-            "dbs_info",
+            "GET /control/_changes",
+            "GET /control",
+            DB_UPDATES,
+            ALL_DBS,
+            DBS_INFO,
         ]
         assert len(on.checkpoint.saved) == saved
 
@@ -218,7 +244,7 @@ def test_what_was_followed_is_not_looked_at_again_by_the_scan() -> None:
     on.write(ADA, "a1")
     on.run()
     on.run()
-    assert on.asked_for("changes control-") == 0
+    assert set(on.changes_asked()) == {"control"}
 
 
 # What is saved, and when.
@@ -231,12 +257,12 @@ def test_the_place_is_saved_only_when_every_database_was_followed() -> None:
     before = on.place.updates_seq
     on.write(ADA, "a1")
     on.write(BOB, "b1")
-    on.couch.broken[ADA] = BROKEN
+    on.fails(ADA)
     with pytest.raises(Unavailable):
         on.run()
     assert on.sent() == 1
     assert on.place.updates_seq == before
-    on.couch.broken.clear()
+    on.works_again()
     assert on.run().sent == 1
     assert on.place.updates_seq != before
 
@@ -245,7 +271,7 @@ def test_behind_a_database_that_fails_all_pages_are_still_read() -> None:
     on = Polling()
     on.create(ADA, BOB)
     on.run()
-    on.couch.broken[ADA] = BROKEN
+    on.fails(ADA)
     on.write(ADA, "a1")
     for number in range(ROWS_AT_ONCE):
         on.couch.tell(f"db-{number}", "updated")
@@ -282,7 +308,7 @@ def test_one_that_never_rests_is_brought_to_its_end_before_the_place_is_saved() 
     on.write(ADA, *(f"a{number}" for number in range(TURN_PAGES * 2 + 1)))
     on.write(BOB, "b1")
     assert on.run().sent == TURN_PAGES * 2 + 2
-    assert on.place.updates_seq == f"{len(on.couch.updates)}-seq"
+    assert on.place.updates_seq == on.updates_end()
 
 
 # The first run looks at everything; the later ones at a page each.
@@ -295,8 +321,8 @@ def test_the_first_run_looks_at_every_database_and_begins_where_the_server_is() 
     for db in dbs:
         on.write(db, "d1")
     assert on.run().sent == len(dbs)
-    assert on.place == Place(f"{len(on.couch.updates)}-seq", "", is_whole=True)
-    assert on.asked_for("all_dbs") == 3
+    assert on.place == Place(on.updates_end(), "", is_whole=True)
+    assert on.asked_for(ALL_DBS) == 3
 
 
 def test_a_change_during_the_first_round_is_served_between_its_pages() -> None:
@@ -305,17 +331,16 @@ def test_a_change_during_the_first_round_is_served_between_its_pages() -> None:
     on.create(*dbs)
     for db in dbs:
         on.write(db, "d1")
-    asked = on.couch.all_dbs
 
-    def all_dbs(start_key: str, end_key: str, limit: int) -> list[str]:
-        if on.asked_for("all_dbs") == 1:
+    def all_dbs(asked: Asked) -> Answer:
+        if on.asked_for(ALL_DBS) == 2:
             on.write(dbs[0], "early")
-        return asked(start_key, end_key, limit)
+        return FakeCouch.answer(on.couch, asked)
 
-    on.couch.all_dbs = all_dbs  # type: ignore[method-assign]
+    on.couch.instead[ALL_DBS] = all_dbs
     on.run()
-    first_of_third_page = on.couch.asked.index(f"changes {dbs[DATABASES_AT_ONCE * 2]}")
-    assert on.couch.asked[:first_of_third_page].count(f"changes {dbs[0]}") == 2
+    first_of_third_page = on.changes_asked().index(dbs[DATABASES_AT_ONCE * 2])
+    assert on.changes_asked()[:first_of_third_page].count(dbs[0]) == 2
 
 
 def test_a_first_round_that_is_cut_short_goes_on_where_it_was() -> None:
@@ -324,13 +349,12 @@ def test_a_first_round_that_is_cut_short_goes_on_where_it_was() -> None:
     on.create(*dbs)
     for db in dbs:
         on.write(db, "d1")
-    asked = on.couch.all_dbs
 
-    def all_dbs(start_key: str, end_key: str, limit: int) -> list[str]:
+    def all_dbs(asked: Asked) -> Answer:
         on.passed_s += 6.0
-        return asked(start_key, end_key, limit)
+        return FakeCouch.answer(on.couch, asked)
 
-    on.couch.all_dbs = all_dbs  # type: ignore[method-assign]
+    on.couch.instead[ALL_DBS] = all_dbs
     on.run()
     assert on.place.scan_after == dbs[DATABASES_AT_ONCE - 1]
     assert not on.place.is_whole
@@ -344,8 +368,8 @@ def test_what_the_server_forgot_to_tell_is_found_within_a_round() -> None:
     dbs = [owner(number) for number in range(DATABASES_AT_ONCE * 3)]
     on.create(*dbs)
     on.run()
+    on.couch.is_telling = False
     on.write(dbs[-1], "d1")
-    on.couch.updates = [("", "") for _ in on.couch.updates]
     assert [on.run().sent for _ in range(4)] == [0, 0, 1, 0]
 
 
@@ -354,10 +378,10 @@ def test_a_look_at_a_page_costs_the_same_however_many_there_are() -> None:
     on.create(*(owner(number) for number in range(DATABASES_AT_ONCE * 3)))
     on.run()
     on.run()
-    assert (on.asked_for("all_dbs"), on.asked_for("dbs_info"), on.asked_for("info owner")) == (
+    assert (on.asked_for(ALL_DBS), on.asked_for(DBS_INFO), on.infos_asked()) == (
         1,
         1,
-        0,
+        [],
     )
 
 
@@ -367,29 +391,24 @@ def test_a_database_that_fails_in_a_scan_does_not_stop_the_round_and_is_found_ag
     on.create(*dbs)
     for db in dbs:
         on.write(db, "d1")
-    on.couch.broken[dbs[3]] = BROKEN
+    on.fails(dbs[3])
     with pytest.raises(Unavailable):
         on.run()
     assert on.sent() == len(dbs) - 1
-    on.couch.broken.clear()
+    on.works_again()
     on.run()
     assert on.sent() == len(dbs)
 
 
 def test_where_the_update_seqs_of_many_cannot_be_told_each_is_asked_for_its_own() -> None:
     on = Polling()
-
-    def dbs_info(names: Sequence[str]) -> Any:
-        on.couch.asked.append("dbs_info")
-        raise BROKEN
-
-    on.couch.dbs_info = dbs_info  # type: ignore[method-assign]
+    on.couch.refuse(DBS_INFO)
     on.create(ADA, BOB)
     on.write(ADA, "a1")
     assert on.run().sent == 1
     on.write(BOB, "b1")
     assert on.run().sent == 1
-    assert on.asked_for("dbs_info") == 2
+    assert on.asked_for(DBS_INFO) == 2
 
 
 # Where the server does not tell.
@@ -397,34 +416,32 @@ def test_where_the_update_seqs_of_many_cannot_be_told_each_is_asked_for_its_own(
 
 def test_where_couchdb_keeps_no_such_feed_it_is_begun() -> None:
     on = Polling()
-    del on.couch.dbs["_global_changes"]
+    del on.couch.databases["_global_changes"]
     on.run()
-    assert "_global_changes" in on.couch.dbs
+    assert "_global_changes" in on.couch.databases
     assert on.place.updates_seq
 
 
-def no_right_to_create(couch: FakeCouch) -> None:
-    del couch.dbs["_global_changes"]
-    couch.may_create = False
+def no_right_to_create(couch: WatchedCouch) -> None:
+    couch.delete("_global_changes")
+    couch.refuse("PUT /_global_changes", Refusal(401, "unauthorized", "You are no server admin."))
 
 
-def no_such_feed(couch: FakeCouch) -> None:
-    couch.has_updates = False
+def no_such_feed(couch: WatchedCouch) -> None:
+    couch.refuse(DB_UPDATES, UNKNOWN)
 
 
-def plain_express_pouchdb(couch: FakeCouch) -> None:
-    couch.has_updates = couch.has_dbs_info = False
+def plain_express_pouchdb(couch: WatchedCouch) -> None:
+    couch.refuse(DB_UPDATES, UNKNOWN)
+    couch.refuse(DBS_INFO, MISSING)
 
 
-def couchdb_1(couch: FakeCouch) -> None:
-    couch.db_updates = lambda since, **options: {"ok": True}  # type: ignore[method-assign]
+def couchdb_1(couch: WatchedCouch) -> None:
+    couch.instead[DB_UPDATES] = lambda asked: Answer({"ok": True})
 
 
-def never_there(couch: FakeCouch) -> None:
-    def db_updates(since: str, **options: Any) -> Any:
-        raise MISSING
-
-    couch.db_updates = db_updates  # type: ignore[method-assign]
+def never_there(couch: WatchedCouch) -> None:
+    couch.refuse(DB_UPDATES, MISSING)
 
 
 WITHOUT_UPDATES = [
@@ -438,7 +455,7 @@ WITHOUT_UPDATES = [
 
 @pytest.mark.parametrize("without", WITHOUT_UPDATES)
 def test_without_such_a_feed_each_run_looks_at_every_database(
-    without: Callable[[FakeCouch], None],
+    without: Callable[[WatchedCouch], None],
 ) -> None:
     on = Polling()
     dbs = [owner(number) for number in range(DATABASES_AT_ONCE + 10)]
@@ -450,7 +467,7 @@ def test_without_such_a_feed_each_run_looks_at_every_database(
     on.write(dbs[-2], "d1")
     on.write("control", "d1")
     assert on.run().sent == 2
-    assert on.asked_for("changes control-") == 1
+    assert [db for db in on.changes_asked() if db != "control"] == [dbs[-2]]
     assert on.place.updates_seq == ""
 
 
@@ -469,8 +486,8 @@ def test_where_there_is_no_dbs_info_the_server_is_not_asked_for_it_page_after_pa
     plain_express_pouchdb(on.couch)
     on.create(*(owner(number) for number in range(DATABASES_AT_ONCE + 10)))
     on.run()
-    assert on.asked_for("dbs_info") == 1
-    assert on.asked_for("info control-") == DATABASES_AT_ONCE + 10
+    assert on.asked_for(DBS_INFO) == 1
+    assert len(on.infos_asked()) == DATABASES_AT_ONCE + 10
 
 
 def test_a_feed_that_appears_later_is_used_after_a_look_at_everything() -> None:
@@ -478,7 +495,7 @@ def test_a_feed_that_appears_later_is_used_after_a_look_at_everything() -> None:
     no_such_feed(on.couch)
     on.create(ADA)
     on.run()
-    on.couch.has_updates = True
+    on.works_again()
     on.write(ADA, "a1")
     assert on.run().sent == 1
     assert on.place.is_whole
@@ -501,23 +518,22 @@ def test_a_seq_that_the_server_refuses_begins_anew_with_a_look_at_everything() -
     on.run()
     on.lease.places.append(Place("12-of-another-server", "", is_whole=True))
     on.place = on.lease.places[-1]
+    on.couch.is_telling = False
     on.write(ADA, "a1")
-    on.couch.updates = [("", "") for _ in on.couch.updates]
     assert on.run().sent == 1
     assert on.told == ["the feed of databases begins anew"]
-    assert on.place == Place(f"{len(on.couch.updates)}-seq", "", is_whole=True)
+    assert on.place == Place(on.updates_end(), "", is_whole=True)
 
 
 def test_a_server_that_refuses_its_own_seq_is_not_asked_for_ever() -> None:
     on = Polling()
-    answer = on.couch.db_updates
 
-    def db_updates(since: str, **options: Any) -> Any:
-        if since != "now":
-            raise BadRequest(400, "bad_request", "Malformed sequence")
-        return answer(since, **options)
+    def forgetful(asked: Asked) -> Answer:
+        if asked.params["since"] != "now":
+            raise Refusal(400, "bad_request", "Malformed sequence")
+        return FakeCouch.answer(on.couch, asked)
 
-    on.couch.db_updates = db_updates  # type: ignore[method-assign]
+    on.couch.instead[DB_UPDATES] = forgetful
     with pytest.raises(UpdatesRefused):
         on.run()
 
@@ -525,16 +541,12 @@ def test_a_server_that_refuses_its_own_seq_is_not_asked_for_ever() -> None:
 def test_a_server_that_fails_is_no_server_without_the_feed() -> None:
     on = Polling()
     on.create(ADA)
-
-    def db_updates(since: str, **options: Any) -> Any:
-        raise BROKEN
-
-    on.couch.db_updates = db_updates  # type: ignore[method-assign]
+    on.couch.refuse(DB_UPDATES)
     on.write("control", "d1")
     with pytest.raises(CouchError):
         on.run()
     assert on.sent() == 1
-    assert on.asked_for("all_dbs") == 0
+    assert on.asked_for(ALL_DBS) == 0
 
 
 # Waiting.
@@ -573,22 +585,20 @@ def test_while_only_other_peoples_databases_change_it_pauses_longer_and_longer()
     on = Polling(window_s=20.0)
     on.run()
 
-    def busy(since: str, *, limit: int, wait_s: float = 0) -> Any:
-        on.couch.asked.append("db_updates")
-        number = len(on.couch.asked)
-        row = {"db_name": "db-chat", "type": "updated", "seq": f"{number}-seq"}
-        return {"results": [row], "last_seq": f"{number}-seq"}
+    def busy(asked: Asked) -> Answer:
+        on.couch.tell("db-chat", "updated")
+        return FakeCouch.answer(on.couch, asked)
 
-    on.couch.db_updates = busy  # type: ignore[method-assign]
+    on.couch.instead[DB_UPDATES] = busy
     on.run()
     assert on.pauses[:7] == [0.0, 0.1, 0.2, 0.4, 0.8, 1.6, LONGEST_PAUSE_S]
-    assert on.asked_for("db_updates") < 20
+    assert on.asked_for(DB_UPDATES) < 20
 
 
 def test_after_a_database_failed_the_run_ends_without_a_wait() -> None:
     on = Polling(window_s=50.0)
     on.create(ADA)
-    on.couch.broken[ADA] = BROKEN
+    on.fails(ADA)
     with pytest.raises(Unavailable):
         on.run()
     assert (on.waits, on.pauses) == ([], [])
@@ -598,7 +608,7 @@ def test_after_a_database_failed_the_run_ends_without_a_wait() -> None:
 
 
 def test_two_shards_follow_every_database_once() -> None:
-    couch, sqs = FakeCouch(), FakeSqs()
+    couch, sqs = WatchedCouch(), FakeSqs()
     shards = [Polling(couch, shard=Shard("control", number, 2), sqs=sqs) for number in range(2)]
     dbs = ["control", *(owner(number) for number in range(30))]
     for db in dbs:
@@ -613,7 +623,7 @@ def test_two_shards_follow_every_database_once() -> None:
 
 
 def test_a_change_of_the_number_of_shards_sends_nothing_again() -> None:
-    couch, checkpoint, sqs = FakeCouch(), FakeCheckpoint(), FakeSqs()
+    couch, checkpoint, sqs = WatchedCouch(), FakeCheckpoint(), FakeSqs()
     dbs = [owner(number) for number in range(10)]
     alone = Polling(couch, checkpoint, sqs=sqs)
     for db in dbs:
