@@ -60,16 +60,26 @@ def check(doc: JsonDict, device_auth: str, *, is_mailed: bool = False) -> Regist
     fields.check_generation(doc)
     fields.check_time(doc, "created_at")
     address = (fields.known_address if is_mailed else fields.mail_address)(doc, "owner")
-    owner = doc["owner"]
+    owner, device_code = doc["owner"], _device_code(doc)
     return Registration(
         device_id=device_id,
         address=address,
         owner=identity.owner_id(owner),
         owner_address=identity.normalise_address(owner),
-        name=fields.text(doc, "name", 1, NAME_LENGTH) if "name" in doc else DEFAULT_NAME,
-        device_code=_device_code(doc),
+        name=_name(doc, device_code),
+        device_code=device_code,
         credentials=_credentials(doc, device_auth),
     )
+
+
+def _name(doc: JsonDict, device_code: str) -> str:
+    """What the mail shows: with the code in it, whoever has just the mail could confirm."""
+    if "name" not in doc:
+        return DEFAULT_NAME
+    name = fields.text(doc, "name", 1, NAME_LENGTH)
+    if identity.plain_device_code(device_code) in identity.plain_device_code(name):
+        raise Rejected("name must not have the device_code in it: the mail shows the name")
+    return name
 
 
 def _device_code(doc: JsonDict) -> str:
