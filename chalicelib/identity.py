@@ -118,6 +118,11 @@ class InvitationRef:
         """The reference as a link's code carries it."""
         return f"{self.owner}.{self.guest}.{self.invitation_id}"
 
+    @property
+    def acceptance(self) -> str:
+        """The reference as a receipt for the guest's answer carries it; no link is made of it."""
+        return f"accepted.{self.subject}"
+
     @classmethod
     def parse(cls, subject: str) -> Self | None:
         """Read the subject of a verified code; None if it is not about an invitation."""

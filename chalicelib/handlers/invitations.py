@@ -66,8 +66,8 @@ def accept(doc: JsonDict, cloud: Cloud) -> JsonDict:
         If the answer did not come by the link in the mail, or the channel is closed.
     """
     invitation = _checked(doc, cloud, is_mailed=True)
-    link = cloud.invitation_links.verify(str(doc.get("answer_code")))
-    if link != LinkCode(invitation.ref.subject, generation_of(doc)):
+    receipt = cloud.invitation_links.verify(str(doc.get("answer_code")))
+    if receipt != LinkCode(invitation.ref.acceptance, generation_of(doc)):
         raise Rejected("an invitation is accepted by the link in its mail")
     channel_doc = _add_member(cloud, invitation, doc)
     channel, guest = channels.check(channel_doc, cloud), invitation.ref.guest

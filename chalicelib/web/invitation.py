@@ -107,7 +107,9 @@ def answer(cloud: Cloud, code: str, body: bytes | str) -> Page:
         return _CLOSINGS.page(opened.worth, opened.doc)
     choice = read_form(body).get("answer")
     if choice == "accept":
-        accepting = {"state": "accepting", "answer_code": code}
+        # Not the link's own code: whoever invites reads the document, and could answer by it.
+        receipt = cloud.invitation_links.sign(opened.ref.acceptance, opened.generation)
+        accepting = {"state": "accepting", "answer_code": receipt}
         return _take(cloud, opened, accepting, then=see_other(ANSWERED))
     if choice == "decline":
         text = "Thank you. Nothing was shared with you, and the link does not work any more."

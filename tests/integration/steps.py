@@ -10,7 +10,7 @@ from chalicelib.cloud import Cloud
 from chalicelib.couch import Database, JsonDict, Server
 from chalicelib.docstate import timestamp
 from chalicelib.handlers import control as registry
-from chalicelib.identity import confirm_id, owner_control_db, owner_id
+from chalicelib.identity import InvitationRef, confirm_id, owner_control_db, owner_id
 from chalicelib.runner import Message, Outcome, handle
 from chalicelib.web.pages import Page
 from device.registration import NewDevice
@@ -62,6 +62,15 @@ class Steps:
     def invitation_code(self) -> str:
         """The code in the newest mail's link, an invitation's."""
         return self.mailer.links()[-1].removeprefix(f"{PUBLIC_URL}/invitation/")
+
+    def receipt(self) -> str:
+        """What the page writes down when the guest of the newest mail accepts."""
+        links = self.cloud.invitation_links
+        link = links.verify(self.invitation_code())
+        ref = InvitationRef.parse(link.subject) if link else None
+        assert link is not None
+        assert ref is not None
+        return links.sign(ref.acceptance, link.generation)
 
     def click(self, device: NewDevice, **fields: Any) -> JsonDict:
         """Write the confirm document by hand and run its transition; the document after it."""
@@ -184,8 +193,8 @@ class Owner:
 
     def accepted(self, invitation_id: str = "invitation-1") -> JsonDict:
         """The invitation after its guest has clicked and all its transitions have run."""
-        code, now = self.steps.invitation_code(), timestamp(self.steps.clock())
-        self.edit(invitation_id, state="accepting", answer_code=code, answered_at=now)
+        receipt, now = self.steps.receipt(), timestamp(self.steps.clock())
+        self.edit(invitation_id, state="accepting", answer_code=receipt, answered_at=now)
         return self.after(invitation_id)
 
     def share(self, email: str, channel_id: str = "channel-photos", number: int = 1) -> JsonDict:

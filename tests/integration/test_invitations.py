@@ -189,7 +189,7 @@ def test_nobody_is_a_member_but_by_the_link_in_their_own_mail(
     ada.invite(guest)
     if code == "another's":
         ada.invite(an_address(), invitation_id="invitation-2")
-        code = ada.steps.invitation_code()
+        code = ada.steps.receipt()
     ada.edit("invitation-1", state="accepting", answer_code=code)
     after = ada.after("invitation-1")
     assert after["error"]["reason"] == "an invitation is accepted by the link in its mail"
@@ -215,7 +215,7 @@ def test_of_guests_who_accept_at_the_same_time_none_is_lost(ada: Owner) -> None:
     guests = [an_address() for _ in range(4)]
     for number, guest in enumerate(guests):
         ada.invite(guest, invitation_id=f"invitation-{number}")
-        ada.edit(f"invitation-{number}", state="accepting", answer_code=ada.steps.invitation_code())
+        ada.edit(f"invitation-{number}", state="accepting", answer_code=ada.steps.receipt())
     messages = [
         ada.steps.message(f"invitation-{number}", ada.control) for number in range(len(guests))
     ]
@@ -320,7 +320,7 @@ def test_a_guest_for_whom_it_ends_while_accepting_is_left_without_a_subscription
     ada: Owner, guest: str, ends: str
 ) -> None:
     ada.invite(guest)
-    ada.edit("invitation-1", state="accepting", answer_code=ada.steps.invitation_code())
+    ada.edit("invitation-1", state="accepting", answer_code=ada.steps.receipt())
     copy_id = ada.channel_database().name
 
     def end() -> None:
@@ -363,9 +363,9 @@ def test_a_retried_acceptance_does_not_bring_back_a_guest_who_was_removed_meanwh
 ) -> None:
     """The first run adds the guest and fails; the owner removes them; the second run comes."""
     ada.invite(guest)
-    code = ada.steps.invitation_code()
+    receipt = ada.steps.receipt()
     ada.edit(
-        "invitation-1", state="accepting", answer_code=code, answered_at="2026-11-23T06:00:00Z"
+        "invitation-1", state="accepting", answer_code=receipt, answered_at="2026-11-23T06:00:00Z"
     )
 
     def fail() -> None:

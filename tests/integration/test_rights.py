@@ -207,7 +207,7 @@ def forbidden_writes(ada: Owner) -> dict[str, JsonDict]:
     channel, invitation = ada.control.get(CHANNEL), ada.control.get("invitation-1")
     device = ada.control.get(ada.device.device_id)
     new_channel = {"_id": "other", "type": "channel", "state": "new"}
-    again = {**invitation, "state": "accepting", "answer_code": ada.steps.invitation_code()}
+    again = {**invitation, "state": "accepting", "answer_code": ada.steps.receipt()}
     return {
         "a ready channel": {"_id": "mine", "type": "channel", "state": "ready"},
         "a channel's state": {**channel, "state": "closed"},
@@ -463,7 +463,7 @@ def forged_documents(ada: Owner, ben: Owner, pending: NewDevice) -> dict[str, Js
     steps.register(pending)
     code = steps.code()
     ada_s_invitation = InvitationRef(ada.id, ben.id, "invitation-1")
-    foreign_code = steps.cloud.invitation_links.sign(ada_s_invitation.subject, 0)
+    foreign_code = steps.cloud.invitation_links.sign(ada_s_invitation.acceptance, 0)
     ben.channel("channel-ben")
     invitation = {
         "_id": "invitation-1",

@@ -106,7 +106,9 @@ def invitation_new_mails_a_link_to_the_guest(acts: Acts) -> None:
 @plays("invitation_accepting")
 def invitation_accepting_gives_the_guest_the_channel(acts: Acts) -> None:
     acts.invite()
-    result, after = acts.deliver("invitation_accepting")
+    assert acts.api("answer_invitation")["statusCode"] == 303
+    receipt = acts.owners.get("invitation-1")["answer_code"]
+    result, after = acts.deliver("invitation_accepting", answer_code=receipt)
     assert result.returned is None
     assert after["state"] == "accepted"
     guest = after["guest"]
