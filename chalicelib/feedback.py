@@ -7,11 +7,11 @@ import json
 
 from chalicelib import docstate
 from chalicelib.cloud import Cloud
-from chalicelib.couch import JsonDict
+from chalicelib.couch import InvalidName, JsonDict
 from chalicelib.docstate import generation_of, timestamp
 from chalicelib.handlers import devices, invitations, owners
 from chalicelib.handlers.mailing import MailRef
-from chalicelib.identity import owner_id
+from chalicelib.identity import is_owner_id, owner_id
 
 # A mailbox that answers by itself is told as a bounce, too, though the mail arrived.
 _ARRIVED = ("Transient", "General")
@@ -53,7 +53,7 @@ def take(cloud: Cloud, message: str) -> str:
         mail = said["mail"]
         ref, reason = MailRef.parse(mail.get("tags", {})), _reason(kind, said)
         addresses = [str(address) for address in mail["destination"]]
-    except (ValueError, TypeError, KeyError, AttributeError) as exc:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as exc:
         raise InvalidNotification(f"no notification of SES's: {type(exc).__name__}") from exc
     if reason is None:
         return "other"
@@ -81,8 +81,13 @@ def _reason(kind: str, said: JsonDict) -> str | None:
 
 def _move(cloud: Cloud, ref: MailRef, reason: str) -> None:
     """Tell the document of it, if it still waits for its owner's, or its guest's, answer."""
+    if ref.owner is not None and not is_owner_id(ref.owner):
+        return  # no mail of ours is tagged so
     database = owners.database_of(cloud, ref.owner) if ref.owner else cloud.control
-    doc = database.find_one(ref.doc_id)
+    try:
+        doc = database.find_one(ref.doc_id)
+    except InvalidName:
+        return
     if doc is None or generation_of(doc) != ref.generation:
         return  # gone, or another mail is on its way
     if doc.get("state") == "new":
