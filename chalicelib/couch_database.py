@@ -212,9 +212,12 @@ class Database:
 
     def _doc_path(self, doc_id: str) -> str:
         prefix, slash, rest = doc_id.partition("/")
-        if slash and prefix in ("_design", "_local"):
-            return f"{self._path}/{prefix}/{quote(rest, safe='')}"
+        is_special = slash and prefix in ("_design", "_local")
+        folder, name = (f"{prefix}/", rest) if is_special else ("", doc_id)
         # An HTTP client would take these for the database itself, or for what is above it.
-        if doc_id in ("", ".", "..") or doc_id.startswith("_"):
+        if name in ("", ".", "..") or (name.startswith("_") and not folder):
             raise InvalidName(f"{doc_id[:80]!r} is no id of a document")
-        return f"{self._path}/{quote(doc_id, safe='')}"
+        try:
+            return f"{self._path}/{folder}{quote(name, safe='')}"
+        except UnicodeEncodeError:  # half a character has no place in a URL
+            raise InvalidName(f"{doc_id[:80]!a} is no id of a document") from None
