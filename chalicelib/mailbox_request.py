@@ -75,7 +75,9 @@ def revs_of(headers: Mapping[str, str], body: bytes | str) -> dict[str, list[str
 def _json_object(headers: Mapping[str, str], body: bytes | str) -> JsonDict:
     if headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise RefusedRequest(415, "bad_content_type", "Content-Encoding must be left out")
-    content_type = headers.get("content-type", "application/json").partition(";")[0]
+    # Any page can make a browser post without a type, and then the browser asks for no leave.
+    otherwise = "" if "origin" in headers else "application/json"
+    content_type = headers.get("content-type", otherwise).partition(";")[0]
     if content_type.strip().lower() != "application/json":
         raise RefusedRequest(415, "bad_content_type", "Content-Type must be application/json")
     raw = body if isinstance(body, bytes) else body.encode("utf-8", "surrogatepass")
