@@ -5,7 +5,7 @@ from contextlib import suppress
 from chalicelib import channel as channels
 from chalicelib.channel import DEFAULT_NAME, DESCRIPTION_ID, Channel
 from chalicelib.cloud import Cloud
-from chalicelib.couch import Conflict, Database, JsonDict, NotFound
+from chalicelib.couch import Conflict, Database, JsonDict, NotFound, Unreadable
 from chalicelib.design_docs import PUBLIC_CHANNEL
 from chalicelib.docstate import Rejected, timestamp
 from chalicelib.handlers import owners, sharing
@@ -13,6 +13,9 @@ from chalicelib.handlers.registry import control
 from chalicelib.runner import StillConflicting
 
 _SETTLE_ATTEMPTS = 5
+# A device may write any number of branches; each costs two requests, and a run has half a minute.
+# To remove one is a change of the document, so what is left over brings its own message.
+_MOST_LOSERS = 50
 
 
 @control.safe("channel", "new", to="ready")
@@ -121,7 +124,8 @@ def _merge_conflicts(doc: JsonDict, cloud: Cloud) -> bool:
         Whether that changed the document: then the change brings its own message.
     """
     winner = cloud.database.get(doc["_id"], conflicts=True)
-    losers = [cloud.database.get(doc["_id"], rev) for rev in winner.pop("_conflicts", [])]
+    revs = winner.pop("_conflicts", [])[:_MOST_LOSERS]
+    losers = [cloud.database.get(doc["_id"], rev) for rev in revs]
     merged = channels.merge(winner, losers)
     if merged != winner:
         cloud.database.put(merged)
@@ -151,11 +155,23 @@ def _settle(cloud: Cloud, channel: Channel, database: Database) -> bool:
         PUBLIC_CHANNEL.install(database)  # before everybody is let in
     if security != channel.security:
         database.put_security(channel.security)
-    if (database.find_one(DESCRIPTION_ID) or {}).get("name") != channel.name:
+    if _described_name(database) != channel.name:
         # The guests first: the description says that all have heard of it.
         sharing.rename(cloud, channel)
-        database.update(DESCRIPTION_ID, channel.describe, default={"_id": DESCRIPTION_ID})
+        with suppress(Unreadable):
+            database.update(DESCRIPTION_ID, channel.describe, default={"_id": DESCRIPTION_ID})
     return True
+
+
+def _described_name(database: Database) -> object:
+    """What the database's description says; None if it says nothing that can be read.
+
+    Every member may write it, and must not be able to keep the channel from being settled.
+    """
+    try:
+        return (database.find_one(DESCRIPTION_ID) or {}).get("name")
+    except Unreadable:
+        return None
 
 
 def _security(database: Database) -> JsonDict | None:
