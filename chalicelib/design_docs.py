@@ -71,5 +71,5 @@ class DesignDoc:
         return {**self.doc, **rev}
 
 
-OWNER_CONTROL = DesignDoc("owner_control.js", version=1)
+OWNER_CONTROL = DesignDoc("owner_control.js", version=2)
 PUBLIC_CHANNEL = DesignDoc("public_channel.js", version=1)

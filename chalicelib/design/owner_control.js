@@ -6,6 +6,8 @@ function (newDoc, oldDoc, userCtx, secObj) {
   if (userCtx.roles.indexOf('_admin') !== -1) return;
 
   var MOST_CHARACTERS = 65536;
+  // A claim in DynamoDB has the id in its key, which takes 2048 bytes.
+  var MOST_ID_CHARACTERS = 512;
 
   // What a device may write, by what was there; 'null': nothing. All that is not here is refused.
   var MOVES = {
@@ -109,6 +111,9 @@ function (newDoc, oldDoc, userCtx, secObj) {
     }
     if (old && type !== old.type) refuse('the type of a document does not change');
     if (!old && type === 'device') refuse('a device is registered through the mailbox, not here');
+    if (!old && String(newDoc._id).length > MOST_ID_CHARACTERS) {
+      refuse('_id must have at most ' + MOST_ID_CHARACTERS + ' characters');
+    }
     // A device that is to be revoked could begin its own document anew as something else.
     if (type !== 'device' && String(newDoc._id).indexOf('device-') === 0) {
       refuse('an _id that begins with device- is for a device');

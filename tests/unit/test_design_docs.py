@@ -620,6 +620,15 @@ def test_documents_are_of_a_bounded_size(device: Device) -> None:
         assert reason == "documents in a control database have at most 65536 characters"
 
 
+@pytest.mark.parametrize("doc_type", ["channel", "invitation"])
+def test_ids_are_of_a_bounded_length(device: Device, doc_type: str) -> None:
+    assert device.may({**a_doc(doc_type, "new"), "_id": "x" * 512})
+    reason = reason_of(device, {**a_doc(doc_type, "new"), "_id": "x" * 513})
+    assert reason == "_id must have at most 512 characters"
+    old = {**stored(doc_type, "error"), "_id": "x" * 513}
+    assert device.may(old, old)  # what was there before the rule goes on
+
+
 def test_a_long_history_does_not_count_as_size(device: Device) -> None:
     """CouchDB hands the revisions over with the document, up to a thousand of them."""
     old = stored("channel", "ready")
@@ -823,6 +832,7 @@ def test_what_an_old_engine_does_not_know_fails_here_too(engine: Engine, body: s
 # raises its version in chalicelib/design_docs.py, and adds the version's line here.
 PUBLISHED = {
     ("owner_control.js", 1): "f7e0a18a031e2cf250f1507d502e28c4b6e2246be249dbce62405d2a6c7a5d7d",
+    ("owner_control.js", 2): "4d4f9ea7b3b46e91836ccab31d77656b2266581a8e1f64cd3655a9c9e620cb8e",
     ("public_channel.js", 1): "393f43182a818b5075466fb294f906c1dc30144ac093aa017a790afc9897b9c6",
 }
 
