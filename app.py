@@ -1,6 +1,7 @@
 """The Lambdas: one function per (type, state), and the routes. Wiring only."""
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from chalice.app import Chalice, CloudWatchEvent, Rate, Request, Response, SNSEvent, SQSEvent
@@ -21,6 +22,23 @@ ANY = "*/*"  # the view itself refuses what it cannot read, in the words of Couc
 # Chalice would set the level of the logger that is ours, too: nothing but errors would be logged.
 app = Chalice(app_name="syncpoint", configure_logs=False)
 wiring = Wiring()
+
+
+# Every answer has at least these: what Chalice answers by itself (405, 415, 500) would have none.
+LEAST_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+@app.middleware("http")
+def add_least_headers(event: Request, get_response: Callable[[Request], Response]) -> Response:
+    """Stored by nobody, framed by nobody, whoever answers."""
+    response = get_response(event)
+    response.headers = {**LEAST_HEADERS, **response.headers}
+    return response
 
 
 def stage() -> str:

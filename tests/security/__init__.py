@@ -1,0 +1,1 @@
+"""Attacks on Syncpoint; docs/security.md names each with its defence."""
