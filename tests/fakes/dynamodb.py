@@ -55,11 +55,11 @@ class DynamoDb:
         ExpressionAttributeNames: Mapping[str, str] | None = None,
         ExpressionAttributeValues: Mapping[str, Value] | None = None,
     ) -> JsonDict:
-        pk, new = key_of("PutItem", {KEY: Item.get(KEY, {})}), copy(Item)
+        pk = key_of("PutItem", {KEY: Item.get(KEY, {})})
         scope = scope_of(
             "PutItem", ExpressionAttributeNames, ExpressionAttributeValues, ConditionExpression
         )
-        self._write("PutItem", TableName, pk, ConditionExpression, scope, lambda old: new)
+        self._write("PutItem", TableName, pk, ConditionExpression, scope, lambda old: Item)
         return {}
 
     def delete_item(
@@ -146,5 +146,5 @@ class DynamoDb:
                 table.pop(pk, None)
             else:
                 check(operation, new)
-                table[pk] = new
+                table[pk] = copy(new)
             return new

@@ -1,11 +1,15 @@
 """What DynamoDB takes for a key, an item and a set of placeholders, and what it refuses."""
 
+import importlib.util
+import re
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from tests.fakes.aws_errors import invalid
-from tests.fakes.expression_tokens import Item, Scope, Value
+from tests.fakes.expression_tokens import KEYWORDS, Item, Scope, Value
 from tests.fakes.expressions import placeholders
 
 KEY = "pk"
@@ -29,7 +33,26 @@ def scope_of(
     asked = frozenset[str]().union(*map(placeholders, expressions))
     if asked != scope.names.keys() | scope.values.keys():
         raise invalid(operation, f"placeholders asked for are {sorted(asked)}, others given")
+    for word in frozenset[str]().union(*map(_words, expressions)) & _reserved():
+        raise invalid(operation, f"Attribute name is a reserved keyword: {word}")
     return scope
+
+
+@cache
+def _words(expression: str) -> frozenset[str]:
+    """The names that are written out, in capitals as DynamoDB lists those that must not be."""
+    words = set(re.findall(r"(?<![#:\w])\w+", expression)) - KEYWORDS
+    return frozenset(word.upper() for word in words)
+
+
+@cache
+def _reserved() -> frozenset[str]:
+    # moto has the list; moto itself, which takes a second to import, is not needed for it.
+    spec = importlib.util.find_spec("moto")
+    if spec is None or spec.origin is None:
+        raise ImportError("moto")
+    words = Path(spec.origin).parent / "dynamodb" / "parsing" / "reserved_keywords.txt"
+    return frozenset(words.read_text(encoding="utf-8").split())
 
 
 def check(operation: str, item: Item) -> None:

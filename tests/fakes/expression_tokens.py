@@ -11,7 +11,7 @@ Item = dict[str, Value]
 NAME = re.compile(r"#?\w+")
 OPERAND = re.compile(r"[#:]?\w+")
 _TOKEN = re.compile(r"\s*(<>|<=|>=|[()=<>,]|[#:]?\w+)")
-_KEYWORDS = {"AND", "OR", "NOT", "SET", "ADD", "REMOVE", "DELETE", "BETWEEN", "IN"}
+KEYWORDS = {"AND", "OR", "NOT", "SET", "ADD", "REMOVE", "DELETE", "BETWEEN", "IN"}
 
 
 class UnknownExpression(NotImplementedError):
@@ -44,7 +44,7 @@ class Tokens:
 
     def take(self, pattern: re.Pattern[str] | None = None) -> str:
         token = self._tokens.pop(0) if self._tokens else ""
-        if pattern and (token in _KEYWORDS or not pattern.fullmatch(token)):
+        if pattern and (token in KEYWORDS or not pattern.fullmatch(token)):
             raise UnknownExpression(self.text)
         return token
 

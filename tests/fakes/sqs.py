@@ -15,7 +15,7 @@ from tests.fakes.sqs_queue import Message, NoSuchReceipt, NotInFlight, Queue
 URL = "https://sqs.us-east-1.amazonaws.com/123456789012"
 ARN = "arn:aws:sqs:us-east-1:123456789012"
 BATCH_ENTRIES = 10
-BATCH_BYTES = 262_144
+BATCH_BYTES = 1_048_576
 LONGEST_VISIBILITY_S = 12 * 3600
 # SQS's codes begin with this.
 _SQS = "AWS.SimpleQueueService."

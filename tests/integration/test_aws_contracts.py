@@ -1,0 +1,570 @@
+"""What AWS promises, as far as this project relies on it: one suite for moto and for FakeAws."""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import pytest
+
+from chalicelib.mail import SesMailer
+from chalicelib.settings import InvalidSettings, read_secrets
+from local.aws import LocalAws
+from poller.checkpoint import DATABASES_AT_ONCE
+from poller.messages import MESSAGE_BYTES
+from tests.conftest import create_table
+from tests.fakes.aws import FakeAws
+from tests.integration.aws_kit import (
+    Account,
+    JsonDict,
+    Queue,
+    Table,
+    a_name,
+    bodies,
+    code_of,
+    ids,
+    receipts,
+)
+from tests.support import FakeClock, an_address
+
+VISIBILITY_S = 180
+MAX_RECEIVES = 5
+
+
+@pytest.fixture(params=["fake", "moto"])
+def account(request: pytest.FixtureRequest, clock: FakeClock) -> Account:
+    if request.param == "fake":
+        fake = FakeAws(lambda: clock().timestamp())
+        return Account(
+            fake.client, lambda: fake.mails, fake.put_secret, fake.put_parameter, fake=fake
+        )
+    real: LocalAws = request.getfixturevalue("aws")
+    secrets, ssm = real.client("secretsmanager"), real.client("ssm")
+    return Account(
+        real.client,
+        real.sent_mails,
+        lambda name, text: secrets.create_secret(Name=name, SecretString=text),
+        lambda name, value: ssm.put_parameter(Name=name, Value=value, Type="String"),
+        real=real,
+    )
+
+
+# DynamoDB
+
+
+@pytest.fixture
+def table(account: Account) -> Iterator[Table]:
+    table = Table(account.client("dynamodb"), a_name())
+    if account.fake:
+        account.fake.create_table(table.name)
+        yield table
+        return
+    create_table(table.client, table.name)
+    yield table
+    table.client.delete_table(TableName=table.name)
+
+
+ONE: JsonDict = {"N": "1"}
+TWO: JsonDict = {"N": "2"}
+TEXT: JsonDict = {"S": "text"}
+
+
+def test_an_item_is_read_as_it_was_put(table: Table) -> None:
+    table.put(text={"S": "ü 😀"}, number={"N": "-12"}, yes={"BOOL": True}, no={"BOOL": False})
+    assert table.get() == {
+        "pk": {"S": "a"},
+        "text": {"S": "ü 😀"},
+        "number": {"N": "-12"},
+        "yes": {"BOOL": True},
+        "no": {"BOOL": False},
+    }
+
+
+def test_putting_an_item_leaves_nothing_of_the_one_before(table: Table) -> None:
+    table.put(old=ONE)
+    table.put(new=TWO)
+    assert table.get() == {"pk": {"S": "a"}, "new": TWO}
+
+
+def test_of_an_item_that_is_missing_the_answer_says_nothing(table: Table) -> None:
+    table.put("b")
+    assert table.get("a") is None
+
+
+def test_what_was_written_and_what_was_read_are_copies(table: Table) -> None:
+    value = {"N": "1"}
+    table.put(n=value)
+    table.update("SET m = :m", values={":m": value})
+    value["N"] = "2"
+    read = table.get() or {}
+    read["n"]["N"] = "3"
+    assert table.get() == {"pk": {"S": "a"}, "n": ONE, "m": ONE}
+
+
+NEW_OR_SAME = "attribute_not_exists(pk) OR version = :version"
+
+
+def test_a_condition_on_the_version_lets_the_first_and_the_next_writer_through(
+    table: Table,
+) -> None:
+    table.put(condition=NEW_OR_SAME, version=ONE, values={":version": {"N": "0"}})
+    table.put(condition=NEW_OR_SAME, version=TWO, values={":version": ONE})
+    table.refuses(lambda: table.put(condition=NEW_OR_SAME, version=TWO, values={":version": ONE}))
+    assert table.get() == {"pk": {"S": "a"}, "version": TWO}
+
+
+TAKE = "SET n = :n, #token = if_not_exists(#token, :token) ADD attempt :one"
+
+
+def take(table: Table, token: str, number: str = "1", **more: Any) -> JsonDict:
+    values = {":n": {"N": number}, ":token": {"S": token}, ":one": ONE, **more.pop("values", {})}
+    return table.update(
+        TAKE, names={"#token": "token"}, values=values, ReturnValues="ALL_NEW", **more
+    )
+
+
+def test_an_update_makes_the_item_that_is_missing_and_shows_it_whole(table: Table) -> None:
+    expected = {"pk": {"S": "a"}, "n": ONE, "token": {"S": "first"}, "attempt": ONE}
+    assert take(table, "first")["Attributes"] == expected
+    assert table.get() == expected
+
+
+def test_an_update_keeps_what_exists_adds_to_a_number_and_leaves_the_rest(table: Table) -> None:
+    table.put(other=TEXT)
+    take(table, "first")
+    shown = take(table, "second", "9")["Attributes"]
+    assert shown == {
+        "pk": {"S": "a"},
+        "n": {"N": "9"},
+        "token": {"S": "first"},
+        "attempt": TWO,
+        "other": TEXT,
+    }
+
+
+def test_an_update_shows_nothing_unless_it_is_asked_to(table: Table) -> None:
+    assert "Attributes" not in table.update("SET n = :n", values={":n": ONE})
+
+
+def test_an_update_removes_attributes_that_are_there_and_that_are_not(table: Table) -> None:
+    table.put(n=ONE, m=ONE)
+    table.update("SET n = :n REMOVE m, absent", values={":n": TWO})
+    assert table.get() == {"pk": {"S": "a"}, "n": TWO}
+
+
+FREE = "attribute_not_exists(pk) OR (#status = :running AND lease < :now)"
+
+
+@pytest.mark.parametrize(
+    ("status", "until", "is_free"),
+    [
+        ("running", "9", True),
+        ("running", "10", False),
+        ("running", "11", False),
+        ("done", "9", False),
+        ("running", "100", False),
+    ],
+)
+def test_a_condition_of_several_parts_holds_as_a_whole_and_numbers_compare_as_numbers(
+    table: Table, status: str, until: str, is_free: bool
+) -> None:
+    table.put(status={"S": status}, lease={"N": until})
+    more: JsonDict = {
+        "names": {"#status": "status"},
+        "values": {":running": {"S": "running"}, ":now": {"N": "10"}, ":n": ONE},
+    }
+    if is_free:
+        table.update("SET n = :n", FREE, **more)
+    else:
+        table.refuses(lambda: table.update("SET n = :n", FREE, **more))
+    assert ("n" in (table.get() or {})) is is_free
+
+
+def test_a_refused_update_shows_the_item_as_it_stands_and_changes_nothing(table: Table) -> None:
+    table.put(n=ONE, text=TEXT)
+    answer = table.refuses(
+        lambda: table.update(
+            "SET n = :two",
+            "n = :two",
+            values={":two": TWO},
+            ReturnValuesOnConditionCheckFailure="ALL_OLD",
+        )
+    )
+    assert answer["Item"] == table.get() == {"pk": {"S": "a"}, "n": ONE, "text": TEXT}
+
+
+def test_a_refused_update_shows_no_item_where_there_is_none_and_makes_none(table: Table) -> None:
+    answer = table.refuses(
+        lambda: table.update(
+            "SET n = :n",
+            "n = :n",
+            values={":n": ONE},
+            ReturnValuesOnConditionCheckFailure="ALL_OLD",
+        )
+    )
+    assert not answer.get("Item")
+    assert table.get() is None
+
+
+NOT_OVERTAKEN = "attribute_not_exists(pk) OR lease <> :lease OR fence <= :fence"
+
+
+@pytest.mark.parametrize(
+    ("stored", "is_ours"),
+    [
+        ({}, True),
+        ({"fence": {"N": "9"}}, True),
+        ({"lease": {"S": "other"}, "fence": {"N": "9"}}, True),
+        ({"lease": {"S": "ours"}, "fence": {"N": "2"}}, True),
+        ({"lease": {"S": "ours"}, "fence": {"N": "1"}}, True),
+        ({"lease": {"S": "ours"}, "fence": {"N": "3"}}, False),
+        ({"lease": {"S": "ours"}}, False),
+    ],
+)
+def test_what_is_missing_differs_from_anything_and_is_not_less(
+    table: Table, stored: JsonDict, is_ours: bool
+) -> None:
+    table.put(**stored)
+    values = {":lease": {"S": "ours"}, ":fence": TWO}
+    if is_ours:
+        table.put(condition=NOT_OVERTAKEN, new=ONE, values=values)
+    else:
+        table.refuses(lambda: table.put(condition=NOT_OVERTAKEN, new=ONE, values=values))
+    assert ("new" in (table.get() or {})) is is_ours
+
+
+def test_what_is_missing_is_equal_to_nothing(table: Table) -> None:
+    table.refuses(lambda: table.delete("n = :n", values={":n": ONE}))
+
+
+def test_a_number_is_not_equal_to_a_text(table: Table) -> None:
+    table.put(n=ONE)
+    table.refuses(lambda: table.delete("n = :text", values={":text": {"S": "1"}}))
+    table.delete("n <> :text", values={":text": {"S": "1"}})
+
+
+def test_a_word_of_dynamodbs_own_is_no_name(table: Table) -> None:
+    in_update = partial(table.update, "SET token = :n", values={":n": ONE})
+    in_condition = partial(table.delete, "owner = :n", values={":n": ONE})
+    assert code_of(in_update) == code_of(in_condition) == "ValidationException"
+
+
+def test_an_item_is_deleted_only_while_the_condition_holds(table: Table) -> None:
+    table.put(owner=TEXT)
+    ours = "#owner = :owner"
+    more: JsonDict = {"names": {"#owner": "owner"}}
+    table.refuses(lambda: table.delete(ours, values={":owner": {"S": "other"}}, **more.copy()))
+    assert table.get() is not None
+    table.delete(ours, values={":owner": TEXT}, **more.copy())
+    assert table.get() is None
+    table.refuses(lambda: table.delete(ours, values={":owner": TEXT}, **more.copy()))
+
+
+def test_an_item_that_is_missing_may_be_deleted(table: Table) -> None:
+    table.delete()
+    table.delete(NOT_OVERTAKEN, values={":lease": TEXT, ":fence": ONE})
+    assert table.get() is None
+
+
+def batch_get(table: Table, *pks: str) -> list[JsonDict]:
+    answer = table.client.batch_get_item(
+        RequestItems={
+            table.name: {"Keys": [{"pk": {"S": pk}} for pk in pks], "ConsistentRead": True}
+        }
+    )
+    assert answer["UnprocessedKeys"] == {}
+    found: list[JsonDict] = answer["Responses"].get(table.name, [])
+    return sorted(found, key=lambda item: str(item["pk"]["S"]))
+
+
+def test_of_many_keys_those_that_exist_are_answered(table: Table) -> None:
+    table.put("a", n=ONE)
+    table.put("b", n=TWO)
+    many = [f"missing-{number}" for number in range(DATABASES_AT_ONCE - 2)]
+    assert batch_get(table, "b", *many, "a") == [
+        {"pk": {"S": "a"}, "n": ONE},
+        {"pk": {"S": "b"}, "n": TWO},
+    ]
+    assert batch_get(table, "missing") == []
+
+
+def test_too_many_keys_and_the_same_key_twice_are_refused(table: Table) -> None:
+    many = [f"{number}" for number in range(DATABASES_AT_ONCE + 1)]
+    assert code_of(lambda: batch_get(table, *many)) == "ValidationException"
+    assert code_of(lambda: batch_get(table, "a", "a")) == "ValidationException"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"values": {":n": ONE, ":unused": ONE}},
+        {"values": {":n": ONE}, "names": {"#unused": "unused"}},
+        {"values": {":other": ONE}},
+    ],
+)
+def test_a_placeholder_without_a_use_or_without_a_value_is_refused(
+    table: Table, more: JsonDict
+) -> None:
+    assert code_of(lambda: table.update("SET n = :n", **more)) == "ValidationException"
+    assert table.get() is None
+
+
+def test_an_item_too_large_is_refused(table: Table) -> None:
+    table.put(text={"S": "x" * 400_000})
+    assert code_of(lambda: table.put(text={"S": "x" * 410_000})) == "ValidationException"
+
+
+def test_a_number_is_a_number_and_a_key_is_a_text(table: Table) -> None:
+    assert code_of(lambda: table.put(n={"N": "one"})) == "ValidationException"
+    assert code_of(lambda: table.put("")) == "ValidationException"
+
+
+def test_a_key_cannot_be_changed(table: Table) -> None:
+    table.put()
+    wrong = partial(table.update, "SET pk = :b", values={":b": {"S": "b"}})
+    assert code_of(wrong) == "ValidationException"
+
+
+def test_a_table_that_does_not_exist_is_said_to(table: Table) -> None:
+    other = Table(table.client, a_name())
+    for ask in (other.get, other.put, other.delete, lambda: take(other, "t")):
+        with pytest.raises(table.client.exceptions.ResourceNotFoundException):
+            ask()
+
+
+def test_of_racing_writers_one_wins_and_every_addition_counts(table: Table) -> None:
+    def race(number: int) -> bool:
+        table.update("ADD n :one", pk="sum", values={":one": ONE})
+        try:
+            table.put(condition="attribute_not_exists(pk)", n={"N": str(number)})
+        except table.client.exceptions.ConditionalCheckFailedException:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(race, range(16)))
+    assert sum(won) == 1
+    assert table.get() == {"pk": {"S": "a"}, "n": {"N": str(won.index(True))}}
+    assert table.get("sum") == {"pk": {"S": "sum"}, "n": {"N": "16"}}
+
+
+# SQS
+
+
+@pytest.fixture
+def queue(account: Account) -> Iterator[Queue]:
+    sqs, name = account.client("sqs"), a_name()
+    if account.fake:
+        fake = account.fake
+        url = fake.create_queue(name, visibility_s=VISIBILITY_S, max_receives=MAX_RECEIVES)
+        yield Queue(sqs, name, url, lambda: fake.dead_letters(name))
+        return
+    dead = sqs.create_queue(QueueName=f"{name}-dead")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]
+    redrive = {"deadLetterTargetArn": arn["QueueArn"], "maxReceiveCount": MAX_RECEIVES}
+    attributes = {"VisibilityTimeout": str(VISIBILITY_S), "RedrivePolicy": json.dumps(redrive)}
+    url = sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
+    dead_queue = Queue(sqs, f"{name}-dead", dead, list)
+    yield Queue(sqs, name, url, lambda: bodies(dead_queue.receive()))
+    sqs.delete_queue(QueueUrl=url)
+    sqs.delete_queue(QueueUrl=dead)
+
+
+def test_a_queue_is_found_by_its_name(queue: Queue) -> None:
+    assert queue.client.get_queue_url(QueueName=queue.name)["QueueUrl"] == queue.url
+
+
+def test_a_queue_that_does_not_exist_is_said_to(queue: Queue) -> None:
+    missing = queue.client.exceptions.QueueDoesNotExist
+    with pytest.raises(missing) as refused:
+        queue.client.get_queue_url(QueueName=a_name())
+    assert refused.value.response["Error"]["Code"] == "AWS.SimpleQueueService.NonExistentQueue"
+    with pytest.raises(missing):
+        Queue(queue.client, "", f"{queue.url}-missing", list).send("a")
+
+
+def test_what_was_accepted_is_named_and_received_once(queue: Queue) -> None:
+    answer = queue.send("a", '{"ü": "\\u0000"}', "c")
+    assert ids(answer["Successful"]) == ["0", "1", "2"]
+    assert not answer.get("Failed")
+    assert bodies(queue.receive()) == ["a", "c", '{"ü": "\\u0000"}']
+    assert queue.receive() == []
+    assert queue.counts() == (0, 3)
+
+
+def test_no_more_is_received_than_was_asked_for(queue: Queue) -> None:
+    queue.send(*"abcde")
+    assert len(queue.receive(2)) == 2
+    assert queue.counts() == (3, 2)
+
+
+def test_a_message_says_how_often_and_when_it_was_received(queue: Queue) -> None:
+    queue.send("a")
+    counts, first = [], set()
+    for _ in range(3):
+        [message] = queue.receive()
+        attributes = message["Attributes"]
+        assert int(attributes["SentTimestamp"]) <= int(
+            attributes["ApproximateFirstReceiveTimestamp"]
+        )
+        counts.append(attributes["ApproximateReceiveCount"])
+        first.add((message["MessageId"], attributes["ApproximateFirstReceiveTimestamp"]))
+        queue.hide(0, message["ReceiptHandle"])
+    assert counts == ["1", "2", "3"]
+    assert len(first) == 1
+
+
+def test_a_batch_without_entries_with_too_many_and_with_too_much_is_refused(queue: Queue) -> None:
+    sqs = "AWS.SimpleQueueService."
+    assert code_of(queue.send) == f"{sqs}EmptyBatchRequest"
+    assert code_of(lambda: queue.send(*"abcdefghijk")) == f"{sqs}TooManyEntriesInBatchRequest"
+    assert code_of(lambda: queue.send("x" * 600_000, "y" * 600_000)) == f"{sqs}BatchRequestTooLong"
+    twice = [{"Id": "0", "MessageBody": body} for body in "ab"]
+    send = queue.client.send_message_batch
+    assert (
+        code_of(lambda: send(QueueUrl=queue.url, Entries=twice)) == f"{sqs}BatchEntryIdsNotDistinct"
+    )
+    assert queue.receive() == []
+
+
+def test_a_batch_as_large_as_the_poller_makes_them_is_taken(queue: Queue) -> None:
+    half = "x" * (MESSAGE_BYTES // 2)
+    queue.send(half, half)
+    assert queue.counts() == (2, 0)
+
+
+def test_a_deleted_message_is_gone_and_may_be_deleted_again(queue: Queue) -> None:
+    queue.send("a", "b")
+    handles = receipts(queue.receive())
+    assert ids(queue.delete(*handles)["Successful"]) == ["0", "1"]
+    assert queue.counts() == (0, 0)
+    assert ids(queue.delete(*handles)["Successful"]) == ["0", "1"]
+
+
+def test_of_a_batch_of_deletions_each_stands_or_falls_alone(queue: Queue) -> None:
+    queue.send("a", "b")
+    [one, other] = receipts(queue.receive())
+    answer = queue.delete(one, "no-handle", other)
+    assert ids(answer["Successful"]) == ["0", "2"]
+    [failed] = answer["Failed"]
+    assert (failed["Id"], failed["Code"]) == ("1", "ReceiptHandleIsInvalid")
+    assert queue.counts() == (0, 0)
+
+
+def test_a_message_whose_time_is_set_to_none_is_back_at_once(queue: Queue) -> None:
+    queue.send("a", "b")
+    [one, _] = queue.receive()
+    queue.hide(0, one["ReceiptHandle"])
+    assert queue.counts() == (1, 1)
+    [again] = queue.receive()
+    assert (again["MessageId"], again["Body"]) == (one["MessageId"], one["Body"])
+    assert again["ReceiptHandle"] != one["ReceiptHandle"]
+    queue.delete(again["ReceiptHandle"])
+    assert queue.counts() == (0, 1)
+
+
+def test_of_a_batch_of_new_times_each_stands_or_falls_alone(queue: Queue) -> None:
+    queue.send("a", "b")
+    [one, other] = receipts(queue.receive())
+    queue.delete(other)
+    answer = queue.hide(0, one, "no-handle", other)
+    assert ids(answer["Successful"]) == ["0"]
+    assert [(failed["Id"], failed["Code"]) for failed in answer["Failed"]] == [
+        ("1", "ReceiptHandleIsInvalid"),
+        ("2", "ReceiptHandleIsInvalid"),
+    ]
+    assert queue.counts() == (1, 0)
+
+
+def test_a_longer_time_hides_a_message_further(queue: Queue) -> None:
+    queue.send("a")
+    [handle] = receipts(queue.receive())
+    queue.hide(900, handle)
+    assert queue.counts() == (0, 1)
+    [failed] = queue.hide(43_201, handle)["Failed"]
+    assert failed["Code"] == "InvalidParameterValue"
+
+
+def test_after_the_last_try_a_message_lies_among_the_dead_letters(queue: Queue) -> None:
+    queue.send("dead")
+    for _ in range(MAX_RECEIVES):
+        [message] = queue.receive()
+        queue.hide(0, message["ReceiptHandle"])
+    queue.send("alive")
+    assert bodies(queue.receive()) == ["alive"]
+    assert queue.dead_letters() == ["dead"]
+    assert queue.counts() == (0, 1)
+
+
+def test_a_message_deleted_in_its_last_try_is_no_dead_letter(queue: Queue) -> None:
+    queue.send("a")
+    for _ in range(MAX_RECEIVES - 1):
+        queue.hide(0, *receipts(queue.receive()))
+    queue.delete(*receipts(queue.receive()))
+    assert queue.receive() == []
+    assert queue.dead_letters() == []
+
+
+def test_no_message_is_received_by_two_at_once(queue: Queue) -> None:
+    for batch in range(3):
+        queue.send(*(f"{batch}-{number}" for number in range(10)))
+    with ThreadPoolExecutor(6) as pool:
+        received = [
+            message for batch in pool.map(lambda _: queue.receive(), range(6)) for message in batch
+        ]
+    assert len({message["MessageId"] for message in received}) == len(received) == 30
+
+
+# SES, Secrets Manager, SSM
+
+
+def test_a_mail_is_taken_as_it_is_and_the_answer_has_its_id(account: Account) -> None:
+    sender, to = an_address(), an_address()
+    if account.real:
+        account.real.verify_sender(sender)
+    ses = account.client("sesv2")
+    sent: list[Any] = []
+
+    class Watched:
+        def send_email(self, **request: Any) -> Any:
+            sent.append((request, ses.send_email(**request)))
+            return sent[-1][1]
+
+    watched: Any = Watched()
+    tags = {"db": "control", "id": "device-1"}
+    SesMailer(watched, sender, "set").send(to, "Grüße", "text", "<p>ä</p>", "token", tags)
+    [(request, answer)] = sent
+    assert answer["MessageId"]
+    raw = request["Content"]["Raw"]["Data"]
+    taken = [mail for mail in account.mails() if to.encode() in mail]
+    assert [mail.replace(b"\r\n", b"\n") for mail in taken] == [raw.replace(b"\r\n", b"\n")]
+
+
+def test_a_secret_is_read_by_its_name(account: Account) -> None:
+    name, secret = a_name(), {"couchdb_url": "http://admin:x@couch:5984", "link_keys": ["00" * 32]}
+    account.put_secret(name, json.dumps(secret))
+    secrets = read_secrets(account.client("secretsmanager"), name)
+    assert (secrets.couchdb_url, secrets.link_keys) == ("http://admin:x@couch:5984", (bytes(32),))
+
+
+def test_a_secret_of_another_form_is_read_as_it_is(account: Account) -> None:
+    name = a_name()
+    account.put_secret(name, "no JSON")
+    with pytest.raises(InvalidSettings):
+        read_secrets(account.client("secretsmanager"), name)
+
+
+def test_a_secret_that_does_not_exist_is_said_to(account: Account) -> None:
+    client = account.client("secretsmanager")
+    with pytest.raises(client.exceptions.ResourceNotFoundException):
+        client.get_secret_value(SecretId=a_name())
+
+
+def test_a_parameter_is_read_by_its_name_and_a_missing_one_is_said_to_be(account: Account) -> None:
+    client, name = account.client("ssm"), f"/syncpoint/{a_name()}/public-url"
+    with pytest.raises(client.exceptions.ParameterNotFound) as missing:
+        client.get_parameter(Name=name)
+    assert missing.value.response["Error"]["Code"] == "ParameterNotFound"
+    account.put_parameter(name, "https://pages.example.com")
+    assert client.get_parameter(Name=name)["Parameter"]["Value"] == "https://pages.example.com"
