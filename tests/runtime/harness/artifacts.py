@@ -19,7 +19,10 @@ STAGE = "dev"
 BUILD_LIMIT_S = 300
 # All that goes into an artifact, or says how it is built. A copy of these is built, so that
 # nothing else of the project can get in, and nobody else's build is in the way.
-_SOURCES = ("app.py", "chalicelib", "poller", "requirements.txt", "template.yaml", "Makefile")
+_SOURCES = (
+    *("app.py", "chalicelib", "poller", "template.yaml", "Makefile"),
+    *(wheelhouse.ALL, wheelhouse.POLLERS),
+)
 
 JsonDict = dict[str, Any]
 
@@ -91,7 +94,7 @@ def build(shared: Path) -> Artifacts:
 def _build(folder: Path) -> None:
     project = folder / "project"
     _copy_sources(project)
-    wheelhouse.fill(folder / "wheels", ROOT / "requirements.txt")
+    wheelhouse.fill(folder / "wheels", project)
     runtime_folder.make(folder / "runtime")
     environment = _environment(folder)
     _run("chalice", "package", "--stage", STAGE, f"{folder}/packaged", at=project, env=environment)

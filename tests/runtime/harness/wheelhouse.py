@@ -1,51 +1,64 @@
 """Wheels of what is installed here, so that artifacts are built without the network."""
 
 import csv
+import hashlib
 import io
+import re
 import zipfile
-from collections.abc import Iterable
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
+ALL = "requirements.txt"
+POLLERS = "requirements-poller.txt"
 _NOT_IN_A_WHEEL = {"INSTALLER", "REQUESTED", "direct_url.json"}
 
 
-def fill(folder: Path, requirements: Path) -> None:
-    """Make a wheel of each package that a requirements file pins, from its installed files.
+def fill(folder: Path, project: Path) -> None:
+    """Make a wheel of each package that a project pins, from its installed files.
 
-    What pip unpacks from it is what it unpacked from the index's own wheel, without commands.
+    What pip unpacks from it is what it unpacked from the index's own wheel, without commands. Its
+    hash is another, so it replaces the index's in the project's files: pip checks these as those.
 
     Parameters
     ----------
     folder : Path
         Where the wheels go; for pip's ``--find-links``.
-    requirements : Path
-        With lines ``name==version``; these versions must be installed.
+    project : Path
+        A copy of the project, with the requirements of both artifacts; what ``requirements.txt``
+        pins must be installed.
     """
     folder.mkdir()
-    for name, version in _pins(requirements.read_text(encoding="utf-8").splitlines()):
-        installed = distribution(name)
-        if installed.version != version:
-            raise LookupError(f"{name} {version} is pinned, {installed.version} is installed")
-        _pack(installed, folder)
+    wheels = {name: _make(name, version, folder) for name, version in _pins(project / ALL)}
+    for path in (project / ALL, project / POLLERS):
+        lines = [
+            f"{name}=={version} --hash=sha256:{hashlib.sha256(wheels[name]).hexdigest()}\n"
+            for name, version in _pins(path)
+        ]
+        path.write_text("".join(lines), encoding="utf-8")
 
 
-def _pins(lines: Iterable[str]) -> Iterable[tuple[str, str]]:
-    for line in lines:
-        if "==" in line and not line.startswith("#"):
-            name, _, version = line.partition("==")
-            yield name.strip(), version.strip()
+def _pins(requirements: Path) -> list[tuple[str, str]]:
+    return re.findall(r"^([\w.-]+)==([^\s;]+)", requirements.read_text(encoding="utf-8"), re.M)
 
 
-def _pack(installed: Distribution, folder: Path) -> None:
+def _make(name: str, version: str, folder: Path) -> bytes:
+    installed = distribution(name)
+    if installed.version != version:
+        raise LookupError(f"{name} {version} is pinned, {installed.version} is installed")
+    return _pack(installed, folder).read_bytes()
+
+
+def _pack(installed: Distribution, folder: Path) -> Path:
     paths = {str(path): Path(str(path.locate())) for path in installed.files or []}
     kept = {name: path for name, path in paths.items() if _belongs(name)}
-    with zipfile.ZipFile(folder / _file_name(installed, kept), "w") as wheel:
+    packed = folder / _file_name(installed, kept)
+    with zipfile.ZipFile(packed, "w") as wheel:
         for name, path in kept.items():
             if not name.endswith(".dist-info/RECORD"):
                 wheel.write(path, name)
         [record] = [name for name in kept if name.endswith(".dist-info/RECORD")]
         wheel.writestr(record, _record(kept[record].read_text(encoding="utf-8"), kept))
+    return packed
 
 
 def _belongs(name: str) -> bool:
