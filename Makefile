@@ -125,7 +125,7 @@ $(VENV)/.lock: requirements-lock.txt | $(VENV)/bin/python
 	@$(BIN)/$(INSTALL) -r $<
 	@touch $@
 
-$(NODE_MODULES)/.done: local/couchdb/package-lock.json $(VENV)/.local
+$(NODE_MODULES)/.done: local/couchdb/package-lock.json | $(VENV)/.local
 	@$(BIN)/python -m local.install_node
 	@echo "set-up: npm packages of the embedded CouchDB (some seconds, once)" >&2
 	@cd local/couchdb && npm ci --silent --no-progress
