@@ -5,6 +5,7 @@ does not use, it does not know, and says so: an unknown operation, argument or e
 """
 
 import functools
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -82,6 +83,10 @@ class FakeAws:
         """What a table holds, as DynamoDB writes it."""
         items: list[JsonDict] = self._dynamodb.scan(TableName=table_name)["Items"]
         return items
+
+    def table_bytes(self, name: str) -> int:
+        """How much memory the items of a table take."""
+        return sum(map(sys.getsizeof, self._dynamodb.tables[name].values()))
 
     def create_queue(self, name: str, *, visibility_s: float = 180, max_receives: int = 5) -> str:
         """A queue with dead letters behind it; its URL."""

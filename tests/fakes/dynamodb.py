@@ -1,12 +1,13 @@
 # ruff: noqa: N803 - the arguments have AWS's names
 """DynamoDB in memory: tables whose key is `pk`, as template.yaml makes them."""
 
+import marshal
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from tests.fakes.aws_errors import JsonDict, client_error, invalid
-from tests.fakes.dynamodb_checks import KEY, check, copy, key_of, scope_of
+from tests.fakes.dynamodb_checks import KEY, check, key_of, scope_of
 from tests.fakes.expression_tokens import Item, Scope, Value
 from tests.fakes.expressions import NoSuchAttribute, condition, update
 
@@ -14,10 +15,13 @@ KEYS_AT_ONCE = 100
 
 
 class DynamoDb:
-    """The operations that this project uses. Items are never changed in place, only replaced."""
+    """The operations that this project uses.
+
+    Items are kept as bytes: small, whatever their number, and what is read of them is a copy.
+    """
 
     def __init__(self) -> None:
-        self.tables: dict[str, dict[str, Item]] = {}
+        self.tables: dict[str, dict[str, bytes]] = {}
         self._lock = threading.Lock()
 
     def get_item(
@@ -26,12 +30,12 @@ class DynamoDb:
         pk = key_of("GetItem", Key)
         with self._lock:
             item = self._table("GetItem", TableName).get(pk)
-        return {} if item is None else {"Item": copy(item)}
+        return {} if item is None else {"Item": marshal.loads(item)}
 
     def scan(self, *, TableName: str) -> JsonDict:
         """All items, in one page."""
         with self._lock:
-            items = [copy(item) for item in self._table("Scan", TableName).values()]
+            items = [marshal.loads(item) for item in self._table("Scan", TableName).values()]
         return {"Items": items, "Count": len(items), "ScannedCount": len(items)}
 
     def batch_get_item(self, *, RequestItems: Mapping[str, Any]) -> JsonDict:
@@ -43,7 +47,7 @@ class DynamoDb:
             raise invalid("BatchGetItem", "Provided list of item keys contains duplicates")
         with self._lock:
             table = self._table("BatchGetItem", table_name)
-            found = [copy(table[pk]) for pk in pks if pk in table]
+            found = [marshal.loads(table[pk]) for pk in pks if pk in table]
         return {"Responses": {table_name: found}, "UnprocessedKeys": {}}
 
     def put_item(
@@ -116,9 +120,9 @@ class DynamoDb:
             updated,
             shows_old=ReturnValuesOnConditionCheckFailure == "ALL_OLD",
         )
-        return {"Attributes": copy(new or {})} if ReturnValues == "ALL_NEW" else {}
+        return {"Attributes": new} if ReturnValues == "ALL_NEW" else {}
 
-    def _table(self, operation: str, name: str) -> dict[str, Item]:
+    def _table(self, operation: str, name: str) -> dict[str, bytes]:
         if name not in self.tables:
             raise client_error(operation, "ResourceNotFoundException", f"no table {name}")
         return self.tables[name]
@@ -136,9 +140,10 @@ class DynamoDb:
     ) -> Item | None:
         with self._lock:
             table = self._table(operation, table_name)
-            old = table.get(pk)
+            stored = table.get(pk)
+            old: Item | None = None if stored is None else marshal.loads(stored)
             if condition_text and not condition(condition_text)(old or {}, scope):
-                more: JsonDict = {"Item": copy(old)} if shows_old and old is not None else {}
+                more: JsonDict = {"Item": old} if shows_old and old is not None else {}
                 code = "ConditionalCheckFailedException"
                 raise client_error(operation, code, "The conditional request failed", **more)
             new = make(old)
@@ -146,5 +151,5 @@ class DynamoDb:
                 table.pop(pk, None)
             else:
                 check(operation, new)
-                table[pk] = copy(new)
+                table[pk] = marshal.dumps(new)
             return new

@@ -73,7 +73,3 @@ def _is_number(text: str) -> bool:
         return Decimal(text).is_finite()
     except InvalidOperation:
         return False
-
-
-def copy(item: Item) -> Item:
-    return {name: dict(value) for name, value in item.items()}
