@@ -1,0 +1,82 @@
+"""What each item of the bench is given: a server, documents, how thorough to be, where to speak."""
+
+import os
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from chalicelib.couch import Database, Server
+from device.registration import new_device
+from local.couchdb_process import EmbeddedCouchDB
+
+BULK_DOCS = 1000
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One run of the bench.
+
+    Attributes
+    ----------
+    is_quick : bool
+        Whether to look for a few seconds only: enough to see that all of it works.
+    couch_url : str
+        The server that is measured, with its administrator's credentials.
+    folder : Path
+        For what is needed while it runs.
+    say : callable
+        Told how far it is.
+    """
+
+    is_quick: bool
+    couch_url: str
+    folder: Path
+    say: Callable[[str], None]
+
+    @contextmanager
+    def database(self, docs: int = 0) -> Iterator[Database]:
+        """A control database with so many new registrations, removed at the end."""
+        server = Server(self.couch_url)
+        database = server.database(f"bench-{uuid.uuid4().hex[:12]}")
+        database.create()
+        try:
+            load(server, database, docs)
+            yield database
+        finally:
+            database.delete()
+            server.close()
+
+
+@contextmanager
+def opened(*, is_quick: bool, say: Callable[[str], None]) -> Iterator[Bench]:
+    """A run on the server of COUCHDB_URL, or else on an embedded one of its own."""
+    with ExitStack() as exits:
+        folder = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="syncpoint-bench-")))
+        couch_url = os.environ.get("COUCHDB_URL", "").rstrip("/")
+        if not couch_url:
+            couchdb = EmbeddedCouchDB(folder / "couchdb", uuid.uuid4().hex)
+            exits.callback(couchdb.stop)
+            couch_url = couchdb.url
+        yield Bench(is_quick, couch_url, folder, say)
+
+
+def load(server: Server, database: Database, count: int, **fields: object) -> None:
+    """Write new registrations, as devices make them, a thousand at a time."""
+    template = new_device("ada@example.com", "Bench", "2026-11-25T06:00:00Z", sha256=False).doc
+    for start in range(0, count, BULK_DOCS):
+        docs = [
+            {**template, "_id": f"device-{uuid.uuid4().hex}", **fields}
+            for _ in range(min(BULK_DOCS, count - start))
+        ]
+        server.http.request("POST", f"/{database.name}/_bulk_docs", body={"docs": docs})
+
+
+def timed_s(act: Callable[[], object]) -> float:
+    """How many seconds something takes."""
+    began = time.perf_counter()
+    act()
+    return time.perf_counter() - began
