@@ -13,7 +13,7 @@ worker that was overtaken after its lease can neither finish nor release what is
     B:                                     take, run, finish
 
 The `token` stays over retries: what a transition derives from it (the mail's Message-ID) is the
-same in each attempt.
+same in each attempt. So a later attempt that is released is no item less, but one without a lease.
 """
 
 import json
@@ -157,18 +157,27 @@ class Claims:
             raise Overtaken(claim.pk) from exc
 
     def release(self, claim: Claim) -> None:
-        """Give the step back, as if never taken, if it is still ours. One request."""
+        """Give the step back, if it is still ours: it may be run again at once. One request.
+
+        A first attempt goes as if never made. After a later one the token stays: the attempt before
+        may have had its effect.
+        """
+        ours: Any = {
+            "TableName": self.table_name,
+            "Key": {"pk": {"S": claim.pk}},
+            "ConditionExpression": "#status = :running AND #owner = :owner",
+            "ExpressionAttributeNames": {"#status": "status", "#owner": "owner"},
+        }
+        values = {":running": {"S": "running"}, ":owner": {"S": claim.owner}}
         try:
-            self.client.delete_item(
-                TableName=self.table_name,
-                Key={"pk": {"S": claim.pk}},
-                ConditionExpression="#status = :running AND #owner = :owner",
-                ExpressionAttributeNames={"#status": "status", "#owner": "owner"},
-                ExpressionAttributeValues={
-                    ":running": {"S": "running"},
-                    ":owner": {"S": claim.owner},
-                },
-            )
+            if claim.attempt == 1:
+                self.client.delete_item(**ours, ExpressionAttributeValues=values)
+            else:
+                self.client.update_item(
+                    **ours,
+                    UpdateExpression="SET lease_until_ms = :over REMOVE #owner",
+                    ExpressionAttributeValues={**values, ":over": {"N": "0"}},
+                )
         except self.client.exceptions.ConditionalCheckFailedException:
             return
 

@@ -154,7 +154,14 @@ def _run_unsafe(transition: Transition, message: Message, tools: Tools, claims: 
         is_of_another = result[1] is Outcome.REJECTED and newer is not doc
         return (None, Outcome.STALE) if is_of_another else result
 
-    return _save(transition, generation, doc, result_for, tools.database)
+    try:
+        return _save(transition, generation, doc, result_for, tools.database)
+    finally:
+        # Given back before it is saved, a rejection could meet another worker's effect:
+        #     A: take, rejected, release ........... save: error
+        #     B:                   take, check, send ......... finish: the mail's link leads nowhere
+        if isinstance(taken, Claim) and result[1] is Outcome.REJECTED:
+            claims.release(taken)
 
 
 def _check(taken: Claim | Done, doc_id: str, database: Database, claims: Claims) -> JsonDict | None:
@@ -170,11 +177,13 @@ def _check(taken: Claim | Done, doc_id: str, database: Database, claims: Claims)
 def _run_claimed(
     transition: Transition, doc: JsonDict, claim: Claim, tools: Tools, claims: Claims
 ) -> _Result:
-    """Run the transition; then finish the claim, release it, or keep it until its lease ends."""
+    """Run the transition; then finish the claim, release it, or keep it until its lease ends.
+
+    A rejection keeps it, too: until it is saved.
+    """
     try:
         changes = transition.run(doc, tools, claim)
     except Rejected as exc:
-        claims.release(claim)
         return docstate.rejection(exc.reason, tools.clock()), Outcome.REJECTED
     except NoEffect:
         claims.release(claim)

@@ -112,6 +112,27 @@ def test_a_released_step_is_free_at_once(claims: Claims) -> None:
     assert take(claims).attempt == 1
 
 
+def test_a_later_attempt_that_is_released_keeps_the_token(claims: Claims) -> None:
+    # The first attempt's mail may be out: another one must say that it is the same.
+    first = take(claims)
+    claims.release(take(claims, AFTER_LEASE_S))
+    third = take(claims, AFTER_LEASE_S)
+    assert (third.token, third.attempt) == (first.token, 3)
+
+
+def test_a_later_attempt_that_is_released_can_neither_finish_nor_release_again(
+    claims: Claims,
+) -> None:
+    take(claims)
+    second = take(claims, AFTER_LEASE_S)
+    claims.release(second)
+    with pytest.raises(Overtaken):
+        claims.finish(second, {"state": "confirming"}, AFTER_LEASE_S)
+    third = take(claims, AFTER_LEASE_S)
+    claims.release(second)
+    claims.finish(third, {"state": "confirming"}, AFTER_LEASE_S)
+
+
 def test_a_finished_step_cannot_be_released(claims: Claims) -> None:
     claim = take(claims)
     claims.finish(claim, {"state": "confirming"}, NOW_S)

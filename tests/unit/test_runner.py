@@ -387,6 +387,41 @@ def test_when_couchdb_fails_after_the_take_the_claim_is_released(bench: Bench) -
     assert isinstance(taken, Claim)
 
 
+def test_a_rejection_keeps_the_claim_until_it_is_saved(bench: Bench) -> None:
+    # Else another worker could send the mail of a document that is about to say `error`.
+    message = bench.add("mail")
+    bench.result = fail_with(Rejected("too many mails"))
+    refused: list[RunningElsewhere] = []
+
+    def look(database: FakeDatabase) -> None:
+        with pytest.raises(RunningElsewhere) as exc:
+            bench.handle(message)
+        refused.append(exc.value)
+
+    racing = RacingDatabase([look])
+    racing.docs = bench.database.docs
+    bench.database = racing
+    assert bench.handle(message) is Outcome.REJECTED
+    assert len(refused) == 1
+    key = claim_key("control", "x", "new", 0)
+    assert isinstance(bench.claims.take(key, bench.clock().timestamp()), Claim)
+
+
+def test_a_rejection_that_cannot_be_saved_frees_the_claim(bench: Bench) -> None:
+    message = bench.add("mail")
+    bench.result = fail_with(Rejected("too many mails"))
+
+    def lose_couchdb(database: FakeDatabase) -> None:
+        raise Unavailable(503, "unreachable", "gone")
+
+    racing = RacingDatabase([lose_couchdb])
+    racing.docs = bench.database.docs
+    bench.database = racing
+    with pytest.raises(Unavailable):
+        bench.handle(message)
+    assert bench.handle(message) is Outcome.REJECTED
+
+
 def test_none_from_an_unsafe_transition_frees_the_claim(bench: Bench) -> None:
     bench.result = lambda doc: None
     message = bench.add("mail")
