@@ -15,6 +15,9 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Where a CouchDB is given, the embedded one (and Node.js with it) is not needed.
 EMBEDDED := $(if $(COUCHDB_URL),,$(NODE_MODULES)/.done)
 
+# What runs at somebody's, or with somebody's credentials.
+AUDITED := app.py chalicelib device local ops poller
+
 # Just what the lock file names, each by its hash: pip chooses nothing itself.
 INSTALL := pip install -qq --disable-pip-version-check --require-hashes --no-deps
 # In this order: a later one is held to what the earlier ones have.
@@ -36,7 +39,7 @@ run: $(VENV)/.local $(EMBEDDED) ## keep the local system up and say where; Ctrl-
 test: setup ## all tests
 	@$(BIN)/python -m pytest -n auto
 
-check: format lint types template test ## the gate: format, lint, types, template, tests
+check: format lint types template audit test ## the gate: format, lint, types, template, audit, tests
 
 couchdb3: setup ## the tests that talk to CouchDB, on a stand-in that answers like version 3
 	@$(BIN)/python -m tests.couchdb3 $(BIN)/python -m pytest -n auto tests/integration tests/e2e
@@ -53,6 +56,10 @@ types: $(VENV)/.dev
 template: $(VENV)/.dev
 	@$(BIN)/cfn-lint template.yaml && echo "template.yaml: no findings"
 	@$(BIN)/sam validate --lint --template template.yaml
+
+audit: $(VENV)/.dev ## what is known against the packages that are pinned, and what Bandit finds here
+	@$(BIN)/python -m ops.audit
+	@$(BIN)/bandit --quiet --configfile pyproject.toml --recursive $(AUDITED)
 
 setup: $(VENV)/.dev $(EMBEDDED) ## install what all of these need
 

@@ -1,0 +1,104 @@
+"""`make audit` with the real pip-audit, and a database of advisories on this machine."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from ops import audit
+from ops.stage import OpsError
+from ops.tools import Tools, run
+
+PINNED = f"certifi==2026.10.18 --hash=sha256:{'0' * 64}\n"
+
+
+@contextmanager
+def advisories(*vulnerable: str, status: int = 200) -> Iterator[str]:
+    """An OSV that knows of vulnerabilities in these packages; yields its URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            body = json.dumps(self.found(asked["package"])).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def found(self, package: dict[str, str]) -> dict[str, Any]:
+            if package["name"] not in vulnerable:
+                return {}
+            return {"vulns": [{"id": "PYSEC-2026-1", "affected": [{"package": package}]}]}
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/v1/query"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def tools(tmp_path: Path, said: list[str]) -> Tools:
+    """A project with one package pinned."""
+    (tmp_path / "requirements.txt").write_text(PINNED, encoding="utf-8")
+
+    def no_client(service: str) -> None:
+        raise AssertionError(service)
+
+    return Tools(no_client, run, said.append, tmp_path)
+
+
+def test_a_version_that_is_known_to_be_vulnerable_fails(
+    tools: Tools, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with advisories(audit.KNOWN_NAME, "certifi") as url, pytest.raises(OpsError, match="failed"):
+        audit.main(["--osv-url", url], tools)
+    assert "PYSEC-2026-1" in capfd.readouterr().out
+
+
+def test_versions_that_nothing_is_known_against_pass(
+    tools: Tools, said: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    with advisories(audit.KNOWN_NAME) as url:
+        assert audit.main(["--osv-url", url], tools) == 0
+    assert said == []
+    assert "No known vulnerabilities found" in capfd.readouterr().err
+
+
+def test_a_package_without_a_hash_fails(tools: Tools) -> None:
+    (tools.root / "requirements-dev.txt").write_text("requests==2.34.2\n", encoding="utf-8")
+    with advisories(audit.KNOWN_NAME) as url, pytest.raises(OpsError, match="failed"):
+        audit.main(["--osv-url", url], tools)
+
+
+@pytest.mark.parametrize(
+    ("vulnerable", "status"),
+    [((audit.KNOWN_NAME, "certifi"), 404), ((audit.KNOWN_NAME,), 503), (("certifi",), 200)],
+    ids=["not found", "out of order", "knows nothing"],
+)
+def test_a_service_without_advisories_audits_nothing_and_that_is_said(
+    tools: Tools, said: list[str], vulnerable: tuple[str, ...], status: int
+) -> None:
+    with advisories(*vulnerable, status=status) as url:
+        assert audit.main(["--osv-url", url], tools) == 0
+    assert said == ["NOT AUDITED: 1 lock files; no advisories to be had from osv"]
+
+
+def test_no_network_is_no_failure(tools: Tools, said: list[str]) -> None:
+    with advisories() as url:
+        pass
+    assert audit.main(["--osv-url", url], tools) == 0
+    assert said == ["NOT AUDITED: 1 lock files; no advisories to be had from osv"]
