@@ -1,7 +1,8 @@
 """The routes that ship, asked in this process, and every request that they send to CouchDB."""
 
 import json
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,7 +11,10 @@ from chalice.test import Client, HTTPResponse
 from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
 
+from chalicelib.batch import BatchFailed, Work, handle_batch
 from chalicelib.couch import Database, JsonDict
+from chalicelib.handlers import control as registry
+from chalicelib.runner import Message
 from tests.integration.steps import Steps
 
 FORM = "application/x-www-form-urlencoded"
@@ -45,7 +49,6 @@ class Site:
     client: Client
     steps: Steps
     recorder: Recorder
-    headers: dict[str, str] = field(default_factory=dict)
 
     def get(self, path: str, **headers: str) -> HTTPResponse:
         return self.ask("GET", path, **headers)
@@ -106,3 +109,54 @@ class Elements(HTMLParser):
 def elements(page: str | bytes) -> list[tuple[str, tuple[str, ...]]]:
     """What `Elements` finds."""
     return Elements(page.decode() if isinstance(page, bytes) else page).found
+
+
+@dataclass
+class Batch:
+    """What became of a batch of messages.
+
+    Attributes
+    ----------
+    again : dict
+        For how many seconds each is hidden that comes back, by its document's id.
+    """
+
+    done: set[str]
+    again: dict[str, int]
+
+
+class _Queue:
+    """The SQS client that a batch settles itself with."""
+
+    def __init__(self) -> None:
+        self.hidden: dict[str, int] = {}
+
+    def delete_message_batch(self, **request: Any) -> None:
+        """They are told by what comes back."""
+
+    def change_message_visibility_batch(self, QueueUrl: str, Entries: list[JsonDict]) -> None:  # noqa: N803
+        for entry in Entries:
+            self.hidden[entry["ReceiptHandle"]] = entry["VisibilityTimeout"]
+
+
+def handle_messages(steps: Steps, messages: list[Message]) -> Batch:
+    """Hand messages of one (type, state) to their Lambda's own loop, ten at a time."""
+    queue: Any = _Queue()
+    transition = registry.transition(messages[0].doc_type, messages[0].state)
+    work = Work(transition, steps.deliver, 90, lambda: 30.0, lambda: queue, lambda: "queue")
+    for start in range(0, len(messages), 10):
+        with suppress(BatchFailed):
+            handle_batch([_record(each) for each in messages[start : start + 10]], work)
+    ids = {message.doc_id for message in messages}
+    return Batch(ids - set(queue.hidden), queue.hidden)
+
+
+def _record(message: Message) -> JsonDict:
+    body = {"db": message.db, "id": message.doc_id, "rev": "1-a"}
+    body |= {"type": message.doc_type, "state": message.state, "doc": message.doc}
+    return {
+        "messageId": "message",
+        "receiptHandle": message.doc_id,
+        "body": json.dumps(body),
+        "attributes": {"ApproximateReceiveCount": "1", "SentTimestamp": "0"},
+    }
