@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from bench import feed
+from bench import feed, latency
 from bench.environment import environment
 from bench.item import Bench, opened
 from bench.report import Finding, goals_table, table, write
@@ -13,6 +13,7 @@ from chalicelib.couch import Server
 
 ITEMS: dict[str, Callable[[Bench], Finding]] = {
     "feed": feed.measure,
+    "latency": latency.measure,
 }
 
 
