@@ -5,21 +5,25 @@ import sys
 import time
 from collections.abc import Callable
 
-from bench import feed, latency
+from bench import channels, confirmations, feed, latency
 from bench.environment import environment
 from bench.item import Bench, opened
 from bench.report import Finding, goals_table, table, write
 from chalicelib.couch import Server
+from local.system import prepare_process
 
 ITEMS: dict[str, Callable[[Bench], Finding]] = {
     "feed": feed.measure,
     "latency": latency.measure,
+    "confirmations": confirmations.measure,
+    "channels": channels.measure,
 }
 
 
 def main() -> int:
     """Measure what was asked for, print it, and unless it was quick write it down."""
     asked = _arguments()
+    prepare_process()
     began = time.monotonic()
 
     def say(what: str) -> None:

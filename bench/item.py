@@ -14,6 +14,7 @@ from device.registration import new_device
 from local.couchdb_process import EmbeddedCouchDB
 
 BULK_DOCS = 1000
+MOST_DATABASES = 100_000
 
 
 @dataclass(frozen=True)
@@ -38,16 +39,17 @@ class Bench:
     say: Callable[[str], None]
 
     @contextmanager
-    def database(self, docs: int = 0) -> Iterator[Database]:
-        """A control database with so many new registrations, removed at the end."""
+    def database(self, docs: int = 0, **fields: object) -> Iterator[Database]:
+        """A control database with so many registrations; removed at the end with its owners'."""
         server = Server(self.couch_url)
         database = server.database(f"bench-{uuid.uuid4().hex[:12]}")
         database.create()
         try:
-            load(server, database, docs)
+            load(server, database, docs, **fields)
             yield database
         finally:
-            database.delete()
+            for name in server.all_dbs(database.name, f"{database.name}-~", MOST_DATABASES):
+                server.database(name).delete()
             server.close()
 
 
