@@ -22,6 +22,12 @@ class Asked:
     path: str
     authorization: str | None
     body: Any
+    client: str = ""
+
+    @property
+    def is_by_a_replicator(self) -> bool:
+        """Whether a CouchDB asks, and not the device's own code: it may do so at any time."""
+        return not self.client.startswith("python-requests")
 
 
 @dataclass
@@ -98,7 +104,8 @@ def running_cloud() -> Iterator[FakeCloud]:
             length = int(self.headers.get("Content-Length") or 0)
             body = json.loads(self.rfile.read(length)) if length else None
             authorization = self.headers.get("Authorization")
-            status, said = cloud.answer(Asked(self.command, self.path, authorization, body))
+            client = str(self.headers.get("User-Agent"))
+            status, said = cloud.answer(Asked(self.command, self.path, authorization, body, client))
             sent = said if isinstance(said, bytes) else json.dumps(said).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(sent)))

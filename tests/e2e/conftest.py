@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from local.couchdb_process import EmbeddedCouchDB
 from local.net import Net
 from local.system import LocalSystem
 from tests.e2e import steps
 from tests.e2e.devices import Gadget
-from tests.e2e.looking import Visit, is_only_a_status, origin
+from tests.e2e.looking import Visit, is_only_a_status, origin, stand_still
 from tests.e2e.steps import Registered, Where
 from tests.support import an_address
 
@@ -29,6 +29,9 @@ CHROMIUM_FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+# What a page comes to takes a second; on a loaded machine more than Playwright's five.
+expect.set_options(timeout=60_000)
 
 Register = Callable[..., Registered]
 MakeGadget = Callable[..., Gadget]
@@ -105,7 +108,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(browser: Browser, where: Where) -> Iterator[Visit]:
-    """Opens pages: `visit(link, java_script_enabled=False)`.
+    """Opens pages: `visit(link, java_script_enabled=False)`; `still=True`: none reloads itself.
 
     After the test, no page of it has complained or asked anybody but the API for anything.
     """
@@ -113,13 +116,15 @@ def visit(browser: Browser, where: Where) -> Iterator[Visit]:
     asked: set[str] = set()
     contexts = []
 
-    def visit(link: str, **options: Any) -> Page:
+    def visit(link: str, *, still: bool = False, **options: Any) -> Page:
         context = browser.new_context(**options)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("request", lambda request: asked.add(origin(request.url)))
+        if still:
+            stand_still(page)
         page.goto(link)
         return page
 

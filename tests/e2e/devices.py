@@ -15,10 +15,12 @@ from device.agent import Agent, Pace
 from device.databases import Device
 from device.home import Home
 from device.mailbox import Mailbox
+from device.replications import Replications
 from local.net import Net
 from tests.e2e.steps import Where, mails_to, post
 from tests.support import wait_for
 
+END_LIMIT_S = 120
 QUICK = Pace(wait_s=0.2, least_s=0.05, most_s=0.5, waiting_s=0.2, steady_s=0.3)
 
 
@@ -99,7 +101,7 @@ class Gadget:
     def stop(self) -> None:
         self._ended.set()
         if self._thread:
-            self._thread.join(timeout=30)
+            self._thread.join(timeout=END_LIMIT_S)
             assert not self._thread.is_alive()
         self._thread = None
 
@@ -115,9 +117,10 @@ class Gadget:
     def say(self, about: str, what: str) -> None:
         self.said.append((about, what))
 
-    def heard(self, about: str, part: str) -> str | None:
-        """What the agent said about something, with a certain text in it."""
-        return next((what for who, what in self.said if who == about and part in what), None)
+    def heard(self, about: str, part: str, after: int = 0) -> str | None:
+        """What the agent said about something, with a certain text in it; after so many words."""
+        said = self.said[after:]
+        return next((what for who, what in said if who == about and part in what), None)
 
     # What it holds.
 
@@ -158,6 +161,25 @@ class Gadget:
     def both_ways(self, channel_id: str) -> bool:
         """Whether a channel is replicated once each way."""
         return self.replicates(channel_id) == [0, 1]
+
+    def end_replications(self) -> None:
+        """Replicate nothing any more, and wait until its CouchDB has heard so.
+
+        A replicator goes on for a moment after its document was removed. It takes one document of
+        `_replicator` after the other: one that is written later is begun when those have ended.
+        """
+        device = self.device
+        device.replications.remove_all()
+        later = Replications(device.server, f"later-{uuid.uuid4().hex}")
+        ways = device.both_ways(device.database, "http://127.0.0.1:9/nowhere")
+        later.keep("later", ways[:1])
+        try:
+            wait_for(
+                lambda: {one.state for one in later.all()}.isdisjoint({"new", "initializing"}),
+                "the end of its replications",
+            )
+        finally:
+            later.remove_all()
 
     def exchange(self, other: "Gadget", channel_id: str) -> None:
         """Replicate a channel with another device, once each way, with no cloud between them."""

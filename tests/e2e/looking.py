@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Route
 
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 SIZES: dict[str, dict[str, Any]] = {
@@ -30,8 +30,7 @@ def heading(page: Page) -> Any:
 
 
 def fits_in_light_and_dark(page: Page, name: str) -> None:
-    """Check that the page fits its screen in both schemes; leaves a picture of each."""
-    stand_still(page)
+    """Check that a page that stands still fits its screen in both schemes, and take pictures."""
     papers = {scheme: picture(page, scheme, f"{name}-{scheme}") for scheme in SCHEMES}
     assert papers["light"] != papers["dark"]
 
@@ -50,8 +49,19 @@ def picture(page: Page, scheme: Scheme, name: str) -> str:
 
 
 def stand_still(page: Page) -> None:
-    """Answer the next reload of a waiting page with "no content": the browser stays where it is."""
-    page.route("**/*", lambda route: route.fulfill(status=204))
+    """From now on a page that reloads itself gets "no content": the browser stays where it is.
+
+    To be said before the page is opened: once it is, it may be in the midst of a reload.
+    """
+
+    def answer(route: Route) -> None:
+        is_reload = route.request.method == "GET" and route.request.url == page.url
+        if is_reload:
+            route.fulfill(status=204)
+        else:
+            route.continue_()
+
+    page.route("**/*", answer)
 
 
 def take_picture(page: Page, name: str) -> None:

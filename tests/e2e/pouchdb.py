@@ -17,7 +17,7 @@ from chalicelib.couch import JsonDict
 from local.couchdb_process import SERVER, find_node
 
 _SCRIPT = Path(__file__).with_name("pouchdb_client.js")
-_LIMIT_S = 30
+_LIMIT_S = 120
 
 
 class PouchDB:

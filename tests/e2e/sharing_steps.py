@@ -57,7 +57,7 @@ class Invited:
         return self.owner.control.get(self.doc_id)
 
     def edit(self, **changes: Any) -> None:
-        self.owner.control.put({**self.doc(), **changes})
+        self.owner.control.update(self.doc_id, lambda doc: {**doc, **changes})
 
     def wait_until(self, state: str) -> JsonDict:
         return wait_until(self.owner.control, self.doc_id, state)
@@ -99,7 +99,7 @@ def control_of(where: Where, address: str) -> Database:
 def link_to(where: Where, address: str) -> str:
     """The link in the newest mail to an address."""
     mails = wait_for(lambda: list(mails_to(where, address)), "a mail")
-    return str(mails[0]["links"][0])
+    return str(mails[-1]["links"][0])
 
 
 def wait_until(database: Database, doc_id: str, state: str) -> JsonDict:

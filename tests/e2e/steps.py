@@ -47,7 +47,7 @@ class Registered:
         return self.control.get(self.device.device_id)
 
     def edit(self, **changes: Any) -> None:
-        self.control.put({**self.doc(), **changes})
+        self.control.update(self.device.device_id, lambda doc: {**doc, **changes})
 
     def wait_until(self, state: str) -> JsonDict:
         return wait_for(lambda: _in_state(self.doc(), state), f"device/{state}")

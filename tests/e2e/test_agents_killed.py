@@ -23,7 +23,7 @@ from tests.e2e.test_agents import (
 )
 from tests.support import wait_for
 
-LIMIT_S = 60
+LIMIT_S = 120
 
 
 def start_killed(gadget: Gadget, number: int) -> subprocess.Popen[bytes]:
@@ -59,7 +59,7 @@ def test_killed_at_any_time_the_next_agent_makes_replications_right(gadget: Make
             in_cloud(phone, active).put({"_id": f"there-{number}"})
             killed = is_killed(start_killed(phone, number))
             if killed:
-                run_for_a_moment(phone)
+                run_until_replicated(phone, wanted)
             assert phone.replicated() == wanted, f"killed before request {number}"
             if not killed:
                 break
@@ -75,13 +75,12 @@ def test_killed_at_any_time_the_next_agent_makes_replications_right(gadget: Make
                 phone.wait_for_doc(database, f"{name}-{one}")
 
 
-def run_for_a_moment(gadget: Gadget) -> None:
+def run_until_replicated(gadget: Gadget, wanted: list[tuple[str, str]]) -> None:
     """An agent that is not killed, until it has come to rest."""
     before = len(gadget.said)
     gadget.start()
-    wait_for(
-        lambda: any(about == "agent" for about, _ in gadget.said[before:]), "an agent that follows"
-    )
+    wait_for_word(gadget, "agent", "follows what", before)
+    wait_for(lambda: gadget.replicated() == wanted, f"{wanted}")
     gadget.stop()
 
 

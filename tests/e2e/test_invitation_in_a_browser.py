@@ -12,8 +12,6 @@ from tests.e2e.looking import SIZES, Visit, fits_in_light_and_dark, heading
 from tests.e2e.sharing_steps import Invited, an_invitation
 from tests.e2e.steps import ANSWERED, LONG_AGO, Where, post
 
-# Sharing takes a second; a loaded machine takes longer.
-SHARED_MS = 30_000
 LONG_ADDRESS = f"{'w' * 64}@{'w' * 63}.{'w' * 63}.example.com"
 
 scripts_or_not = pytest.mark.parametrize(
@@ -36,7 +34,7 @@ def test_who_accepts_has_the_channel(
     expect(fact(page, "From")).to_have_text(invited.owner.address)
     expect(fact(page, "Channel")).to_have_text("Ada's photos")
     press(page, "Accept")
-    expect(heading(page)).to_have_text("The channel is shared with you", timeout=SHARED_MS)
+    expect(heading(page)).to_have_text("The channel is shared with you")
     expect(page.get_by_role("status")).to_contain_text("on all your devices by itself")
     assert invited.doc()["state"] == "accepted"
     guest = owner_id(invited.guest)
@@ -57,7 +55,7 @@ def test_the_page_waits_and_goes_on_by_itself(
         expect(page.get_by_role("status")).to_contain_text("goes on by itself")
     assert reloaded.value.url == invited.link + ANSWERED
     invited.release_acceptance()
-    expect(heading(page)).to_have_text("The channel is shared with you", timeout=SHARED_MS)
+    expect(heading(page)).to_have_text("The channel is shared with you")
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -77,7 +75,7 @@ def test_who_declines_has_nothing(
 def test_a_reload_after_the_answer_posts_nothing_again(visit: Visit, invited: Invited) -> None:
     page = visit(invited.link)
     press(page, "Accept")
-    expect(heading(page)).to_have_text("The channel is shared with you", timeout=SHARED_MS)
+    expect(heading(page)).to_have_text("The channel is shared with you")
     before = invited.doc()
     methods: list[str] = []
     page.on("request", lambda request: methods.append(request.method))
@@ -99,7 +97,7 @@ def test_a_page_that_was_left_open_says_that_it_was_answered(
 ) -> None:
     page, left_open = visit(invited.link), visit(invited.link)
     press(page, "Accept")
-    expect(heading(page)).to_have_text("The channel is shared with you", timeout=SHARED_MS)
+    expect(heading(page)).to_have_text("The channel is shared with you")
     press(left_open, "Decline")
     expect(heading(left_open)).to_have_text("This invitation was answered")
     assert invited.doc()["state"] == "accepted"
@@ -225,7 +223,7 @@ def test_a_page_fits_the_screen_in_light_and_dark(
     name: str, size: str, visit: Visit, where: Where
 ) -> None:
     make, query, title, act = LAYOUTS[name]
-    page = visit(make(where).link + query, **SIZES[size])
+    page = visit(make(where).link + query, still=True, **SIZES[size])
     if act:
         act(page)
     expect(heading(page)).to_have_text(title)

@@ -70,7 +70,7 @@ def test_the_demo_tells_the_whole_story_and_leaves_a_lent_couchdb_as_it_was(
         env=os.environ | {"COUCHDB_URL": couch_url},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
     )
     assert finished.returncode == 0, finished.stderr
