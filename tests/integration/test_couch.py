@@ -379,10 +379,10 @@ def test_a_key_in_the_configuration_is_in_no_error(section: str, prefix: str) ->
 
 
 def test_a_closed_port_is_unavailable() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    with pytest.raises(Unavailable) as failed:
-        Server(f"http://admin:secret-word@127.0.0.1:{port}").info()
+    with socket.socket() as closed:  # nobody else is given the port, and nobody listens
+        closed.bind(("127.0.0.1", 0))
+        with pytest.raises(Unavailable) as failed:
+            Server(f"http://admin:secret-word@127.0.0.1:{closed.getsockname()[1]}").info()
     assert (failed.value.status, failed.value.error) == (0, "unreachable")
     assert "secret-word" not in f"{failed.value} {failed.value!r} {failed.value.__cause__!r}"
 

@@ -203,6 +203,14 @@ def test_what_was_written_during_a_wait_is_told_at_its_end() -> None:
     assert waits == [15, 7]
 
 
+def test_only_an_administrator_is_told(any_server: Server) -> None:
+    stranger = Server(any_server.url, any_server.http._session.get_adapter(any_server.url))
+    with pytest.raises(Unauthorized):
+        stranger.db_updates("now", limit=1)
+    with pytest.raises(Unauthorized):
+        stranger.dbs_info(["_users"])
+
+
 # The real ones alone.
 
 
@@ -222,11 +230,3 @@ def test_a_wait_without_a_change_ends_with_its_time(real: Server) -> None:
     began_s = time.monotonic()
     real.db_updates(seq, limit=1, wait_s=0.3)
     assert time.monotonic() - began_s < 9
-
-
-def test_only_an_administrator_is_told(real: Server) -> None:
-    stranger = Server(real.url)
-    with pytest.raises(Unauthorized):
-        stranger.db_updates("now", limit=1)
-    with pytest.raises(Unauthorized):
-        stranger.dbs_info(["_users"])
