@@ -97,7 +97,9 @@ def emulated(
                     raise
                 pytest.skip(str(exc))
             exits.callback(emulator.stop)
-            said = pool.submit(_invoke_warm, emulator, _event(acts, message))
+            other = Acts.of(world)
+            first = _event(other, other.message("device_new"))
+            said = pool.submit(_invoke_warm, emulator, first, _event(acts, message))
             running[method] = (acts, message, said)
         yield {
             method: Stopped(acts, message, said.result(timeout=60))
@@ -132,9 +134,13 @@ def _environment(acts: Acts, method: str, exits: ExitStack) -> dict[str, str]:
     }
 
 
-def _invoke_warm(emulator: Emulator, event: JsonDict) -> str:
-    """The emulator counts the start of a function to the time of its first event."""
+def _invoke_warm(emulator: Emulator, first: JsonDict, event: JsonDict) -> str:
+    """Another message first: what is imported for it takes no time of the one that stalls.
+
+    And before that none: the emulator counts the start of a function to its first event's time.
+    """
     assert emulator.invoke({"Records": []}) == "null"
+    assert emulator.invoke(first) == "null"
     return emulator.invoke(event)
 
 
