@@ -248,3 +248,51 @@ IDS = {
     "long": "x" * 2_100,
     "very long": "x" * HUGE,
 }
+
+# Spellings of one mailbox; its name stands in each for `{name}`.
+SPELLINGS = {
+    "case": ["{name}@example.com", "{name}@EXAMPLE.com", "{name}@Example.Com"],
+    "blanks": ["{name}@example.com", " {name}@example.com", "{name}@example.com\u00a0"],
+    "wide letters": ["{name}@example.com", "{name}@\uff45xample.com", "{name}@example.co\uff4d"],
+    "other dots": ["{name}@example.com", "{name}@example\u3002com", "{name}@example\uff0ecom"],
+    "fillers": ["{name}@example.com", "{name}@exa\ufe0fmple.com", "{name}@exa\u034fmple.com"],
+    "a domain's two forms": ["{name}@b\u00fccher.example", "{name}@xn--bcher-kva.example"],
+    "composed and decomposed": ["{name}@b\u00fccher.example", "{name}@bu\u0308cher.example"],
+    "ligatures": ["{name}@fish.example", "{name}@\ufb01sh.example"],
+}
+
+# Types of a body that is no form, and no JSON; a page may post the first few to any site.
+BARE_CONTENT_TYPES = [
+    "",
+    "text/plain",
+    "text/plain;charset=UTF-8",
+    "multipart/form-data; boundary=x",
+    "application/x-www-form-urlencoded-not",
+    "application/octet-stream",
+]
+# Chalice takes these for a form; a form may come from any site anyway, but JSON must not.
+SLY_CONTENT_TYPES = [
+    "text/plain; application/x-www-form-urlencoded",
+    "text/plain; application/json",
+    "text/plain, application/json",
+    "*/*",
+]
+
+# What a request can say of the host that it is for: header and value.
+HOST_HEADERS = {
+    "Host": ("Host", "evil.example"),
+    "Host with a port": ("Host", "sync.example.com:evil.example"),
+    "Host with a login": ("Host", "sync.example.com@evil.example"),
+    "X-Forwarded-Host": ("X-Forwarded-Host", "evil.example"),
+    "X-Forwarded-Server": ("X-Forwarded-Server", "evil.example"),
+    "X-Forwarded-Proto": ("X-Forwarded-Proto", "http://evil.example"),
+    "X-Forwarded-Prefix": ("X-Forwarded-Prefix", "//evil.example"),
+    "X-Forwarded-Path": ("X-Forwarded-Path", "//evil.example"),
+    "X-Host": ("X-Host", "evil.example"),
+    "X-HTTP-Host-Override": ("X-HTTP-Host-Override", "evil.example"),
+    "X-Original-URL": ("X-Original-URL", "https://evil.example/"),
+    "X-Rewrite-URL": ("X-Rewrite-URL", "https://evil.example/"),
+    "Forwarded": ("Forwarded", "host=evil.example;proto=http"),
+    "Origin": ("Origin", "https://evil.example"),
+    "Referer": ("Referer", "https://evil.example/"),
+}
