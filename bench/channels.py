@@ -48,9 +48,9 @@ class Channels:
     def by_handlers(self) -> float:
         """Channels a second that the transition made ready."""
         docs = [self._written(doc) for doc in self._docs()]
-        before = self._handlers.requests["CouchDB"]
+        before = self._handlers.requests["couchdb"]
         seconds = timed_s(lambda: _at_once(self._handle, docs))
-        self.requests = self._handlers.requests["CouchDB"] - before
+        self.requests = self._handlers.requests["couchdb"] - before
         return self._rate(docs, seconds)
 
     def bare(self) -> float:

@@ -22,17 +22,21 @@ _ENVIRONMENT = {
 }
 
 
-class CountingAdapter(HTTPAdapter):
-    """A pool of connections that counts the requests."""
+# Runs around a request: its service's name and the request.
+Around = Callable[[str, Callable[[], Any]], Any]
 
-    def __init__(self, count: Callable[[str], None], connections: int) -> None:
+
+class WatchedAdapter(HTTPAdapter):
+    """A pool of connections to CouchDB; `around` runs around each request."""
+
+    def __init__(self, around: Around, connections: int = 1) -> None:
         super().__init__(pool_connections=1, pool_maxsize=connections)
-        self._count = count
+        self._around = around
 
     def send(self, *arguments: Any, **keywords: Any) -> Any:
         """As requests' own."""
-        self._count("CouchDB")
-        return super().send(*arguments, **keywords)
+        send = super().send
+        return self._around("couchdb", lambda: send(*arguments, **keywords))
 
 
 class Handlers:
@@ -50,7 +54,7 @@ class Handlers:
         secret = {"couchdb_url": couch_url, "link_keys": ["5a" * 32]}
         self._aws.put_secret("bench", json.dumps(secret))
         self.requests: Counter[str] = Counter()
-        adapter = CountingAdapter(self._count, connections)
+        adapter = WatchedAdapter(self._around, connections)
         self.wiring = Wiring(
             _ENVIRONMENT | {"CONTROL_DB": control_db},
             client=lambda service: self._aws.client(service, self._around),
@@ -76,8 +80,5 @@ class Handlers:
             raise RuntimeError(f"{doc['type']}/{doc['state']} of {doc['_id']}: {outcome}")
 
     def _around(self, name: str, call: Callable[[], Any]) -> Any:
-        self._count(name.partition(".")[0])
+        self.requests[name.partition(".")[0]] += 1
         return call()
-
-    def _count(self, service: str) -> None:
-        self.requests[service] += 1

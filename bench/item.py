@@ -27,6 +27,8 @@ class Bench:
         Whether to look for a few seconds only: enough to see that all of it works.
     couch_url : str
         The server that is measured, with its administrator's credentials.
+    is_lent : bool
+        Whether that is somebody's, and to be left as it was.
     folder : Path
         For what is needed while it runs.
     say : callable
@@ -35,12 +37,13 @@ class Bench:
 
     is_quick: bool
     couch_url: str
+    is_lent: bool
     folder: Path
     say: Callable[[str], None]
 
     @contextmanager
     def database(self, docs: int = 0, **fields: object) -> Iterator[Database]:
-        """A control database with so many registrations; removed at the end with its owners'."""
+        """A control database with so many registrations; the owners' go with it at the end."""
         server = Server(self.couch_url)
         database = server.database(f"bench-{uuid.uuid4().hex[:12]}")
         database.create()
@@ -48,8 +51,9 @@ class Bench:
             load(server, database, docs, **fields)
             yield database
         finally:
-            for name in server.all_dbs(database.name, f"{database.name}-~", MOST_DATABASES):
-                server.database(name).delete()
+            if self.is_lent:  # one of our own goes with its folder
+                for name in server.all_dbs(database.name, f"{database.name}-~", MOST_DATABASES):
+                    server.database(name).delete()
             server.close()
 
 
@@ -59,11 +63,12 @@ def opened(*, is_quick: bool, say: Callable[[str], None]) -> Iterator[Bench]:
     with ExitStack() as exits:
         folder = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="syncpoint-bench-")))
         couch_url = os.environ.get("COUCHDB_URL", "").rstrip("/")
-        if not couch_url:
+        is_lent = bool(couch_url)
+        if not is_lent:
             couchdb = EmbeddedCouchDB(folder / "couchdb", uuid.uuid4().hex)
             exits.callback(couchdb.stop)
             couch_url = couchdb.url
-        yield Bench(is_quick, couch_url, folder, say)
+        yield Bench(is_quick, couch_url, is_lent, folder, say)
 
 
 def load(server: Server, database: Database, count: int, **fields: object) -> None:
