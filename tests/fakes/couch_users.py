@@ -66,7 +66,8 @@ def allow_database(user: User, database: StoredDatabase, asked: Asked) -> None:
             raise _refusal(user, "You are not allowed to access this db.")
         return
     admins, members = (database.security.get(kind, {}) for kind in ("admins", "members"))
-    is_for_admins = asked.path[1:2] in (["_security"], ["_index"]) or "_design" in asked.path[1:2]
+    below = asked.path[1] if len(asked.path) > 1 else ""
+    is_for_admins = below in ("_security", "_index") or below.startswith("_design")
     if user.is_among(admins):
         return
     if is_for_admins and asked.method not in ("GET", "HEAD"):
