@@ -1,0 +1,118 @@
+"""Many registrations, a tenth at a time, until each device is active; and what must hold then."""
+
+import gc
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.load_cloud import TABLE, LoadedCloud
+from bench.load_couch import CheckFailed, Couch, changed_devices, write
+from bench.load_people import People
+
+THREADS = 4
+WAVES = 10
+DEVICES_OF_AN_OWNER = 10
+# What the process may grow by between the first tenth and the last. It is less than 2 KB for each
+# of 9,000 registrations, and so finds whatever keeps a document, a message or a mail of each.
+FLAT_BYTES = 16 * 1024 * 1024
+
+Tell = Callable[[str], None]
+
+
+@dataclass
+class Figures:
+    """What was measured.
+
+    Attributes
+    ----------
+    memory_bytes : list of int
+        This process's after each wave, less what the table in memory takes, as that would be
+        DynamoDB's; empty if not measured.
+    requests : Counter
+        By the service that they were sent to.
+    again : int
+        How many batches had a message that was to be tried again.
+    """
+
+    registrations: int
+    seconds: float = 0.0
+    mails: int = 0
+    memory_bytes: list[int] = field(default_factory=list)
+    requests: Counter[str] = field(default_factory=Counter)
+    again: int = 0
+
+    @property
+    def grown_bytes(self) -> int:
+        """How much the memory grew from the first wave to the last."""
+        return self.memory_bytes[-1] - self.memory_bytes[0] if self.memory_bytes else 0
+
+
+def register_many(couch: Couch, count: int, tell: Tell, *, measures_memory: bool = True) -> Figures:
+    """Register so many devices.
+
+    Raises
+    ------
+    CheckFailed
+        If not all are active, a mail is missing, too many or astray, a message lies among the dead
+        letters, a claim is left running, or memory grows.
+    """
+    people, figures, server = People(DEVICES_OF_AN_OWNER), Figures(count), couch.server()
+    control = server.database(couch.control_db)
+    cloud = LoadedCloud(couch, people.take_mail, THREADS)
+    began = time.perf_counter()
+    for size in _waves(count):
+        write(server, control, people.new_documents(size))
+        _settle(cloud, people)
+        if measures_memory and (memory_bytes := _memory_bytes()):
+            figures.memory_bytes.append(memory_bytes - cloud.aws.table_bytes(TABLE))
+        figures.seconds = time.perf_counter() - began
+        done = len(people.devices)
+        tell(f"{done} of {count}, {done / figures.seconds:.1f}/s")
+    cloud.close()
+    figures.mails, figures.requests, figures.again = (
+        people.mailed.total(),
+        cloud.requests,
+        cloud.again,
+    )
+    people.check_states(changed_devices(control, "0")[0])
+    people.check_mails()
+    _check_nothing_left(cloud)
+    if figures.grown_bytes > FLAT_BYTES:
+        raise CheckFailed(f"memory grew by {figures.grown_bytes / 2**20:.0f} MB after a tenth")
+    server.close()
+    return figures
+
+
+def _waves(count: int) -> Iterator[int]:
+    for wave in range(WAVES):
+        if size := count * (wave + 1) // WAVES - count * wave // WAVES:
+            yield size
+
+
+def _settle(cloud: LoadedCloud, people: People) -> None:
+    """Poll, handle and answer until nothing is left to do, not even later."""
+    is_busy = True
+    while is_busy:
+        sent, handled = cloud.poll(), cloud.handle_all()
+        answers = people.take_unanswered()
+        people.unanswered += cloud.confirm_all(answers)
+        is_busy = bool(sent or handled or answers) or cloud.skip_the_wait()
+
+
+def _check_nothing_left(cloud: LoadedCloud) -> None:
+    if letters := cloud.dead_letters():
+        raise CheckFailed(f"{len(letters)} dead letters, the first: {letters[0][:200]}")
+    if running := cloud.running_claims():
+        raise CheckFailed(f"{len(running)} claims were left running, the first: {running[0]}")
+
+
+def _memory_bytes() -> int | None:
+    """What this process holds in memory, where the system tells."""
+    gc.collect()
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return None
+    [line] = [line for line in status.read_text().splitlines() if line.startswith("VmRSS:")]
+    return int(line.split()[1]) * 1024
