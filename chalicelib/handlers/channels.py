@@ -125,6 +125,8 @@ def _merge_conflicts(doc: JsonDict, cloud: Cloud) -> bool:
     """
     winner = cloud.database.get(doc["_id"], conflicts=True)
     revs = winner.pop("_conflicts", [])[:_MOST_LOSERS]
+    if not revs:
+        return False
     losers = [cloud.database.get(doc["_id"], rev) for rev in revs]
     merged = channels.merge(winner, losers)
     if merged != winner:
