@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from bench import channels, confirmations, feed, latency, many_feeds
+from bench import channels, confirmations, feed, latency, many_feeds, starts
 from bench.environment import environment
 from bench.item import Bench, opened
 from bench.report import Finding, goals_table, table, write
@@ -17,6 +17,7 @@ ITEMS: dict[str, Callable[[Bench], Finding]] = {
     "latency": latency.measure,
     "confirmations": confirmations.measure,
     "channels": channels.measure,
+    "starts": starts.measure,
     "many-feeds": many_feeds.measure,
 }
 
