@@ -4,6 +4,7 @@ import gc
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,30 +59,28 @@ def register_many(couch: Couch, count: int, tell: Tell, *, measures_memory: bool
         If not all are active, a mail is missing, too many or astray, a message lies among the dead
         letters, a claim is left running, or memory grows.
     """
-    people, figures, server = People(DEVICES_OF_AN_OWNER), Figures(count), couch.server()
-    control = server.database(couch.control_db)
-    cloud = LoadedCloud(couch, people.take_mail, THREADS)
-    began = time.perf_counter()
-    for size in _waves(count):
-        write(server, control, people.new_documents(size))
-        _settle(cloud, people)
-        if measures_memory and (memory_bytes := _memory_bytes()):
-            figures.memory_bytes.append(memory_bytes - cloud.aws.table_bytes(TABLE))
-        figures.seconds = time.perf_counter() - began
-        done = len(people.devices)
-        tell(f"{done} of {count}, {done / figures.seconds:.1f}/s")
-    cloud.close()
-    figures.mails, figures.requests, figures.again = (
-        people.mailed.total(),
-        cloud.requests,
-        cloud.again,
-    )
-    people.check_states(changed_devices(control, "0")[0])
-    people.check_mails()
-    _check_nothing_left(cloud)
+    people = People(DEVICES_OF_AN_OWNER)
+    with (
+        closing(couch.server()) as server,
+        closing(LoadedCloud(couch, people.take_mail, THREADS)) as cloud,
+    ):
+        control = server.database(couch.control_db)
+        figures, began = Figures(count), time.perf_counter()
+        for size in _waves(count):
+            write(server, control, people.new_documents(size))
+            _settle(cloud, people)
+            if measures_memory and (memory_bytes := _memory_bytes()):
+                figures.memory_bytes.append(memory_bytes - cloud.aws.table_bytes(TABLE))
+            figures.seconds = time.perf_counter() - began
+            done = len(people.devices)
+            tell(f"{done} of {count}, {done / figures.seconds:.1f}/s")
+        figures.mails = people.mailed.total()
+        figures.requests, figures.again = cloud.requests, cloud.again
+        _check_nothing_left(cloud)
+        people.check_states(changed_devices(control, "0")[0])
+        people.check_mails()
     if figures.grown_bytes > FLAT_BYTES:
         raise CheckFailed(f"memory grew by {figures.grown_bytes / 2**20:.0f} MB after a tenth")
-    server.close()
     return figures
 
 
@@ -97,8 +96,9 @@ def _settle(cloud: LoadedCloud, people: People) -> None:
     while is_busy:
         sent, handled = cloud.poll(), cloud.handle_all()
         answers = people.take_unanswered()
-        people.unanswered += cloud.confirm_all(answers)
-        is_busy = bool(sent or handled or answers) or cloud.skip_the_wait()
+        refused = cloud.confirm_all(answers)
+        people.unanswered += refused
+        is_busy = sent + handled + len(answers) > len(refused) or cloud.skip_the_wait()
 
 
 def _check_nothing_left(cloud: LoadedCloud) -> None:
