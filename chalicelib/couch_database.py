@@ -78,10 +78,10 @@ class Database:
         params = {"rev": rev} if rev else {"conflicts": "true"} if conflicts else None
         return self._http.request_object("GET", self._doc_path(doc_id), params=params)
 
-    def find_one(self, doc_id: str) -> JsonDict | None:
+    def find_one(self, doc_id: str, *, conflicts: bool = False) -> JsonDict | None:
         """As `get`, but None if there is no such document."""
         try:
-            return self.get(doc_id)
+            return self.get(doc_id, conflicts=conflicts)
         except NotFound:
             return None
 
@@ -106,10 +106,12 @@ class Database:
         doc_id: str,
         change: Callable[[JsonDict], JsonDict],
         default: JsonDict | None = None,
+        known: JsonDict | None = None,
     ) -> JsonDict:
         """Read a document, change it and write it; again if others write it at the same time.
 
-        Two requests, one if nothing changes; more if others write it too.
+        Two requests, one if nothing changes; more if others write it too. The first is spared
+        where the document is `known`.
 
         Parameters
         ----------
@@ -117,11 +119,14 @@ class Database:
             Given the document, returns it as it should be; the same one where it may stay.
         default : dict, optional
             What `change` is given if there is no such document.
+        known : dict, optional
+            The document as it was just read; or `default`, where it is most likely not there yet.
+            Should it be another by now, its revision tells: it is read, and changed anew.
 
         Returns
         -------
         dict
-            The document as it is now.
+            The document as it is now; `known` itself, if nothing changes.
 
         Raises
         ------
@@ -130,15 +135,17 @@ class Database:
         Conflict
             If others wrote it each time.
         """
+        doc = known
         for _ in range(UPDATE_ATTEMPTS):
-            doc = self.get(doc_id) if default is None else self.find_one(doc_id) or default
+            if doc is None:
+                doc = self.get(doc_id) if default is None else self.find_one(doc_id) or default
             changed = change(doc)
             if changed == doc:
                 return doc
             try:
                 return {**changed, "_rev": self.put(changed)}
             except Conflict:
-                continue
+                doc = None
         raise Conflict(409, "conflict", f"{self.name}: a document changed at each try")
 
     def remove(self, doc: JsonDict) -> None:

@@ -35,15 +35,21 @@ class DesignDoc:
             "validate_doc_update": (_FOLDER / self.file).read_text(encoding="utf-8"),
         }
 
-    def install(self, database: Database) -> bool:
+    def install(self, database: Database, *, is_new: bool = False) -> bool:
         """Bring the database to this version, if it is not there yet. One request; two to write.
+
+        Parameters
+        ----------
+        is_new : bool
+            Whether the database was just made: then it is not read before it is written.
 
         Returns
         -------
         bool
             Whether this call wrote it.
         """
-        return self._write(database, default={"_id": DESIGN_ID})
+        new = {"_id": DESIGN_ID}
+        return self._write(database, default=new, known=new if is_new else None)
 
     def upgrade(self, database: Database) -> bool:
         """As `install`, but only where the document is installed already, in some version."""
@@ -52,7 +58,9 @@ class DesignDoc:
         except NotFound:
             return False
 
-    def _write(self, database: Database, default: JsonDict | None) -> bool:
+    def _write(
+        self, database: Database, default: JsonDict | None, known: JsonDict | None = None
+    ) -> bool:
         is_written = False
 
         def change(current: JsonDict) -> JsonDict:
@@ -61,7 +69,7 @@ class DesignDoc:
             is_written = changed is not current
             return changed
 
-        database.update(DESIGN_ID, change, default)
+        database.update(DESIGN_ID, change, default, known)
         return is_written
 
     def _newer(self, current: JsonDict) -> JsonDict:

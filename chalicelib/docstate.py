@@ -59,6 +59,8 @@ class Transition:
         Whether it must not be run by two workers at once; then it runs under a claim.
     to : tuple of str
         The states that it may move its document to, beside its own and ``error``.
+    conflicts : bool
+        Whether its document comes with the revisions that lost against it, in ``_conflicts``.
     """
 
     doc_type: str
@@ -66,6 +68,7 @@ class Transition:
     run: Run
     unsafe: bool
     to: tuple[str, ...]
+    conflicts: bool = False
 
     def stands(self, doc: JsonDict | None, generation: int | None = None) -> bool:
         """Whether `doc` still waits for this transition (and, if given, in this generation)."""
@@ -93,6 +96,7 @@ class Transition:
         if reserved:
             raise InvalidChanges(f"changes must not touch {', '.join(reserved)}")
         merged = {**doc, **changes}
+        merged.pop("_conflicts", None)  # said of the document, and no part of it
         if merged["state"] != ERROR_STATE:
             merged.pop("error", None)
         return merged
@@ -108,20 +112,24 @@ class Control:
         """All transitions, in the order of their registration."""
         return iter(self._transitions.values())
 
-    def safe(self, doc_type: str, state: str, *, to: str) -> Callable[[AnyRun], AnyRun]:
+    def safe(
+        self, doc_type: str, state: str, *, to: str, conflicts: bool = False
+    ) -> Callable[[AnyRun], AnyRun]:
         """Register ``run(doc, cloud)``, which may run twice at once or again and do no harm.
 
         Parameters
         ----------
         to : str
             The states that it leads to, in words: ``"ready"``, ``"accepted declined"``.
+        conflicts : bool
+            Whether it wants to see the revisions that lost; see `Transition`.
 
         Raises
         ------
         RegistryError
             If the pair is registered already.
         """
-        return self._register(doc_type, state, to, unsafe=False)
+        return self._register(doc_type, state, to, unsafe=False, conflicts=conflicts)
 
     def unsafe(self, doc_type: str, state: str, *, to: str) -> Callable[[AnyRun], AnyRun]:
         """Register ``run(doc, cloud, claim)``, which racing workers must not run twice.
@@ -152,12 +160,12 @@ class Control:
             raise RegistryError(f"no transition is registered for {doc_type}/{state}") from None
 
     def _register(
-        self, doc_type: str, state: str, to: str, *, unsafe: bool
+        self, doc_type: str, state: str, to: str, *, unsafe: bool, conflicts: bool = False
     ) -> Callable[[AnyRun], AnyRun]:
         def register(run: AnyRun) -> AnyRun:
             if (doc_type, state) in self._transitions:
                 raise RegistryError(f"{doc_type}/{state} is registered twice")
-            transition = Transition(doc_type, state, run, unsafe, tuple(to.split()))
+            transition = Transition(doc_type, state, run, unsafe, tuple(to.split()), conflicts)
             self._transitions[doc_type, state] = transition
             return run
 

@@ -94,7 +94,7 @@ def _move(cloud: Cloud, ref: MailRef, reason: str) -> None:
         raise TooEarly(ref.doc_id)
     if ref.owner:
         changes = docstate.rejection(f"email: {reason}", cloud.clock())
-        invitations.answer(cloud, ref.owner, ref.doc_id, ref.generation, changes)
+        invitations.answer(cloud, ref.owner, doc, changes)
     else:
         changes = {"state": "undeliverable", "undeliverable_reason": reason}
-        devices.answer(cloud, ref.doc_id, ref.generation, changes)
+        devices.answer(cloud, doc, changes)

@@ -8,7 +8,7 @@ for any hour.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chalicelib.errors import NoEffect
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # (when, in seconds since 1970; who)
 Entry = tuple[int, str]
+# As DynamoDB's client gives it.
+Item = Any
 
 _WRITE_ATTEMPTS = 10
 
@@ -61,7 +63,15 @@ class Ledger:
     client: "DynamoDBClient"
     table_name: str
 
-    def admit(self, key: str, member: str, limits: Sequence[Limit], now_s: float) -> Admission:
+    def admit(
+        self,
+        key: str,
+        member: str,
+        limits: Sequence[Limit],
+        now_s: float,
+        *,
+        is_likely_first: bool = False,
+    ) -> Admission:
         """Admit `member` if it was admitted before, or if every limit has room.
 
         Two requests, or one if nothing is to be written; more if others write the same ledger.
@@ -70,6 +80,10 @@ class Ledger:
         ----------
         key : str
             What is limited; ``mails-to#<owner>``, say.
+        is_likely_first : bool
+            Whether to write before anything is read: one request, if nobody was admitted yet, and
+            never one more. Not for ledgers that grow long: a write that is refused costs as much
+            as the item is large.
 
         Raises
         ------
@@ -77,10 +91,8 @@ class Ledger:
             If others wrote it each time.
         """
         pk = f"ledger#{key}"
+        item: Item | None = {} if is_likely_first else self._read(pk)
         for _ in range(_WRITE_ATTEMPTS):
-            item = self.client.get_item(
-                TableName=self.table_name, Key={"pk": {"S": pk}}, ConsistentRead=True
-            ).get("Item", {})
             entries = (
                 [(int(at), str(who)) for at, who in json.loads(item["entries"]["S"])]
                 if item
@@ -88,11 +100,22 @@ class Ledger:
             )
             version = int(item["version"]["N"]) if item else 0
             kept, retry_at_s = admit(entries, member, limits, int(now_s))
-            if retry_at_s is not None or kept == entries or self._write(pk, kept, version, limits):
+            is_written = retry_at_s is None and kept != entries
+            item = self._write(pk, kept, version, limits) if is_written else None
+            if item is None:
                 return Admission(frozenset(who for _, who in kept), retry_at_s)
         raise LedgerBusy(pk)
 
-    def _write(self, pk: str, entries: list[Entry], version: int, limits: Sequence[Limit]) -> bool:
+    def _read(self, pk: str) -> Item:
+        answer = self.client.get_item(
+            TableName=self.table_name, Key={"pk": {"S": pk}}, ConsistentRead=True
+        )
+        return answer.get("Item", {})
+
+    def _write(
+        self, pk: str, entries: list[Entry], version: int, limits: Sequence[Limit]
+    ) -> Item | None:
+        """Write the ledger over that version; returns what stands there, if it is another."""
         longest_s = max(limit.window_s for limit in limits)
         try:
             self.client.put_item(
@@ -105,10 +128,11 @@ class Ledger:
                 },
                 ConditionExpression="attribute_not_exists(pk) OR version = :version",
                 ExpressionAttributeValues={":version": {"N": str(version)}},
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
-        except self.client.exceptions.ConditionalCheckFailedException:
-            return False
-        return True
+        except self.client.exceptions.ConditionalCheckFailedException as exc:
+            return exc.response.get("Item", {})
+        return None
 
 
 def admit(

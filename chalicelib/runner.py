@@ -127,7 +127,7 @@ def _run_safe(transition: Transition, doc_id: str, tools: Tools) -> Outcome:
         except Rejected as exc:
             return docstate.rejection(exc.reason, tools.clock()), Outcome.REJECTED
 
-    doc = tools.database.find_one(doc_id)
+    doc = tools.database.find_one(doc_id, conflicts=transition.conflicts)
     if doc is None:
         return Outcome.STALE
     return _save(transition, docstate.generation_of(doc), doc, run, tools.database)
@@ -224,5 +224,5 @@ def _save(
             database.put(merged)
             return outcome
         except Conflict:
-            doc = database.find_one(doc["_id"])
+            doc = database.find_one(doc["_id"], conflicts=transition.conflicts)
     raise StillConflicting(f"{doc and doc['_id']} changed each time that it was saved")

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from chalicelib.cloud import Cloud
 from chalicelib.couch import Conflict, CouchError, JsonDict, NotFound
-from chalicelib.docstate import timestamp
-from chalicelib.handlers import confirms, invitations
+from chalicelib.docstate import generation_of, timestamp
+from chalicelib.handlers import confirms, invitations, owners
 from chalicelib.telemetry import logger
 
 PAGE = 100
@@ -47,7 +47,9 @@ class Query:
 def expire_invitation(cloud: Cloud, note: JsonDict) -> None:
     """Expire the invitation that a note is about, if it still waits; then remove the note."""
     with suppress(NotFound):  # deleted: there is nothing left to expire
-        invitations.expire(cloud, note["owner"], note["invitation"], note["generation"])
+        doc = owners.database_of(cloud, note["owner"]).get(note["invitation"])
+        if generation_of(doc) == note["generation"]:
+            invitations.expire(cloud, note["owner"], doc)
     with suppress(Conflict):  # sent again just now, and the note is about that
         cloud.control.remove(note)
 

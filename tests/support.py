@@ -87,7 +87,7 @@ class FakeDatabase:
             raise NotFound(404, "not_found", "missing")
         return copy.deepcopy(self.docs[doc_id])
 
-    def find_one(self, doc_id: str) -> JsonDict | None:
+    def find_one(self, doc_id: str, *, conflicts: bool = False) -> JsonDict | None:
         try:
             return self.get(doc_id)
         except NotFound:

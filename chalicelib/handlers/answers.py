@@ -4,26 +4,27 @@ from chalicelib.couch import Database, JsonDict
 from chalicelib.docstate import generation_of
 
 
-def answer(
-    database: Database, doc_id: str, waits_in: str, generation: int, changes: JsonDict
-) -> JsonDict:
+def answer(database: Database, doc: JsonDict, waits_in: str, changes: JsonDict) -> JsonDict:
     """Move a document on that waits for an answer; leave any other as it is.
 
-    A request to read it and one to write it; more if others write it at the same time.
+    One request, more if others write it at the same time.
 
     Parameters
     ----------
+    doc : dict
+        The document as it was just read.
     waits_in : str
-        The state in which it waits; in another, or in another generation, it does not.
+        The state in which it waits; in another, or in another generation than `doc`, it does not.
 
     Returns
     -------
     dict
         The document as it is now, whoever wrote it.
     """
+    generation = generation_of(doc)
 
-    def change(doc: JsonDict) -> JsonDict:
-        waits = doc.get("state") == waits_in and generation_of(doc) == generation
-        return {**doc, **changes} if waits else doc
+    def change(current: JsonDict) -> JsonDict:
+        waits = current.get("state") == waits_in and generation_of(current) == generation
+        return {**current, **changes} if waits else current
 
-    return database.update(doc_id, change)
+    return database.update(doc["_id"], change, known=doc)

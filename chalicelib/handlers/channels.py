@@ -16,9 +16,10 @@ _SETTLE_ATTEMPTS = 5
 # A device may write any number of branches; each costs two requests, and a run has half a minute.
 # To remove one is a change of the document, so what is left over brings its own message.
 _MOST_LOSERS = 50
+_NO_DESCRIPTION: JsonDict = {"_id": DESCRIPTION_ID}
 
 
-@control.safe("channel", "new", to="ready")
+@control.safe("channel", "new", to="ready", conflicts=True)
 def provision(doc: JsonDict, cloud: Cloud) -> JsonDict | None:
     """Make the channel's database, with its rights and its description → ``ready``.
 
@@ -31,11 +32,11 @@ def provision(doc: JsonDict, cloud: Cloud) -> JsonDict | None:
         return None
     channel = check(doc, cloud)
     database = cloud.server.database(channel.db)
-    if database.create() and _is_over(cloud.again(doc)):
+    is_new = database.create()
+    if is_new and _is_over(cloud.again(doc)):
         database.delete()  # it was closed before it had its database
         return None
-    if not _settle(cloud, channel, database):
-        raise StillConflicting(f"the database of {doc['_id']} went while it was settled")
+    _settle(cloud, channel, database, is_new=is_new)
     newer = cloud.again(doc)
     if newer is not None and newer.get("state") == "ready":
         follow(newer, cloud)  # another run was faster, and this one wrote an older security
@@ -47,7 +48,7 @@ def provision(doc: JsonDict, cloud: Cloud) -> JsonDict | None:
     }
 
 
-@control.safe("channel", "ready", to="ready")
+@control.safe("channel", "ready", to="ready", conflicts=True)
 def keep_up(doc: JsonDict, cloud: Cloud) -> None:
     """Let the database follow the document's name and members, whenever that changes.
 
@@ -99,11 +100,16 @@ def follow(doc: JsonDict, cloud: Cloud) -> None:
         A writes the security: Ada
 
     So whoever has written looks at the document again, and once more if that has moved: A then
-    finds Ben. The last to look has seen the last document.
+    finds Ben. The last to look has seen the last document. Whoever has found all as it should be
+    has written nothing too late, and need not look again.
     """
     for _ in range(_SETTLE_ATTEMPTS):
-        channel = check(doc, cloud)
-        is_there = _settle(cloud, channel, cloud.server.database(channel.db))
+        channel, is_there = check(doc, cloud), True
+        try:
+            if not _settle(cloud, channel, cloud.server.database(channel.db)):
+                return
+        except NotFound:
+            is_there = False
         newer = cloud.again(doc)
         if newer is None or newer.get("state") != "ready":
             return  # gone on, and another transition's now
@@ -123,10 +129,10 @@ def _merge_conflicts(doc: JsonDict, cloud: Cloud) -> bool:
     bool
         Whether that changed the document: then the change brings its own message.
     """
-    winner = cloud.database.get(doc["_id"], conflicts=True)
-    revs = winner.pop("_conflicts", [])[:_MOST_LOSERS]
+    winner, revs = dict(doc), doc.get("_conflicts", [])[:_MOST_LOSERS]
     if not revs:
         return False
+    del winner["_conflicts"]
     losers = [cloud.database.get(doc["_id"], rev) for rev in revs]
     merged = channels.merge(winner, losers)
     if merged != winner:
@@ -137,43 +143,54 @@ def _merge_conflicts(doc: JsonDict, cloud: Cloud) -> bool:
     return merged != winner
 
 
-def _settle(cloud: Cloud, channel: Channel, database: Database) -> bool:
+def _settle(cloud: Cloud, channel: Channel, database: Database, *, is_new: bool = False) -> bool:
     """Rights, then the description, then what the guests see. Writes only what is not so yet.
+
+    Parameters
+    ----------
+    is_new : bool
+        Whether the database was just made: then it is not read before it is written.
 
     Returns
     -------
     bool
-        Whether the database is there at all.
+        Whether anything was written.
+
+    Raises
+    ------
+    NotFound
+        If the database is gone.
     """
-    security = _security(database)
-    if security is None:
-        return False
+    security = {} if is_new else database.security()
     if not channel.owns(security):
         raise Rejected("the database of that name belongs to another channel; choose another _id")
     # Those who are no members any more, while the security object still knows them.
     for guest in _writers(security) - {channel.owner} - channel.members:
         sharing.unshare(cloud, channel, guest, "you are no longer a member")
-    if channel.public:
-        PUBLIC_CHANNEL.install(database)  # before everybody is let in
-    if security != channel.security:
+    has_rights = security == channel.security
+    if not has_rights:
+        if channel.public:
+            PUBLIC_CHANNEL.install(database, is_new=is_new)  # before everybody is let in
         database.put_security(channel.security)
-    if _described_name(database) != channel.name:
+    description = _NO_DESCRIPTION if is_new else _description(database)
+    is_described = description.get("name") == channel.name
+    if not is_described:
         # The guests first: the description says that all have heard of it.
         sharing.rename(cloud, channel)
         with suppress(Unreadable):
-            database.update(DESCRIPTION_ID, channel.describe, default={"_id": DESCRIPTION_ID})
-    return True
+            database.update(DESCRIPTION_ID, channel.describe, _NO_DESCRIPTION, known=description)
+    return not (has_rights and is_described)
 
 
-def _described_name(database: Database) -> object:
-    """What the database's description says; None if it says nothing that can be read.
+def _description(database: Database) -> JsonDict:
+    """How the database describes itself, as far as that is there and can be read.
 
     Every member may write it, and must not be able to keep the channel from being settled.
     """
     try:
-        return (database.find_one(DESCRIPTION_ID) or {}).get("name")
+        return database.find_one(DESCRIPTION_ID) or _NO_DESCRIPTION
     except Unreadable:
-        return None
+        return _NO_DESCRIPTION
 
 
 def _security(database: Database) -> JsonDict | None:

@@ -60,6 +60,7 @@ def wrong_codes_left(cloud: Cloud, device: JsonDict, device_code: str) -> int | 
         cloud.links.guess_ids(device_id, device_code)[0],
         [Limit(WRONG_CODES, cloud.settings.confirm_ttl_s + DAY_S)],
         cloud.clock().timestamp(),
+        is_likely_first=True,
     )
     if tries.admitted and identity.same_device_code(device_code, device["device_code"]):
         return None
@@ -72,12 +73,12 @@ def wrong_codes_left(cloud: Cloud, device: JsonDict, device_code: str) -> int | 
 def reject(cloud: Cloud, device: JsonDict, reason: str) -> JsonDict:
     """Refuse a registration for good, if it still waits; returns the device's document as it is."""
     changes = {"state": "rejected", "rejected_reason": reason}
-    return devices.answer(cloud, device["_id"], generation_of(device), changes)
+    return devices.answer(cloud, device, changes)
 
 
 def expire(cloud: Cloud, device: JsonDict) -> JsonDict:
     """Mark a registration whose time is over; returns the device's document as it is now."""
-    return devices.answer(cloud, device["_id"], generation_of(device), {"state": "expired"})
+    return devices.answer(cloud, device, {"state": "expired"})
 
 
 def _confirm(cloud: Cloud, device: JsonDict, confirm_doc_id: str) -> JsonDict:
@@ -86,7 +87,7 @@ def _confirm(cloud: Cloud, device: JsonDict, confirm_doc_id: str) -> JsonDict:
         "confirmed_at": timestamp(cloud.clock()),
         "confirmed_by": confirm_doc_id,
     }
-    answered = devices.answer(cloud, device["_id"], generation_of(device), changes)
+    answered = devices.answer(cloud, device, changes)
     if answered.get("confirmed_by") != confirm_doc_id:
         raise Rejected(link_of(answered, generation_of(device), cloud.clock()))
     return {"state": "used"}

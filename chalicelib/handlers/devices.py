@@ -90,9 +90,9 @@ def revoke(doc: JsonDict, cloud: Cloud) -> JsonDict | None:
     return changes
 
 
-def answer(cloud: Cloud, device_id: str, generation: int, changes: JsonDict) -> JsonDict:
+def answer(cloud: Cloud, device: JsonDict, changes: JsonDict) -> JsonDict:
     """Move a registration on that waits for its owner's answer; see `answers.answer`."""
-    return answers.answer(cloud.database, device_id, "confirming", generation, changes)
+    return answers.answer(cloud.database, device, "confirming", changes)
 
 
 def _checked(doc: JsonDict, cloud: Cloud, *, is_mailed: bool = False) -> Registration:

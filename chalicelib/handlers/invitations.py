@@ -93,17 +93,14 @@ def find(cloud: Cloud, ref: InvitationRef) -> JsonDict | None:
     return doc if is_it else None
 
 
-def answer(
-    cloud: Cloud, owner: str, invitation_id: str, generation: int, changes: JsonDict
-) -> JsonDict:
+def answer(cloud: Cloud, owner: str, doc: JsonDict, changes: JsonDict) -> JsonDict:
     """Move an invitation on that waits for its guest's answer; see `answers.answer`."""
-    database = owners.database_of(cloud, owner)
-    return answers.answer(database, invitation_id, "sent", generation, changes)
+    return answers.answer(owners.database_of(cloud, owner), doc, "sent", changes)
 
 
-def expire(cloud: Cloud, owner: str, invitation_id: str, generation: int) -> JsonDict:
+def expire(cloud: Cloud, owner: str, doc: JsonDict) -> JsonDict:
     """Mark an invitation whose time is over; returns its document as it is now."""
-    return answer(cloud, owner, invitation_id, generation, {"state": "expired"})
+    return answer(cloud, owner, doc, {"state": "expired"})
 
 
 def _checked(doc: JsonDict, cloud: Cloud, *, is_mailed: bool = False) -> Invitation:
@@ -160,10 +157,12 @@ def _is_open(channel_doc: JsonDict) -> bool:
 def _note_expiry(cloud: Cloud, doc: JsonDict, owner: str, expires_at: str) -> None:
     """A note in the control database: the sweep cannot look into every owner's own."""
     note_id = f"expiry-{owner}-{doc['_id']}"
+    new = {"_id": note_id, "type": "expiry", "owner": owner, "invitation": doc["_id"]}
     cloud.control.update(
         note_id,
         lambda note: {**note, "generation": generation_of(doc), "expires_at": expires_at},
-        default={"_id": note_id, "type": "expiry", "owner": owner, "invitation": doc["_id"]},
+        default=new,
+        known=new,
     )
 
 

@@ -84,7 +84,14 @@ def count_to_address(cloud: Cloud, doc: JsonDict, address: str) -> None:
     """
     settings = cloud.settings
     limits = _limits(settings.mails_per_address_hour, settings.mails_per_address_day)
-    _count(cloud, f"mails-to#{owner_id(address)}", doc, limits, "to this address")
+    _count(
+        cloud,
+        f"mails-to#{owner_id(address)}",
+        doc,
+        limits,
+        "to this address",
+        is_likely_first=True,
+    )
 
 
 def send(cloud: Cloud, claim: Claim, doc: JsonDict, address: str, mail: Mail, field: str) -> None:
@@ -114,7 +121,15 @@ def send(cloud: Cloud, claim: Claim, doc: JsonDict, address: str, mail: Mail, fi
     cloud.count_mail("sent")
 
 
-def _count(cloud: Cloud, key: str, doc: JsonDict, limits: list[Limit], which: str) -> None:
+def _count(
+    cloud: Cloud,
+    key: str,
+    doc: JsonDict,
+    limits: list[Limit],
+    which: str,
+    *,
+    is_likely_first: bool = False,
+) -> None:
     """Count a mail; a retry of it counts once.
 
     Raises
@@ -125,10 +140,12 @@ def _count(cloud: Cloud, key: str, doc: JsonDict, limits: list[Limit], which: st
     member = f"{doc['_id']}.{generation_of(doc)}"
     if not cloud.in_control:
         member = f"{cloud.database.name}/{member}"  # ids are unique within a database only
-    retry_at_s = cloud.ledger.admit(key, member, limits, cloud.clock().timestamp()).retry_at_s
-    if retry_at_s is not None:
+    admission = cloud.ledger.admit(
+        key, member, limits, cloud.clock().timestamp(), is_likely_first=is_likely_first
+    )
+    if admission.retry_at_s is not None:
         cloud.count_mail("over_budget")
-        raise TooManyMails(which, retry_at_s)
+        raise TooManyMails(which, admission.retry_at_s)
 
 
 def _limits(per_hour: int, per_day: int) -> list[Limit]:

@@ -15,7 +15,7 @@ def database_of(cloud: Cloud, owner: str) -> Database:
 
 
 def ensure_database(cloud: Cloud, address: str) -> Database:
-    """The owner's control database, made where it is missing. Three requests, or four.
+    """The owner's control database, made where it is missing. Three requests; two if it is there.
 
     Parameters
     ----------
@@ -24,16 +24,17 @@ def ensure_database(cloud: Cloud, address: str) -> Database:
     """
     owner = owner_id(address)
     database = database_of(cloud, owner)
-    database.create()
-    # The rules first: nobody is let in while they are missing.
-    OWNER_CONTROL.install(database)
-    database.put_security(
-        {
-            "admins": {"names": [], "roles": ["_admin"]},
-            "members": {"names": [], "roles": [owner_role(owner)]},
-            "syncpoint": {"owner": normalise_address(address)},
-        }
-    )
+    security = {
+        "admins": {"names": [], "roles": ["_admin"]},
+        "members": {"names": [], "roles": [owner_role(owner)]},
+        "syncpoint": {"owner": normalise_address(address)},
+    }
+    is_new = database.create()
+    if is_new or database.security() != security:
+        # The rules first: nobody is let in while they are missing. So who may come in tells, the
+        # next time, that all is there: a run that ended halfway has let in nobody.
+        OWNER_CONTROL.install(database, is_new=is_new)
+        database.put_security(security)
     return database
 
 
@@ -46,7 +47,7 @@ def show_device(database: Database, device: JsonDict, changes: JsonDict) -> None
     """Show a device to its owner's devices, if they do not see it yet. One request, or two."""
     shown = {name: device[name] for name in _SHOWN if name in device}
     doc = {"_id": device["_id"], "type": "device", **shown, **changes}
-    database.update(doc["_id"], lambda seen: seen if "state" in seen else doc, default={})
+    database.update(doc["_id"], lambda seen: seen if "state" in seen else doc, default={}, known={})
 
 
 def change_shown_device(database: Database, device_id: str, changes: JsonDict) -> None:

@@ -13,7 +13,7 @@ from chalicelib.identity import owner_id, subscription_id
 
 
 def share(cloud: Cloud, channel: Channel, address: str) -> None:
-    """Give a guest the channel, and an active subscription to it; some seven requests.
+    """Give a guest the channel, and an active subscription to it; four or five requests.
 
     Parameters
     ----------
@@ -54,7 +54,8 @@ def share(cloud: Cloud, channel: Channel, address: str) -> None:
         (channel.db, shared),
         (subscription_id(channel.db, guest), subscribed),
     ):
-        database.update(doc_id, change, default={"_id": doc_id})
+        new = {"_id": doc_id}
+        database.update(doc_id, change, default=new, known=new)
 
 
 def rename(cloud: Cloud, channel: Channel) -> None:

@@ -102,7 +102,7 @@ def answer(cloud: Cloud, code: str, body: bytes | str) -> Page:
     if opened is None:
         return _CLOSINGS.page(Link.UNKNOWN)
     if opened.worth is Link.EXPIRED:
-        invitations.expire(cloud, opened.ref.owner, opened.ref.invitation_id, opened.generation)
+        invitations.expire(cloud, opened.ref.owner, opened.doc)
     if opened.worth is not Link.OPEN:
         return _CLOSINGS.page(opened.worth, opened.doc)
     choice = read_form(body).get("answer")
@@ -131,11 +131,10 @@ def _open(cloud: Cloud, code: str) -> _Opened | None:
 def _take(cloud: Cloud, opened: _Opened, changes: JsonDict, then: Page) -> Page:
     """Write an answer, if the invitation still waits for one; else say what came before it."""
     changes = {**changes, "answered_at": timestamp(cloud.clock())}
-    ref, generation = opened.ref, opened.generation
-    after = invitations.answer(cloud, ref.owner, ref.invitation_id, generation, changes)
+    after = invitations.answer(cloud, opened.ref.owner, opened.doc, changes)
     if after["state"] == changes["state"]:
         return then
-    return _CLOSINGS.page(link_of(after, generation, cloud.clock()), after)
+    return _CLOSINGS.page(link_of(after, opened.generation, cloud.clock()), after)
 
 
 def _answered(cloud: Cloud, doc: JsonDict) -> Page:

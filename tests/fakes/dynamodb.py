@@ -58,12 +58,21 @@ class DynamoDb:
         ConditionExpression: str = "",
         ExpressionAttributeNames: Mapping[str, str] | None = None,
         ExpressionAttributeValues: Mapping[str, Value] | None = None,
+        ReturnValuesOnConditionCheckFailure: str = "NONE",
     ) -> JsonDict:
         pk = key_of("PutItem", {KEY: Item.get(KEY, {})})
         scope = scope_of(
             "PutItem", ExpressionAttributeNames, ExpressionAttributeValues, ConditionExpression
         )
-        self._write("PutItem", TableName, pk, ConditionExpression, scope, lambda old: Item)
+        self._write(
+            "PutItem",
+            TableName,
+            pk,
+            ConditionExpression,
+            scope,
+            lambda old: Item,
+            shows_old=ReturnValuesOnConditionCheckFailure == "ALL_OLD",
+        )
         return {}
 
     def delete_item(

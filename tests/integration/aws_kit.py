@@ -40,7 +40,9 @@ class Table:
     def put(self, pk: str = "a", condition: str = "", **more: Any) -> None:
         """`more`: attributes, and under ``values`` and ``names`` what placeholders stand for."""
         asked = _asked(condition, more)
-        self.client.put_item(TableName=self.name, Item={"pk": {"S": pk}, **more}, **asked)
+        options = {name: more.pop(name) for name in list(more) if name.startswith("Return")}
+        item = {"pk": {"S": pk}, **more}
+        self.client.put_item(TableName=self.name, Item=item, **asked, **options)
 
     def update(self, update: str, condition: str = "", pk: str = "a", **more: Any) -> JsonDict:
         asked, returned = _asked(condition, more), {**more}

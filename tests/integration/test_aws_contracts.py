@@ -194,6 +194,19 @@ def test_a_refused_update_shows_the_item_as_it_stands_and_changes_nothing(table:
     assert answer["Item"] == table.get() == {"pk": {"S": "a"}, "n": ONE, "text": TEXT}
 
 
+def test_a_refused_put_shows_the_item_as_it_stands_and_changes_nothing(table: Table) -> None:
+    table.put(n=ONE, text=TEXT)
+    answer = table.refuses(
+        lambda: table.put(
+            condition="attribute_not_exists(pk) OR n = :two",
+            n=TWO,
+            values={":two": TWO},
+            ReturnValuesOnConditionCheckFailure="ALL_OLD",
+        )
+    )
+    assert answer["Item"] == table.get() == {"pk": {"S": "a"}, "n": ONE, "text": TEXT}
+
+
 def test_a_refused_update_shows_no_item_where_there_is_none_and_makes_none(table: Table) -> None:
     answer = table.refuses(
         lambda: table.update(

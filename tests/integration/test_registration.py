@@ -13,6 +13,7 @@ import pytest
 
 from chalicelib.claims import RunningElsewhere
 from chalicelib.couch import Database, JsonDict, NotFound, Server, Unauthorized
+from chalicelib.design_docs import OWNER_CONTROL
 from chalicelib.handlers import confirms, devices
 from chalicelib.handlers import control as registry
 from chalicelib.identity import confirm_id, owner_control_db, owner_id
@@ -716,9 +717,23 @@ def test_a_confirmation_whose_save_was_lost_ends_as_used(steps: Steps, device: N
 def test_a_refusal_that_comes_after_the_confirmation_changes_nothing(
     steps: Steps, device: NewDevice
 ) -> None:
-    doc = steps.activate(device)
-    after = devices.answer(steps.cloud, device.device_id, 0, {"state": "rejected"})
-    assert after == doc == steps.control.get(device.device_id)
+    waiting = steps.register(device)
+    steps.click(device)
+    steps.run(device.device_id)
+    active = steps.control.get(device.device_id)
+    for as_it_was_read in (waiting, active):
+        after = devices.answer(steps.cloud, as_it_was_read, {"state": "rejected"})
+        assert after == active == steps.control.get(device.device_id)
+
+
+def test_an_owners_control_database_that_was_left_half_made_is_made_whole(
+    steps: Steps, device: NewDevice
+) -> None:
+    database = steps.control_db_of(str(device.doc["owner"]))
+    database.create()  # and there that run ended
+    assert steps.activate(device)["state"] == "active"
+    assert database.get("_design/syncpoint")["version"] == OWNER_CONTROL.version
+    assert database.security()["members"]["roles"] == [f"owner-{owner_id(device.doc['owner'])}"]
 
 
 def test_after_five_wrong_codes_the_right_one_is_not_even_compared(

@@ -173,6 +173,12 @@ def test_changes_that_change_nothing_leave_an_equal_document() -> None:
     assert apply(doc, {"state": "ready", "public": True}) == doc
 
 
+def test_the_revisions_that_lost_are_said_of_a_document_and_not_saved_in_it() -> None:
+    doc = {"_id": "c", "type": "channel", "state": "new", "_conflicts": ["1-a"]}
+    applied = a_registry().transition("channel", "new").apply(doc, {"state": "ready"})
+    assert applied == {"_id": "c", "type": "channel", "state": "ready"}
+
+
 @example({"error": {"reason": "once"}, "name": "Photos"}, {}, "ready")
 @given(
     st.dictionaries(st.text(), json_values, max_size=4),

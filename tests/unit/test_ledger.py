@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib.ledger import Admission, Entry, Ledger, LedgerBusy, Limit, admit
+from tests.fakes.aws import FakeAws
 
 HOUR_S = 3600
 NOW_S = 1_795_413_600
@@ -144,9 +145,42 @@ def replay(
 # The ledger in DynamoDB
 
 
-@pytest.fixture
-def ledger(dynamodb: Any, table_name: str) -> Ledger:
-    return Ledger(dynamodb, table_name)
+class WritesFirst(Ledger):
+    """A ledger that takes everybody for the first."""
+
+    def admit(self, *args: Any, **kwargs: Any) -> Admission:
+        return super().admit(*args, **kwargs | {"is_likely_first": True})
+
+
+@pytest.fixture(params=[Ledger, WritesFirst])
+def ledger(dynamodb: Any, table_name: str, request: pytest.FixtureRequest) -> Ledger:
+    made: Ledger = request.param(dynamodb, table_name)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("admitted", "member", "reads_first", "writes_first"),
+    [("", "a", 2, 1), ("a", "b", 2, 2), ("a", "a", 1, 1), ("ab", "c", 1, 1)],
+)
+def test_writing_first_spares_a_request_where_nobody_was_admitted_and_costs_none_elsewhere(
+    admitted: str, member: str, reads_first: int, writes_first: int
+) -> None:
+    counts = []
+    for kind in (Ledger, WritesFirst):
+        aws, asked = FakeAws(lambda: NOW_S), list[str]()
+        aws.create_table("t")
+        ledger = kind(aws.client("dynamodb", partial(noted, asked)), "t")
+        for who in admitted:
+            ledger.admit("k", who, [Limit(2, HOUR_S)], NOW_S)
+        asked.clear()
+        ledger.admit("k", member, [Limit(2, HOUR_S)], NOW_S)
+        counts.append(len(asked))
+    assert counts == [reads_first, writes_first]
+
+
+def noted(asked: list[str], name: str, call: Callable[[], Any]) -> Any:
+    asked.append(name)
+    return call()
 
 
 def test_a_ledger_remembers_whom_it_admitted(ledger: Ledger) -> None:
@@ -225,7 +259,7 @@ def test_a_ledger_that_others_write_each_time_gives_up_without_counting(
     ledger: Ledger, dynamodb: Any
 ) -> None:
     others: Any = OthersWriteFirst(dynamodb, ledger)
-    busy = Ledger(others, ledger.table_name)
+    busy = type(ledger)(others, ledger.table_name)
     with pytest.raises(LedgerBusy):
         busy.admit("k", "mine", [Limit(100, HOUR_S)], NOW_S)
     members = ledger.admit("k", "late", [Limit(100, HOUR_S)], NOW_S).members
