@@ -296,3 +296,69 @@ HOST_HEADERS = {
     "Origin": ("Origin", "https://evil.example"),
     "Referer": ("Referer", "https://evil.example/"),
 }
+
+
+def nested(depth: int) -> str:
+    """JSON of lists in lists."""
+    return "[" * depth + "]" * depth
+
+
+def documents_too_large() -> dict[str, str]:
+    """Channel documents in JSON that are too large, too deep, or too many things."""
+    begin = '{"type":"channel","state":"new"'
+    members = ",".join(f'"{number:032x}"' for number in range(1_000))
+    keys = ",".join(f'"key{number}":0' for number in range(HUGE))
+    megabyte = "x" * 1_000_000
+    return {
+        "1 MB in a field": f'{begin},"notes":"{megabyte}"}}',
+        "1 MB in the name": f'{begin},"name":"{megabyte}"}}',
+        "1 MB in the name of a field": f'{begin},"{megabyte}":1}}',
+        "10,000 fields": f"{begin},{keys}}}",
+        "fields that fill what there is": f"{begin},{keys[:60_000].rpartition(',')[0]}}}",
+        "1,000 members": f'{begin},"members":[{members}]}}',
+        "lists 10,000 deep": f'{begin},"x":{nested(HUGE)}}}',
+        "lists 1,000 deep": f'{begin},"x":{nested(1_000)}}}',
+        "lists 900 deep": f'{begin},"x":{nested(900)}}}',
+        "objects 2,000 deep": begin + ',"x":' + '{"a":' * 2_000 + "1" + "}" * 2_001,
+        "a name that is deep": f'{begin},"name":{nested(500)}}}',
+        "members that are deep": f'{begin},"members":{nested(500)}}}',
+        "a type that is deep": f'{{"type":{nested(500)},"state":"new"}}',
+        "a generation of 4,000 digits": f'{begin},"generation":{"9" * 4_000}}}',
+        "a generation of 5,000 digits": f'{begin},"generation":{"9" * 5_000}}}',
+        "a generation beyond all numbers": f'{begin},"generation":1e400}}',
+    }
+
+
+# Bodies that are no form of ours.
+FORMS = {
+    "1 MB": b"device_code=" + b"A" * 1_000_000,
+    "many fields": b"&".join(b"a=b" for _ in range(HUGE)),
+    "many separators": b"&" * 4_000,
+    "deep brackets": b"a" + b"[a]" * 1_000 + b"=1",
+    "JSON": b'{"device_code": "%s"}',
+    "deep JSON": b"[" * 4_000,
+    "half a percent": b"device_code=%",
+    "a NUL": b"device_code=\x00\x00\x00\x00",
+    "no UTF-8": b"device_code=\xff\xfe\xfd\xfc",
+    "UTF-8 that is too long": b"device_code=\xc0\xaf\xc0\xaf\xc0\xaf\xc0\xaf",
+    "UTF-16": "device_code=AAAA".encode("utf-16"),
+    "half a character": b"device_code=%ED%A0%80AAAA",
+    "another field": b"devicecode=AAAA",
+    "a field in capitals": b"DEVICE_CODE=AAAA",
+    "a list": b"device_code[]=AAAA",
+    "not me, in capitals": b"answer=NOT-ME",
+    "accept, and a blank": b"answer=accept%20",
+    "both answers": b"answer=accept;answer=decline",
+    "nothing": b"",
+}
+
+
+# Addresses that a document could want to be asked; `{trap}` is a port of the test's own.
+URLS = {
+    "a port of this machine": "http://{trap}/",
+    "one with a login": "http://cloud.example@{trap}/",
+    "the metadata of a Lambda's machine": "http://169.254.169.254/latest/meta-data/",
+    "a file": "file:///etc/passwd",
+    "another scheme": "gopher://{trap}/_x",
+    "no scheme": "//{trap}/x",
+}

@@ -51,7 +51,7 @@ class Site:
     recorder: Recorder
 
     def get(self, path: str, **headers: str) -> HTTPResponse:
-        return self.ask("GET", path, **headers)
+        return self.ask("GET", path, b"", **headers)
 
     def post(self, path: str, body: bytes, **headers: str) -> HTTPResponse:
         """Post a form, unless `Content_Type` says otherwise."""
@@ -63,7 +63,7 @@ class Site:
         headers = {"Content_Type": "application/json"} | headers
         return self.ask("POST", "/mailbox/_bulk_docs", body, **headers)
 
-    def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> HTTPResponse:
+    def ask(self, method: str, path: str, body: bytes = b"", /, **headers: str) -> HTTPResponse:
         named = {name.replace("_", "-"): value for name, value in headers.items() if value}
         return self.client.http.request(method, path, named, body)
 
@@ -85,7 +85,7 @@ def whole(answer: HTTPResponse) -> tuple[int, bytes, dict[str, str]]:
     return answer.status_code, answer.body, dict(answer.headers)
 
 
-def with_settings(steps: Steps, **changes: int) -> None:
+def with_settings(steps: Steps, **changes: Any) -> None:
     """Give the cloud of these steps other budgets."""
     steps.cloud = replace(steps.cloud, settings=replace(steps.cloud.settings, **changes))
 
@@ -152,7 +152,7 @@ def handle_messages(steps: Steps, messages: list[Message]) -> Batch:
 
 
 def _record(message: Message) -> JsonDict:
-    body = {"db": message.db, "id": message.doc_id, "rev": "1-a"}
+    body: JsonDict = {"db": message.db, "id": message.doc_id, "rev": "1-a"}
     body |= {"type": message.doc_type, "state": message.state, "doc": message.doc}
     return {
         "messageId": "message",

@@ -6,7 +6,7 @@ import io
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from email.message import EmailMessage
 from typing import Any
@@ -57,9 +57,17 @@ class Twice:
     def __init__(self, ses: Any, kept: FakeMailer) -> None:
         self._mailers = (SesMailer(ses, SENDER), kept)
 
-    def send(self, *mail: str, **more: Any) -> None:
+    def send(
+        self,
+        to: str,
+        subject: str,
+        text: str,
+        html: str,
+        message_id: str,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
         for mailer in self._mailers:
-            mailer.send(*mail, **more)
+            mailer.send(to, subject, text, html, message_id, tags)
 
 
 @pytest.fixture
@@ -86,7 +94,7 @@ def mail_parts(ses: Ses, to: str) -> tuple[str, str]:
 
 def is_stored(site: Site, device: NewDevice) -> bool:
     """Bring it through the mailbox; whether it was taken."""
-    rows = json.loads(site.bring(device.doc).body)
+    rows: list[JsonDict] = json.loads(site.bring(device.doc).body)
     assert all(row["reason"].startswith(("name must", "owner must", "owner is")) for row in rows)
     return rows == []
 
