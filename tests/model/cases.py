@@ -1,0 +1,69 @@
+"""What is explored: in the gate, and by `python -m tests.model`, which takes minutes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tests.model.claim_notes import MARGIN_S
+from tests.model.claim_world import ClaimWorld
+from tests.model.explorer import Bounds, Explorer, World
+from tests.model.ledger_world import LedgerWorld
+from tests.model.scheduler import Scheduler
+
+
+@dataclass(frozen=True)
+class Case:
+    """A world, and how far it is explored."""
+
+    name: str
+    world: Callable[..., World]
+    options: dict[str, Any]
+    bounds: Bounds
+
+    def explore(self) -> Explorer:
+        """Visit every state. Raises `Violation`."""
+        scheduler = Scheduler()
+        return Explorer(self.world(scheduler, **self.options), scheduler, self.bounds).explore()
+
+
+# One clock as far ahead of the other as is borne, to the second.
+AHEAD = (MARGIN_S // 2, -MARGIN_S // 2)
+BEHIND = (-MARGIN_S // 2, MARGIN_S // 2)
+
+
+def claims(name: str, bounds: Bounds, **options: Any) -> Case:
+    return Case(f"claim, {name}", ClaimWorld, options, bounds)
+
+
+def ledger(name: str, bounds: Bounds, **options: Any) -> Case:
+    return Case(f"ledger, {name}", LedgerWorld, options, bounds)
+
+
+GATE = [
+    claims("2 workers, a crash", Bounds(rounds=2, crashes=1)),
+    claims("2 workers, a fault", Bounds(faults=1)),
+    claims("2 workers, an edit", Bounds(), edits=1),
+    claims("2 workers, first clock ahead", Bounds(crashes=1), skews=AHEAD),
+    claims("2 workers, first clock behind", Bounds(crashes=1), skews=BEHIND),
+    claims("2 workers that stall", Bounds(), may_stall=True, jumps=2),
+    claims("3 workers", Bounds(), skews=(0, 0, 0)),
+    ledger("2 members, 1 place", Bounds(rounds=2, crashes=1, faults=1), members=2),
+    ledger("3 members, 1 place", Bounds(rounds=2, faults=1), members=3),
+    ledger("3 members, 2 places", Bounds(crashes=1), members=3, most=2),
+]
+
+FULL = [
+    claims("2 workers", Bounds(rounds=2, crashes=2), jumps=2),
+    claims("2 workers, faults", Bounds(rounds=2, crashes=1, faults=1)),
+    claims("2 workers, 2 faults", Bounds(crashes=1, faults=2), jumps=2),
+    claims("2 workers, edits", Bounds(crashes=1, faults=1), edits=1),
+    claims("2 workers, first clock ahead", Bounds(rounds=2, crashes=1), skews=AHEAD, jumps=2),
+    claims("2 workers, first clock behind", Bounds(rounds=2, crashes=1), skews=BEHIND, jumps=2),
+    claims("2 workers that stall", Bounds(rounds=2, crashes=1), may_stall=True, jumps=2),
+    claims("3 workers", Bounds(crashes=2), skews=(0, 0, 0), jumps=2),
+    claims("3 workers, a fault", Bounds(faults=1), skews=(0, 0, 0)),
+    claims("3 workers, twice", Bounds(rounds=2), skews=(0, 0, 0)),
+    claims("3 workers, clocks apart", Bounds(crashes=1), skews=(*AHEAD, 0), jumps=2),
+    ledger("3 members, 2 places", Bounds(rounds=2, crashes=1, faults=1), members=3, most=2),
+    ledger("4 members, 2 places", Bounds(crashes=1), members=4, most=2),
+]
