@@ -50,6 +50,7 @@ GATE = [
     ledger("2 members, 1 place", Bounds(rounds=2, crashes=1, faults=1), members=2),
     ledger("3 members, 1 place", Bounds(rounds=2, faults=1), members=3),
     ledger("3 members, 2 places", Bounds(crashes=1), members=3, most=2),
+    ledger("3 who write first", Bounds(crashes=1), members=3, most=2, is_likely_first=True),
 ]
 
 FULL = [

@@ -24,10 +24,13 @@ class LedgerWorld:
         scheduler: Scheduler,
         members: int,
         most: int = 1,
+        *,
+        is_likely_first: bool = False,
         ledger: type[Ledger] = Ledger,
     ) -> None:
         self._scheduler = scheduler
         self._most = most
+        self._is_likely_first = is_likely_first
         self._dynamodb = DynamoDb()
         self._dynamodb.tables[TABLE] = {}
         client: Any = FakeClient("dynamodb", self._dynamodb, self._around)
@@ -68,7 +71,13 @@ class LedgerWorld:
     def _program(self, name: str) -> Program:
         def ask() -> bool:
             try:
-                admission = self._ledger.admit("to", name, [Limit(self._most, 3600)], NOW_S)
+                admission = self._ledger.admit(
+                    "to",
+                    name,
+                    [Limit(self._most, 3600)],
+                    NOW_S,
+                    is_likely_first=self._is_likely_first,
+                )
             except ReadTimeoutError:
                 return False
             is_admitted = admission.admitted

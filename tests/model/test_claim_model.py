@@ -134,19 +134,18 @@ def test_claims_that_are_broken_are_found_out(
 
 
 class AdmitsAnyway(Ledger):
-    """It writes whatever others wrote meanwhile."""
+    """It writes over whatever others wrote meanwhile."""
 
-    def _write(self, pk: str, entries: Any, version: int, limits: Any) -> bool:
-        while not super()._write(pk, entries, version, limits):
+    def _write(self, pk: str, entries: Any, version: int, limits: Any) -> None:
+        while super()._write(pk, entries, version, limits) is not None:
             version += 1
-        return True
 
 
 class AdmitsAll(Ledger):
     """It says yes whatever it wrote."""
 
-    def admit(self, key: str, member: str, limits: Any, now_s: float) -> Admission:
-        return replace(super().admit(key, member, limits, now_s), retry_at_s=None)
+    def admit(self, *args: Any, **options: Any) -> Admission:
+        return replace(super().admit(*args, **options), retry_at_s=None)
 
 
 @pytest.mark.parametrize("broken", [AdmitsAnyway, AdmitsAll])
