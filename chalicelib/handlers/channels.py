@@ -85,8 +85,11 @@ def check(doc: JsonDict, cloud: Cloud) -> Channel:
     Raises
     ------
     Rejected
-        If a field is missing or wrong.
+        If a field is missing or wrong, or the database at hand is nobody's control database: what
+        members write into a channel means nothing, whoever says that it should be handled.
     """
+    if cloud.owner is None and not cloud.in_control:
+        raise Rejected("channels are written in a control database")
     return channels.check(doc, cloud.database.name, cloud.owner)
 
 
