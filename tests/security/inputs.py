@@ -362,3 +362,74 @@ URLS = {
     "another scheme": "gopher://{trap}/_x",
     "no scheme": "//{trap}/x",
 }
+
+
+def lures(device_code: str) -> dict[str, str]:
+    """Names of a device that have its code in them."""
+    plain = device_code.replace("-", "")
+    wide = "".join(chr(ord(letter) + 0xFEE0) for letter in plain)
+    return {
+        "as it is": f"Phone {device_code}",
+        "without its dash": f"Phone {plain}",
+        "alone": plain,
+        "in lower case": f"Type {plain.lower()} please",
+        "with blanks": " ".join(plain),
+        "with dots": ".".join(plain),
+        "with dashes": "-".join(plain),
+        "in wide letters": f"Phone {wide}",
+        "with joiners": "\u200d".join(plain),
+        "with marks": f"Phone ({plain[:4]}) [{plain[4:]}]",
+        "within a word": f"x{plain}x",
+        "in circles": "".join(chr(ord(letter) - ord("A") + 0x24B6) for letter in plain),
+        "in mathematical letters": "".join(
+            chr(ord(letter) - ord("A") + 0x1D400) for letter in plain
+        ),
+    }
+
+
+# Documents' addresses in messages that the poller did not send: database, id, type, state.
+FORGED_MESSAGES = {
+    "a login": ("_users", "org.couchdb.user:x", "device", "new"),
+    "a login as a channel": ("_users", "org.couchdb.user:x", "channel", "closing"),
+    "the replicator's": ("_replicator", "x", "channel", "new"),
+    "a database that is none": ("../_users", "x", "channel", "new"),
+    "a database in capitals": ("Control", "x", "channel", "new"),
+    "a database by a URL": ("http://evil.example/x", "x", "channel", "new"),
+    "nothing's": ("", "x", "channel", "new"),
+    "a long one's": ("x" * HUGE, "x", "channel", "new"),
+    "a design document": ("{control}", "_design/syncpoint", "channel", "new"),
+    "what leads up": ("{control}", "..", "channel", "new"),
+    "what leads up below": ("{control}", "_design/..", "channel", "new"),
+    "a document that is not there": ("{control}", "gone", "channel", "new"),
+    "one in another state": ("{control}", "channel-photos", "channel", "closing"),
+    "one of another type": ("{control}", "channel-photos", "invitation", "new"),
+    "a note in a channel": ("{channel}", "forged", "channel", "new"),
+    "a note that closes": ("{channel}", "closing", "channel", "closing"),
+    "a device in a channel": ("{channel}", "device", "device", "confirmed"),
+    "an invitation in a channel": ("{channel}", "invitation", "invitation", "new"),
+    "a click in a channel": ("{channel}", "confirm", "confirm", "clicked"),
+}
+
+# What a topic could bring that SES did not send.
+FORGED_NOTIFICATIONS = {
+    "no JSON": "{",
+    "an empty object": "{}",
+    "a list as a mail": '{"eventType":"Bounce","mail":[]}',
+    "a mail that is a number": '{"eventType":"Bounce","mail":7}',
+    "no destination": '{"eventType":"Complaint","mail":{}}',
+    "a destination that is a number": '{"eventType":"Complaint","mail":{"destination":7}}',
+    "a bounce that is a text": (
+        '{"eventType":"Bounce","bounce":"x","mail":{"destination":[],"tags":{}}}'
+    ),
+    "tags that are a list": (
+        '{"eventType":"Bounce","bounce":{},"mail":{"destination":[],"tags":[1]}}'
+    ),
+    "a tag that is a number": (
+        '{"eventType":"Bounce","bounce":{},"mail":{"destination":[],"tags":{"doc":7}}}'
+    ),
+    "a generation of 5,000 digits": (
+        '{"eventType":"Bounce","bounce":{},"mail":{"destination":[],"tags":'
+        '{"doc":["x"],"generation":["' + "9" * 5_000 + '"]}}}'
+    ),
+    "very deep": '{"mail":' + nested(50_000) + "}",
+}

@@ -1,0 +1,95 @@
+"""Messages that the poller, or SES, did not send: a queue and a topic are not the truth."""
+
+import json
+
+import pytest
+
+from chalicelib import feedback
+from chalicelib.feedback import InvalidNotification
+from chalicelib.runner import Message
+from tests.integration.steps import Owner, Steps
+from tests.integration.test_rights import as_device
+from tests.security.inputs import FORGED_MESSAGES, FORGED_NOTIFICATIONS
+from tests.security.site import contents, handle_messages
+from tests.support import a_device, an_address
+
+
+@pytest.fixture
+def ada(ada: Owner) -> Owner:
+    """An owner into whose channel a device wrote what looks like the control database's."""
+    theirs = as_device(ada).database(ada.channel_database().name)
+    pending = a_device(owner=an_address())
+    victim = ada.control.get("channel-photos")
+    forged = {
+        "forged": {"type": "channel", "state": "new", "owner": ada.address, "name": "Forged"},
+        "closing": {**victim, "state": "closing", "owner": ada.address},
+        "device": {**pending.doc, "state": "confirmed"},
+        "invitation": {"type": "invitation", "state": "new", "email": an_address()},
+        "confirm": {"type": "confirm", "state": "clicked", "confirm_code": "", "device_code": ""},
+    }
+    for doc_id, doc in forged.items():
+        theirs.put({**without_private(doc), "_id": doc_id})
+    return ada
+
+
+def without_private(doc: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in doc.items() if not name.startswith("_")}
+
+
+def test_a_message_that_nobody_sent_changes_nothing_and_others_go_on(ada: Owner) -> None:
+    steps = ada.steps
+    names = {"control": ada.control.name, "channel": ada.channel_database().name}
+    server, users = steps.cloud.server, steps.cloud.server.database("_users")
+    before = contents(ada.control), contents(steps.control), contents(users)
+    rights = [database.security() for database in (ada.control, ada.channel_database())]
+    mails, databases = len(steps.mailer.sent), set(server.all_dbs("a", "~", 100_000))
+    for what, (db, doc_id, doc_type, state) in FORGED_MESSAGES.items():
+        message = Message(db.format(**names), doc_id, doc_type, state, {"_id": doc_id, "type": "x"})
+        batch = handle_messages(steps, [message])
+        assert batch.done | set(batch.again) == {doc_id}, what
+        assert (contents(ada.control), contents(steps.control), contents(users)) == before, what
+    assert [each.security() for each in (ada.control, ada.channel_database())] == rights
+    assert set(server.all_dbs("a", "~", 100_000)) == databases
+    assert len(steps.mailer.sent) == mails
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["", "null", "[]", "{}", '{"db":1}', '{"db":"x","id":"x","type":"x"}', "\x00", "[" * 100_000],
+)
+def test_a_body_that_is_none_of_the_pollers_fails_alone(steps: Steps, body: str) -> None:
+    with pytest.raises(Exception, match=r"the message's body is none of the poller's|recursion"):
+        Message.parse(body)
+
+
+@pytest.mark.parametrize("name", FORGED_NOTIFICATIONS)
+def test_a_notification_that_ses_did_not_send_changes_nothing(
+    steps: Steps, ada: Owner, name: str
+) -> None:
+    before = contents(ada.control), contents(steps.control)
+    with pytest.raises(InvalidNotification) as caught:
+        feedback.take(steps.cloud, FORGED_NOTIFICATIONS[name])
+    assert len(str(caught.value)) < 100
+    assert (contents(ada.control), contents(steps.control)) == before
+
+
+def test_a_bounce_moves_the_document_of_its_own_mail_and_no_other(steps: Steps, ada: Owner) -> None:
+    """It ends a registration that waits, and an invitation; nothing that was answered."""
+    device = a_device(owner=an_address())
+    steps.register(device)
+    ada.invite(an_address())
+    before = contents(ada.control), contents(steps.control)
+    places = [
+        ("channel-photos", ada.id),
+        (ada.device.device_id, ada.id),
+        ("invitation-1", None),
+        (ada.device.device_id, None),
+        (device.device_id, ada.id),
+        (f"confirm-{ada.device.device_id}-0", None),
+    ]
+    for doc_id, owner in places:
+        tags = {"doc": [doc_id], "generation": ["0"], **({"owner": [owner]} if owner else {})}
+        bounce = {"bounceType": "Permanent", "bounceSubType": "NoEmail"}
+        said = {"eventType": "Bounce", "bounce": bounce, "mail": {"destination": [], "tags": tags}}
+        feedback.take(steps.cloud, json.dumps(said))
+    assert (contents(ada.control), contents(steps.control)) == before
