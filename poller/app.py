@@ -14,6 +14,7 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from chalicelib.couch import Server
 from chalicelib.settings import PollerSettings, poller_key, read_secrets
+from poller.ahead import Begin, in_threads, when_needed
 from poller.checkpoint import Checkpoint
 from poller.follow import Follower, Summary
 from poller.lease import Lease, LeaseHeld, Place
@@ -54,6 +55,8 @@ class Outside:
         The time in seconds, since 1970 and since some moment.
     pause : callable
         Waits for so many seconds.
+    begin : callable
+        Begins requests that need not wait for one another; in a Lambda, several at once.
     """
 
     client: Callable[[str], Any] = make_client
@@ -61,6 +64,7 @@ class Outside:
     now_s: Callable[[], float] = time.time
     monotonic_s: Callable[[], float] = time.monotonic
     pause: Callable[[float], None] = time.sleep
+    begin: Begin = when_needed
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
@@ -72,7 +76,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         ``{"polled": bool, "databases": int, "changes": int, "sent": int}``; not polled if another
         poller is at work.
     """
-    return run(PollerSettings.read(os.environ))
+    return run(PollerSettings.read(os.environ), outside=Outside(begin=in_threads))
 
 
 def run(
@@ -139,12 +143,13 @@ def _poll(
     follower = Follower(
         server=server,
         checkpoint=checkpoint,
-        sender=Sender(outside.client("sqs"), outside.pause),
+        sender=Sender(outside.client("sqs"), outside.pause, outside.begin),
         control_db=settings.control_db,
         routes=settings.routes,
         page_size=settings.page_size,
         left_s=left_s,
         warn=warn,
+        begin=outside.begin,
         summary=summary,
     )
     poll = Poll(

@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from chalicelib.couch import CouchError, NotFound, Server
+from poller.ahead import Begin, when_needed
 from poller.checkpoint import Checkpoint, Sent, by_hundreds
-from poller.feed import Feed
+from poller.feed import Feed, Page
 from poller.messages import messages_for
 from poller.sender import NotAccepted, Sender
 
@@ -39,6 +40,8 @@ class Follower:
         How many seconds of the run are left. Without any, nothing more is begun.
     warn : callable
         Told what happened and why.
+    begin : callable
+        Begins to read a page while another is sent.
 
     Attributes
     ----------
@@ -56,6 +59,7 @@ class Follower:
     page_size: int
     left_s: Callable[[], float]
     warn: Callable[[str, str], None]
+    begin: Begin = when_needed
     summary: Summary = field(default_factory=Summary)
     behind: set[str] = field(default_factory=set)
     failure: Exception | None = None
@@ -114,8 +118,11 @@ class Follower:
         self._failures_in_a_row = 0
 
     def _is_brought_to_its_end(self, feed: Feed, info_seq: str) -> bool:
-        for _ in range(TURN_PAGES):
-            page = feed.read()
+        next_page: Callable[[], Page] = feed.read
+        for turn in range(1, TURN_PAGES + 1):
+            page = next_page()
+            if not page.is_last and turn < TURN_PAGES:
+                next_page = self.begin(feed.read)  # while this one is sent
             self.summary.changes += len(page.rows)
             self.summary.sent += self.sender.send(messages_for(feed.db, page.rows, self.routes))
             if page.moved or info_seq:

@@ -1,9 +1,11 @@
 """Messages → SQS, in batches cut by count and bytes; whatever SQS refuses is sent again."""
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from poller.ahead import Begin, when_needed
 from poller.messages import MESSAGE_BYTES, Outgoing
 
 if TYPE_CHECKING:
@@ -25,11 +27,16 @@ class Sender:
     ----------
     pause : callable
         Waits for so many seconds; ``time.sleep`` but in tests.
+    begin : callable
+        Begins a batch while another is on its way.
     """
 
-    def __init__(self, client: "SQSClient", pause: Callable[[float], None]) -> None:
+    def __init__(
+        self, client: "SQSClient", pause: Callable[[float], None], begin: Begin = when_needed
+    ) -> None:
         self._client = client
         self._pause = pause
+        self._begin = begin
 
     def send(self, messages: Iterable[Outgoing]) -> int:
         """Send all; return how many when SQS has accepted every one. A request a batch.
@@ -40,9 +47,15 @@ class Sender:
             If SQS kept refusing some of them.
         """
         by_queue = sorted(messages, key=lambda message: message.queue_url)
-        for queue_url, group in groupby(by_queue, key=lambda message: message.queue_url):
-            for batch in batches(group):
-                self._send_batch(queue_url, batch)
+        calls: list[Callable[[], None]] = [
+            partial(self._send_batch, queue_url, batch)
+            for queue_url, group in groupby(by_queue, key=lambda message: message.queue_url)
+            for batch in batches(group)
+        ]
+        # The first in this thread: one batch alone, as most are, needs no other.
+        others = [self._begin(call) for call in calls[1:]]
+        for call in (*calls[:1], *others):
+            call()
         return len(by_queue)
 
     def _send_batch(self, queue_url: str, batch: list[Outgoing]) -> None:
