@@ -2,6 +2,8 @@
 
 from urllib.parse import quote
 
+from tests.mailbox_cases import REFUSED
+
 HUGE = 10_000
 
 
@@ -433,3 +435,30 @@ FORGED_NOTIFICATIONS = {
     ),
     "very deep": '{"mail":' + nested(50_000) + "}",
 }
+
+
+def counts() -> dict[str, int]:
+    """How many bad inputs there are of each kind."""
+    device, mac = f"device-{'0' * 32}", "x" * 22
+    return {
+        "codes of links": len(forged_codes(f"{device}.0.{mac}", f"{device}.0.{mac[::-1]}")),
+        "names": len(TEXTS),
+        "addresses": len(ADDRESSES),
+        "spellings of an address": sum(map(len, SPELLINGS.values())),
+        "ids and paths": len(IDS),
+        "documents that are too much": len(documents_too_large()),
+        "forms": len(FORMS),
+        "content types": len(BARE_CONTENT_TYPES) + len(SLY_CONTENT_TYPES),
+        "headers that name a host": len(HOST_HEADERS),
+        "addresses to be asked": len(URLS),
+        "names with the device code": len(lures("ABCD-EFGH")),
+        "forged messages": len(FORGED_MESSAGES),
+        "forged notifications": len(FORGED_NOTIFICATIONS),
+        "registrations that the mailbox refuses": len(REFUSED),
+    }
+
+
+if __name__ == "__main__":
+    for kind, count in counts().items():
+        print(f"{count:5} {kind}")
+    print(f"{sum(counts().values()):5} in all")
