@@ -20,7 +20,7 @@ TRANSITIONS = [(each.doc_type, each.state) for each in registry]
 KINDS = [*TRANSITIONS, ("subscription", "active")]
 # What brings the message back, and in the end makes it a dead letter.
 PASSING = (CouchError, StillConflicting, ValueError, TypeError, AttributeError, KeyError)
-EXAMPLES = 80
+EXAMPLES = 8  # of each kind, by each writer
 
 
 class World:
@@ -88,9 +88,9 @@ FIELDS = [
 
 
 @st.composite
-def documents(draw: st.DrawFn, world: World) -> JsonDict:
-    """Anything, often almost right."""
-    doc_type, state = draw(st.sampled_from(KINDS))
+def documents(draw: st.DrawFn, world: World, kind: tuple[str, str]) -> JsonDict:
+    """A document of some type and state with anything in it, often almost right."""
+    doc_type, state = kind
     doc: JsonDict = {"_id": draw(st.sampled_from(world.ids)), "type": doc_type, "state": state}
     if doc_type == "invitation":
         doc |= {
@@ -99,9 +99,9 @@ def documents(draw: st.DrawFn, world: World) -> JsonDict:
         }
     if doc_type == "device":
         doc |= {name: world.pending.doc[name] for name in ("owner", "credentials", "device_code")}
-    if draw(st.integers(0, 9)) == 0:
+    if draw(st.integers(0, 9)) == 9:
         doc["_attachments"] = {"x": {"content_type": "text/plain", "data": "eA=="}}
-    odd = st.dictionaries(st.sampled_from(FIELDS), st.sampled_from(world.values), max_size=4)
+    odd = st.dictionaries(st.sampled_from(FIELDS), st.sampled_from(world.values), max_size=3)
     return {**doc, **draw(odd)}
 
 
@@ -131,10 +131,10 @@ def attack(world: World, database: Database, doc: JsonDict) -> bool:
 def test_no_document_of_a_devices_gives_it_what_is_anothers(world: World) -> None:
     """Written as the device does, or past the rules of the database: they are not all there is."""
     as_admin = world.eve.control
-    writers = [as_device(world.eve).database(as_admin.name), as_admin, as_admin, as_admin]
+    as_eve = as_device(world.eve).database(as_admin.name)
     before, known = world.of_others(), world.databases()
     own = {channel_db(world.eve.id, doc_id) for doc_id in world.ids}
-    taken = []
+    taken: list[tuple[str, str]] = []
 
     @settings(
         max_examples=EXAMPLES,
@@ -144,14 +144,16 @@ def test_no_document_of_a_devices_gives_it_what_is_anothers(world: World) -> Non
         suppress_health_check=list(HealthCheck),
     )
     @given(st.data())
-    def try_it(data: Any) -> None:
-        doc = data.draw(documents(world))
-        if attack(world, data.draw(st.sampled_from(writers)), doc):
-            taken.append(doc)
+    def try_it(writer: Database, kind: tuple[str, str], data: Any) -> None:
+        if attack(world, writer, data.draw(documents(world, kind))):
+            taken.append(kind)
             after = world.of_others()
             assert {what: after[what] for what in after if after[what] != before[what]} == {}
             # A guest's control database comes with an accepted invitation, and no other way.
             assert world.databases() - known <= own
 
-    try_it()
-    assert len(taken) >= EXAMPLES // 3  # of those that are refused nothing comes
+    for kind in KINDS:
+        try_it(as_eve, kind)
+        tried = len(taken)
+        try_it(as_admin, kind)
+        assert len(taken) > tried + EXAMPLES // 2  # of those that CouchDB refuses nothing comes
