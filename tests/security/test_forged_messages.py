@@ -57,19 +57,17 @@ def test_a_message_that_nobody_sent_changes_nothing_and_others_go_on(ada: Owner)
     "body",
     ["", "null", "[]", "{}", '{"db":1}', '{"db":"x","id":"x","type":"x"}', "\x00", "[" * 100_000],
 )
-def test_a_body_that_is_none_of_the_pollers_fails_alone(steps: Steps, body: str) -> None:
+def test_a_body_that_is_none_of_the_pollers_fails_alone(body: str) -> None:
     with pytest.raises(Exception, match=r"the message's body is none of the poller's|recursion"):
         Message.parse(body)
 
 
-@pytest.mark.parametrize("name", FORGED_NOTIFICATIONS)
-def test_a_notification_that_ses_did_not_send_changes_nothing(
-    steps: Steps, ada: Owner, name: str
-) -> None:
+def test_a_notification_that_ses_did_not_send_changes_nothing(steps: Steps, ada: Owner) -> None:
     before = contents(ada.control), contents(steps.control)
-    with pytest.raises(InvalidNotification) as caught:
-        feedback.take(steps.cloud, FORGED_NOTIFICATIONS[name])
-    assert len(str(caught.value)) < 100
+    for notification in FORGED_NOTIFICATIONS.values():
+        with pytest.raises(InvalidNotification) as caught:
+            feedback.take(steps.cloud, notification)
+        assert len(str(caught.value)) < 100
     assert (contents(ada.control), contents(steps.control)) == before
 
 

@@ -38,7 +38,7 @@ class World:
         self.pending, self.invitation_code = pending, self.steps.invitation_code()
         eve.channel("mine")
         self.ids = [
-            *("mine", "channel-photos", "invitation-1", "_design/syncpoint", "new"),
+            *("channel-photos", "invitation-1", "_design/syncpoint", "new", "own"),
             # Not the attacker's own device: it may have that revoked.
             *(ada.device.device_id, pending.device_id),
             *(channel_db(ada.id, "channel-photos"), f"org.couchdb.user:{ada.device.device_id}"),
@@ -101,6 +101,9 @@ def documents(draw: st.DrawFn, world: World, kind: tuple[str, str]) -> JsonDict:
         doc |= {name: world.pending.doc[name] for name in ("owner", "credentials", "device_code")}
     if draw(st.integers(0, 9)) == 9:
         doc["_attachments"] = {"x": {"content_type": "text/plain", "data": "eA=="}}
+    if doc_type == "confirm":
+        code = world.steps.cloud.links.sign(world.pending.device_id, 0)
+        doc |= {"confirm_code": code, "device_code": world.pending.device_code}
     odd = st.dictionaries(st.sampled_from(FIELDS), st.sampled_from(world.values), max_size=3)
     return {**doc, **draw(odd)}
 
@@ -133,7 +136,7 @@ def test_no_document_of_a_devices_gives_it_what_is_anothers(world: World) -> Non
     as_admin = world.eve.control
     as_eve = as_device(world.eve).database(as_admin.name)
     before, known = world.of_others(), world.databases()
-    own = {channel_db(world.eve.id, doc_id) for doc_id in world.ids}
+    own = {channel_db(world.eve.id, doc_id) for doc_id in (*world.ids, "mine")}
     taken: list[tuple[str, str]] = []
 
     @settings(
