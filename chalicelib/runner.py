@@ -141,27 +141,36 @@ def _run_unsafe(transition: Transition, message: Message, tools: Tools, claims: 
     pk = claim_key(message.db, message.doc_id, message.state, generation)
     taken = claims.take(pk, tools.clock().timestamp())
     doc = _check(taken, message.doc_id, tools.database, claims)
+
+    def save(result: _Result) -> Outcome:
+        def result_for(newer: JsonDict) -> _Result:
+            # A rejection is of the document that was looked at; a newer one brings its own message.
+            is_of_another = result[1] is Outcome.REJECTED and newer is not doc
+            return (None, Outcome.STALE) if is_of_another else result
+
+        return _save(transition, generation, doc, result_for, tools.database)
+
     if isinstance(taken, Done):
-        result: _Result = taken.changes, Outcome.SAVED
-    elif doc is None or not transition.stands(doc, generation):
+        return save((taken.changes, Outcome.SAVED))
+    if doc is None or not transition.stands(doc, generation):
         claims.release(taken)
         return Outcome.STALE
-    else:
-        result = _run_claimed(transition, doc, taken, tools, claims)
-
-    def result_for(newer: JsonDict) -> _Result:
-        # A rejection is of the document that was looked at; a newer one brings its own message.
-        is_of_another = result[1] is Outcome.REJECTED and newer is not doc
-        return (None, Outcome.STALE) if is_of_another else result
-
-    try:
-        return _save(transition, generation, doc, result_for, tools.database)
-    finally:
+    result = _run_claimed(transition, doc, taken, tools, claims)
+    if result[1] is Outcome.REJECTED:
         # Given back before it is saved, a rejection could meet another worker's effect:
         #     A: take, rejected, release ........... save: error
         #     B:                   take, check, send ......... finish: the mail's link leads nowhere
-        if isinstance(taken, Claim) and result[1] is Outcome.REJECTED:
+        try:
+            return save(result)
+        finally:
             claims.release(taken)
+    try:
+        if result[0] is not None:
+            claims.finish(taken, result[0], tools.clock().timestamp())
+    finally:
+        # Even if that failed: once the document has moved on, no retry has the effect again.
+        outcome = save(result)
+    return outcome
 
 
 def _check(taken: Claim | Done, doc_id: str, database: Database, claims: Claims) -> JsonDict | None:
@@ -177,9 +186,9 @@ def _check(taken: Claim | Done, doc_id: str, database: Database, claims: Claims)
 def _run_claimed(
     transition: Transition, doc: JsonDict, claim: Claim, tools: Tools, claims: Claims
 ) -> _Result:
-    """Run the transition; then finish the claim, release it, or keep it until its lease ends.
+    """Run the transition, and release the claim if it surely had no effect.
 
-    A rejection keeps it, too: until it is saved.
+    A rejection keeps it until it is saved.
     """
     try:
         changes = transition.run(doc, tools, claim)
@@ -190,8 +199,6 @@ def _run_claimed(
         raise
     if changes is None:
         claims.release(claim)
-    else:
-        claims.finish(claim, changes, tools.clock().timestamp())
     return _result(changes)
 
 
