@@ -76,7 +76,7 @@ class _Progress:
     def until_all_are_active(self) -> None:
         moved_at_s = time.monotonic()
         counts: Counter[str] = Counter()
-        while counts["active"] < len(self.people.devices) and not counts["error"]:
+        while counts["active"] < self.people.registered and not counts["error"]:
             if self._has_moved():
                 moved_at_s = time.monotonic()
                 counts = Counter(self.states.values())

@@ -72,9 +72,9 @@ def register_many(couch: Couch, count: int, tell: Tell, *, measures_memory: bool
             if measures_memory and (memory_bytes := _memory_bytes()):
                 figures.memory_bytes.append(memory_bytes - cloud.aws.table_bytes(TABLE))
             figures.seconds = time.perf_counter() - began
-            done = len(people.devices)
+            done = people.registered
             tell(f"{done} of {count}, {done / figures.seconds:.1f}/s")
-        figures.mails = people.mailed.total()
+        figures.mails = people.mails
         figures.requests, figures.again = cloud.requests, cloud.again
         _check_nothing_left(cloud)
         people.check_states(changed_devices(control, "0")[0])

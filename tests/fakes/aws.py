@@ -85,8 +85,9 @@ class FakeAws:
         return items
 
     def table_bytes(self, name: str) -> int:
-        """How much memory the items of a table take."""
-        return sum(map(sys.getsizeof, self._dynamodb.tables[name].values()))
+        """How much memory a table takes."""
+        table = self._dynamodb.tables[name]
+        return sys.getsizeof(table) + sum(map(sys.getsizeof, [*table, *table.values()]))
 
     def create_queue(self, name: str, *, visibility_s: float = 180, max_receives: int = 5) -> str:
         """A queue with dead letters behind it; its URL."""
