@@ -11,6 +11,7 @@ from pathlib import Path
 
 from samtranslator.yaml_helper import yaml_parse
 
+from bench import cost, money
 from chalicelib.handlers import control, devices, invitations
 from chalicelib.settings import PollerSettings, Settings, Variable, queue_name
 from device.transitions import control as on_device
@@ -123,6 +124,12 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "handler_settings": handler_settings,
     "poller_settings": poller_settings,
     "resources": resources,
+    "cost_registration": lambda: cost.registration_table() + "\n",
+    "cost_steps": lambda: cost.steps_table() + "\n",
+    "cost_lists": lambda: cost.lists() + "\n",
+    "money_services": lambda: money.services_table() + "\n",
+    "money_window": lambda: money.window_table() + "\n",
+    "money_prices": lambda: money.prices_table() + "\n",
 }
 
 

@@ -1,0 +1,206 @@
+"""What each step asks of CouchDB and AWS: a story told to the cloud in memory, and written down.
+
+Every Lambda starts cold, so that its look at the secret is seen; the poller runs for one window,
+in which everything happens.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any
+
+from chalicelib.handlers import control
+from chalicelib.identity import owner_id
+from chalicelib.web import mailbox
+from poller.app import Outside, run
+from tests.world.region import POLLER
+from tests.world.world import Device, World
+
+WINDOW_S = 50
+OWNER, GUEST = "ada@example.com", "ben@example.com"
+PHONE, LAPTOP = Device(OWNER, "phone"), Device(OWNER, "laptop")
+
+Act = Callable[[World], object]
+Costs = dict[str, list[str]]
+
+# What stands in a path for what: the first that matches.
+_NAMES = (
+    (r"confirm-device-\w+-0", "{confirm}"),
+    (r"org\.couchdb\.user%3Adevice-\w+", "{login}"),
+    (r"expiry-\w+-invitation", "{expiry note}"),
+    (r"(db-[0-9a-f]{32}|notes)-sub-[0-9a-f]{32}", "{subscription}"),
+    (r"device-[0-9a-f]{32}", "{device}"),
+    (f"control-{owner_id(GUEST)}", "control-{guest}"),
+    (r"control-[0-9a-f]{32}", "control-{owner}"),
+    (r"(?<=\{guest\}/)db-[0-9a-f]{32}$", "{shared channel}"),
+    (r"db-[0-9a-f]{32}", "db-{channel}"),
+    (r"/notes$", "/{channel}"),
+    (r"/invitation$", "/{invitation}"),
+)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Something that happens, and what the Lambdas that it calls are called here, in turn.
+
+    Attributes
+    ----------
+    steps : sequence of (process, step)
+        The processes as the world names them; others between them are passed over.
+    """
+
+    act: Act
+    steps: Sequence[tuple[str, str]]
+
+
+def _writes(doc_id: str, **changes: object) -> Act:
+    return lambda world: world.edit_own(OWNER, doc_id, **changes)
+
+
+def _opens(address: str, step: str | None = None) -> Act:
+    return lambda world: world.look(world.mails_to(address)[-1], step)
+
+
+def _looks(world: World) -> None:
+    world.ask("GET state", lambda wiring: mailbox.show_state(wiring.use, PHONE.device_id))
+
+
+def _accepts(world: World) -> None:
+    world.post(world.mails_to(GUEST)[-1], answer="accept")
+
+
+def _handles(doc_type: str, state: str) -> Act:
+    return lambda world: world.deliver(control.transition(doc_type, state))
+
+
+_quiet: Act = World.run_until_quiet
+
+
+STORY = (
+    Scene(
+        lambda world: world.register(PHONE),
+        [("revs_diff", "POST /mailbox/_revs_diff"), ("bulk_docs", "POST /mailbox/_bulk_docs")],
+    ),
+    Scene(_looks, [("GET state", "GET /mailbox/{device}")]),
+    Scene(_quiet, [("device/new", "device/new")]),
+    Scene(_opens(OWNER), [("GET page", "GET /confirm/{code}")]),
+    Scene(lambda world: world.click(PHONE), [("POST page", "POST /confirm/{code}")]),
+    Scene(_opens(OWNER, "answered"), [("GET page", "GET /confirm/{code}, answered")]),
+    Scene(
+        _quiet, [("confirm/clicked", "confirm/clicked"), ("device/confirmed", "device/confirmed")]
+    ),
+    Scene(lambda world: world.register(LAPTOP), []),
+    Scene(_quiet, []),
+    Scene(lambda world: world.click(LAPTOP), []),
+    Scene(_quiet, [("device/confirmed", "device/confirmed, the owner's second")]),
+    Scene(_writes("notes", type="channel", state="new", name="Notes"), []),
+    Scene(
+        _quiet, [("channel/new", "channel/new"), ("channel/ready", "channel/ready, nothing to do")]
+    ),
+    Scene(_writes("notes", name="Our notes"), []),
+    Scene(_quiet, [("channel/ready", "channel/ready, another name")]),
+    Scene(
+        _writes("invitation", type="invitation", state="new", channel="notes", email=GUEST),
+        [],
+    ),
+    Scene(_quiet, [("invitation/new", "invitation/new")]),
+    Scene(_opens(GUEST), [("GET page", "GET /invitation/{code}")]),
+    Scene(_accepts, [("POST page", "POST /invitation/{code}")]),
+    Scene(_quiet, [("invitation/accepting", "invitation/accepting, the guest's first")]),
+    Scene(_writes(LAPTOP.device_id, state="revoking"), []),
+    Scene(
+        _quiet,
+        [
+            ("device/revoking", "device/revoking, the owner's document"),
+            ("device/revoking", "device/revoking"),
+        ],
+    ),
+    Scene(_writes("notes", state="closing"), []),
+    Scene(_quiet, [("channel/closing", "channel/closing, with a guest")]),
+)
+
+
+def counted() -> Costs:
+    """The requests of each step, in their order: ``{step: ["couchdb.GET /control/{device}", …]}``.
+
+    What the poller asks for in windows of a minute stands beside the steps.
+    """
+    return {**_steps(), **_poller()}
+
+
+def _steps() -> Costs:
+    world, costs = World.new(), Costs()
+    for scene in STORY:
+        seen = len(world.gate.asked)
+        scene.act(world)
+        asked = groupby(world.gate.asked[seen:], key=lambda request: request.process)
+        runs = ((process, [_named(request.name) for request in run]) for process, run in asked)
+        for process, step in scene.steps:
+            costs[step] = next(run for name, run in runs if name == process)
+    return costs
+
+
+def _poller() -> Costs:
+    """The poller's requests: for the waves of a registration, and in a window without any.
+
+    A wave is what one wait ends with, and the next wait.
+    """
+    world = World.new()
+    _window(world, [])  # the first ever looks at everything
+    waves = _window(
+        world,
+        [
+            lambda world: world.register(PHONE),
+            _handles("device", "new"),
+            lambda world: world.click(PHONE),
+            _handles("confirm", "clicked"),
+            _handles("device", "confirmed"),
+        ],
+    )
+    names = ("new", "confirming", "clicked", "confirmed", "active")
+    costs = {f"poller, a wave: {name}": wave for name, wave in zip(names, waves[1:], strict=False)}
+    idle = [request for wave in _window(world, []) for request in wave]
+    return {**costs, "poller, a window at rest": idle}
+
+
+def _window(world: World, acts: Sequence[Act]) -> list[list[str]]:
+    """One run of the poller; an act happens in each wait until there is none left.
+
+    Returns
+    -------
+    list of list of str
+        What it asked until the first wait ended, until the second …
+    """
+    left, waves = list(acts), [list[str]()]
+
+    def around(name: str, call: Callable[[], Any]) -> Any:
+        waves[-1].append(_named(name))
+        return call()
+
+    def waited(wait_s: float) -> None:
+        if left:
+            left.pop(0)(world)
+        else:
+            world.clock.move(wait_s)
+        waves.append([])
+
+    world.couch.waited = waited
+    outside = Outside(
+        client=lambda service: world.aws.client(service, around),
+        server=lambda url: world.couch.server(around),
+        now_s=world.clock.time_s,
+        monotonic_s=world.clock.time_s,
+        pause=world.clock.move,
+    )
+    run(replace(POLLER, window_s=WINDOW_S), outside=outside)
+    world.couch.waited = lambda wait_s: None
+    world.clock.move(60 - WINDOW_S)
+    return waves
+
+
+def _named(request: str) -> str:
+    """A request's name with what differs from run to run named for what it is."""
+    for pattern, name in _NAMES:
+        request = re.sub(pattern, name, request)
+    return request
