@@ -360,7 +360,7 @@ def eager_threads() -> Iterator[None]:
 def test_of_racing_writers_one_wins_and_every_addition_counts(
     account: Account, table: Table
 ) -> None:
-    writers = 1000 if account.fake else 24  # what is so much faster needs more tries to go wrong
+    writers = 3000 if account.fake else 24  # what is so much faster needs more tries to go wrong
 
     def race(number: int) -> bool:
         table.update("ADD n :one", pk="sum", values={":one": ONE})
@@ -532,20 +532,6 @@ def test_a_message_deleted_in_its_last_try_is_no_dead_letter(queue: Queue) -> No
     queue.delete(*receipts(queue.receive()))
     assert queue.receive() == []
     assert queue.dead_letters() == []
-
-
-# SQS promises less, and moto keeps less; but a load with more messages than were sent counts wrong.
-@pytest.mark.parametrize("account", ["fake"], indirect=True)
-@pytest.mark.usefixtures("eager_threads")
-def test_no_message_of_the_fakes_is_received_by_two_at_once(queue: Queue) -> None:
-    for batch in range(3):
-        queue.send(*(f"{batch}-{number}" for number in range(10)))
-    with ThreadPoolExecutor(6) as pool:
-        received = [
-            message for batch in pool.map(lambda _: queue.receive(), range(6)) for message in batch
-        ]
-    assert len({message["MessageId"] for message in received}) == len(received) == 30
-    assert queue.counts() == (0, 30)
 
 
 # SES, Secrets Manager, SSM
