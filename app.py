@@ -1,7 +1,6 @@
 """The Lambdas: one function per (type, state), and the routes. Wiring only."""
 
 import os
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from chalice.app import Chalice, CloudWatchEvent, Rate, Request, Response, SNSEvent, SQSEvent
@@ -11,6 +10,7 @@ from chalicelib.batch import Work, handle_batch
 from chalicelib.handlers import control
 from chalicelib.telemetry import count_feedback, logger
 from chalicelib.web import mailbox
+from chalicelib.web.least_headers import add_least_headers
 from chalicelib.wiring import Wiring
 
 if TYPE_CHECKING:
@@ -21,24 +21,8 @@ ANY = "*/*"  # the view itself refuses what it cannot read, in the words of Couc
 
 # Chalice would set the level of the logger that is ours, too: nothing but errors would be logged.
 app = Chalice(app_name="syncpoint", configure_logs=False)
+app.register_middleware(add_least_headers, "http")
 wiring = Wiring()
-
-
-# Every answer has at least these: what Chalice answers by itself (405, 415, 500) would have none.
-LEAST_HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
-
-
-@app.middleware("http")
-def add_least_headers(event: Request, get_response: Callable[[Request], Response]) -> Response:
-    """Stored by nobody, framed by nobody, whoever answers."""
-    response = get_response(event)
-    response.headers = {**LEAST_HEADERS, **response.headers}
-    return response
 
 
 def stage() -> str:
