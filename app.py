@@ -35,7 +35,16 @@ def queue(doc_type: str, state: str) -> str:
     return settings.queue_name(stage(), doc_type, state)
 
 
-@app.on_sqs_message(queue=queue("device", "new"), batch_size=10)
+def mail_runs() -> int:
+    """How many batches of mails are worked on at once, of each kind.
+
+    SES takes so many mails a second, and what it refuses five times lies among the dead letters.
+    More must wait in the queue, where waiting costs no try (docs/scale.md).
+    """
+    return int(os.environ.get("MAIL_RUNS", settings.MAIL_RUNS))
+
+
+@app.on_sqs_message(queue=queue("device", "new"), batch_size=10, maximum_concurrency=mail_runs())
 def device_new(event: SQSEvent) -> None:
     """device/new → a mail with a link → confirming."""
     work(event, "device", "new")
@@ -77,7 +86,9 @@ def channel_closing(event: SQSEvent) -> None:
     work(event, "channel", "closing")
 
 
-@app.on_sqs_message(queue=queue("invitation", "new"), batch_size=10)
+@app.on_sqs_message(
+    queue=queue("invitation", "new"), batch_size=10, maximum_concurrency=mail_runs()
+)
 def invitation_new(event: SQSEvent) -> None:
     """invitation/new → a mail with a link → sent."""
     work(event, "invitation", "new")

@@ -61,6 +61,9 @@ _HTTP_URL = match(r"https?://[^\s/?#@]+[^\s?#@]*", "an http(s) URL without crede
 # An unescaped / or @ in the password would leave it in what is taken for the host or the path.
 parse_couchdb_url = match(r"https?://([^\s/?#@]+@)?[^\s/?#@]+(/[^\s?#@]*)?", "CouchDB's URL")
 
+# The fewest that Lambda can be told; some ten mails a second, which SES lets a new account send.
+MAIL_RUNS = "2"
+
 
 @dataclass(frozen=True)
 class Settings(FromEnvironment):
@@ -114,6 +117,13 @@ class Settings(FromEnvironment):
         "how long an unsafe step is held; more than a handler's time-out",
         "90",
         count(1),
+    )
+    mail_runs: int = variable(
+        "MAIL_RUNS",
+        "batches of mails that are worked on at once, of each kind: an eighth of the mails a second"
+        " that SES takes, at least 2; read when it is deployed",
+        MAIL_RUNS,
+        count(2),
     )
     mails_per_address_hour: int = variable(
         "MAILS_PER_ADDRESS_HOUR", "mails to one address in any hour", "5", count(0)

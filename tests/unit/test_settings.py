@@ -53,6 +53,7 @@ def test_what_is_not_set_has_its_default() -> None:
         mails_per_owner_day=100,
         mails_per_network_hour=50,
         mails_per_network_day=200,
+        mail_runs=2,
         poller_shards=1,
     )
 
