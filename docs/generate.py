@@ -11,7 +11,7 @@ from pathlib import Path
 
 from samtranslator.yaml_helper import yaml_parse
 
-from bench import cost, money
+from bench import cost, money, scale, simulation_report
 from chalicelib.handlers import control, devices, invitations
 from chalicelib.settings import PollerSettings, Settings, Variable, queue_name
 from device.transitions import control as on_device
@@ -130,6 +130,10 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "money_services": lambda: money.services_table() + "\n",
     "money_window": lambda: money.window_table() + "\n",
     "money_prices": lambda: money.prices_table() + "\n",
+    "scale_parts": lambda: scale.parts_table() + "\n",
+    "scale_needs": lambda: scale.needs_table() + "\n",
+    "scale_bursts": lambda: simulation_report.bursts_table() + "\n",
+    "scale_sources": lambda: scale.sources_table() + "\n",
 }
 
 
