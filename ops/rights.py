@@ -28,8 +28,8 @@ class Rights:
     claims : bool
         Whether it holds claims on unsafe steps (chalicelib/claims.py).
     counts, reads, writes : tuple of str
-        What the keys begin with: of ledgers that it counts in (chalicelib/ledger.py), of items that
-        it reads, of items that it writes.
+        What the keys begin with: of ledgers that it reads before it counts in them, of items that
+        it reads, of items that it writes (ledgers among them: see `Ledger.admit`).
     mails : bool
         Whether it may send mail, and read the API's public URL to put into it.
     """
@@ -47,21 +47,23 @@ RIGHTS: Mapping[str, Rights] = {
     "device_new": Rights(
         queue="device-new",
         claims=True,
-        counts=(MAILS_FROM, MAILS_TO),
+        counts=(MAILS_FROM,),
         reads=(SUPPRESSED,),
+        writes=(MAILS_TO,),
         mails=True,
     ),
     "device_confirmed": Rights(queue="device-confirmed"),
     "device_revoking": Rights(queue="device-revoking"),
-    "confirm_clicked": Rights(queue="confirm-clicked", counts=(TRIES,)),
+    "confirm_clicked": Rights(queue="confirm-clicked", writes=(TRIES,)),
     "channel_new": Rights(queue="channel-new"),
     "channel_ready": Rights(queue="channel-ready"),
     "channel_closing": Rights(queue="channel-closing"),
     "invitation_new": Rights(
         queue="invitation-new",
         claims=True,
-        counts=(MAILS_BY, MAILS_TO),
+        counts=(MAILS_BY,),
         reads=(SUPPRESSED,),
+        writes=(MAILS_TO,),
         mails=True,
     ),
     "invitation_accepting": Rights(queue="invitation-accepting"),
@@ -71,7 +73,8 @@ RIGHTS: Mapping[str, Rights] = {
     # All routes of the API: the pages, the mailbox, /health.
     "api_handler": Rights(
         asks_for_queue="device-new",
-        counts=(TRIES, MAILS_FROM, MAILS_TO),
+        counts=(MAILS_FROM,),
         reads=(POLLER,),
+        writes=(TRIES, MAILS_TO),
     ),
 }
