@@ -1,5 +1,6 @@
 """A device that would raise its own rights by a document, whatever it writes into it."""
 
+import os
 from typing import Any
 
 import pytest
@@ -61,6 +62,7 @@ class World:
         users = {
             doc_id: (doc.get("roles"), doc.get("derived_key"))
             for doc_id, doc in contents(self.server.database("_users")).items()
+            if self.is_ours(doc_id, *doc.get("roles", []))
         }
         watched = (self.steps.control, self.ada.control, self.ada.channel_database())
         notes = f"expiry-{self.eve.id}-"
@@ -76,7 +78,17 @@ class World:
         return {"users": users, "documents": documents, "rights": rights}
 
     def databases(self) -> set[str]:
-        return set(self.server.all_dbs("a", "~", 100_000))
+        return {name for name in self.server.all_dbs("a", "~", 100_000) if self.is_ours(name)}
+
+    def is_ours(self, *names: str) -> bool:
+        """Whether something is of this test, and not of another that has the same CouchDB."""
+        if "COUCHDB_URL" not in os.environ:
+            return True  # each worker has its own
+        ours = {f"db-{doc_id}" for doc_id in self.ids} | {str(value) for value in self.values}
+        for owner in (self.ada, self.eve):
+            ours |= {owner_role(owner.id), f"org.couchdb.user:{owner.device.device_id}"}
+            ours |= {channel_db(owner.id, doc_id) for doc_id in (*self.ids, "mine")}
+        return any(name in ours or name.startswith(self.steps.control.name) for name in names)
 
 
 FIELDS = [
