@@ -1,5 +1,6 @@
 """What the local system leaves behind on a CouchDB that was lent to it, and how it refuses."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from chalicelib.couch import Database, NotFound, Server
+from chalicelib.couch import CouchError, Database, NotFound, Server
 from chalicelib.credentials import login_user
 from chalicelib.identity import owner_control_db, owner_id, owner_role
 from local.cleanup import remove_all_of
@@ -131,3 +132,12 @@ def test_a_port_that_is_taken_is_an_error_in_words(tmp_path: Path) -> None:
     assert finished.returncode == 1
     assert "cannot start: [Errno" in finished.stderr
     assert "Traceback" not in finished.stderr
+
+
+def test_an_odd_attachment_does_not_end_the_embedded_couchdb_for_everybody(
+    server: Server, control: Database
+) -> None:
+    odd = {"_attachments": {"a": {"data": 1}}}
+    with contextlib.suppress(CouchError):  # CouchDB refuses it, the embedded server says nothing
+        server.http.request("PUT", f"/{control.name}/d", body=odd, read_timeout_s=1)
+    assert control.info()
