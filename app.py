@@ -24,6 +24,9 @@ app = Chalice(app_name="syncpoint", configure_logs=False)
 app.register_middleware(add_least_headers, "http")
 wiring = Wiring()
 
+# What SES refuses five times is a dead letter: more mails wait in the queue (docs/scale.md).
+MAIL_RUNS = int(os.environ.get("MAIL_RUNS", settings.MAIL_RUNS))
+
 
 def stage() -> str:
     """The stage that is deployed."""
@@ -35,16 +38,7 @@ def queue(doc_type: str, state: str) -> str:
     return settings.queue_name(stage(), doc_type, state)
 
 
-def mail_runs() -> int:
-    """How many batches of mails are worked on at once, of each kind.
-
-    SES takes so many mails a second, and what it refuses five times lies among the dead letters.
-    More must wait in the queue, where waiting costs no try (docs/scale.md).
-    """
-    return int(os.environ.get("MAIL_RUNS", settings.MAIL_RUNS))
-
-
-@app.on_sqs_message(queue=queue("device", "new"), batch_size=10, maximum_concurrency=mail_runs())
+@app.on_sqs_message(queue=queue("device", "new"), batch_size=10, maximum_concurrency=MAIL_RUNS)
 def device_new(event: SQSEvent) -> None:
     """device/new → a mail with a link → confirming."""
     work(event, "device", "new")
@@ -86,9 +80,7 @@ def channel_closing(event: SQSEvent) -> None:
     work(event, "channel", "closing")
 
 
-@app.on_sqs_message(
-    queue=queue("invitation", "new"), batch_size=10, maximum_concurrency=mail_runs()
-)
+@app.on_sqs_message(queue=queue("invitation", "new"), batch_size=10, maximum_concurrency=MAIL_RUNS)
 def invitation_new(event: SQSEvent) -> None:
     """invitation/new → a mail with a link → sent."""
     work(event, "invitation", "new")
