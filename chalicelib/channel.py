@@ -32,6 +32,9 @@ class Channel:
         The ids of those who share it, beside the owner.
     db : str
         The name of its database.
+    as_of : int or None
+        How many revisions its document has behind it: of two, the higher is the later. None if the
+        document is gone.
     """
 
     channel_id: str
@@ -41,6 +44,7 @@ class Channel:
     public: bool
     members: frozenset[str]
     db: str
+    as_of: int | None = None
 
     @property
     def roles(self) -> list[str]:
@@ -105,6 +109,7 @@ def check(doc: JsonDict, control_db: str, owner: str | None) -> Channel:
         public=fields.flag(doc, "public"),
         members=_members(doc) - {who},
         db=f"db-{channel_id}" if owner is None else channel_db(owner, channel_id),
+        as_of=int(doc["_rev"].partition("-")[0]) if "_rev" in doc else None,
     )
 
 

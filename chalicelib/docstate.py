@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 JsonDict = dict[str, Any]
 Run = Callable[..., JsonDict | None]
+Late = Callable[..., None]
 AnyRun = TypeVar("AnyRun", bound=Run)
 
 ERROR_STATE = "error"
@@ -61,6 +62,10 @@ class Transition:
         The states that it may move its document to, beside its own and ``error``.
     conflicts : bool
         Whether its document comes with the revisions that lost against it, in ``_conflicts``.
+    late : callable, optional
+        ``late(doc, cloud)``, for a message that finds its document moved on. A run before it may
+        have been killed halfway, or overtaken: what that left outside the document is put right.
+        Not for a document that is gone, which says nothing.
     """
 
     doc_type: str
@@ -69,6 +74,7 @@ class Transition:
     unsafe: bool
     to: tuple[str, ...]
     conflicts: bool = False
+    late: Late | None = None
 
     def stands(self, doc: JsonDict | None, generation: int | None = None) -> bool:
         """Whether `doc` still waits for this transition (and, if given, in this generation)."""
@@ -113,7 +119,13 @@ class Control:
         return iter(self._transitions.values())
 
     def safe(
-        self, doc_type: str, state: str, *, to: str, conflicts: bool = False
+        self,
+        doc_type: str,
+        state: str,
+        *,
+        to: str,
+        conflicts: bool = False,
+        late: Late | None = None,
     ) -> Callable[[AnyRun], AnyRun]:
         """Register ``run(doc, cloud)``, which may run twice at once or again and do no harm.
 
@@ -123,13 +135,15 @@ class Control:
             The states that it leads to, in words: ``"ready"``, ``"accepted declined"``.
         conflicts : bool
             Whether it wants to see the revisions that lost; see `Transition`.
+        late : callable, optional
+            What to do where the document has moved on; see `Transition`.
 
         Raises
         ------
         RegistryError
             If the pair is registered already.
         """
-        return self._register(doc_type, state, to, unsafe=False, conflicts=conflicts)
+        return self._register(doc_type, state, to, unsafe=False, conflicts=conflicts, late=late)
 
     def unsafe(self, doc_type: str, state: str, *, to: str) -> Callable[[AnyRun], AnyRun]:
         """Register ``run(doc, cloud, claim)``, which racing workers must not run twice.
@@ -160,13 +174,21 @@ class Control:
             raise RegistryError(f"no transition is registered for {doc_type}/{state}") from None
 
     def _register(
-        self, doc_type: str, state: str, to: str, *, unsafe: bool, conflicts: bool = False
+        self,
+        doc_type: str,
+        state: str,
+        to: str,
+        *,
+        unsafe: bool,
+        conflicts: bool = False,
+        late: Late | None = None,
     ) -> Callable[[AnyRun], AnyRun]:
         def register(run: AnyRun) -> AnyRun:
             if (doc_type, state) in self._transitions:
                 raise RegistryError(f"{doc_type}/{state} is registered twice")
-            transition = Transition(doc_type, state, run, unsafe, tuple(to.split()), conflicts)
-            self._transitions[doc_type, state] = transition
+            self._transitions[doc_type, state] = Transition(
+                doc_type, state, run, unsafe, tuple(to.split()), conflicts, late
+            )
             return run
 
         return register

@@ -6,6 +6,7 @@ that comes late, twice or out of order finds its document moved on, and does not
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -128,9 +129,11 @@ def _run_safe(transition: Transition, doc_id: str, tools: Tools) -> Outcome:
             return docstate.rejection(exc.reason, tools.clock()), Outcome.REJECTED
 
     doc = tools.database.find_one(doc_id, conflicts=transition.conflicts)
-    if doc is None:
-        return Outcome.STALE
-    return _save(transition, docstate.generation_of(doc), doc, run, tools.database)
+    outcome = _save(transition, docstate.generation_of(doc or {}), doc, run, tools.database)
+    if outcome is Outcome.STALE and transition.late and (doc := tools.database.find_one(doc_id)):
+        with suppress(Rejected):  # said of a document that is another transition's by now
+            transition.late(doc, tools)
+    return outcome
 
 
 def _run_unsafe(transition: Transition, message: Message, tools: Tools, claims: Claims) -> Outcome:

@@ -8,7 +8,7 @@ from chalicelib.cloud import Cloud
 from chalicelib.couch import Conflict, Database, JsonDict, NotFound, Unreadable
 from chalicelib.design_docs import PUBLIC_CHANNEL
 from chalicelib.docstate import Rejected, timestamp
-from chalicelib.handlers import owners, sharing
+from chalicelib.handlers import sharing
 from chalicelib.handlers.registry import control
 from chalicelib.runner import StillConflicting
 
@@ -19,7 +19,23 @@ _MOST_LOSERS = 50
 _NO_DESCRIPTION: JsonDict = {"_id": DESCRIPTION_ID}
 
 
-@control.safe("channel", "new", to="ready", conflicts=True)
+def catch_up(doc: JsonDict, cloud: Cloud) -> None:
+    """Put right what was done too late for a channel that is further by now.
+
+    A: reads new ................................ makes the database, writes its rights
+    B:             ready, renamed; or closed, with no database to delete
+    """
+    if doc.get("state") == "ready":
+        follow(doc, cloud)
+    elif doc.get("state") in ("closing", "closed"):
+        channel = _check_closed(doc, cloud)
+        database = cloud.server.database(channel.db)
+        security = _security(database)
+        if security is not None and channel.owns(security):
+            database.delete()
+
+
+@control.safe("channel", "new", to="ready", conflicts=True, late=catch_up)
 def provision(doc: JsonDict, cloud: Cloud) -> JsonDict | None:
     """Make the channel's database, with its rights and its description → ``ready``.
 
@@ -32,15 +48,7 @@ def provision(doc: JsonDict, cloud: Cloud) -> JsonDict | None:
         return None
     channel = check(doc, cloud)
     database = cloud.server.database(channel.db)
-    is_new = database.create()
-    if is_new and _is_over(cloud.again(doc)):
-        database.delete()  # it was closed before it had its database
-        return None
-    _settle(cloud, channel, database, is_new=is_new)
-    newer = cloud.again(doc)
-    if newer is not None and newer.get("state") == "ready":
-        follow(newer, cloud)  # another run was faster, and this one wrote an older security
-        return None
+    _settle(cloud, channel, database, is_new=database.create())
     return {
         "state": "ready",
         "syncpoint": cloud.public_url(database),
@@ -64,8 +72,7 @@ def keep_up(doc: JsonDict, cloud: Cloud) -> None:
 @control.safe("channel", "closing", to="closed")
 def close(doc: JsonDict, cloud: Cloud) -> JsonDict:
     """Stop all subscriptions, and delete the channel's database with all it holds → ``closed``."""
-    # Neither name nor publicity matters any more, be they right or wrong.
-    channel = check({**doc, "name": DEFAULT_NAME, "public": False}, cloud)
+    channel = _check_closed(doc, cloud)
     database = cloud.server.database(channel.db)
     security = _security(database) or {}
     reason = "the channel was closed"
@@ -73,9 +80,7 @@ def close(doc: JsonDict, cloud: Cloud) -> JsonDict:
         for guest in channel.members | _writers(security) - {channel.owner}:
             sharing.unshare(cloud, channel, guest, reason)
         database.delete()
-    sharing.stop_subscription(
-        owners.database_of(cloud, channel.owner), channel.channel_id, channel.owner, reason
-    )
+    sharing.stop_own_subscription(cloud, channel, reason)
     return {"state": "closed", "closed_at": timestamp(cloud.clock())}
 
 
@@ -208,5 +213,6 @@ def _writers(security: JsonDict) -> frozenset[str]:
     return frozenset(role.removeprefix("owner-") for role in roles)
 
 
-def _is_over(doc: JsonDict | None) -> bool:
-    return doc is None or doc.get("state") in ("closing", "closed")
+def _check_closed(doc: JsonDict, cloud: Cloud) -> Channel:
+    """As `check`, but neither name nor publicity matters any more, be they right or wrong."""
+    return check({**doc, "name": DEFAULT_NAME, "public": False}, cloud)

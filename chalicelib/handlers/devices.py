@@ -5,7 +5,7 @@ from datetime import timedelta
 from chalicelib import registration
 from chalicelib.claims import Claim
 from chalicelib.cloud import Cloud
-from chalicelib.couch import CouchError, JsonDict, NotFound
+from chalicelib.couch import JsonDict, NotFound
 from chalicelib.credentials import TokenUsed
 from chalicelib.docstate import Rejected, generation_of, timestamp
 from chalicelib.handlers import answers, logins, mailing, owners
@@ -46,8 +46,19 @@ def request_confirmation(doc: JsonDict, cloud: Cloud, claim: Claim) -> JsonDict:
     }
 
 
-@control.safe("device", "confirmed", to="active")
-def activate(doc: JsonDict, cloud: Cloud) -> JsonDict | None:
+def shut_out(doc: JsonDict, cloud: Cloud) -> None:
+    """Take a login away that was made too late: the device was revoked meanwhile.
+
+    A: reads confirmed ........................ makes the login, shows the device
+    B:                   revoked, with no login to take away
+    """
+    if cloud.in_control and doc.get("state") in ("revoking", "revoked"):
+        logins.remove_login(cloud.server, doc)
+        _show_revoked(doc, cloud, doc.get("revoked_at", timestamp(cloud.clock())))
+
+
+@control.safe("device", "confirmed", to="active", late=shut_out)
+def activate(doc: JsonDict, cloud: Cloud) -> JsonDict:
     """Make the owner's control database and the device's login → ``active``.
 
     Raises
@@ -61,9 +72,6 @@ def activate(doc: JsonDict, cloud: Cloud) -> JsonDict | None:
         logins.create_login(cloud, device)
     except TokenUsed as exc:
         raise Rejected(f"token_used: {exc}; register again with new credentials") from exc
-    if _was_revoked(doc, cloud):
-        logins.remove_login(cloud.server, doc)
-        return None
     changes = {"state": "active", "activated_at": timestamp(cloud.clock())}
     owners.show_device(database, doc, changes)
     return changes
@@ -84,10 +92,9 @@ def revoke(doc: JsonDict, cloud: Cloud) -> JsonDict | None:
     if not cloud.in_control:
         return _ask_to_revoke(doc, cloud)
     logins.remove_login(cloud.server, doc)
-    changes = {"state": "revoked", "revoked_at": timestamp(cloud.clock())}
-    shown_in = owners.database_of(cloud, owner_id(str(doc.get("owner"))))
-    owners.change_shown_device(shown_in, doc["_id"], changes)
-    return changes
+    revoked_at = timestamp(cloud.clock())
+    _show_revoked(doc, cloud, revoked_at)
+    return {"state": "revoked", "revoked_at": revoked_at}
 
 
 def answer(cloud: Cloud, device: JsonDict, changes: JsonDict) -> JsonDict:
@@ -101,15 +108,10 @@ def _checked(doc: JsonDict, cloud: Cloud, *, is_mailed: bool = False) -> Registr
     return registration.check(doc, cloud.settings.device_auth, is_mailed=is_mailed)
 
 
-def _was_revoked(doc: JsonDict, cloud: Cloud) -> bool:
-    """Whether a device was revoked before it had its login, which then must go."""
-    try:
-        device = cloud.again(doc)
-    except CouchError:
-        # Not known, and the next try may not come here again: it makes the login anew if it does.
-        logins.remove_login(cloud.server, doc)
-        raise
-    return device is None or device.get("state") in ("revoking", "revoked")
+def _show_revoked(doc: JsonDict, cloud: Cloud, revoked_at: str) -> None:
+    shown_in = owners.database_of(cloud, owner_id(str(doc.get("owner"))))
+    changes = {"state": "revoked", "revoked_at": revoked_at}
+    owners.change_shown_device(shown_in, doc["_id"], changes)
 
 
 def _ask_to_revoke(doc: JsonDict, cloud: Cloud) -> JsonDict | None:

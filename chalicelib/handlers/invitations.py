@@ -13,6 +13,9 @@ from chalicelib.handlers.mailing import HOUR_S
 from chalicelib.handlers.registry import control
 from chalicelib.identity import InvitationRef, LinkCode
 from chalicelib.invitation import Invitation
+from chalicelib.runner import StillConflicting
+
+_SETTLE_ATTEMPTS = 5
 
 # Where an invitation goes from ``sent``, and on whose word.
 ANSWERS = {
@@ -56,7 +59,21 @@ def request_answer(doc: JsonDict, cloud: Cloud, claim: Claim) -> JsonDict:
     }
 
 
-@control.safe("invitation", "accepting", to="accepted")
+def catch_up(doc: JsonDict, cloud: Cloud) -> None:
+    """Put right what was done too late for a guest who is a member, or one no more, by now.
+
+    A: reads the channel (with Ben) .............................. writes its rights
+    B:                               accepted; Ben is removed again
+    """
+    invitation = _checked(doc, cloud, is_mailed=True)
+    channel_doc = cloud.database.find_one(invitation.channel_id)
+    if channel_doc is None or not _has_member(channel_doc, invitation.ref.guest):
+        _settle(cloud, invitation, channel_doc or {"_id": invitation.channel_id})
+    else:
+        channels.follow(channel_doc, cloud)
+
+
+@control.safe("invitation", "accepting", to="accepted", late=catch_up)
 def accept(doc: JsonDict, cloud: Cloud) -> JsonDict:
     """Make the guest a member, and give them the channel → ``accepted``.
 
@@ -70,16 +87,13 @@ def accept(doc: JsonDict, cloud: Cloud) -> JsonDict:
     if receipt != LinkCode(invitation.ref.acceptance, generation_of(doc)):
         raise Rejected("an invitation is accepted by the link in its mail")
     channel_doc = _add_member(cloud, invitation, doc)
-    channel, guest = channels.check(channel_doc, cloud), invitation.ref.guest
-    if _has_member(channel_doc, guest):
-        channels.follow(channel_doc, cloud)  # rights first: the subscription finds the door open
-        sharing.share(cloud, channel, doc["email"])
-    now = cloud.again(channel_doc)
-    if not _has_member(now, guest):
-        sharing.unshare(cloud, channel, guest, "you are no longer a member")
-    if now is None or not _is_open(now):
+    if invitation.ref.guest in channel_doc.get("joined", {}):
+        # Even if they are out again: a run before this one may have begun to make it.
+        owners.ensure_database(cloud, doc["email"])
+    channel_doc = _settle(cloud, invitation, channel_doc)
+    if not _is_open(channel_doc):
         raise Rejected("the channel was closed before it was shared")
-    return {"state": "accepted", "guest": guest}
+    return {"state": "accepted", "guest": invitation.ref.guest}
 
 
 def find(cloud: Cloud, ref: InvitationRef) -> JsonDict | None:
@@ -140,14 +154,36 @@ def _add_member(cloud: Cloud, invitation: Invitation, doc: JsonDict) -> JsonDict
     try:
         return cloud.database.update(invitation.channel_id, change)
     except NotFound:
-        raise Rejected("the channel was closed before it was shared") from None
+        return {"_id": invitation.channel_id}
 
 
-def _has_member(channel_doc: JsonDict | None, guest: str) -> bool:
+def _settle(cloud: Cloud, invitation: Invitation, channel_doc: JsonDict) -> JsonDict:
+    """Give the guest the channel, or take it, as its document says; and as it says by then.
+
+    Returns
+    -------
+    dict
+        The channel's document as it was settled by; without a revision if it is gone.
+    """
+    guest = invitation.ref.guest
+    for _ in range(_SETTLE_ATTEMPTS):
+        channel = channels.check(channel_doc, cloud)
+        if _is_open(channel_doc):
+            channels.follow(channel_doc, cloud)  # rights first: a subscription finds the door open
+        if _has_member(channel_doc, guest):
+            sharing.share(cloud, channel, guest)
+        else:
+            sharing.unshare(cloud, channel, guest, "you are no longer a member")
+        now = cloud.again(channel_doc) or {"_id": invitation.channel_id}
+        if now.get("_rev") == channel_doc.get("_rev"):
+            return now
+        channel_doc = now
+    raise StillConflicting(f"{channel_doc['_id']} changed each time that it was shared")
+
+
+def _has_member(channel_doc: JsonDict, guest: str) -> bool:
     """Whether the channel was neither closed nor taken from the guest in the meantime."""
-    if channel_doc is None or not _is_open(channel_doc):
-        return False
-    return guest in channel_doc.get("members", [])
+    return _is_open(channel_doc) and guest in channel_doc.get("members", [])
 
 
 def _is_open(channel_doc: JsonDict) -> bool:

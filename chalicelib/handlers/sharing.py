@@ -1,32 +1,36 @@
 """What a guest has of somebody else's channel, in the guest's own control database. Idempotent.
 
 Two documents: the channel in state ``shared``, under its database's name (an id that the guest's
-own channels do not have), and a subscription to it.
+own channels do not have), and a subscription to it. Both say as of which revision of the channel's
+own document: a run that has read an earlier one, and comes late, does not undo what later ones did.
 """
+
+from collections.abc import Callable
 
 from chalicelib.channel import Channel
 from chalicelib.cloud import Cloud
 from chalicelib.couch import Database, JsonDict, NotFound
 from chalicelib.docstate import Rejected
 from chalicelib.handlers import owners
-from chalicelib.identity import owner_id, subscription_id
+from chalicelib.identity import subscription_id
+
+Change = Callable[[JsonDict], JsonDict]
 
 
-def share(cloud: Cloud, channel: Channel, address: str) -> None:
-    """Give a guest the channel, and an active subscription to it; four or five requests.
+def share(cloud: Cloud, channel: Channel, guest: str) -> None:
+    """Give a guest the channel, and an active subscription to it; two requests, or four.
 
     Parameters
     ----------
-    address : str
-        The guest's e-mail address; no device of theirs need be registered yet.
+    guest : str
+        The guest's owner id; their control database is there, with or without a device of theirs.
 
     Raises
     ------
     Rejected
         If one of the guest's devices made a document where the channel's would be.
     """
-    guest = owner_id(address)
-    database = owners.ensure_database(cloud, address)
+    database = owners.database_of(cloud, guest)
     url = cloud.public_url(cloud.server.database(channel.db))
 
     def shared(doc: JsonDict) -> JsonDict:
@@ -55,7 +59,7 @@ def share(cloud: Cloud, channel: Channel, address: str) -> None:
         (subscription_id(channel.db, guest), subscribed),
     ):
         new = {"_id": doc_id}
-        database.update(doc_id, change, default=new, known=new)
+        database.update(doc_id, _unless_later(channel, change), default=new, known=new)
 
 
 def rename(cloud: Cloud, channel: Channel) -> None:
@@ -75,28 +79,46 @@ def unshare(cloud: Cloud, channel: Channel, guest: str, reason: str) -> None:
         Why, for people; while it stands in the subscription, no device can start that again.
     """
     _change_shared(cloud, channel, guest, {"state": "closed", "reason": reason})
-    stop_subscription(owners.database_of(cloud, guest), channel.db, guest, reason)
+    stop = _unless_later(channel, _stopped(reason))
+    _change(owners.database_of(cloud, guest), subscription_id(channel.db, guest), stop)
 
 
-def stop_subscription(database: Database, channel_id: str, owner: str, reason: str) -> None:
-    """Stop an owner's subscription to a channel, if there is one; two requests."""
-    try:
-        database.update(
-            subscription_id(channel_id, owner),
-            lambda doc: {**doc, "state": "stopped", "reason": reason},
-        )
-    except NotFound:
-        return
+def stop_own_subscription(cloud: Cloud, channel: Channel, reason: str) -> None:
+    """Stop the subscription of the channel's owner, if there is one; two requests."""
+    database = owners.database_of(cloud, channel.owner)
+    _change(database, subscription_id(channel.channel_id, channel.owner), _stopped(reason))
 
 
 def _change_shared(cloud: Cloud, channel: Channel, guest: str, changes: JsonDict) -> None:
     def change(doc: JsonDict) -> JsonDict:
         return {**doc, **changes} if doc.get("state") == "shared" else doc
 
+    _change(owners.database_of(cloud, guest), channel.db, _unless_later(channel, change))
+
+
+def _change(database: Database, doc_id: str, change: Change) -> None:
     try:
-        owners.database_of(cloud, guest).update(channel.db, change)
+        database.update(doc_id, change)
     except NotFound:
-        return  # a member by another way than an invitation: rights, and no documents
+        return  # a member by another way than an invitation has rights, and no documents
+
+
+def _unless_later(channel: Channel, change: Change) -> Change:
+    """The change, where the document does not say what this or a later revision made of it."""
+
+    def guarded(doc: JsonDict) -> JsonDict:
+        if channel.as_of is None:
+            return change(doc)
+        known = doc.get("as_of")  # a device may write what it likes into a subscription
+        if isinstance(known, int) and known >= channel.as_of:
+            return doc
+        return {**change(doc), "as_of": channel.as_of}
+
+    return guarded
+
+
+def _stopped(reason: str) -> Change:
+    return lambda doc: {**doc, "state": "stopped", "reason": reason}
 
 
 def _without(doc: JsonDict, field: str) -> JsonDict:

@@ -7,7 +7,7 @@ import pytest
 from chalicelib.couch import CouchError, Database, JsonDict, NotFound, Server
 from chalicelib.handlers import channels
 from chalicelib.identity import channel_db, owner_id, owner_role, subscription_id
-from chalicelib.runner import Outcome
+from chalicelib.runner import Message, Outcome
 from device.registration import NewDevice
 from tests.integration.steps import Owner, Steps
 from tests.support import an_address
@@ -246,10 +246,13 @@ def test_a_slow_provisioning_leaves_no_database_of_a_channel_that_was_closed(
     """A: reads new … makes the database          B: ready, closed, the database goes."""
     ada.channel()
     early = ada.control.get("channel-photos")
+    message = Message(ada.control.name, "channel-photos", "channel", "new", None)
     database = ada.channel_database()
     ada.edit("channel-photos", state="closing")
     ada.run("channel-photos")
-    assert channels.provision({**early, "state": "new"}, steps.cloud.at(ada.control.name)) is None
+    channels.provision({**early, "state": "new"}, steps.cloud.at(ada.control.name))
+    assert exists(database)
+    assert steps.deliver(message) is Outcome.STALE
     assert not exists(database)
 
 

@@ -480,3 +480,46 @@ def test_any_other_body_is_an_invalid_message_and_nothing_else(body: str) -> Non
         return
     assert isinstance(message.doc, dict | None)
     assert all(isinstance(text, str) for text in (message.db, message.doc_id, message.state))
+
+
+def test_a_message_that_comes_too_late_puts_right_what_a_killed_run_may_have_left(
+    bench: Bench,
+) -> None:
+    seen: list[JsonDict] = []
+    bench.control = Control()
+    late = bench.control.safe("thing", "new", to="next", late=lambda doc, tools: seen.append(doc))
+    late(lambda doc, tools: {"state": "next"})
+    message = bench.add("thing")
+    assert bench.handle(message) is Outcome.SAVED
+    assert seen == []
+    assert bench.handle(message) is Outcome.STALE
+    assert [doc["state"] for doc in seen] == ["next"]
+    bench.database.remove(bench.doc)
+    assert bench.handle(message) is Outcome.STALE
+    assert len(seen) == 1
+
+
+def test_a_run_that_was_overtaken_puts_right_what_it_did_itself(bench: Bench) -> None:
+    seen: list[JsonDict] = []
+    bench.control = Control()
+    late = bench.control.safe("thing", "new", to="next", late=lambda doc, tools: seen.append(doc))
+    late(lambda doc, tools: {"state": "next"})
+    bench.database = RacingDatabase([])
+    message = bench.add("thing")
+    bench.database.edits.append(edit(state="gone"))
+    assert bench.handle(message) is Outcome.STALE
+    assert [doc["state"] for doc in seen] == ["gone"]
+
+
+def test_what_a_late_message_finds_wrong_is_not_written_into_a_document_that_is_further(
+    bench: Bench,
+) -> None:
+    def refuse(doc: JsonDict, tools: FakeTools) -> None:
+        raise Rejected("of another state")
+
+    bench.control = Control()
+    bench.control.safe("thing", "new", to="next", late=refuse)(lambda doc, tools: None)
+    message = bench.add("thing")
+    edit(state="next")(bench.database)
+    assert bench.handle(message) is Outcome.STALE
+    assert bench.doc["state"] == "next"

@@ -106,17 +106,17 @@ def beginning(name: str) -> World:
 
 
 @cache
-def length(name: str) -> int:
-    """How many requests the worker has."""
+def requests(name: str) -> list[str]:
+    """What the worker asks, if nobody disturbs it."""
     world = beginning(name).copy()
     world.take_turn()
-    return len(world.gate.asked)
+    return [asked.name for asked in world.gate.asked]
 
 
 def moments(name: str) -> Iterator[tuple[int, int]]:
     """Before which request it stands still, and at which one it meets its fault."""
-    requests = range(length(name))
-    return ((stop, hit) for stop in requests for hit in requests[stop:])
+    numbers = range(len(requests(name)))
+    return ((stop, hit) for stop in numbers for hit in numbers[stop:])
 
 
 def failures(name: str, stop: int, hit: int = 0, kind: Kind | None = None) -> list[str]:

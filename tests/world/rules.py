@@ -136,5 +136,5 @@ def _shared(
     if channel and is_member and doc["name"] != channel.name:
         yield f"{name} shows {doc['_id']} as {doc['name']!r}"
     subscription = docs.get(subscription_id(doc["_id"], guest), {})
-    if not is_member and subscription.get("state") != "stopped":
+    if not is_member and subscription.get("state", "stopped") != "stopped":
         yield f"{name}: the subscription to {doc['_id']} is {subscription.get('state')}"
