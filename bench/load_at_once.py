@@ -20,6 +20,7 @@ DEVICES_OF_AN_OWNER = 5
 # People who click at the same time.
 CLICKS = 8
 PAUSE_S = 0.25
+TELL_S = 5.0
 # Longer than a claim's lease and a message's time-out: what failed has had its next try.
 STANDSTILL_S = 300.0
 
@@ -74,12 +75,14 @@ class _Progress:
     since: str = "0"
 
     def until_all_are_active(self) -> None:
-        moved_at_s = time.monotonic()
+        moved_at_s = told_at_s = time.monotonic()
         counts: Counter[str] = Counter()
         while counts["active"] < self.people.registered and not counts["error"]:
             if self._has_moved():
                 moved_at_s = time.monotonic()
                 counts = Counter(self.states.values())
+            if moved_at_s - told_at_s > TELL_S:
+                told_at_s = moved_at_s
                 self.tell(", ".join(f"{count} {state}" for state, count in counts.items()))
             if time.monotonic() - moved_at_s > STANDSTILL_S:
                 break

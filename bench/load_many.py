@@ -72,8 +72,7 @@ def register_many(couch: Couch, count: int, tell: Tell, *, measures_memory: bool
             if measures_memory and (memory_bytes := _memory_bytes()):
                 figures.memory_bytes.append(memory_bytes - cloud.aws.table_bytes(TABLE))
             figures.seconds = time.perf_counter() - began
-            done = people.registered
-            tell(f"{done} of {count}, {done / figures.seconds:.1f}/s")
+            tell(_progress(figures, people.registered))
         figures.mails = people.mails
         figures.requests, figures.again = cloud.requests, cloud.again
         _check_nothing_left(cloud)
@@ -88,6 +87,11 @@ def _waves(count: int) -> Iterator[int]:
     for wave in range(WAVES):
         if size := count * (wave + 1) // WAVES - count * wave // WAVES:
             yield size
+
+
+def _progress(figures: Figures, done: int) -> str:
+    memory = "".join(f", {size / 2**20:.1f} MB" for size in figures.memory_bytes[-1:])
+    return f"{done} of {figures.registrations}, {done / figures.seconds:.1f}/s{memory}"
 
 
 def _settle(cloud: LoadedCloud, people: People) -> None:
