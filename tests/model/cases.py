@@ -8,6 +8,8 @@ from tests.model.claim_notes import MARGIN_S
 from tests.model.claim_world import ClaimWorld
 from tests.model.explorer import Bounds, Explorer, World
 from tests.model.ledger_world import LedgerWorld
+from tests.model.poller_notes import PAGE_SIZE
+from tests.model.poller_world import PollerWorld, at_once
 from tests.model.scheduler import Scheduler
 
 
@@ -39,6 +41,28 @@ def ledger(name: str, bounds: Bounds, **options: Any) -> Case:
     return Case(f"ledger, {name}", LedgerWorld, options, bounds)
 
 
+def poller(name: str, bounds: Bounds, **options: Any) -> Case:
+    return Case(f"poller, {name}", PollerWorld, options, bounds)
+
+
+TWICE = Bounds(rounds=2)
+# Two pollers of databases that do not change.
+TWO: dict[str, Any] = {"docs": 2, "stops_at_reads": False}
+ONE: dict[str, Any] = {"skews": (0,), "jumps": 0}
+
+POLLERS = [
+    poller("2, the lease stolen", Bounds(), **TWO),
+    poller("2, one clock fast", Bounds(), **TWO, skews=(0, 120), jumps=0),
+    poller("killed", Bounds(rounds=2, crashes=2), skews=(0,), jumps=2),
+    poller("a fault", Bounds(rounds=2, faults=1), **ONE),
+    *(
+        poller(f"a change, {docs} documents", TWICE, **ONE, docs=docs, edits=1)
+        for docs in (PAGE_SIZE - 1, PAGE_SIZE, PAGE_SIZE + 1)
+    ),
+    poller("a change, reading ahead", TWICE, **ONE, docs=PAGE_SIZE + 1, edits=1, begin=at_once),
+    poller("a change in its window", Bounds(), **ONE, edits=1, window_s=20),
+]
+
 GATE = [
     claims("2 workers, a crash", Bounds(rounds=2, crashes=1)),
     claims("2 workers, a fault", Bounds(faults=1)),
@@ -54,6 +78,15 @@ GATE = [
 ]
 
 FULL = [
+    poller("2, the lease stolen, killed", Bounds(crashes=1), **TWO, jumps=2),
+    poller("2, a fault", Bounds(faults=1), docs=2),
+    poller("2, one clock fast, killed", Bounds(crashes=1), **TWO, skews=(0, 120)),
+    poller("2, a change", Bounds(), docs=1, edits=1),
+    poller("2 faults", Bounds(rounds=2, faults=2), **ONE),
+    poller("killed, a fault", Bounds(rounds=2, crashes=1, faults=1), skews=(0,)),
+    poller("2 changes", TWICE, **ONE, docs=2, edits=2),
+    poller("2 changes, reading ahead", TWICE, **ONE, docs=3, edits=2, begin=at_once),
+    poller("a change and a fault", Bounds(rounds=2, faults=1), **ONE, edits=1),
     claims("2 workers", Bounds(rounds=2, crashes=2), jumps=2),
     claims("2 workers, faults", Bounds(rounds=2, crashes=1, faults=1)),
     claims("2 workers, 2 faults", Bounds(crashes=1, faults=2), jumps=2),

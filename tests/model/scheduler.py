@@ -75,10 +75,9 @@ class Scheduler:
 
         All that changes what the actors share happens in here: the rest is run again and again.
         """
-        if self._is_running and self._given == len(self._heard):
+        if self._is_running and not self._awaits and self._given == len(self._heard):
             if self._choice is None:
-                # A `finally` on the way out asks again: the dead send nothing.
-                self._awaits = self._awaits or (name, *others)
+                self._awaits = (name, *others)
                 raise _Stopped
             call, self._choice = others.get(self._choice, call), None
         return self.hear(call)
@@ -87,6 +86,8 @@ class Scheduler:
         """Learn something without a stop: the time, a random id."""
         if not self._is_running:
             return tell()
+        if self._awaits:
+            raise _Stopped  # a `finally` on the way out: the dead learn nothing, and send nothing
         if self._given == len(self._heard):
             self._is_running = False
             self._heard.append(Heard.of(tell))

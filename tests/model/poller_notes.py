@@ -1,0 +1,94 @@
+"""What pollers delivered so far, and the rules that they must keep to."""
+
+from dataclasses import dataclass, field
+
+from chalicelib.couch import JsonDict
+from tests.fakes.couch_docs import Document, StoredDatabase
+from tests.fakes.couch_feeds import number_of
+from tests.fakes.couch_http import Refusal
+
+PAGE_SIZE = 2
+MOST_DOCS = 8
+ROUTED = ("device", "new")
+
+
+@dataclass
+class Notes:
+    """All that the rules ask for.
+
+    Attributes
+    ----------
+    jumps, edits : int
+        How often the time may still jump, and the databases be changed.
+    changes : list of str
+        What was done to the databases, which tells what they hold.
+    delivered : dict
+        How often SQS accepted a message about a document's revision: by database, id, revision.
+        Of a database that is deleted and made again, all is to be delivered anew.
+    at_work : set of str
+        The pollers that took the lease, and were not heard to end.
+    excused : int
+        How many messages may come twice. Whatever interrupts a poller (a crash, a fault, another
+        that takes its lease) costs a page; a feed that begins anew, all that it has.
+    """
+
+    jumps: int
+    edits: int
+    passed_s: float = 0
+    changes: list[str] = field(default_factory=list)
+    delivered: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    at_work: set[str] = field(default_factory=set)
+    excused: int = 0
+
+    def take(self, name: str, costs: int = PAGE_SIZE) -> None:
+        """A poller was told that the lease is its own."""
+        if self.at_work - {name}:
+            self.excused += costs
+        self.at_work.add(name)
+
+    def deliver(self, body: JsonDict) -> None:
+        """SQS has accepted a message."""
+        key = body["db"], body["id"], body["rev"]
+        self.delivered[key] = self.delivered.get(key, 0) + 1
+
+    def forget(self, db: str) -> None:
+        """A database was deleted; who has read two pages of it, one ahead, may send them yet."""
+        self.excused += 2 * PAGE_SIZE
+        for key in [key for key in self.delivered if key[0] == db]:
+            del self.delivered[key]
+
+    def check(self, database: StoredDatabase, item: JsonDict) -> None:
+        """A saved seq never stands behind a change that was not delivered."""
+        for kind in ("seq", "info_seq"):
+            try:
+                saved = number_of(item[kind]["S"], database)
+            except Refusal:
+                continue
+            for document in self.undelivered(database):
+                assert document.seq > saved, f"the {kind} passed {document.doc_id}"
+
+    def undelivered(self, database: StoredDatabase) -> list[Document]:
+        """The documents in a routed state whose revision no queue has."""
+        return [
+            document
+            for document in database.documents.values()
+            if is_routed(document) and key_of(database, document) not in self.delivered
+        ]
+
+    def check_end(self, databases: list[StoredDatabase]) -> None:
+        """All was delivered; and twice, only what is excused."""
+        left = [
+            document.doc_id for database in databases for document in self.undelivered(database)
+        ]
+        assert not left, f"never delivered: {left}"
+        twice = sum(self.delivered.values()) - len(self.delivered)
+        assert twice <= self.excused, f"{twice} messages twice, {self.excused} excused"
+
+
+def key_of(database: StoredDatabase, document: Document) -> tuple[str, str, str]:
+    return database.name, document.doc_id, document.winner.rev
+
+
+def is_routed(document: Document) -> bool:
+    body = document.winner.body or {}
+    return not document.is_deleted and (body.get("type"), body.get("state")) == ROUTED

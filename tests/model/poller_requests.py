@@ -1,0 +1,109 @@
+"""A poller's requests, one by one in the scheduler's hands, and what else may become of each."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from botocore.exceptions import ReadTimeoutError
+
+from tests.fakes.couch_http import Answer, Asked
+from tests.model.poller_notes import MOST_DOCS, PAGE_SIZE, Notes
+from tests.model.scheduler import Scheduler
+
+Call = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Requests:
+    """What a poller's clients are given to ask.
+
+    Parameters
+    ----------
+    name : str
+        The poller's.
+    notes : callable
+        The notes of the state at hand.
+    theft_costs : int
+        How many messages may come twice if it takes the lease while another is at work.
+    stops_at_reads : bool
+        Whether anything may happen before CouchDB is read.
+    """
+
+    name: str
+    scheduler: Scheduler
+    notes: Callable[[], Notes]
+    theft_costs: int
+    stops_at_reads: bool
+
+    def to_aws(self, request: str, call: Any) -> Any:
+        """A request to AWS."""
+        if request == "sqs.SendMessageBatch":
+            return self.send(call)
+        if request == "secretsmanager.GetSecretValue":
+            return call()  # the same at any time
+        return self.to_dynamodb(request, call)
+
+    def to_couchdb(self, request: str, asked: Asked, answer: Callable[[Asked], Answer]) -> Answer:
+        """A request to CouchDB, which may fail, know no such seq, or begin anew by itself."""
+        if not self.stops_at_reads:
+            read: Answer = self.scheduler.hear(lambda: answer(asked))
+            return read
+        others = {"failed": self._fault(lambda: Answer({"error": "timeout", "reason": ""}, 500))}
+        if asked.params.get("since", "0") not in ("0", "now"):
+            refused = Answer({"error": "bad_request", "reason": "Malformed sequence"}, 400)
+            anew = replace(asked, params=asked.params | {"since": "0"})
+            others["refused"] = self._fault(lambda: refused, costs=MOST_DOCS)
+            others["rewound"] = self._fault(lambda: answer(anew), costs=MOST_DOCS)
+        answered: Answer = self.scheduler.request(request, lambda: answer(asked), **others)
+        return answered
+
+    def to_dynamodb(self, request: str, call: Call) -> Any:
+        """A request to DynamoDB: of the answers, only one to a take has the item."""
+
+        def watched() -> Any:
+            answer = call()
+            if "Attributes" in answer:
+                self.notes().take(self.name, self.theft_costs)
+            return answer
+
+        return self.scheduler.request(
+            request,
+            watched,
+            unsent=self._fault(_time_out),
+            lost=self._fault(call, _time_out),
+            resent=self._fault(watched, call),
+        )
+
+    def send(self, call: Any) -> Any:
+        """A request to SQS, which may refuse some of it."""
+        entries = call.keywords["Entries"]
+
+        def send(accepted: int = len(entries)) -> Any:
+            taken = entries[:accepted]
+            answer = call.func(**{**call.keywords, "Entries": taken}) if taken else {}
+            for entry in taken:
+                self.notes().deliver(json.loads(entry["MessageBody"]))
+            failed = [{"Id": entry["Id"], "Code": "InternalError"} for entry in entries[accepted:]]
+            return {**answer, "Failed": failed}
+
+        return self.scheduler.request(
+            "sqs.SendMessageBatch",
+            send,
+            refused=self._fault(lambda: send(0)),
+            partly=self._fault(lambda: send(1)),
+            unsent=self._fault(_time_out),
+            lost=self._fault(send, _time_out),
+            resent=self._fault(send, send),
+        )
+
+    def _fault(self, *calls: Call, costs: int = PAGE_SIZE) -> Call:
+        def happen() -> Any:
+            self.notes().excused += costs
+            return [call() for call in calls][-1]
+
+        return happen
+
+
+def _time_out() -> None:
+    raise ReadTimeoutError(endpoint_url="aws")
