@@ -17,10 +17,19 @@ MARGIN_S = LEASE_S - TIMEOUT_S
 
 @dataclass(frozen=True)
 class Held:
-    """A claim as a worker has it; `sure_until_s` is how long no clock can find it over."""
+    """A claim as a worker has it.
+
+    Attributes
+    ----------
+    stood : bool
+        Whether the document still waited for the step when it was taken.
+    sure_until_s : float
+        How long no clock can find it over.
+    """
 
     pk: str
     owner: str
+    stood: bool
     sure_until_s: float
 
 
@@ -68,7 +77,7 @@ class Notes:
     excuses: Counter[str] = field(default_factory=Counter)
     done: set[str] = field(default_factory=set)
 
-    def take(self, name: str, item: JsonDict) -> None:
+    def take(self, name: str, item: JsonDict, *, stood: bool) -> None:
         """A worker was told that the step is its own."""
         worker, pk = self.workers[name], item["pk"]["S"]
         for held in [other.held for other in self.workers.values() if other.held]:
@@ -78,7 +87,7 @@ class Notes:
                 assert is_over, "two workers at once"
                 self.excuses[pk] += 1  # it may send yet
         until_s = int(item["lease_until_ms"]["N"]) / 1000 - START.timestamp() - worker.skew_s
-        worker.held = Held(pk, item["owner"]["S"], until_s - MARGIN_S)
+        worker.held = Held(pk, item["owner"]["S"], stood, until_s - MARGIN_S)
 
     def give_back(self, name: str, items: dict[str, JsonDict]) -> None:
         """A worker has finished or released its claim; `items` is how things were before."""
@@ -99,8 +108,10 @@ class Notes:
         """A mail goes out."""
         # One that stalled may have been overtaken: it was let in before.
         assert self.may_stall or pk not in self.done, "a finished step is run again"
+        worker = self.workers[name]
+        assert worker.held is None or worker.held.stood, "a mail for what had moved on"
         self.mails.append((pk, token))
-        self.workers[name].sent = pk
+        worker.sent = pk
 
     def jump(self, seconds: int) -> list[str]:
         """The time passes; the workers whose own is up, if they do not stall."""

@@ -12,7 +12,7 @@ from typing import Any, Self, cast
 
 from botocore.exceptions import ReadTimeoutError
 
-from chalicelib.claims import Claim, Claims
+from chalicelib.claims import Claim, Claims, claim_key
 from chalicelib.couch import Database, JsonDict, Unavailable
 from chalicelib.docstate import Control, Rejected
 from chalicelib.errors import NoEffect
@@ -216,7 +216,9 @@ class ClaimWorld:
             self._notes.leave(name)
             raise
         if "Attributes" in answer:
-            self._notes.take(name, answer["Attributes"])
+            item, doc = answer["Attributes"], self._database.docs["x"]
+            key = claim_key("control", "x", doc["state"], doc.get("generation", 0))
+            self._notes.take(name, item, stood=item["pk"]["S"] == key)
         else:
             self._notes.give_back(name, before)
         return answer

@@ -7,6 +7,7 @@ from tests.fakes.couch_docs import Document, StoredDatabase
 from tests.fakes.couch_feeds import number_of
 from tests.fakes.couch_http import Refusal
 
+START_S = 1_800_000_000
 PAGE_SIZE = 2
 MOST_DOCS = 8
 ROUTED = ("device", "new")
@@ -25,8 +26,10 @@ class Notes:
     delivered : dict
         How often SQS accepted a message about a document's revision: by database, id, revision.
         Of a database that is deleted and made again, all is to be delivered anew.
-    at_work : set of str
-        The pollers that took the lease, and were not heard to end.
+    clocks_agree : bool
+        If not, a poller may find a lease over too early.
+    at_work : dict
+        The pollers that took the lease and did not give it back; until when it is theirs.
     excused : int
         How many messages may come twice. Whatever interrupts a poller (a crash, a fault, another
         that takes its lease) costs a page; a feed that begins anew, all that it has.
@@ -34,17 +37,21 @@ class Notes:
 
     jumps: int
     edits: int
+    clocks_agree: bool = True
     passed_s: float = 0
     changes: list[str] = field(default_factory=list)
     delivered: dict[tuple[str, str, str], int] = field(default_factory=dict)
-    at_work: set[str] = field(default_factory=set)
+    at_work: dict[str, float] = field(default_factory=dict)
     excused: int = 0
 
-    def take(self, name: str, costs: int = PAGE_SIZE) -> None:
+    def take(self, name: str) -> None:
         """A poller was told that the lease is its own."""
-        if self.at_work - {name}:
-            self.excused += costs
-        self.at_work.add(name)
+        for other, until_s in self.at_work.items():
+            if other != name:
+                is_over = until_s < self.passed_s
+                assert is_over or not self.clocks_agree, "two pollers at once"
+                # By its own clock, too, its lease is over: it renews it before it sends more.
+                self.excused += PAGE_SIZE if self.clocks_agree else MOST_DOCS
 
     def deliver(self, body: JsonDict) -> None:
         """SQS has accepted a message."""

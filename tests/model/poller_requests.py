@@ -8,7 +8,7 @@ from typing import Any
 from botocore.exceptions import ReadTimeoutError
 
 from tests.fakes.couch_http import Answer, Asked
-from tests.model.poller_notes import MOST_DOCS, PAGE_SIZE, Notes
+from tests.model.poller_notes import MOST_DOCS, PAGE_SIZE, START_S, Notes
 from tests.model.scheduler import Scheduler
 
 Call = Callable[[], Any]
@@ -24,8 +24,6 @@ class Requests:
         The poller's.
     notes : callable
         The notes of the state at hand.
-    theft_costs : int
-        How many messages may come twice if it takes the lease while another is at work.
     stops_at_reads : bool
         Whether anything may happen before CouchDB is read.
     """
@@ -33,7 +31,6 @@ class Requests:
     name: str
     scheduler: Scheduler
     notes: Callable[[], Notes]
-    theft_costs: int
     stops_at_reads: bool
 
     def to_aws(self, request: str, call: Any) -> Any:
@@ -58,13 +55,19 @@ class Requests:
         answered: Answer = self.scheduler.request(request, lambda: answer(asked), **others)
         return answered
 
-    def to_dynamodb(self, request: str, call: Call) -> Any:
+    def to_dynamodb(self, request: str, call: Any) -> Any:
         """A request to DynamoDB: of the answers, only one to a take has the item."""
 
         def watched() -> Any:
-            answer = call()
+            answer, notes = call(), self.notes()
             if "Attributes" in answer:
-                self.notes().take(self.name, self.theft_costs)
+                notes.take(self.name)
+            values = call.keywords.get("ExpressionAttributeValues", {})
+            if ":until_ms" in values:
+                until_ms, now_ms = (int(values[name]["N"]) for name in (":until_ms", ":now_ms"))
+                notes.at_work.pop(self.name, None)
+                if until_ms > now_ms:  # else it gives the lease back
+                    notes.at_work[self.name] = until_ms / 1000 - START_S
             return answer
 
         return self.scheduler.request(

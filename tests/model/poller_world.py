@@ -24,11 +24,10 @@ from tests.fakes.dynamodb import DynamoDb
 from tests.fakes.sqs import Sqs
 from tests.model.direct_couch import direct_server
 from tests.model.poller_couch import CONTROL, OWNERS, Change, ControlDatabases
-from tests.model.poller_notes import MOST_DOCS, PAGE_SIZE, ROUTED, Notes
+from tests.model.poller_notes import MOST_DOCS, PAGE_SIZE, ROUTED, START_S, Notes
 from tests.model.poller_requests import Requests
 from tests.model.scheduler import Heard, Program, Scheduler
 
-START_S = 1_800_000_000
 LEASE_S = 60
 TABLE = "table"
 RESCUER = "rescuer"
@@ -89,9 +88,7 @@ class PollerWorld:
         self._stops_at_reads = stops_at_reads
         self._requests = requests
         self._skews = {f"{number:032x} {skew_s:+}": skew_s for number, skew_s in enumerate(skews)}
-        # One that stalled, by its own clock too, renews its lease before it sends another page.
-        self._theft_costs = MOST_DOCS if any(skews) else PAGE_SIZE
-        self._notes = Notes(jumps, edits)
+        self._notes = Notes(jumps, edits, clocks_agree=not any(skews))
         self._couch = FakeCouch(waited=self._wait)
         self._databases = ControlDatabases(self._couch, docs)
         self._dynamodb = DynamoDb()
@@ -121,9 +118,9 @@ class PollerWorld:
 
     def describe(self, name: str = "") -> str:
         if name:
-            return str(name in self._notes.at_work)
+            return repr(self._notes.at_work.get(name))
         # What was done to the databases tells what they hold.
-        rest = replace(self._notes, at_work=set(), delivered={})
+        rest = replace(self._notes, at_work={}, delivered={})
         return repr((rest, sorted(self._notes.delivered.items()), sorted(self._items().items())))
 
     def events(self) -> dict[str, Callable[[], Collection[str]]]:
@@ -133,10 +130,12 @@ class PollerWorld:
         for db in (CONTROL, OWNERS) if self._notes.edits else ():
             for what, change in self._databases.changes(db).items():
                 events[f"{db}: {what}"] = partial(self._change, db, what, change)
+            if f"feed#{db}" in self._items():
+                events[f"{db}: its seq means nothing now"] = partial(self._spoil, db)
         return events
 
     def crash(self, name: str) -> None:
-        self._notes.at_work.discard(name)
+        self._notes.at_work.pop(name, None)
         self._notes.excused += PAGE_SIZE
 
     def check(self) -> None:
@@ -165,7 +164,7 @@ class PollerWorld:
             self._scheduler.request("start", lambda: None)
             with suppress(*FAILURES):
                 run(self._settings, outside=outside)
-            self._scheduler.request("end", lambda: self._notes.at_work.discard(name))
+            self._scheduler.request("end", lambda: self._notes.at_work.pop(name, None))
             return False
 
         return poll_once
@@ -173,9 +172,7 @@ class PollerWorld:
     def _outside(self, name: str) -> Outside:
         services = {"dynamodb": self._dynamodb, "sqs": self._sqs, "secretsmanager": self._secrets}
 
-        requests = self._requests(
-            name, self._scheduler, lambda: self._notes, self._theft_costs, self._stops_at_reads
-        )
+        requests = self._requests(name, self._scheduler, lambda: self._notes, self._stops_at_reads)
 
         def now_s() -> float:
             return self._now_s() + self._skews.get(name, 0)
@@ -201,6 +198,17 @@ class PollerWorld:
         change(db)
         if db not in self._couch.databases or self._couch.databases[db].uid != uid:
             self._notes.forget(db)
+        return []
+
+    def _spoil(self, db: str) -> list[str]:
+        self._notes.edits -= 1
+        self._notes.excused += MOST_DOCS
+        self._dynamodb.update_item(
+            TableName=TABLE,
+            Key={"pk": {"S": f"feed#{db}"}},
+            UpdateExpression="SET seq = :seq",
+            ExpressionAttributeValues={":seq": {"S": "nonsense"}},
+        )
         return []
 
     def _now_s(self) -> float:
