@@ -19,6 +19,8 @@ from local.net import Net
 from local.system import LocalSystem, Options, prepare_process
 from tests.support import FakeClock, FakeMailer, make_cloud
 
+pytest_plugins = ["tests.figures"]
+
 prepare_process()
 
 # In the gate each run tries the same examples, so that it fails for what changed, not by luck;
