@@ -4,6 +4,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import hypothesis
 import pytest
@@ -17,9 +18,11 @@ from local.cleanup import remove_all_of
 from local.couchdb_process import EmbeddedCouchDB
 from local.net import Net
 from local.system import LocalSystem, Options, prepare_process
+from tests.planted import plant, pytest_runtest_makereport  # noqa: F401 - a hook
 from tests.support import FakeClock, FakeMailer, make_cloud
 
 pytest_plugins = ["tests.figures"]
+os.environ["POWERTOOLS_LOG_LEVEL"] = "INFO"  # what is logged is looked at, too
 
 prepare_process()
 
@@ -37,7 +40,7 @@ def couch_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if given:
         yield given.rstrip("/")
         return
-    couchdb = EmbeddedCouchDB(tmp_path_factory.mktemp("couchdb"), uuid.uuid4().hex)
+    couchdb = EmbeddedCouchDB(tmp_path_factory.mktemp("couchdb"), plant(uuid.uuid4().hex))
     yield couchdb.url
     couchdb.stop()
 
@@ -123,6 +126,7 @@ def system(aws: LocalAws, net: Net) -> Iterator[LocalSystem]:
     couchdb_url = os.environ.get("COUCHDB_URL") or None
     with LocalSystem(Options(couchdb_url, couchdb_public_url=public_url), aws) as system:
         net.lead(listening, system.couch_url)
+        plant(str(urlsplit(system.couch_url).password))
         yield system
 
 

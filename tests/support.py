@@ -15,6 +15,7 @@ from chalicelib.ledger import Ledger
 from chalicelib.settings import Settings
 from chalicelib.suppressions import Suppressions
 from device.registration import NewDevice, new_device
+from tests.planted import plant
 
 Value = TypeVar("Value")
 
@@ -147,12 +148,14 @@ def make_cloud(
 
 def a_device(owner: str = "ada@example.com", name: str = "Ada's phone") -> NewDevice:
     """A new device with a login that every server in use knows."""
-    return new_device(owner, name, "2026-11-23T06:00:00Z", sha256=False)
+    device = new_device(owner, name, "2026-11-23T06:00:00Z", sha256=False)
+    plant(device.password)
+    return device
 
 
 def an_address() -> str:
     """An address that no other test uses."""
-    return f"{uuid.uuid4().hex[:12]}@example.com"
+    return plant(f"{uuid.uuid4().hex[:12]}@example.com")
 
 
 def wait_for(condition: Callable[[], Value | None], what: str, limit_s: float = 120) -> Value:
