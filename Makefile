@@ -67,11 +67,17 @@ faults: setup ## every crash and fault, and the claim's state space
 	@$(BIN)/python -m tests.world
 	@$(BIN)/python -m tests.model
 
+mutants: setup $(VENV)/.bench ## the tests against small changes of the core, some twenty minutes
+	@$(BIN)/mutmut run --max-children 2
+	@$(BIN)/mutmut results
+
 docs: $(VENV)/.dev ## write into the docs what the code knows better
 	@$(BIN)/python -m docs.generate
 
-bench: setup $(VENV)/.bench ## time and requests of a registration, on this machine
-	@$(BIN)/python -m bench.registration
+bench: setup $(VENV)/.bench ## measured against the floor under it, in some minutes: [QUICK=1] (docs/performance.md)
+	@$(BIN)/python -m bench $(if $(QUICK),--quick)
+	@$(BIN)/python -m bench.money $(if $(QUICK),,--write)
+	@$(BIN)/python -m bench.simulation_report $(if $(QUICK),,--write)
 
 load: setup $(VENV)/.bench ## 10,000 registrations in memory, and 500 at once on the local system
 	@$(BIN)/python -m bench.load
@@ -105,7 +111,7 @@ lock: $(VENV)/.lock ## pin anew what requirements*.in name: [UPGRADE=package]
 	  $(if $(UPGRADE),--upgrade-package "$(UPGRADE)") "$$name.in" --output-file "$$name.txt"; done
 
 clean: ## remove all that was installed or made here
-	rm -rf $(VENV) $(NODE_MODULES) .local .aws-sam .chalice/deployments .*_cache .hypothesis
+	rm -rf $(VENV) $(NODE_MODULES) .local .aws-sam .chalice/deployments .*_cache .hypothesis mutants
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
