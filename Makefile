@@ -20,6 +20,11 @@ AUDITED := app.py chalicelib device local ops poller
 
 # Just what the lock file names, each by its hash: pip chooses nothing itself.
 INSTALL := pip install -qq --disable-pip-version-check --require-hashes --no-deps
+# Tests that ask no CouchDB, or the embedded one only.
+WITHOUT_COUCHDB := integration/test_deploy* integration/test_aws_contracts.py \
+  integration/test_fake_dynamodb.py integration/test_audit.py integration/test_cost.py \
+  e2e/test_local_command.py
+
 # In this order: a later one is held to what the earlier ones have.
 LOCKED := requirements requirements-poller requirements-device requirements-local \
   requirements-dev requirements-bench requirements-node requirements-lock
@@ -42,7 +47,8 @@ test: setup ## all tests
 check: format lint types template audit test ## the gate: format, lint, types, template, audit, tests
 
 couchdb3: setup ## the tests that talk to CouchDB, on a stand-in that answers like version 3
-	@$(BIN)/python -m tests.couchdb3 $(BIN)/python -m pytest -n auto tests/integration tests/e2e
+	@$(BIN)/python -m tests.couchdb3 $(BIN)/python -m pytest -n auto tests/integration tests/e2e \
+	  $(addprefix --ignore-glob=tests/,$(WITHOUT_COUCHDB))
 
 format: $(VENV)/.dev
 	@$(BIN)/ruff format --check .
