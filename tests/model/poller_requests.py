@@ -59,22 +59,26 @@ class Requests:
         """A request to DynamoDB: of the answers, only one to a take has the item."""
 
         def watched() -> Any:
-            answer, notes = call(), self.notes()
+            answer = kept()
             if "Attributes" in answer:
-                notes.take(self.name)
+                self.notes().take(self.name)
+            return answer
+
+        def kept() -> Any:
+            answer, at_work = call(), self.notes().at_work
             values = call.keywords.get("ExpressionAttributeValues", {})
             if ":until_ms" in values:
                 until_ms, now_ms = (int(values[name]["N"]) for name in (":until_ms", ":now_ms"))
-                notes.at_work.pop(self.name, None)
+                at_work.pop(self.name, None)
                 if until_ms > now_ms:  # else it gives the lease back
-                    notes.at_work[self.name] = until_ms / 1000 - START_S
+                    at_work[self.name] = until_ms / 1000 - START_S
             return answer
 
         return self.scheduler.request(
             request,
             watched,
             unsent=self._fault(_time_out),
-            lost=self._fault(call, _time_out),
+            lost=self._fault(kept, _time_out),
             resent=self._fault(watched, call),
         )
 

@@ -18,6 +18,7 @@ from chalicelib.handlers import control
 from chalicelib.settings import PollerSettings, queue_name
 from chalicelib.wiring import Wiring
 from poller.app import Outside, run
+from poller.lease import LeaseLost
 from tests.fakes.aws import FakeAws
 from tests.fakes.couch import ADMIN_URL, FakeCouch
 from tests.fakes.sqs import URL
@@ -78,11 +79,14 @@ class Region:
     ----------
     beginning : callable
         Told of each process by its name, before it does anything.
+    received : list
+        Each message that a handler was given: the queue, the body.
     """
 
     def __init__(self, clock: Clock, aws: FakeAws, couch: FakeCouch) -> None:
         self.clock, self.aws, self.couch = clock, aws, couch
         self.gate = Gate()
+        self.received: list[tuple[str, str]] = []
         self.beginning: Callable[[str], None] = lambda name: None
         self._turn = 0
         self._idle_turns = 0
@@ -130,6 +134,21 @@ class Region:
             lambda url: Server(url, self.couch.adapter(around)),
         )
 
+    def redrive(self) -> None:
+        """The operator brings the dead letters back: `make redrive`."""
+        sqs = self.aws.client("sqs")
+        for name, queue in self.aws._sqs.queues.items():
+            letters = [queue.dead_letters.pop() for _ in list(queue.dead_letters)]
+            for number, body in enumerate(letters):
+                entry = {"Id": str(number), "MessageBody": body}
+                sqs.send_message_batch(QueueUrl=f"{URL}/{name}", Entries=[entry])
+
+    def replay(self, number: int) -> None:
+        """A message that was received before comes again, whatever became of it."""
+        queue, body = self.received[number % len(self.received)]
+        entry = {"Id": "0", "MessageBody": body}
+        self.aws.client("sqs").send_message_batch(QueueUrl=f"{URL}/{queue}", Entries=[entry])
+
     def run_until_quiet(self) -> None:
         """Let the cloud work, and time pass, until nothing is left to be done."""
         for _ in range(MOST_WAKES):
@@ -168,6 +187,7 @@ class Region:
         process = self.begin(f"{transition.doc_type}/{transition.state}")
         records = self.aws.receive(QUEUES[transition], most)
         if records:
+            self.received += [(QUEUES[transition], record["body"]) for record in records]
             self._handle(process, transition, records)
         return True
 
@@ -182,6 +202,8 @@ class Region:
         )
         try:
             result = run(POLLER, outside=outside)
+        except LeaseLost:  # to another poller, or with the table
+            result = {"polled": False}
         except (Exception, Killed):
             _forgive(process)
             result = {"polled": False}

@@ -27,6 +27,7 @@ from tests.world.region import CONTROL, HANDLER_TIMEOUT_S, SCHEDULE_S, Region
 # Nobody is so unlucky for longer: only one process in a story is hit.
 TRIES = 6
 DAY_S = 24 * 3600.0
+SOURCE_IP = "192.0.2.1"
 _LINK = re.compile(rb"^" + re.escape(PUBLIC_URL.encode()) + rb"\S+", re.MULTILINE)
 
 
@@ -113,17 +114,21 @@ class Mail:
 class World(Region):
     """The story's people, by the mailbox, the pages, and the documents that they write."""
 
-    def register(self, device: Device, generation: int = 0, source_ip: str = "192.0.2.1") -> None:
-        """A replicator brings the device's document to the mailbox, until it is taken."""
+    def register(self, device: Device, generation: int = 0) -> None:
+        """A replicator brings the device's document to the mailbox, which takes it."""
+        answer = self.bring(device, generation)
+        assert (answer.status, answer.body) == (201, []), answer.body
+
+    def bring(self, device: Device, generation: int = 0) -> mailbox.Answer:
+        """A replicator brings the device's document to the mailbox, until it is answered."""
         doc = device.asks(generation)
         headers = {"content-type": "application/json"}
         diff = json.dumps({device.device_id: [doc["_rev"]]})
         docs = json.dumps({"new_edits": False, "docs": [doc]})
         self.ask("revs_diff", lambda wiring: mailbox.revs_diff(wiring.use, headers, diff))
-        answer = self.ask(
-            "bulk_docs", lambda wiring: mailbox.bulk_docs(wiring.use, headers, docs, source_ip)
+        return self.ask(
+            "bulk_docs", lambda wiring: mailbox.bulk_docs(wiring.use, headers, docs, SOURCE_IP)
         )
-        assert (answer.status, answer.body) == (201, []), answer.body
 
     def look(self, mail: Mail, step: str | None = None) -> Page:
         """Somebody opens the link in a mail."""
