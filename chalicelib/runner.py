@@ -124,9 +124,10 @@ _Result = tuple[JsonDict | None, Outcome]
 def _run_safe(transition: Transition, doc_id: str, tools: Tools) -> Outcome:
     def run(doc: JsonDict) -> _Result:
         try:
-            return _result(transition.run(doc, tools))
+            changes = transition.run(doc, tools)
         except Rejected as exc:
             return docstate.rejection(exc.reason, tools.clock()), Outcome.REJECTED
+        return changes, Outcome.UNCHANGED if changes is None else Outcome.SAVED
 
     doc = tools.database.find_one(doc_id, conflicts=transition.conflicts)
     outcome = _save(transition, docstate.generation_of(doc or {}), doc, run, tools.database)
@@ -158,22 +159,7 @@ def _run_unsafe(transition: Transition, message: Message, tools: Tools, claims: 
     if doc is None or not transition.stands(doc, generation):
         claims.release(taken)
         return Outcome.STALE
-    result = _run_claimed(transition, doc, taken, tools, claims)
-    if result[1] is Outcome.REJECTED:
-        # Given back before it is saved, a rejection could meet another worker's effect:
-        #     A: take, rejected, release ........... save: error
-        #     B:                   take, check, send ......... finish: the mail's link leads nowhere
-        try:
-            return save(result)
-        finally:
-            claims.release(taken)
-    try:
-        if result[0] is not None:
-            claims.finish(taken, result[0], tools.clock().timestamp())
-    finally:
-        # Even if that failed: once the document has moved on, no retry has the effect again.
-        outcome = save(result)
-    return outcome
+    return _run_claimed(transition, doc, taken, tools, claims, save)
 
 
 def _check(taken: Claim | Done, doc_id: str, database: Database, claims: Claims) -> JsonDict | None:
@@ -187,26 +173,36 @@ def _check(taken: Claim | Done, doc_id: str, database: Database, claims: Claims)
 
 
 def _run_claimed(
-    transition: Transition, doc: JsonDict, claim: Claim, tools: Tools, claims: Claims
-) -> _Result:
-    """Run the transition, and release the claim if it surely had no effect.
-
-    A rejection keeps it until it is saved.
-    """
+    transition: Transition,
+    doc: JsonDict,
+    claim: Claim,
+    tools: Tools,
+    claims: Claims,
+    save: Callable[[_Result], Outcome],
+) -> Outcome:
+    """Run the transition and save its result; release the claim if it surely had no effect."""
     try:
         changes = transition.run(doc, tools, claim)
-    except Rejected as exc:
-        return docstate.rejection(exc.reason, tools.clock()), Outcome.REJECTED
     except NoEffect:
         claims.release(claim)
         raise
+    except Rejected as exc:
+        # Given back before it is saved, a rejection could meet another worker's effect:
+        #     A: take, rejected, release ........... save: error
+        #     B:                   take, check, send ......... finish: the mail's link leads nowhere
+        try:
+            return save((docstate.rejection(exc.reason, tools.clock()), Outcome.REJECTED))
+        finally:
+            claims.release(claim)
     if changes is None:
         claims.release(claim)
-    return _result(changes)
-
-
-def _result(changes: JsonDict | None) -> _Result:
-    return changes, Outcome.UNCHANGED if changes is None else Outcome.SAVED
+        return Outcome.UNCHANGED
+    try:
+        claims.finish(claim, changes, tools.clock().timestamp())
+    finally:
+        # Even if that failed: once the document has moved on, no retry has the effect again.
+        outcome = save((changes, Outcome.SAVED))
+    return outcome
 
 
 def _save(
