@@ -27,7 +27,7 @@ WITHOUT_COUCHDB := integration/test_deploy* integration/test_aws_contracts.py \
 
 # In this order: a later one is held to what the earlier ones have.
 LOCKED := requirements requirements-poller requirements-device requirements-local \
-  requirements-dev requirements-bench requirements-node requirements-lock
+  requirements-dev requirements-node requirements-lock
 
 .PHONY: help demo run test couchdb3 check format lint types template audit docs setup lock clean
 .PHONY: faults mutants bench load cold-start package doctor deploy upgrade redrive destroy
@@ -73,19 +73,19 @@ faults: setup ## every crash and fault, and the claim's state space
 	@$(BIN)/python -m tests.world
 	@$(BIN)/python -m tests.model
 
-mutants: setup $(VENV)/.bench ## the tests against small changes of the core, some twenty minutes
+mutants: setup ## the tests against small changes of the core, some twenty minutes
 	@$(BIN)/mutmut run --max-children 2
 	@$(BIN)/mutmut results
 
 docs: $(VENV)/.dev ## write into the docs what the code knows better
 	@$(BIN)/python -m docs.generate
 
-bench: setup $(VENV)/.bench ## measured against the floor under it, in some minutes: [QUICK=1] (docs/performance.md)
+bench: setup ## measured against the floor under it, in some minutes: [QUICK=1] (docs/performance.md)
 	@$(BIN)/python -m bench $(if $(QUICK),--quick)
 	@$(BIN)/python -m bench.money $(if $(QUICK),,--write)
 	@$(BIN)/python -m bench.simulation_report $(if $(QUICK),,--write)
 
-load: setup $(VENV)/.bench ## 10,000 registrations in memory, and 500 at once on the local system
+load: setup ## 10,000 registrations in memory, and 500 at once on the local system
 	@$(BIN)/python -m bench.load
 
 cold-start: setup ## what each function imports when it starts cold, by cost
@@ -132,11 +132,6 @@ $(VENV)/.local: requirements-local.txt | $(VENV)/bin/python
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.local
 	@echo "set-up: Python packages of the tests (about a minute, once)" >&2
-	@$(BIN)/$(INSTALL) -r $<
-	@touch $@
-
-$(VENV)/.bench: requirements-bench.txt $(VENV)/.dev
-	@echo "set-up: Python packages of the plots (some seconds, once)" >&2
 	@$(BIN)/$(INSTALL) -r $<
 	@touch $@
 

@@ -60,8 +60,18 @@ async function holdLongpoll(req, res, next) {
   waiting.then(done, done);
 }
 
+// CouchDB's security objects have no revisions. Here they are documents, and of two writers at once
+// the one would get a conflict: so they write one after the other.
+let securityWritten = Promise.resolve();
+function writeSecurityInTurn(req, res, next) {
+  const before = securityWritten;
+  securityWritten = new Promise((resolve) => res.on('close', resolve));
+  before.then(next);
+}
+
 const app = express();
 app.get('/:db/_changes', (req, res, next) => holdLongpoll(req, res, next).catch(next));
+app.put('/:db/_security', writeSecurityInTurn);
 rights.install(app, () => `http://127.0.0.1:${server.address().port}`);
 app.use('/', couchdb);
 

@@ -221,6 +221,16 @@ def test_security_is_written_whole(control: Database) -> None:
         assert control.security() == security
 
 
+def test_those_who_write_security_at_once_have_no_conflict(control: Database) -> None:
+    admins = {"names": [], "roles": ["_admin"]}
+    written = [
+        {"admins": admins, "members": {"names": [], "roles": [f"owner-{n}"]}} for n in range(24)
+    ]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(control.put_security, written))
+    assert control.security() in written
+
+
 def test_who_is_no_member_is_kept_out(server: Server, control: Database) -> None:
     control.put({"_id": "d"})
     control.put_security(
