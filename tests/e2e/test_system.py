@@ -11,6 +11,8 @@ from chalicelib.couch import JsonDict, Server
 from local.system import ROOT, LocalSystem
 from tests.support import a_device, an_address, wait_for
 
+LOG_LEVEL = "POWERTOOLS_LOG_LEVEL"  # of the tests: who runs the demo has set none
+
 
 def outbox_of(system: LocalSystem, address: str) -> list[JsonDict]:
     mails: list[JsonDict] = requests.get(f"{system.outbox}/outbox.json", timeout=10).json()
@@ -64,10 +66,11 @@ def test_the_demo_tells_the_whole_story_and_leaves_a_lent_couchdb_as_it_was(
     couch_url: str, server: Server
 ) -> None:
     before = of_the_demo(server)
+    of_users = {name: value for name, value in os.environ.items() if name != LOG_LEVEL}
     finished = subprocess.run(
         [sys.executable, "-m", "local.demo"],
         cwd=ROOT,
-        env=os.environ | {"COUCHDB_URL": couch_url},
+        env=of_users | {"COUCHDB_URL": couch_url},
         capture_output=True,
         text=True,
         timeout=600,
