@@ -1,6 +1,6 @@
 """AWS in memory, for tests that want thousands of requests, virtual time, or faults.
 
-Passes the same contract tests as moto (tests/integration/test_aws_contracts.py). What this project
+Passes the same contract tests as moto (tests/contracts). What this project
 does not use, it does not know, and says so: an unknown operation, argument or expression raises.
 """
 

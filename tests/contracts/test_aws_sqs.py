@@ -1,0 +1,174 @@
+"""What this project relies on in SQS: one suite for moto and for FakeAws."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from poller.messages import MESSAGE_BYTES
+from tests.contracts.aws_kit import (
+    Account,
+    Queue,
+    a_name,
+    bodies,
+    code_of,
+    ids,
+    receipts,
+)
+
+VISIBILITY_S = 180
+MAX_RECEIVES = 5
+
+
+@pytest.fixture
+def queue(account: Account) -> Iterator[Queue]:
+    sqs, name = account.client("sqs"), a_name()
+    if account.fake:
+        fake = account.fake
+        url = fake.create_queue(name, visibility_s=VISIBILITY_S, max_receives=MAX_RECEIVES)
+        yield Queue(sqs, name, url, lambda: fake.dead_letters(name))
+        return
+    dead = sqs.create_queue(QueueName=f"{name}-dead")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]
+    redrive = {"deadLetterTargetArn": arn["QueueArn"], "maxReceiveCount": MAX_RECEIVES}
+    attributes = {"VisibilityTimeout": str(VISIBILITY_S), "RedrivePolicy": json.dumps(redrive)}
+    url = sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
+    dead_queue = Queue(sqs, f"{name}-dead", dead, list)
+    yield Queue(sqs, name, url, lambda: bodies(dead_queue.receive()))
+    sqs.delete_queue(QueueUrl=url)
+    sqs.delete_queue(QueueUrl=dead)
+
+
+def test_a_queue_is_found_by_its_name(queue: Queue) -> None:
+    assert queue.client.get_queue_url(QueueName=queue.name)["QueueUrl"] == queue.url
+
+
+def test_a_queue_that_does_not_exist_is_said_to(queue: Queue) -> None:
+    missing = queue.client.exceptions.QueueDoesNotExist
+    with pytest.raises(missing) as refused:
+        queue.client.get_queue_url(QueueName=a_name())
+    assert refused.value.response["Error"]["Code"] == "AWS.SimpleQueueService.NonExistentQueue"
+    with pytest.raises(missing):
+        Queue(queue.client, "", f"{queue.url}-missing", list).send("a")
+
+
+def test_what_was_accepted_is_named_and_received_once(queue: Queue) -> None:
+    answer = queue.send("a", '{"ü": "\\u0000"}', "c")
+    assert ids(answer["Successful"]) == ["0", "1", "2"]
+    assert not answer.get("Failed")
+    assert bodies(queue.receive()) == ["a", "c", '{"ü": "\\u0000"}']
+    assert queue.receive() == []
+    assert queue.counts() == (0, 3)
+
+
+def test_no_more_is_received_than_was_asked_for(queue: Queue) -> None:
+    queue.send(*"abcde")
+    assert len(queue.receive(2)) == 2
+    assert queue.counts() == (3, 2)
+
+
+def test_a_message_says_how_often_and_when_it_was_received(queue: Queue) -> None:
+    queue.send("a")
+    counts, first = [], set()
+    for _ in range(3):
+        [message] = queue.receive()
+        attributes = message["Attributes"]
+        assert int(attributes["SentTimestamp"]) <= int(
+            attributes["ApproximateFirstReceiveTimestamp"]
+        )
+        counts.append(attributes["ApproximateReceiveCount"])
+        first.add((message["MessageId"], attributes["ApproximateFirstReceiveTimestamp"]))
+        queue.hide(0, message["ReceiptHandle"])
+    assert counts == ["1", "2", "3"]
+    assert len(first) == 1
+
+
+def test_a_batch_without_entries_with_too_many_and_with_too_much_is_refused(queue: Queue) -> None:
+    sqs = "AWS.SimpleQueueService."
+    assert code_of(queue.send) == f"{sqs}EmptyBatchRequest"
+    assert code_of(lambda: queue.send(*"abcdefghijk")) == f"{sqs}TooManyEntriesInBatchRequest"
+    assert code_of(lambda: queue.send("x" * 600_000, "y" * 600_000)) == f"{sqs}BatchRequestTooLong"
+    twice = [{"Id": "0", "MessageBody": body} for body in "ab"]
+    send = queue.client.send_message_batch
+    assert (
+        code_of(lambda: send(QueueUrl=queue.url, Entries=twice)) == f"{sqs}BatchEntryIdsNotDistinct"
+    )
+    assert queue.receive() == []
+
+
+def test_a_batch_as_large_as_the_poller_makes_them_is_taken(queue: Queue) -> None:
+    half = "x" * (MESSAGE_BYTES // 2)
+    queue.send(half, half)
+    assert queue.counts() == (2, 0)
+
+
+def test_a_deleted_message_is_gone_and_may_be_deleted_again(queue: Queue) -> None:
+    queue.send("a", "b")
+    handles = receipts(queue.receive())
+    assert ids(queue.delete(*handles)["Successful"]) == ["0", "1"]
+    assert queue.counts() == (0, 0)
+    assert ids(queue.delete(*handles)["Successful"]) == ["0", "1"]
+
+
+def test_of_a_batch_of_deletions_each_stands_or_falls_alone(queue: Queue) -> None:
+    queue.send("a", "b")
+    [one, other] = receipts(queue.receive())
+    answer = queue.delete(one, "no-handle", other)
+    assert ids(answer["Successful"]) == ["0", "2"]
+    [failed] = answer["Failed"]
+    assert (failed["Id"], failed["Code"]) == ("1", "ReceiptHandleIsInvalid")
+    assert queue.counts() == (0, 0)
+
+
+def test_a_message_whose_time_is_set_to_none_is_back_at_once(queue: Queue) -> None:
+    queue.send("a", "b")
+    [one, _] = queue.receive()
+    queue.hide(0, one["ReceiptHandle"])
+    assert queue.counts() == (1, 1)
+    [again] = queue.receive()
+    assert (again["MessageId"], again["Body"]) == (one["MessageId"], one["Body"])
+    assert again["ReceiptHandle"] != one["ReceiptHandle"]
+    queue.delete(again["ReceiptHandle"])
+    assert queue.counts() == (0, 1)
+
+
+def test_of_a_batch_of_new_times_each_stands_or_falls_alone(queue: Queue) -> None:
+    queue.send("a", "b")
+    [one, other] = receipts(queue.receive())
+    queue.delete(other)
+    answer = queue.hide(0, one, "no-handle", other)
+    assert ids(answer["Successful"]) == ["0"]
+    assert [(failed["Id"], failed["Code"]) for failed in answer["Failed"]] == [
+        ("1", "ReceiptHandleIsInvalid"),
+        ("2", "ReceiptHandleIsInvalid"),
+    ]
+    assert queue.counts() == (1, 0)
+
+
+def test_a_longer_time_hides_a_message_further(queue: Queue) -> None:
+    queue.send("a")
+    [handle] = receipts(queue.receive())
+    queue.hide(900, handle)
+    assert queue.counts() == (0, 1)
+    [failed] = queue.hide(43_201, handle)["Failed"]
+    assert failed["Code"] == "InvalidParameterValue"
+
+
+def test_after_the_last_try_a_message_lies_among_the_dead_letters(queue: Queue) -> None:
+    queue.send("dead")
+    for _ in range(MAX_RECEIVES):
+        [message] = queue.receive()
+        queue.hide(0, message["ReceiptHandle"])
+    queue.send("alive")
+    assert bodies(queue.receive()) == ["alive"]
+    assert queue.dead_letters() == ["dead"]
+    assert queue.counts() == (0, 1)
+
+
+def test_a_message_deleted_in_its_last_try_is_no_dead_letter(queue: Queue) -> None:
+    queue.send("a")
+    for _ in range(MAX_RECEIVES - 1):
+        queue.hide(0, *receipts(queue.receive()))
+    queue.delete(*receipts(queue.receive()))
+    assert queue.receive() == []
+    assert queue.dead_letters() == []
