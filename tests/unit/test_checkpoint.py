@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from chalicelib.couch import JsonDict
 from poller.checkpoint import DATABASES_AT_ONCE, PAUSE_S, Checkpoint, Sent, by_hundreds
-from poller.lease import Lease
+from poller.lease import Lease, LeaseLost
+from tests.unit.test_lease import KEY, LEASE_S, TABLE, Pollers
 
 
 @dataclass
@@ -64,3 +65,61 @@ def test_hundreds_hold_all_in_order(dbs: list[str]) -> None:
     lists = list(by_hundreds(dbs))
     assert [db for one in lists for db in one] == dbs
     assert all(1 <= len(one) <= DATABASES_AT_ONCE for one in lists)
+
+
+# Over a table in memory, and a lease.
+
+
+def checkpoint_of(on: Pollers, lease: Lease) -> Checkpoint:
+    return Checkpoint(on.aws.client("dynamodb"), TABLE, lease, lambda pause_s: None)
+
+
+def test_a_seq_is_found_again_as_it_was_saved() -> None:
+    on = Pollers()
+    checkpoint = checkpoint_of(on, on.taken())
+    checkpoint.save("control", Sent("7-seq", "7-info"))
+    checkpoint.save("control-ab", Sent("8-seq"))
+    assert checkpoint.sent(["control", "control-ab", "control-new"]) == {
+        "control": Sent("7-seq", "7-info"),
+        "control-ab": Sent("8-seq", ""),
+    }
+
+
+def test_a_database_that_was_forgotten_is_not_known() -> None:
+    on = Pollers()
+    checkpoint = checkpoint_of(on, on.taken())
+    checkpoint.save("control", Sent("7-seq"))
+    checkpoint.save("control-ab", Sent("8-seq"))
+    checkpoint.forget("control-ab")
+    checkpoint.forget("control-never-known")
+    assert checkpoint.sent(["control", "control-ab"]) == {"control": Sent("7-seq")}
+
+
+def test_a_poller_that_was_overtaken_cannot_put_a_seq_back_nor_forget_it() -> None:
+    on = Pollers()
+    stalled = on.taken()
+    checkpoint_of(on, stalled).save("control", Sent("1-old"))
+    on.now_s += LEASE_S + 1
+    later = on.taken()
+    checkpoint_of(on, later).save("control", Sent("2-new"))
+    with pytest.raises(LeaseLost, match=KEY):
+        checkpoint_of(on, stalled).save("control", Sent("1-old"))
+    with pytest.raises(LeaseLost, match=KEY):
+        checkpoint_of(on, stalled).forget("control")
+    assert checkpoint_of(on, later).sent(["control"]) == {"control": Sent("2-new")}
+    checkpoint_of(on, later).forget("control")
+    assert checkpoint_of(on, later).sent(["control"]) == {}
+
+
+def test_the_fences_of_another_shards_lease_say_nothing() -> None:
+    on = Pollers()
+    for _ in range(3):
+        many = on.lease("poller#control#0of2")
+        many.take()
+        many.release()
+    checkpoint_of(on, many).save("control", Sent("1-a"))
+    checkpoint_of(on, many).save("control-ab", Sent("1-a"))
+    alone = checkpoint_of(on, on.taken())
+    alone.save("control", Sent("2-b"))
+    alone.forget("control-ab")
+    assert alone.sent(["control", "control-ab"]) == {"control": Sent("2-b")}

@@ -232,7 +232,8 @@ def test_a_rejection_says_why_and_when() -> None:
         "state": "error",
         "error": {"reason": "owner is missing", "at": "2026-11-23T06:00:00Z"},
     }
-    assert Rejected("owner is missing").reason == "owner is missing"
+    rejected = Rejected("owner is missing")
+    assert rejected.reason == str(rejected) == "owner is missing"
 
 
 def test_a_timestamp_is_in_utc_to_the_second() -> None:

@@ -37,7 +37,9 @@ def a_feed(
     database: object, since: str = BEGINNING, page_size: int = 2, told: list[str] | None = None
 ) -> Feed:
     warn = (told if told is not None else []).append
-    return Feed(cast(Database, database), since, page_size, lambda what, why: warn(what))
+    return Feed(
+        cast(Database, database), since, page_size, lambda what, why: warn(f"{what}: {why}")
+    )
 
 
 def read_all(feed: Feed) -> list[Page]:
@@ -75,7 +77,7 @@ def test_a_malformed_seq_starts_the_feed_anew_and_says_so() -> None:
     database, told = FakePages([REFUSED, [row("a")]]), list[str]()
     assert ids(read_all(a_feed(database, "12-nonsense", told=told))) == ["a"]
     assert database.asked == ["12-nonsense", "0"]
-    assert told == ["the feed begins anew"]
+    assert told == [f"the feed begins anew: {REFUSED.reason}"]
 
 
 def test_a_bad_request_from_the_beginning_is_no_matter_of_the_seq() -> None:
@@ -162,5 +164,5 @@ def test_a_document_that_cannot_be_read_does_not_hold_up_the_others(
     pages = read_all(a_feed(FeedWithPoison(poison), page_size=page_size, told=told))
     read = [one["id"] for page in pages for one in page.rows if "doc" in one]
     assert read == [f"d{number}" for number in range(1, 7) if number != poison]
-    assert told == ["a document cannot be read and is passed over"]
+    assert told == ["a document cannot be read and is passed over: RecursionError"]
     assert pages[-1].last_seq == "6"

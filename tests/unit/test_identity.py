@@ -6,23 +6,28 @@ import hmac
 import string
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from chalicelib import identity
 from chalicelib.identity import (
+    ADDRESS_LENGTH,
     InvalidAddress,
+    InvitationRef,
     LinkCode,
     LinkKeys,
+    channel_db,
     confirm_id,
     mail_address,
     normalise_address,
     owner_control_db,
     owner_id,
+    owner_of,
     owner_role,
     plain_device_code,
     same,
     same_device_code,
+    subscription_id,
 )
 
 KEY, NEWER_KEY, OTHER_KEY = b"k" * 32, b"n" * 32, b"o" * 32
@@ -67,6 +72,57 @@ def test_names_made_of_an_owner_are_as_devices_work_them_out() -> None:
     assert owner_role("0a" * 16) == f"owner-{'0a' * 16}"
     assert owner_control_db("control", "0a" * 16) == f"control-{'0a' * 16}"
     assert confirm_id(DEVICE_ID, 3) == f"confirm-{DEVICE_ID}-3"
+    assert subscription_id("notes", "0a" * 16) == f"notes-sub-{'0a' * 16}"
+    by_hand = hashlib.sha256(f"{'0a' * 16}/notes".encode()).hexdigest()[:32]
+    assert channel_db("0a" * 16, "notes") == f"db-{by_hand}"
+
+
+def test_a_channels_database_is_its_owners_own_whatever_the_channels_id() -> None:
+    ids = ["notes", "Notes", "\ud800", "ü", ""]
+    names = {
+        channel_db(owner, channel_id) for owner in ("0a" * 16, "0b" * 16) for channel_id in ids
+    }
+    assert len(names) == 2 * len(ids)
+
+
+@pytest.mark.parametrize(
+    ("db", "owner"),
+    [
+        (f"control-{'0a' * 16}", "0a" * 16),
+        ("control", None),
+        ("0a" * 16, None),
+        (f"control-dev-{'0a' * 16}", None),
+        (f"control-{'0A' * 16}", None),
+        (f"control-{'0a' * 16}0", None),
+        (f"control-{'0a' * 16}\n", None),
+        (f"control-{'٠a' * 16}", None),
+        (f"other-{'0a' * 16}", None),
+    ],
+)
+def test_the_owner_is_read_from_the_name_of_an_owners_control_database(
+    db: str, owner: str | None
+) -> None:
+    assert owner_of("control", db) == owner
+
+
+# What an invitation's link is about
+
+
+def test_an_invitations_reference_reads_back_from_a_links_subject() -> None:
+    ref = InvitationRef("0a" * 16, "0b" * 16, "inv-1")
+    assert ref.subject == f"{'0a' * 16}.{'0b' * 16}.inv-1"
+    assert InvitationRef.parse(ref.subject) == ref
+
+
+def test_a_receipt_for_a_guests_answer_is_no_links_subject() -> None:
+    ref = InvitationRef("0a" * 16, "0b" * 16, "inv-1")
+    assert ref.acceptance == f"accepted.{ref.subject}"
+    assert InvitationRef.parse(ref.acceptance) is None
+
+
+@pytest.mark.parametrize("subject", ["", DEVICE_ID, "a.b", "a.b.c.d"])
+def test_another_subject_is_about_no_invitation(subject: str) -> None:
+    assert InvitationRef.parse(subject) is None
 
 
 @given(st.text())
@@ -136,7 +192,28 @@ def test_an_address_is_accepted_and_spelled_as_mail_is_sent(address: str, sent_t
 def test_what_is_no_address_is_refused_with_a_reason(address: str) -> None:
     with pytest.raises(InvalidAddress) as refused:
         mail_address(address)
-    assert str(refused.value)
+    assert str(refused.value) not in ("", "None")
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        pytest.param("=?utf-8?q?ada?=@example.com", "encoded word", id="an encoded word"),
+        pytest.param("ada.example.com", "@-sign", id="no at sign"),
+        pytest.param(f"ada@{'b.' * 130}com", f"longer than {ADDRESS_LENGTH}", id="too long"),
+    ],
+)
+def test_who_is_refused_an_address_reads_what_is_wrong_with_it(address: str, why: str) -> None:
+    with pytest.raises(InvalidAddress, match=why):
+        mail_address(address)
+
+
+def test_an_address_may_be_as_long_as_smtp_carries_and_no_longer() -> None:
+    longest = f"{'x' * 64}@{('d' * 61 + '.') * 3}com"
+    assert len(longest) == ADDRESS_LENGTH
+    assert mail_address(longest) == longest
+    with pytest.raises(InvalidAddress):
+        mail_address(longest.replace(".com", ".comm"))
 
 
 @settings(max_examples=300)
@@ -294,6 +371,8 @@ def test_a_guess_id_gives_nothing_of_the_code_away() -> None:
     assert guess_id != LinkKeys([OTHER_KEY], LINKS.purpose).guess_ids(DEVICE_ID, "ABCD-2345")[0]
 
 
+@example("\ud800", "\ud800")
+@example("a", "\ud800")
 @given(any_text, any_text)
 def test_same_is_equality(one: str, other: str) -> None:
     assert same(one, other) == (one == other)

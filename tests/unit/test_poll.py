@@ -411,6 +411,15 @@ def test_where_the_update_seqs_of_many_cannot_be_told_each_is_asked_for_its_own(
     assert on.asked_for(DBS_INFO) == 2
 
 
+def test_a_database_whose_update_seq_cannot_be_told_is_read_all_the_same() -> None:
+    on = Polling()
+    on.couch.refuse(DBS_INFO, UNKNOWN)
+    on.create(ADA, BOB)
+    on.write(ADA, "a1")
+    on.couch.refuse(f"GET /{ADA}")
+    assert on.run().sent == 1
+
+
 # Where the server does not tell.
 
 
@@ -534,7 +543,7 @@ def test_a_server_that_refuses_its_own_seq_is_not_asked_for_ever() -> None:
         return FakeCouch.answer(on.couch, asked)
 
     on.couch.instead[DB_UPDATES] = forgetful
-    with pytest.raises(UpdatesRefused):
+    with pytest.raises(UpdatesRefused, match="Malformed sequence"):
         on.run()
 
 

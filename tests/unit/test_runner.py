@@ -14,7 +14,8 @@ from chalicelib.couch import Database, JsonDict, Unavailable
 from chalicelib.docstate import Control, InvalidChanges, RegistryError, Rejected
 from chalicelib.errors import NoEffect
 from chalicelib.runner import InvalidMessage, Message, Outcome, StillConflicting, handle
-from tests.support import FakeClock, FakeDatabase
+from tests.fakes.aws import FakeAws
+from tests.support import START, FakeClock, FakeDatabase
 
 Edit = Callable[[FakeDatabase], None]
 
@@ -53,6 +54,7 @@ class Bench:
     control: Control = field(default_factory=Control)
     runs: list[JsonDict] = field(default_factory=list)
     claimed: list[Claim] = field(default_factory=list)
+    tools: list[FakeTools] = field(default_factory=list)
     result: Callable[[JsonDict], JsonDict | None] = lambda doc: {"state": "next"}
 
     def __post_init__(self) -> None:
@@ -61,10 +63,12 @@ class Bench:
 
     def _run_safe(self, doc: JsonDict, tools: FakeTools) -> JsonDict | None:
         self.runs.append(doc)
+        self.tools.append(tools)
         return self.result(doc)
 
     def _run_unsafe(self, doc: JsonDict, tools: FakeTools, claim: Claim) -> JsonDict | None:
         self.runs.append(doc)
+        self.tools.append(tools)
         self.claimed.append(claim)
         return self.result(doc)
 
@@ -80,6 +84,13 @@ class Bench:
     @property
     def doc(self) -> JsonDict:
         return self.database.get("x")
+
+
+@pytest.fixture
+def claims() -> Claims:
+    aws = FakeAws(START.timestamp)
+    aws.create_table("table")
+    return Claims(aws.client("dynamodb"), "table", lease_s=90)
 
 
 @pytest.fixture
@@ -196,10 +207,49 @@ def test_an_unknown_type_and_state_is_named(bench: Bench) -> None:
         bench.handle(Message("control", "x", "kettle", "hot", None))
 
 
-def test_the_tools_stand_in_the_messages_database(bench: Bench) -> None:
+def test_an_unsafe_step_without_claims_is_a_fault_of_the_wiring_and_does_not_run(
+    bench: Bench,
+) -> None:
     tools = FakeTools(cast(Database, bench.database), bench.clock)
-    handle(replace(bench.add("thing"), db="other"), bench.control, tools, bench.claims)
+    with pytest.raises(RegistryError, match="mail/new"):
+        handle(bench.add("mail"), bench.control, tools)
+    assert bench.runs == []
+
+
+@KINDS
+def test_the_tools_stand_in_the_messages_database(bench: Bench, kind: str) -> None:
+    tools = FakeTools(cast(Database, bench.database), bench.clock)
+    handle(replace(bench.add(kind), db="other"), bench.control, tools, bench.claims)
     assert tools.asked_for == ["other"]
+    assert bench.tools == [tools]
+
+
+class ConflictedDatabase(RacingDatabase):
+    """Its document has a revision that lost, for whoever asks."""
+
+    def find_one(self, doc_id: str, *, conflicts: bool = False) -> JsonDict | None:
+        doc = super().find_one(doc_id)
+        return doc | {"_conflicts": ["1-lost"]} if doc and conflicts else doc
+
+
+@pytest.mark.parametrize("conflicts", [True, False])
+def test_a_transition_sees_the_revisions_that_lost_in_each_run_if_it_asked_for_them(
+    bench: Bench, conflicts: bool
+) -> None:
+    seen: list[bool] = []
+
+    def look(doc: JsonDict, tools: FakeTools) -> JsonDict:
+        seen.append("_conflicts" in doc)
+        return {"state": "next"}
+
+    bench.control = Control()
+    bench.control.safe("thing", "new", to="next", conflicts=conflicts)(look)
+    message = bench.add("thing")
+    racing = ConflictedDatabase([edit(count=1)])
+    racing.docs = bench.database.docs
+    bench.database = racing
+    assert bench.handle(message) is Outcome.SAVED
+    assert seen == [conflicts, conflicts]
 
 
 # Saving: somebody else writes between the run and the save.
@@ -422,6 +472,20 @@ def test_a_rejection_that_cannot_be_saved_frees_the_claim(bench: Bench) -> None:
     assert bench.handle(message) is Outcome.REJECTED
 
 
+def test_a_rejection_is_of_the_document_that_was_looked_at_not_of_one_that_was_mended(
+    bench: Bench,
+) -> None:
+    message = bench.add("mail")
+    bench.result = fail_with(Rejected("owner is missing"))
+    racing = RacingDatabase([edit(owner="ada@example.com")])
+    racing.docs = bench.database.docs
+    bench.database = racing
+    assert bench.handle(message) is Outcome.STALE
+    assert bench.doc["state"] == "new"
+    bench.result = lambda doc: {"state": "next"}
+    assert bench.handle(message) is Outcome.SAVED
+
+
 def test_none_from_an_unsafe_transition_frees_the_claim(bench: Bench) -> None:
     bench.result = lambda doc: None
     message = bench.add("mail")
@@ -486,8 +550,13 @@ def test_a_message_that_comes_too_late_puts_right_what_a_killed_run_may_have_lef
     bench: Bench,
 ) -> None:
     seen: list[JsonDict] = []
+
+    def put_right(doc: JsonDict, tools: FakeTools) -> None:
+        assert tools.database is cast(Database, bench.database)
+        seen.append(doc)
+
     bench.control = Control()
-    late = bench.control.safe("thing", "new", to="next", late=lambda doc, tools: seen.append(doc))
+    late = bench.control.safe("thing", "new", to="next", late=put_right)
     late(lambda doc, tools: {"state": "next"})
     message = bench.add("thing")
     assert bench.handle(message) is Outcome.SAVED

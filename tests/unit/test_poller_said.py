@@ -1,0 +1,133 @@
+"""What a run of the poller says: its metrics, and its warnings."""
+
+import io
+import json
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+from botocore.exceptions import ClientError
+
+from chalicelib.couch import Unavailable
+from poller import app
+from tests.metrics import Metric, printed
+from tests.poller_site import Site
+
+
+@pytest.fixture
+def metrics(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[[], list[Metric]]:
+    monkeypatch.setenv("POWERTOOLS_METRICS_DISABLED", "false")
+    return lambda: printed(capsys)
+
+
+def test_a_run_says_that_it_was_and_what_it_did(metrics: Callable[[], list[Metric]]) -> None:
+    on = Site()
+    on.couch.add("control", "device-1", "device-2")
+    on.couch.add("control", "device-3", state="of no interest")
+    on.run()
+    said = metrics()
+    assert {name: value for name, value, _ in said} == {
+        "PollerRuns": 1,
+        "PollerChanges": 3,
+        "PollerSent": 2,
+        "PollerSeqAge": 0,
+    }
+    assert all(dimensions == {"Stage": "test"} for *_, dimensions in said)
+
+
+def test_a_run_that_fails_is_behind_since_the_last_that_did_not(
+    metrics: Callable[[], list[Metric]],
+) -> None:
+    on = Site()
+    on.run()
+    on.passed_s += 3600
+    on.couch.add("control", "device-1")
+    metrics()
+    with pytest.raises(ClientError):
+        on.run(routes={"device/new": f"{on.settings.routes['device/new']}-that-is-not-there"})
+    assert [value for name, value, _ in metrics() if name == "PollerSeqAge"] == [3600]
+    on.run()
+    assert [value for name, value, _ in metrics() if name == "PollerSeqAge"] == [0]
+    assert on.sent() == ["device-1"]
+
+
+def test_a_run_that_comes_not_to_the_end_is_behind(metrics: Callable[[], list[Metric]]) -> None:
+    on = Site()
+    on.run()
+    on.passed_s += 60
+    metrics()
+    on.run(lambda: True)
+    assert [value for name, value, _ in metrics() if name == "PollerSeqAge"] == [60]
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """All that the poller logs, in the form of its Lambda's log."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(app.logger.registered_formatter)
+    logger = logging.getLogger(app.logger.name)
+    logger.addHandler(handler)
+    yield stream
+    logger.removeHandler(handler)
+
+
+def warnings(log: io.StringIO) -> list[tuple[str, str]]:
+    """What is warned of, and why."""
+    said = [json.loads(line) for line in log.getvalue().splitlines()]
+    return [(one["message"], one["reason"]) for one in said if one["level"] == "WARNING"]
+
+
+def counted(metrics: list[Metric]) -> list[tuple[float, dict[str, str]]]:
+    return [(value, dimensions) for name, value, dimensions in metrics if name == "FeedWarnings"]
+
+
+def test_a_feed_that_begins_anew_is_warned_of(
+    metrics: Callable[[], list[Metric]], log: io.StringIO
+) -> None:
+    on = Site()
+    lease = on.lease()
+    place = lease.take()
+    lease.save(replace(place, updates_seq="99-nonsense"))
+    lease.release()
+    on.run()
+    what = "the feed of databases begins anew"
+    assert counted(metrics()) == [(1, {"Stage": "test", "What": what})]
+    assert warnings(log) == [(what, "Malformed sequence supplied in 'since' parameter.")]
+
+
+def test_a_database_that_fails_is_warned_of_by_name(
+    metrics: Callable[[], list[Metric]], log: io.StringIO
+) -> None:
+    on = Site()
+    db = f"control-{'0a' * 16}"
+    on.couch.create(db)
+    on.couch.refuse(f"GET /{db}/_changes")
+    with pytest.raises(Unavailable):
+        on.run()
+    what = "a database could not be followed"
+    assert counted(metrics()) == [(1, {"Stage": "test", "What": what})]
+    [(said, why)] = warnings(log)
+    assert (said, db in why) == (what, True)
+
+
+def test_each_metric_has_its_unit(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("POWERTOOLS_METRICS_DISABLED", "false")
+    on = Site()
+    on.couch.refuse("GET /control/_changes")
+    with pytest.raises(Unavailable):
+        on.run()
+    records = [json.loads(line)["_aws"] for line in capsys.readouterr().out.splitlines()]
+    said = [one for record in records for one in record["CloudWatchMetrics"][0]["Metrics"]]
+    assert {one["Name"]: one["Unit"] for one in said} == {
+        "PollerRuns": "Count",
+        "PollerChanges": "Count",
+        "PollerSent": "Count",
+        "PollerSeqAge": "Seconds",
+        "FeedWarnings": "Count",
+    }
