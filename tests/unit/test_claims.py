@@ -1,7 +1,8 @@
 """The claim, state by state."""
 
 import threading
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 
@@ -40,9 +41,26 @@ def test_a_free_step_is_taken_in_its_first_attempt(claims: Claims) -> None:
 
 def test_a_second_worker_is_refused_and_told_when_the_lease_ends(claims: Claims) -> None:
     take(claims)
-    with pytest.raises(RunningElsewhere) as refused:
+    with pytest.raises(RunningElsewhere, match=PK) as refused:
         claims.take(PK, NOW_S + 30)
     assert refused.value.retry_after_s == LEASE_S - 30 + 1
+
+
+def test_one_who_is_refused_and_not_told_why_comes_back_in_a_second(claims: Claims) -> None:
+    take(claims)
+
+    class Terse:
+        """A DynamoDB that does not show the item that was in the way."""
+
+        exceptions = claims.client.exceptions
+
+        def update_item(self, **request: Any) -> Any:
+            del request["ReturnValuesOnConditionCheckFailure"]
+            return claims.client.update_item(**request)
+
+    with pytest.raises(RunningElsewhere) as refused:
+        replace(claims, client=cast(Any, Terse())).take(PK, NOW_S)
+    assert refused.value.retry_after_s == 1
 
 
 def test_the_lease_holds_to_its_last_millisecond(claims: Claims) -> None:
