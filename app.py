@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any, cast
 from chalice.app import Chalice, CloudWatchEvent, Rate, Request, Response, SNSEvent, SQSEvent
 
 from chalicelib import settings
-from chalicelib.batch import Work, handle_batch
-from chalicelib.handlers import control
 from chalicelib.telemetry import count_feedback, logger
 from chalicelib.web import mailbox
 from chalicelib.web.least_headers import add_least_headers
@@ -120,6 +118,10 @@ def upgrade_designs(event: dict[str, Any], context: object) -> dict[str, Any]:
 
 def work(event: SQSEvent, doc_type: str, state: str) -> None:
     """Hand a batch of messages to the transition of (type, state)."""
+    from chalicelib.batch import Work, handle_batch
+    from chalicelib.handlers import control_of
+
+    control = control_of(doc_type)
     transition = control.transition(doc_type, state)
     batch = Work.of(wiring, control, transition, lambda: left_s(event.context))
     handle_batch(event.to_dict()["Records"], batch)

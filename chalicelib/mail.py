@@ -2,9 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.message import EmailMessage
-from email.policy import SMTP
-from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, Protocol
 
 import botocore.exceptions as botocore
@@ -126,6 +123,11 @@ class SesMailer:
 
 
 def _mime(sender: str, to: str, subject: str, text: str, html: str, message_id: str) -> bytes:
+    # At the first mail: every function imports this module, and two of them send.
+    from email.message import EmailMessage
+    from email.policy import SMTP
+    from email.utils import formatdate
+
     message = EmailMessage(policy=SMTP)
     message["From"] = sender
     message["To"] = to

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -20,6 +20,7 @@ from chalicelib.suppressions import Suppressions
 from chalicelib.telemetry import count_mail
 
 if TYPE_CHECKING:
+    from botocore.session import Session
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_sesv2 import SESV2Client
     from mypy_boto3_sqs import SQSClient
@@ -45,7 +46,7 @@ class Wiring:
     environ : mapping
         Where the settings come from; ``os.environ`` but in tests.
     client : callable
-        Makes a boto3 client of a service's name.
+        Makes the AWS client of a service's name.
     server : callable
         Makes the CouchDB server of its URL.
     """
@@ -164,14 +165,13 @@ class Wiring:
 
 
 def make_client(service: str) -> Any:
-    """A boto3 client with time limits, and as few tries as its service stands. No request."""
-    # Imported at the first use: together they are most of a cold start.
-    import boto3
+    """An AWS client with time limits, and as few tries as its service stands. No request."""
+    # Imported at the first use: it is most of a cold start.
     from botocore.config import Config
 
     # SES has no idempotency token: only we know when to send again.
     attempts = 1 if service == "sesv2" else 2
-    return boto3.client(  # type: ignore[call-overload]
+    return _session().create_client(
         service,
         config=Config(
             connect_timeout=2,
@@ -183,12 +183,20 @@ def make_client(service: str) -> Any:
     )
 
 
+@cache
+def _session() -> "Session":
+    """Makes the clients that boto3.client does, and imports nothing else of boto3."""
+    from botocore.session import get_session
+
+    return get_session()
+
+
 def _link_keys(secrets: Secrets, page: str, settings: Settings) -> LinkKeys:
     return LinkKeys(secrets.link_keys, f"{page} {settings.stage} {settings.control_db}")
 
 
 class _LazyClient:
-    """A boto3 client that is made when it is first used: of a few, most functions use one."""
+    """An AWS client that is made when it is first used: of a few, most functions use one."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
@@ -24,6 +24,9 @@ from poller.sender import Sender
 from poller.shard import Shard
 from poller.updates import Updates
 
+if TYPE_CHECKING:
+    from botocore.session import Session
+
 NAMESPACE = "Syncpoint"
 
 logger = Logger(service="syncpoint-poller", stream=sys.stderr)
@@ -31,8 +34,7 @@ logger = Logger(service="syncpoint-poller", stream=sys.stderr)
 
 @cache
 def make_client(service: str) -> Any:
-    """A boto3 client with time limits; the same one each time. No request."""
-    import boto3
+    """An AWS client with time limits; the same one each time. No request."""
     from botocore.config import Config
 
     config = Config(
@@ -40,7 +42,15 @@ def make_client(service: str) -> Any:
         read_timeout=10,
         retries={"total_max_attempts": 3, "mode": "standard"},
     )
-    return boto3.client(service, config=config)  # type: ignore[call-overload]
+    return _session().create_client(service, config=config)
+
+
+@cache
+def _session() -> "Session":
+    """Makes the clients that boto3.client does, and imports nothing else of boto3."""
+    from botocore.session import get_session
+
+    return get_session()
 
 
 @dataclass(frozen=True)
@@ -50,7 +60,7 @@ class Outside:
     Attributes
     ----------
     client, server : callable
-        Makes a boto3 client of a service's name, the CouchDB server of its URL.
+        Makes the AWS client of a service's name, the CouchDB server of its URL.
     now_s, monotonic_s : callable
         The time in seconds, since 1970 and since some moment.
     pause : callable

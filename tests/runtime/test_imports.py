@@ -26,7 +26,7 @@ HEAVY = {
     "sqlite3",
     "unittest",
 }
-AWS = {"boto3", "botocore.client"}
+AWS = {"botocore.client"}
 AT_INIT = {"chalice", "requests"}
 # Those whose sample events need more than AWS after that.
 USES = {
