@@ -2,7 +2,8 @@
 
 The artifacts, in the real Lambda runtime: until they wait for their first event, and in their
 sample events (events/). Measured by ``python -X importtime``; compared with Lambda, only the
-processor is another.
+processor is another. "Beyond" is what the floor does not import: boto3, requests and what they need
+(bench/floor_function.py).
 """
 
 import os
@@ -14,6 +15,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
+from bench.starts import make_floor
 from local.aws import LocalAws
 from local.couchdb_process import EmbeddedCouchDB
 from local.system import prepare_process
@@ -39,7 +41,15 @@ def main(names: list[str]) -> int:
         couch_url = os.environ.get("COUCHDB_URL") or _embedded(folder, exits)
         world = World(built, couch_url.rstrip("/"), aws, folder, keeps_bytecode=False)
         exits.callback(world.close)
-        _measure(world, names)
+        floor = Function(
+            make_floor(world, folder),
+            built.runtime,
+            folder,
+            world.environment("poller") | {"CLIENTS": "secretsmanager,dynamodb"},
+        )
+        exits.callback(floor.stop)
+        floor.start()
+        _measure(world, floor, names)
     return 0
 
 
@@ -49,7 +59,7 @@ def _embedded(folder: Path, exits: ExitStack) -> str:
     return couchdb.url
 
 
-def _measure(world: World, names: list[str]) -> None:
+def _measure(world: World, floor: Function, names: list[str]) -> None:
     unknown = set(names) - set(world.specs)
     if unknown:
         sys.exit(
@@ -61,29 +71,35 @@ def _measure(world: World, names: list[str]) -> None:
         ensure(world, play)
     print("\nuntil the first event, and in the sample events; ms")
     head = f"{'function':<22}{'start':>6}{'import':>8}{'modules':>9}{'later':>8}{'modules':>9}"
-    print(f"{head}   most of it")
+    print(f"{head}{'beyond':>8}   most of that")
     for name, function in functions.items():
-        later = _later(function)
+        later, beyond = _later(function), _beyond(function, floor)
         print(
             f"{name:<22}{function.init_s * 1000:6.0f}{_ms(function.imports_at_init):8.0f}"
-            f"{len(function.imports_at_init):9}{_ms(later):8.0f}{len(later):9}"
-            f"   {_largest(function.imports)}"
+            f"{len(function.imports_at_init):9}{_ms(later):8.0f}{len(later):9}{_ms(beyond):8.0f}"
+            f"   {_largest(beyond)}"
         )
+    print(f"{'floor':<22}{floor.init_s * 1000:6.0f}{_ms(floor.imports):8.0f}{len(floor.imports):9}")
     for name in names:
-        _print_packages(functions[name])
+        _print_packages(functions[name], floor)
 
 
-def _print_packages(function: Function) -> None:
-    later = _later(function)
-    print(f"\n{function.spec.name}, ms by package: until the first event, later")
-    before, after = _by_package(function.imports_at_init), _by_package(later)
+def _print_packages(function: Function, floor: Function) -> None:
+    print(f"\n{function.spec.name}, ms by package: until the first event, later, beyond the floor")
+    before, after = _by_package(function.imports_at_init), _by_package(_later(function))
+    beyond = _by_package(_beyond(function, floor))
     for package, _ in (before + after).most_common(30):
-        print(f"  {package:<28}{before[package] / 1000:8.1f}{after[package] / 1000:8.1f}")
+        costs_us = (before[package], after[package], beyond[package])
+        print(f"  {package:<28}{''.join(f'{cost_us / 1000:8.1f}' for cost_us in costs_us)}")
 
 
 def _later(function: Function) -> dict[str, int]:
     at_init = function.imports_at_init
     return {name: cost for name, cost in function.imports.items() if name not in at_init}
+
+
+def _beyond(function: Function, floor: Function) -> dict[str, int]:
+    return {name: cost for name, cost in function.imports.items() if name not in floor.imports}
 
 
 def _largest(imports: Mapping[str, int]) -> str:

@@ -37,7 +37,7 @@ def start(spec: Spec, runtime: Path, variables: Mapping[str, str], event: JsonDi
     Raises
     ------
     RuntimeError
-        If it does not start, or does not answer.
+        If it does not start, does not answer, or answers with an error.
     """
     api = RuntimeApi()
     before_s = _children_s()
@@ -64,6 +64,8 @@ def start(spec: Spec, runtime: Path, variables: Mapping[str, str], event: JsonDi
         api.put(invocation)
         if not invocation.answered.wait(LIMIT_S):
             raise RuntimeError(f"{spec.name} did not answer")
+        if invocation.error:
+            raise RuntimeError(f"{spec.name} failed: {invocation.error}")
         wall_s = time.perf_counter() - began_s
     finally:
         end_group(process)

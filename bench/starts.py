@@ -18,6 +18,7 @@ from local.aws import LocalAws
 from local.system import ROOT
 from tests.runtime.acts import Acts
 from tests.runtime.harness import artifacts
+from tests.runtime.harness.function import Spec
 from tests.runtime.harness.world import World
 
 ROUNDS = 5
@@ -42,8 +43,7 @@ class Starts:
 
     def __init__(self, world: World, folder: Path) -> None:
         self._world = world
-        self._floor = folder / "floor"
-        _make_floor(self._floor, world.artifacts.handlers)
+        self._floor = make_floor(world, folder)
         self.clients: dict[str, tuple[str, ...]] = {}
         self.starts: dict[str, list[Start]] = {}
 
@@ -61,15 +61,9 @@ class Starts:
 
     def floor(self, clients: tuple[str, ...]) -> float:
         """The processor's ms of a function that makes these clients and no more."""
-        spec = replace(
-            self._world.specs["poller"],
-            name="floor",
-            handler="floor_function.handler",
-            code=self._floor,
-        )
         variables = self._world.environment("poller") | {"CLIENTS": ",".join(clients)}
         return self._kept(
-            floor_of(clients), start(spec, self._world.artifacts.runtime, variables, {})
+            floor_of(clients), start(self._floor, self._world.artifacts.runtime, variables, {})
         )
 
     def _function(self, name: str) -> Start:
@@ -105,6 +99,19 @@ def floor_of(clients: tuple[str, ...]) -> str:
     return f"floor: {', '.join(clients) or 'no client'}"
 
 
+def make_floor(world: World, folder: Path) -> Spec:
+    """The floor as a function: its artifact is made in `folder`, with what ours bring of requests.
+
+    It is started in the poller's environment, and with ``CLIENTS``, the services' names.
+    """
+    code = folder / "floor"
+    code.mkdir()
+    shutil.copy(ROOT / "bench" / "floor_function.py", code)
+    for name in SHIPPED:
+        (code / name).symlink_to(world.artifacts.handlers / name)
+    return replace(world.specs["poller"], name="floor", handler="floor_function.handler", code=code)
+
+
 @contextmanager
 def _world(bench: Bench) -> Iterator[World]:
     built = artifacts.build(bench.folder)
@@ -119,18 +126,14 @@ def _world(bench: Bench) -> Iterator[World]:
         aws.stop()
 
 
-def _make_floor(folder: Path, shipped: Path) -> None:
-    folder.mkdir()
-    shutil.copy(ROOT / "bench" / "floor_function.py", folder)
-    for name in SHIPPED:
-        (folder / name).symlink_to(shipped / name)
-
-
 def _event(acts: Acts, name: str) -> JsonDict:
     """The function's sample event (events/), its document in place."""
     event: JsonDict = acts.cast.event(SAMPLES.get(name, name))
-    if "body" in event.get("Records", [{}])[0]:
-        event["Records"][0]["body"] = json.dumps(acts.message(name))
+    record = event.get("Records", [{}])[0]
+    if "body" in record:
+        if json.loads(record["body"])["db"] != acts.control.name:
+            acts.make_owner()
+        record["body"] = json.dumps(acts.message(name))
     return event
 
 

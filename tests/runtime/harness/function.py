@@ -175,7 +175,8 @@ class Function:
         for line in self._log.readlines():
             imported = _IMPORT_TIME.fullmatch(line)
             if imported:
-                self.imports[imported[2]] = int(imported[1])
+                # What its own package imports has a line for that too: the second says about 0.
+                self.imports[imported[2]] = self.imports.get(imported[2], 0) + int(imported[1])
             elif not line.startswith("import time:"):
                 lines.append(line.rstrip("\n"))
         return lines
