@@ -3,7 +3,7 @@ from typing import Any, cast
 
 import pytest
 
-from poller.ahead import in_threads, when_needed
+from poller.ahead import _threads, in_threads, when_needed
 from poller.follow import Follower
 from poller.messages import messages_for
 from poller.sender import NotAccepted, Sender
@@ -13,6 +13,12 @@ from tests.fakes.couch_watched import WatchedCouch
 from tests.support import wait_for
 
 LIMIT_S = 30
+
+
+@pytest.fixture(autouse=True)
+def own_threads() -> None:
+    """New ones: none outlives a fork, and a mutation run forks for each mutant."""
+    _threads.cache_clear()
 
 
 class MeetingSqs(FakeSqs):

@@ -1,6 +1,7 @@
 """What is sent for a change, and in which batches."""
 
 import json
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from chalicelib.couch import JsonDict
 from poller.messages import MESSAGE_BYTES, Outgoing, messages_for
-from poller.sender import BATCH_MESSAGES, SEND_ATTEMPTS, NotAccepted, batches
+from poller.sender import BATCH_MESSAGES, FIRST_PAUSE_S, SEND_ATTEMPTS, NotAccepted, batches
 from tests.fake_sqs import ROUTES, FakeSqs, row, sender_to
 
 # What is sent for a change.
@@ -117,7 +118,8 @@ def test_entries_that_are_refused_each_time_are_reported_not_forgotten() -> None
     with pytest.raises(NotAccepted, match="1 of 3 messages: InternalError"):
         sender_to(sqs, pauses).send([Outgoing("q", str(number)) for number in range(3)])
     assert len(sqs.calls) == SEND_ATTEMPTS
-    assert pauses == sorted(pauses)
+    assert pauses[0] == FIRST_PAUSE_S
+    assert all(later == 2 * pause for pause, later in pairwise(pauses))
 
 
 def test_an_entry_that_sqs_does_not_mention_counts_as_refused() -> None:
@@ -129,3 +131,12 @@ def test_an_entry_that_sqs_does_not_mention_counts_as_refused() -> None:
     sqs = Forgetful()
     sender_to(sqs).send([Outgoing("q", "1")])
     assert len(sqs.calls) == 2
+
+
+def test_an_sqs_that_mentions_nothing_has_accepted_nothing() -> None:
+    class Silent(FakeSqs):
+        def send_message_batch(self, QueueUrl: str, Entries: list[JsonDict]) -> JsonDict:  # noqa: N803
+            return {}
+
+    with pytest.raises(NotAccepted, match="2 of 2 messages"):
+        sender_to(Silent()).send([Outgoing("q", "1"), Outgoing("q", "2")])
