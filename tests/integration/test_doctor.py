@@ -1,5 +1,6 @@
 """`make doctor`: all well; and each thing that can be wrong, one after another."""
 
+import re
 import socket
 import ssl
 import threading
@@ -16,6 +17,7 @@ import pytest
 from chalicelib.couch import Database, Server
 from chalicelib.settings import poller_key, queue_name
 from local.aws import LocalAws
+from local.system import ROOT
 from ops import check_couchdb, check_deployed, check_mail, check_project, doctor
 from ops.check_couchdb import CouchDB
 from ops.findings import Finding, Level, find
@@ -157,6 +159,13 @@ def told(finding: Finding) -> tuple[str, str]:
     return finding.level.value, finding.text
 
 
+def documented() -> list[str]:
+    """What docs/deploy.md shows of it, until it leaves something out."""
+    text = (ROOT / "docs/deploy.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"```\n(ok       settings.*?)\n…\n", text, re.DOTALL)
+    return [line[9:28].strip() for line in example.splitlines()]
+
+
 # All well
 
 
@@ -181,6 +190,7 @@ def test_before_a_deployment_all_that_must_be_set_is_looked_at(prepared: Operato
         "SES",
         "stack",
     ]
+    assert documented() == list(found)[:5]
     assert told(found["AWS"]) == ("ok", "account 123456789012, region us-east-1")
     assert told(found["SES"]) == ("ok", "may send to everybody, 50000 mails a day")
     assert told(found["stack"]) == ("ok", "not deployed yet: `make deploy` does it")
