@@ -1,5 +1,6 @@
 """`python -m local.demo`: two devices of one owner, a channel, a guest; and what does not work."""
 
+import argparse
 import logging
 import os
 import sys
@@ -22,6 +23,7 @@ ADA, BEN = "ada@example.com", "ben@example.com"
 
 def main() -> int:
     """Tell the story; return 0, or 1 with the reason on stderr if a step fails."""
+    argparse.ArgumentParser(prog="python -m local.demo", description=__doc__).parse_args()
     logging.basicConfig(level=logging.ERROR, format="%(message)s", stream=sys.stderr)
     prepare_process()
     story, net = Story(), Net()
