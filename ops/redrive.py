@@ -20,6 +20,7 @@ from chalicelib.runner import Message
 from chalicelib.settings import queue_name
 from ops.dead_letters import DeadLetter
 from ops.look import Look, make_look
+from ops.lookups import account
 from ops.stage import OpsError, Stage, lambda_name, read_stage
 from ops.tools import Tools, end, is_missing, make_parser, plain, real_tools
 
@@ -50,6 +51,7 @@ def main(arguments: list[str], tools: Tools, wait_s: int = WAIT_S) -> int:
     parser.add_argument("--dry-run", action="store_true", help="look, and bring none back")
     given = parser.parse_args(arguments)
     stage = read_stage(given.stage, tools.root)
+    account(tools.client)  # without credentials, that is all there is to say
     redrive = Redrive(stage, tools.client("sqs"), control, make_look(stage, tools), tools.tell)
     redrive.run(given.dry_run, wait_s)
     return 1 if redrive.failed else 0

@@ -267,6 +267,22 @@ def test_without_a_secret_it_works_and_says_what_it_does_not_know(operator: Oper
     assert "its document is not known" in operator.said[1]
 
 
+def test_without_credentials_that_is_said_and_nothing_else(operator: Operator) -> None:
+    from botocore.exceptions import NoCredentialsError
+
+    class Stranger:
+        def get_caller_identity(self) -> None:
+            raise NoCredentialsError
+
+        def get_secret_value(self, **_: object) -> None:
+            raise NoCredentialsError
+
+    operator.clients |= {"sts": Stranger(), "secretsmanager": Stranger()}
+    with pytest.raises(NoCredentialsError):
+        run(operator)
+    assert operator.said == []
+
+
 def test_no_dead_letters_are_told_as_such(operator: Operator) -> None:
     assert run(operator) == 0
     assert operator.said == ["there are no dead letters"]
