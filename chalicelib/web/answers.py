@@ -15,7 +15,6 @@ from chalicelib.web.pages import Page, page
 # A page's own address with this query: the answer was given, what came of it?
 STEP_ANSWERED = "answered"
 ANSWERED = f"?step={STEP_ANSWERED}"
-EPOCH = datetime.fromtimestamp(0, UTC)
 # What an answer sets going takes a second or two; past this, the page says that something is slow.
 _SLOW = timedelta(seconds=60)
 _LONGEST_FORM_BYTES = 4096
@@ -85,17 +84,21 @@ class About:
     ----------
     facts : dict
         What is shown, by its name.
+    asked : str
+        What was done then: "Requested", "Invited".
     asked_at : object
-        When the cloud was asked, as the document says it.
+        When the cloud was asked for the mail, as the document says it; None if it does not yet.
     """
 
     facts: dict[str, str]
+    asked: str
     asked_at: object
 
     @property
-    def since(self) -> str:
-        """When the cloud was asked, for people; in UTC."""
-        return f"{_moment(self.asked_at, EPOCH):%d %B %Y, %H:%M}".lstrip("0")
+    def asked_when(self) -> str | None:
+        """When the cloud was asked, for people, in UTC; None if that is not known."""
+        moment = _moment(self.asked_at)
+        return f"{moment:%d %B %Y, %H:%M}".lstrip("0") if moment else None
 
 
 def wait(title: str, about: About, goes_on: str, *, is_slow: bool = False) -> Page:
@@ -112,7 +115,7 @@ def wait(title: str, about: About, goes_on: str, *, is_slow: bool = False) -> Pa
 
 def is_overdue(now: datetime, answered_at: object) -> bool:
     """Whether an answer of that time should have had its effect by now."""
-    return now - _moment(answered_at, now) > _SLOW
+    return now - (_moment(answered_at) or now) > _SLOW
 
 
 def ending(status: int, title: str, text: str, hint: str | None = None) -> Page:
@@ -143,9 +146,9 @@ class Closings:
         return ending(_STATUS.get(worth, 409), title, text, hint)
 
 
-def _moment(text: object, otherwise: datetime) -> datetime:
-    """A document's time in UTC, `otherwise` if it has none."""
+def _moment(text: object) -> datetime | None:
+    """A document's time in UTC, None if it has none."""
     try:
         return datetime.fromisoformat(str(text)).astimezone(UTC)
     except (ValueError, OverflowError):
-        return otherwise
+        return None

@@ -171,4 +171,5 @@ def _form(device: JsonDict, status: int = 200, problem: str | None = None) -> Pa
 
 
 def _about(device: JsonDict) -> About:
-    return About({"Device": str(device.get("name", DEFAULT_NAME))}, device.get("requested_at"))
+    facts = {"Device": str(device.get("name", DEFAULT_NAME))}
+    return About(facts, "Requested", device.get("requested_at"))

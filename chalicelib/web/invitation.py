@@ -156,4 +156,4 @@ def _about(doc: JsonDict) -> About:
         "From": str(doc.get("invited_by", "somebody")),
         "Channel": str(doc.get("channel_name", DEFAULT_NAME)),
     }
-    return About(facts, doc.get("sent_at"))
+    return About(facts, "Invited", doc.get("sent_at"))

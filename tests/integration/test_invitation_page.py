@@ -83,12 +83,12 @@ def heading(page: Page) -> str:
 # The form.
 
 
-def test_the_page_says_who_invites_to_what_and_since_when(ada: Owner, code: str) -> None:
+def test_the_page_says_who_invites_to_what_and_when_that_was(ada: Owner, code: str) -> None:
     page = show(ada, code)
     assert (page.status, heading(page)) == (200, "You are invited")
     assert f"<bdi>{ada.address}</bdi>" in page.body
     assert "<bdi>Photos &amp; films</bdi>" in page.body
-    assert "23 November 2026, 06:00&nbsp;UTC" in page.body
+    assert "<dt>Invited</dt><dd>23 November 2026, 06:00&nbsp;UTC</dd>" in page.body
 
 
 def test_the_page_does_not_show_the_address_that_was_invited(
@@ -122,6 +122,15 @@ def test_while_the_mail_is_being_sent_the_page_waits(ada: Owner, code: str) -> N
     early = answer(ada, code)
     assert (early.status, heading(early)) == (409, "One moment")
     assert doc_of(ada) == before
+
+
+def test_before_the_first_mail_the_page_shows_no_time(ada: Owner, code: str) -> None:
+    doc = ada.edit(INVITATION, state="new")
+    ada.put({name: value for name, value in doc.items() if name != "sent_at"})
+    page = show(ada, code)
+    assert (page.status, heading(page)) == (200, "One moment")
+    for no_time in ("1970", "UTC", "Invited<"):
+        assert no_time not in page.body
 
 
 @pytest.mark.parametrize(

@@ -691,7 +691,19 @@ def test_the_page_says_when_the_cloud_was_asked_whatever_the_device_says(
 ) -> None:
     steps.register(device, created_at=created_at)
     page = pages.show(steps.use, steps.code(), None)
-    assert "23 November 2026, 06:00&nbsp;UTC" in page.body
+    assert "<dt>Requested</dt><dd>23 November 2026, 06:00&nbsp;UTC</dd>" in page.body
+
+
+@pytest.mark.parametrize("requested_at", [None, "", "soon", ["2026-11-23T06:00:00Z"]])
+def test_a_page_that_does_not_know_when_the_cloud_was_asked_shows_no_time(
+    steps: Steps, device: NewDevice, requested_at: object
+) -> None:
+    steps.control.put({**device.doc, "requested_at": requested_at})
+    code = steps.cloud.links.sign(device.device_id, 0)
+    page = pages.show(steps.use, code, None)
+    assert (page.status, "<h1>One moment</h1>" in page.body) == (200, True)
+    for no_time in ("1970", "UTC", "Requested"):
+        assert no_time not in page.body
 
 
 def test_when_couchdb_does_not_answer_the_page_says_so(steps: Steps, device: NewDevice) -> None:
