@@ -79,5 +79,5 @@ class DesignDoc:
         return {**self.doc, **rev}
 
 
-OWNER_CONTROL = DesignDoc("owner_control.js", version=2)
+OWNER_CONTROL = DesignDoc("owner_control.js", version=3)
 PUBLIC_CHANNEL = DesignDoc("public_channel.js", version=1)

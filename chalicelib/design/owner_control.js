@@ -86,12 +86,18 @@ function (newDoc, oldDoc, userCtx, secObj) {
   }
 
   function checkForm() {
+    // The cloud's own fields stay as they are (checkClouds), and must not use up the device's
+    // room: `joined` grows with every guest. In a deletion they are nothing but a device's text.
+    var isKept = typeof type === 'string' && has(CLOUDS, type) && !newDoc._deleted;
+    var clouds = isKept ? CLOUDS[type] : [];
     var characters = 0;
     for (var key in newDoc) {
       // Some servers make it the document's prototype: what is then read here is not in what
       // they store.
       if (!has(newDoc, key) || key === '__proto__') refuse('no field can be called __proto__');
-      if (key.charAt(0) !== '_') characters += key.length + JSON.stringify(newDoc[key]).length;
+      if (key.charAt(0) !== '_' && clouds.indexOf(key) === -1) {
+        characters += key.length + JSON.stringify(newDoc[key]).length;
+      }
     }
     if (characters > MOST_CHARACTERS) {
       refuse('documents in a control database have at most ' + MOST_CHARACTERS + ' characters');

@@ -620,6 +620,21 @@ def test_documents_are_of_a_bounded_size(device: Device) -> None:
         assert reason == "documents in a control database have at most 65536 characters"
 
 
+def test_a_channel_that_a_thousand_guests_have_joined_is_renamed_and_closed(device: Device) -> None:
+    joined = {f"{number:032x}": f"2026-11-23T06:00:00Z {number}.0" for number in range(1000)}
+    old = stored("channel", "ready", joined=joined, members=[GUEST], notes="x" * 65_000)
+    assert device.may({**old, "name": "Winter", "members": []}, old)
+    assert device.may({**old, "state": "closing"}, old)
+    reason = reason_of(device, {**old, "notes": "x" * 65_536}, old)
+    assert reason == "documents in a control database have at most 65536 characters"
+
+
+def test_what_a_device_deletes_is_of_a_bounded_size_under_every_name(device: Device) -> None:
+    gone = {"_id": IDS["channel"], "_deleted": True, "type": "channel", "joined": "x" * 65_536}
+    reason = reason_of(device, gone, stored("channel", "closed"))
+    assert reason == "documents in a control database have at most 65536 characters"
+
+
 @pytest.mark.parametrize("doc_type", ["channel", "invitation"])
 def test_ids_are_of_a_bounded_length(device: Device, doc_type: str) -> None:
     assert device.may({**a_doc(doc_type, "new"), "_id": "x" * 512})
@@ -833,6 +848,7 @@ def test_what_an_old_engine_does_not_know_fails_here_too(engine: Engine, body: s
 PUBLISHED = {
     ("owner_control.js", 1): "f7e0a18a031e2cf250f1507d502e28c4b6e2246be249dbce62405d2a6c7a5d7d",
     ("owner_control.js", 2): "4d4f9ea7b3b46e91836ccab31d77656b2266581a8e1f64cd3655a9c9e620cb8e",
+    ("owner_control.js", 3): "516ae500a26fec7c00fb39b1ca506ba92f68740a3961d362000941f03f8b80fd",
     ("public_channel.js", 1): "393f43182a818b5075466fb294f906c1dc30144ac093aa017a790afc9897b9c6",
 }
 
