@@ -18,6 +18,7 @@ class Link(StrEnum):
     REPLACED = "replaced by a newer link"
     USED = "already used"
     REJECTED = "rejected"
+    UNDELIVERABLE = "undeliverable"
     WITHDRAWN = "withdrawn"
     FAILED = "the device could not be activated"
 
@@ -35,7 +36,7 @@ _BY_TYPE = {
             "revoked": Link.USED,
             "expired": Link.EXPIRED,
             "rejected": Link.REJECTED,
-            "undeliverable": Link.REJECTED,
+            "undeliverable": Link.UNDELIVERABLE,
             "error": Link.FAILED,
         },
     ),

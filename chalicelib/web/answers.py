@@ -25,6 +25,7 @@ _STATUS = {
     Link.EXPIRED: 410,
     Link.REPLACED: 410,
     Link.REJECTED: 410,
+    Link.UNDELIVERABLE: 410,
     Link.WITHDRAWN: 410,
     Link.USED: 409,
     Link.FAILED: 409,

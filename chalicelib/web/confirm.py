@@ -27,7 +27,7 @@ _CLOSINGS = Closings(
         **COMMON_WORDS,
         Link.EXPIRED: (
             "This link has expired",
-            "Nobody confirmed the device in time. Start the registration again on the device.",
+            "Nobody confirmed the device in time. Ask for another mail on the device.",
         ),
         Link.REPLACED: (
             "There is a newer link",
@@ -39,13 +39,19 @@ _CLOSINGS = Closings(
             "This device will not get in. "
             "If it is yours after all, start the registration again on the device.",
         ),
+        Link.UNDELIVERABLE: (
+            "This link does not work any more",
+            "The mail with it came back, or somebody reported it as unwanted. "
+            "If the device is yours, ask for another mail on the device.",
+        ),
         Link.USED: (
             "This link has been used",
             "The device was confirmed before. There is nothing left to do here.",
         ),
         Link.FAILED: (
             "Your device could not be activated",
-            "Start the registration again on the device.",
+            "Ask for another mail on the device. "
+            "If that does not help, start the registration again on the device.",
         ),
     },
     reader="the maker of the device’s app",

@@ -14,7 +14,7 @@ from chalicelib.couch import Database, JsonDict, NotFound, Server
 from chalicelib.identity import confirm_id, owner_id
 from chalicelib.mailbox_request import MOST_DOCS
 from chalicelib.runner import Outcome
-from chalicelib.web import mailbox
+from chalicelib.web import confirm, mailbox
 from chalicelib.web.mailbox import Answer
 from device.registration import NewDevice
 from tests.integration.steps import Steps
@@ -197,6 +197,26 @@ def test_a_resend_changes_nothing_once_the_owner_has_answered(
     reason = rows(send(steps, again(device, 1)))[device.device_id]
     assert reason == f"generation must not be raised any more: the device is {end}"
     assert steps.control.get(device.device_id) == before
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "title"),
+    [
+        ("expired", 410, "This link has expired"),
+        ("undeliverable", 410, "This link does not work any more"),
+        ("error", 409, "Your device could not be activated"),
+        ("rejected", 410, "This registration was refused"),
+    ],
+)
+def test_the_page_of_a_registration_asks_for_another_mail_where_the_mailbox_gives_one(
+    steps: Steps, device: NewDevice, end: str, status: int, title: str
+) -> None:
+    steps.control.put({**device.doc, "state": end})
+    page = confirm.show(steps.use, steps.cloud.links.sign(device.device_id, 0), None)
+    assert (page.status, f"<h1>{title}</h1>" in page.body) == (status, True)
+    is_given = send(steps, again(device, 1)) == Answer(201, [])
+    assert ("sk for another mail on the device." in page.body) is is_given
+    assert ("start the registration again" in page.body) is (end in ("error", "rejected"))
 
 
 # Budgets.

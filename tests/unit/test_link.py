@@ -29,7 +29,7 @@ WORTH_BY_STATE = {
     "revoked": Link.USED,
     "expired": Link.EXPIRED,
     "rejected": Link.REJECTED,
-    "undeliverable": Link.REJECTED,
+    "undeliverable": Link.UNDELIVERABLE,
     "error": Link.FAILED,
 }
 
