@@ -490,6 +490,15 @@ def test_without_such_a_feed_it_looks_again_and_again_within_its_window() -> Non
     assert on.sent() == len(on.pauses) - 1
 
 
+def test_without_such_a_feed_it_pauses_between_rounds_not_between_their_pages() -> None:
+    on = Polling(window_s=10.0)
+    no_such_feed(on.couch)
+    on.create(*(owner(number) for number in range(DATABASES_AT_ONCE + 10)))
+    on.run()
+    assert on.pauses
+    assert on.asked_for(ALL_DBS) >= 2 * len(on.pauses)
+
+
 def test_where_there_is_no_dbs_info_the_server_is_not_asked_for_it_page_after_page() -> None:
     on = Polling()
     plain_express_pouchdb(on.couch)
@@ -562,11 +571,11 @@ def test_a_server_that_fails_is_no_server_without_the_feed() -> None:
 
 
 def test_within_its_window_it_waits_for_changes_to_the_end() -> None:
-    on = Polling(window_s=40.0)
+    on = Polling(window_s=2 * LONGPOLL_S + 0.5)
     on.create(ADA)
     on.on_wait = lambda: on.write(ADA, "a1") if len(on.waits) == 1 else None
     assert on.run().sent == 1
-    assert on.waits == [LONGPOLL_S, LONGPOLL_S, 40.0 - 2 * LONGPOLL_S]
+    assert on.waits == [LONGPOLL_S, LONGPOLL_S, 0.5]
 
 
 def test_nothing_is_waited_for_while_a_database_is_not_at_its_end() -> None:
@@ -602,6 +611,20 @@ def test_while_only_other_peoples_databases_change_it_pauses_longer_and_longer()
     on.run()
     assert on.pauses[:7] == [0.0, 0.1, 0.2, 0.4, 0.8, 1.6, LONGEST_PAUSE_S]
     assert on.asked_for(DB_UPDATES) < 20
+
+
+def test_after_a_quiet_moment_it_pauses_as_shortly_as_at_first() -> None:
+    on = Polling(window_s=60.0)
+    on.run()
+
+    def busy_but_once(asked: Asked) -> Answer:
+        if on.asked_for(DB_UPDATES) != 4:
+            on.couch.tell("db-chat", "updated")
+        return FakeCouch.answer(on.couch, asked)
+
+    on.couch.instead[DB_UPDATES] = busy_but_once
+    on.run()
+    assert on.pauses[:5] == [0.0, 0.1, 0.2, 0.0, 0.1]
 
 
 def test_after_a_database_failed_the_run_ends_without_a_wait() -> None:

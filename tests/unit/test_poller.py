@@ -89,6 +89,11 @@ def test_batches_hold_all_messages_in_order_within_both_limits(sizes: list[int])
         assert sum(message.size_bytes for message in batch) <= MESSAGE_BYTES
 
 
+def test_messages_that_fill_a_batch_to_its_last_byte_travel_together() -> None:
+    half = Outgoing("q", "x" * (MESSAGE_BYTES // 2))
+    assert list(batches([half] * 4)) == [[half] * 2] * 2
+
+
 def test_each_message_goes_to_its_own_queue() -> None:
     sqs = FakeSqs()
     messages = [Outgoing("a", "1"), Outgoing("b", "2"), Outgoing("a", "3")]
