@@ -161,7 +161,13 @@ class Database:
         self._http.request("PUT", f"{self._path}/_security", body=security)
 
     def changes(
-        self, since: str, *, limit: int, wait_s: float = 0, include_docs: bool = True
+        self,
+        since: str,
+        *,
+        limit: int,
+        wait_s: float = 0,
+        include_docs: bool = True,
+        most_bytes: int | None = None,
     ) -> JsonDict:
         """A page of the changes feed, with the documents.
 
@@ -173,6 +179,8 @@ class Database:
             The largest number of rows.
         wait_s : float
             How long to wait for a change if there is none yet (``feed=longpoll``); 0 is not at all.
+        most_bytes : int, optional
+            The largest page that is read.
 
         Returns
         -------
@@ -184,7 +192,7 @@ class Database:
         BadRequest
             If CouchDB does not know what to make of `since`.
         Unreadable
-            If a document of the page cannot be read.
+            If a document of the page cannot be read, or the page is too large.
 
         Source
         ------
@@ -194,26 +202,30 @@ class Database:
         if wait_s >= 0.001:
             params |= {"feed": "longpoll", "timeout": str(int(wait_s * 1000))}
         limit_s = max(wait_s, 0) + READ_TIMEOUT_S
-        return self.request("GET", "_changes", params=params, read_timeout_s=limit_s)
+        return self.request(
+            "GET", "_changes", params=params, read_timeout_s=limit_s, most_bytes=most_bytes
+        )
 
     def create_index(self, name: str, fields: Sequence[str]) -> None:
         """Make an index for `find`, if it is not there yet, of documents that have all `fields`."""
         body = {"index": {"fields": list(fields)}, "ddoc": name, "name": name, "type": "json"}
         self._http.request("POST", f"{self._path}/_index", body=body)
 
-    def find(self, selector: JsonDict, *, index: str, limit: int) -> list[JsonDict]:
-        """Documents by an index that `create_index` made, at most `limit` of them.
+    def find(self, selector: JsonDict, *, index: str, limit: int, skip: int = 0) -> list[JsonDict]:
+        """Documents by an index that `create_index` made, in its order, at most `limit` of them.
 
         Parameters
         ----------
         selector : dict
             In Mango's words, about the index's fields in their order.
+        skip : int
+            How many to leave out at the beginning.
 
         Source
         ------
         https://docs.couchdb.org/en/stable/api/database/find.html
         """
-        body = {"selector": selector, "use_index": [index, index], "limit": limit}
+        body = {"selector": selector, "use_index": [index, index], "limit": limit, "skip": skip}
         docs: list[JsonDict] = self.request("POST", "_find", body=body)["docs"]
         return docs
 

@@ -55,7 +55,7 @@ class InvalidName(ValueError):
 
 
 class Unreadable(CouchError):
-    """A good answer whose JSON cannot be read: nested too deeply, a number of too many digits."""
+    """A good answer that cannot be read: nested too deeply, too many digits, or bytes, in it."""
 
 
 _BY_STATUS: dict[int, type[CouchError]] = {

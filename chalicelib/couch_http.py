@@ -16,6 +16,7 @@ JsonDict = dict[str, Any]
 CONNECT_TIMEOUT_S = 3.05
 READ_TIMEOUT_S = 10.0
 POOL_CONNECTIONS = 16
+_PART_BYTES = 65_536
 
 # Addresses and keys in paths stay out of errors, and so out of logs.
 _UNLOGGED = re.compile(r"(?<=org\.couchdb\.user%3A)[^/?]+|(?<=_config/)oauth[^?]+")
@@ -65,6 +66,7 @@ class Connection:
         params: dict[str, str] | None = None,
         body: Any = None,
         read_timeout_s: float = READ_TIMEOUT_S,
+        most_bytes: int | None = None,
     ) -> Any:
         """Send one request.
 
@@ -76,6 +78,8 @@ class Connection:
             Sent as JSON.
         read_timeout_s : float
             The longest silence of the server.
+        most_bytes : int, optional
+            The largest answer that is read to its end. A larger one takes no more memory than that.
 
         Returns
         -------
@@ -85,7 +89,8 @@ class Connection:
         Raises
         ------
         CouchError
-            For any other answer; `Unavailable` if none came, or none of CouchDB's.
+            For any other answer; `Unavailable` if none came, or none of CouchDB's; `Unreadable` if
+            it is too large.
         """
         request = f"{method} {_UNLOGGED.sub('…', path)}"
         try:
@@ -97,12 +102,14 @@ class Connection:
                 headers={"Accept": "application/json", "Content-Type": "application/json"},
                 timeout=(CONNECT_TIMEOUT_S, read_timeout_s),
                 allow_redirects=False,
+                stream=True,
             )
+            content = _content(response, most_bytes, request)
         except requests.RequestException as exc:
             # Not `from exc`: its text has the whole path, and so perhaps an address.
             raise Unavailable(0, "unreachable", type(exc).__name__, request) from None
         try:
-            answer = response.json()
+            answer = json.loads(content)
         except (ValueError, RecursionError) as exc:
             if response.ok:
                 raise Unreadable(
@@ -112,3 +119,15 @@ class Connection:
         if not response.ok or response.is_redirect:
             raise error_of(response.status_code, answer, request)
         return answer
+
+
+def _content(response: requests.Response, most_bytes: int | None, request: str) -> bytearray:
+    content = bytearray()
+    for part in response.iter_content(_PART_BYTES):
+        content += part
+        if most_bytes is not None and len(content) > most_bytes:
+            response.close()  # not back to the pool: the rest is still on its way
+            raise Unreadable(
+                response.status_code, "unreadable", f"more than {most_bytes:,} bytes", request
+            )
+    return content

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -128,7 +129,7 @@ def response_of(answer: Answer, request: PreparedRequest | None = None) -> Respo
     response = Response()
     response.status_code = answer.status
     is_head = request is not None and request.method == "HEAD"
-    response._content = b"" if is_head else json.dumps(answer.body).encode()
+    response.raw = BytesIO(b"" if is_head else json.dumps(answer.body).encode())
     response.encoding = "utf-8"
     response.headers = CaseInsensitiveDict({"Content-Type": "application/json"})
     if request is not None:

@@ -6,7 +6,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -27,6 +27,7 @@ from chalicelib.couch import (
     Server,
     Unauthorized,
     Unavailable,
+    Unreadable,
 )
 from chalicelib.couch_errors import error_of
 from tests.fakes.couch import FakeCouch
@@ -425,6 +426,34 @@ def test_a_server_that_hangs_up_is_unavailable(sent: bytes) -> None:
             Server(f"http://127.0.0.1:{listener.getsockname()[1]}").info()
         thread.join(10)
     assert failed.value.status == 0
+
+
+def test_an_answer_that_is_too_large_is_not_read_to_its_end() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer_without_end() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+                connection.sendall(b" " * 200_000)
+                with suppress(ConnectionError):
+                    connection.recv(1)  # until the client hangs up
+
+        thread = threading.Thread(target=answer_without_end)
+        thread.start()
+        with pytest.raises(Unreadable, match="more than 1,000 bytes"):
+            Server(f"http://127.0.0.1:{listener.getsockname()[1]}").http.request(
+                "GET", "/control/_changes", most_bytes=1_000
+            )
+        thread.join(10)
+
+
+def test_the_largest_answer_that_is_wanted_is_read() -> None:
+    with answering(200, {"ok": True}) as server:
+        assert server.http.request("GET", "/", most_bytes=12) == {"ok": True}
+        with pytest.raises(Unreadable):
+            server.http.request("GET", "/", most_bytes=11)
 
 
 @contextmanager
