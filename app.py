@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 from chalice.app import Chalice, CloudWatchEvent, Rate, Request, Response, SNSEvent, SQSEvent
 
 from chalicelib import settings
-from chalicelib.telemetry import count_feedback, logger
+from chalicelib.telemetry import count_feedback
 from chalicelib.web import mailbox
 from chalicelib.web.least_headers import add_least_headers
 from chalicelib.wiring import Wiring
@@ -95,8 +95,7 @@ def sweep_expired(event: CloudWatchEvent) -> None:
     """Once a day: registrations and invitations that nobody answered in time → expired."""
     from chalicelib.sweep import sweep
 
-    result = wiring.use(lambda cloud: sweep(cloud, lambda: left_s(event.context)))
-    logger.info("sweep", extra=result)
+    wiring.use(lambda cloud: sweep(cloud, lambda: left_s(event.context)))
 
 
 @app.on_sns_message(topic=settings.feedback_topic(stage()), name="mail_feedback")

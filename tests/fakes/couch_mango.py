@@ -49,7 +49,8 @@ def find(database: StoredDatabase, asked: Asked) -> JsonDict:
         if not doc_id.startswith("_design/") and _is_match(doc, body["selector"])
     ]
     found.sort(key=lambda doc: [doc[field] for field in fields])
-    return {"docs": found[: body.get("limit", 25)], "bookmark": "nil"}
+    skip = body.get("skip", 0)
+    return {"docs": found[skip : skip + body.get("limit", 25)], "bookmark": "nil"}
 
 
 def _is_match(doc: JsonDict, selector: JsonDict) -> bool:

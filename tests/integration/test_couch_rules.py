@@ -194,6 +194,8 @@ def test_a_query_gives_so_many_in_the_order_of_the_index(control: Database) -> N
     selector = {"kind": "note", "at": {"$lt": "2027"}}
     found = control.find(selector, index="by-time", limit=2)
     assert [doc["_id"] for doc in found] == ["d1", "d2"]
+    rest = control.find(selector, index="by-time", limit=2, skip=2)
+    assert [doc["_id"] for doc in rest] == ["d3"]
 
 
 # Logins

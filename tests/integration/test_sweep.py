@@ -1,7 +1,13 @@
 """The daily sweep: what nobody answered in time is expired, in bounded pages."""
 
+import io
+import json
+import logging
+from collections.abc import Iterator
+
 import pytest
 
+from chalicelib import telemetry
 from chalicelib.couch import Conflict, Database, JsonDict, NotFound
 from chalicelib.sweep import PAGE, sweep
 from tests.integration.steps import Owner, Steps
@@ -108,6 +114,41 @@ def test_one_that_cannot_be_written_does_not_hold_up_the_others(steps: Steps) ->
     with steps.meanwhile(steps.control, "update", fail):
         assert swept(steps) == {"expired": 2, "failed": 1, "complete": False}
     assert swept(steps) == {"expired": 1, "failed": 0, "complete": True}
+
+
+def test_more_than_a_page_that_cannot_be_written_does_not_hold_up_the_others(steps: Steps) -> None:
+    for number in range(PAGE + 7):
+        is_stuck = number < PAGE + 2
+        waiting(steps, number, f"2026-11-2{1 if is_stuck else 2}T06:00:00Z")
+    refuse = f"""function (newDoc) {{
+      if (newDoc._id < 'device-{PAGE + 2:03}') throw({{forbidden: 'stuck'}});
+    }}"""
+    steps.control.put({"_id": "_design/stuck", "validate_doc_update": refuse})
+    assert swept(steps) == {"expired": 5, "failed": PAGE + 2, "complete": False}
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """What is logged, in the form of the Lambdas' logs."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(telemetry.logger.registered_formatter)
+    logger = logging.getLogger(telemetry.logger.name)
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield stream
+    logger.removeHandler(handler)
+    logger.setLevel(level)
+
+
+def test_a_sweep_that_leaves_something_is_warned_of(steps: Steps, log: io.StringIO) -> None:
+    waiting(steps, 1, "2026-11-22T06:00:00Z")
+    for left_s in (1, 100):
+        swept(steps, left_s)
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    said = [(line["level"], line["message"], line["complete"]) for line in lines]
+    assert said == [("WARNING", "sweep", False), ("INFO", "sweep", True)]
 
 
 def test_the_query_uses_its_index(steps: Steps, control: Database) -> None:

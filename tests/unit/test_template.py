@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import pytest
+from chalice.config import Config
 from samtranslator.yaml_helper import yaml_parse
 
 from chalicelib.handlers import control as registry
@@ -100,6 +101,15 @@ def test_a_message_is_hidden_for_six_times_a_handlers_time_out(
 def test_a_claim_outlives_the_handler_that_took_it(chalice_config: dict[str, Any]) -> None:
     [lease] = [item for item in Settings.variables() if item.name == "CLAIM_LEASE_SECONDS"]
     assert int(lease.default or 0) > chalice_config["lambda_timeout"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_daily_sweep_has_as_long_as_a_lambda_may_run(
+    chalice_config: dict[str, Any], stage: str
+) -> None:
+    functions = ("sweep_expired", "device_new", "api_handler")
+    limits_s = [Config(stage, name, None, chalice_config).lambda_timeout for name in functions]
+    assert limits_s == [900, 30, 30]
 
 
 def test_the_poller_ends_its_window_before_its_time_out(resources: dict[str, Any]) -> None:
