@@ -11,6 +11,10 @@ JsonDict = dict[str, Any]
 # `since` for the beginning of a feed.
 BEGINNING = "0"
 
+# The largest page that is parsed: `[{},{},…]` takes thirty times its size as Python objects, there
+# are two pages at once, one read ahead, and the Lambda has 256 MB. A document is smaller than this.
+PAGE_BYTES = 1_048_576
+
 
 @dataclass(frozen=True)
 class Page:
@@ -55,7 +59,7 @@ class Feed:
     ) -> None:
         self.db = database.name
         self._database = database
-        self._page_size = page_size
+        self._page_size = self._limit = page_size
         self._warn = warn
         self._end = end
         self._is_first = True
@@ -65,7 +69,7 @@ class Feed:
         """The next page; empty if there is nothing more.
 
         One request. Some more if the first page is empty, if CouchDB refuses the seq and the feed
-        begins anew, or if a document cannot be read.
+        begins anew, if a page is too large, or if a document cannot be read.
         """
         try:
             page = self._page()
@@ -100,11 +104,20 @@ class Feed:
         return Page(rows, last_seq, last_seq != self.since, len(rows) < limit)
 
     def _ask(self) -> tuple[JsonDict, int]:
-        """The answer, and the largest number of rows that it could have."""
-        try:
-            return self._database.changes(self.since, limit=self._page_size), self._page_size
-        except Unreadable:
-            return self._ask_for_one(), 1
+        """The answer, and the largest number of rows that it could have.
+
+        A page that cannot be read is asked for by halves, and so are those that follow it.
+        """
+        while self._limit > 1:
+            try:
+                answer = self._database.changes(
+                    self.since, limit=self._limit, most_bytes=PAGE_BYTES
+                )
+            except Unreadable:
+                self._limit //= 2
+            else:
+                return answer, self._limit
+        return self._ask_for_one(), 1
 
     def _ask_for_one(self) -> JsonDict:
         """Step over a document that cannot be read: it must not keep those behind it waiting."""
@@ -113,6 +126,7 @@ class Feed:
         except Unreadable as exc:
             page = self._database.changes(self.since, limit=1, include_docs=False)
             self._warn("a document cannot be read and is passed over", exc.reason)
+            self._limit = self._page_size
             return page
 
     def _restart(self, why: str) -> None:

@@ -1,13 +1,17 @@
 """One database's feed: its end, a seq that is refused, a database made again, a poison document."""
 
+import json
 from dataclasses import dataclass, field
 from typing import cast
 
 import pytest
 
 from chalicelib.couch import BadRequest, CouchError, Database, JsonDict, Unreadable
-from poller.feed import BEGINNING, Feed, Page
+from poller.feed import BEGINNING, PAGE_BYTES, Feed, Page
 from tests.fake_sqs import row
+from tests.fakes.couch_edits import Edit
+from tests.fakes.couch_http import Answer, Asked
+from tests.fakes.couch_watched import WatchedCouch
 
 REFUSED = BadRequest(400, "bad_request", "Malformed sequence supplied in 'since' parameter.")
 
@@ -21,7 +25,7 @@ class FakePages:
     name: str = "control"
     asked: list[str] = field(default_factory=list)
 
-    def changes(self, since: str, *, limit: int, include_docs: bool = True) -> JsonDict:
+    def changes(self, since: str, *, limit: int, most_bytes: int) -> JsonDict:
         self.asked.append(since)
         page = self.pages.pop(0) if self.pages else []
         if isinstance(page, CouchError):
@@ -144,7 +148,9 @@ class FeedWithPoison:
     poison: int
     name: str = "control"
 
-    def changes(self, since: str, *, limit: int, include_docs: bool = True) -> JsonDict:
+    def changes(
+        self, since: str, *, limit: int, include_docs: bool = True, most_bytes: int | None = None
+    ) -> JsonDict:
         begin = int(since)
         numbers = range(begin + 1, min(begin + limit, 6) + 1)
         if include_docs and self.poison in numbers:
@@ -166,3 +172,59 @@ def test_a_document_that_cannot_be_read_does_not_hold_up_the_others(
     assert read == [f"d{number}" for number in range(1, 7) if number != poison]
     assert told == ["a document cannot be read and is passed over: RecursionError"]
     assert pages[-1].last_seq == "6"
+
+
+def test_behind_a_document_that_is_passed_over_pages_are_whole_again() -> None:
+    pages = read_all(a_feed(FeedWithPoison(1), page_size=4))
+    assert [ids([page]) for page in pages] == [["d1"], ["d2", "d3", "d4", "d5"], ["d6"]]
+
+
+# Pages that are too large: as Python objects they may take thirty times their bytes.
+
+
+@dataclass
+class LargeFeed:
+    """The feed of a database whose documents are each so large."""
+
+    docs: int
+    doc_bytes: int
+    limits: list[str] = field(default_factory=list)
+
+    def pages(self, page_size: int) -> list[Page]:
+        """All pages, and in `limits` what was asked for."""
+        couch = WatchedCouch()
+        couch.create("control")
+        for number in range(self.docs):
+            body = {"type": "device", "state": "new", "text": "x" * self.doc_bytes}
+            couch.databases["control"].write(Edit(f"d{number:03}", body))
+
+        def note(asked: Asked) -> Answer:
+            self.limits.append(asked.params["limit"])
+            return super(WatchedCouch, couch).answer(asked)
+
+        couch.instead["GET /control/_changes"] = note
+        return read_all(a_feed(couch.server().database("control"), page_size=page_size))
+
+
+def test_no_page_is_larger_than_fits_into_memory_and_all_documents_come() -> None:
+    feed = LargeFeed(docs=200, doc_bytes=65_000)
+    pages = feed.pages(page_size=200)
+    assert ids(pages) == [f"d{number:03}" for number in range(200)]
+    assert max(len(json.dumps(page.rows)) for page in pages) <= PAGE_BYTES
+
+
+def test_a_page_that_is_too_large_is_asked_for_by_halves_and_so_are_those_behind_it() -> None:
+    feed = LargeFeed(docs=10, doc_bytes=PAGE_BYTES // 3)
+    feed.pages(page_size=8)
+    assert feed.limits == ["8", "4", *6 * ["2"]]
+
+
+def test_pages_that_are_not_too_large_are_asked_for_whole() -> None:
+    feed = LargeFeed(docs=10, doc_bytes=PAGE_BYTES // 9)
+    feed.pages(page_size=8)
+    assert feed.limits == ["8", "8"]
+
+
+def test_a_document_is_read_however_large_it_is() -> None:
+    feed = LargeFeed(docs=3, doc_bytes=2 * PAGE_BYTES)
+    assert ids(feed.pages(page_size=2)) == ["d000", "d001", "d002"]
