@@ -104,7 +104,8 @@ class Server:
         Returns
         -------
         list of dict
-            ``{key, info: {db_name, update_seq, …}}``, or ``{key, error}`` for one that is missing.
+            ``{key, info: {db_name, update_seq, …}}``, or ``{key, error}``: ``not_found`` for one
+            that is missing, and for one that fails.
 
         Raises
         ------

@@ -120,8 +120,7 @@ class Poll:
         All that changed are asked for theirs in one request, before they are read: then the scan
         need not read them again. One that is gone has none, but is named: it is to be forgotten.
         """
-        seqs = dict.fromkeys(page.dbs, "") | self.scan.update_seqs(page.dbs)
-        return seqs | (scanned.seqs if scanned else {})
+        return self.scan.update_seqs(page.dbs) | (scanned.seqs if scanned else {})
 
     def _wait_s(self) -> float:
         can_wait = not self.is_one_pass and not self._is_scan_due and self.follower.is_settled

@@ -4,10 +4,10 @@
 So each run looks at one page; and at all pages where there is no such feed, or none was read yet.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from chalicelib.couch import CouchError, JsonDict, NotFound, Server
+from chalicelib.couch import CouchError, JsonDict, Server
 from poller.checkpoint import DATABASES_AT_ONCE, by_hundreds
 from poller.shard import Shard
 
@@ -49,19 +49,23 @@ class Scan:
         # No owner's name lies between a name and that name with a dash.
         start_key = f"{after or self._shard.control_db}-"
         names = self._server.all_dbs(start_key, self._shard.last_key, DATABASES_AT_ONCE)
-        seqs = self.update_seqs(name for name in names if self._shard.holds(name))
+        seqs = self.update_seqs([name for name in names if self._shard.holds(name)])
         return ScanPage(seqs, names[-1] if len(names) == DATABASES_AT_ONCE else "")
 
-    def update_seqs(self, dbs: Iterable[str]) -> dict[str, str]:
-        """The ``update_seq`` of each, empty if it cannot be told; none of those that are gone.
+    def update_seqs(self, dbs: Collection[str]) -> dict[str, str]:
+        """The ``update_seq`` of each, empty if it cannot be told.
 
-        A request for each hundred; for each where there is no ``_dbs_info``.
+        A request for each hundred; for each where there is no ``_dbs_info``. That says
+        ``not_found`` of one that fails, too: whether it is gone, its reader finds out.
+
+        Source
+        ------
+        https://github.com/apache/couchdb/blob/main/src/chttpd/src/chttpd_misc.erl
         """
-        return {
+        return dict.fromkeys(dbs, "") | {
             str(row["key"]): str(row.get("info", {}).get("update_seq", ""))
             for hundred in by_hundreds(dbs)
             for row in self._dbs_info(hundred)
-            if row.get("error") != "not_found"
         }
 
     def _dbs_info(self, dbs: Sequence[str]) -> list[JsonDict]:
@@ -77,7 +81,5 @@ class Scan:
     def _info(self, db: str) -> JsonDict:
         try:
             return {"key": db, "info": self._server.database(db).info()}
-        except NotFound:
-            return {"key": db, "error": "not_found"}
         except CouchError as exc:
             return {"key": db, "error": exc.error}
