@@ -1,6 +1,7 @@
 """The Lambdas: one function per (type, state), and the routes. Wiring only."""
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from chalice.app import Chalice, CloudWatchEvent, Rate, Request, Response, SNSEvent, SQSEvent
@@ -22,69 +23,67 @@ app = Chalice(app_name="syncpoint", configure_logs=False)
 app.register_middleware(add_least_headers, "http")
 wiring = Wiring()
 
-# What SES refuses five times is a dead letter: more mails wait in the queue (docs/scale.md).
-MAIL_RUNS = int(os.environ.get("MAIL_RUNS", settings.MAIL_RUNS))
+deployed = settings.Deployed.read(os.environ)
 
 
-def stage() -> str:
-    """The stage that is deployed."""
-    return os.environ.get("STAGE", "dev")
+def on(doc_type: str, state: str, *, runs: int) -> Callable[..., Any]:
+    """Make a function that of the queue of (type, state), which hands it so many batches at once.
+
+    What SES or CouchDB refuses five times is a dead letter; in its queue it waits (docs/scale.md).
+    """
+    name = settings.queue_name(deployed.stage, doc_type, state)
+    return app.on_sqs_message(queue=name, batch_size=10, maximum_concurrency=runs)
 
 
-def queue(doc_type: str, state: str) -> str:
-    """The queue of a (type, state) in the stage that is deployed."""
-    return settings.queue_name(stage(), doc_type, state)
-
-
-@app.on_sqs_message(queue=queue("device", "new"), batch_size=10, maximum_concurrency=MAIL_RUNS)
+@on("device", "new", runs=deployed.mail_runs)
 def device_new(event: SQSEvent) -> None:
     """device/new → a mail with a link → confirming."""
     work(event, "device", "new")
 
 
-@app.on_sqs_message(queue=queue("device", "confirmed"), batch_size=10)
+@on("device", "confirmed", runs=deployed.couchdb_runs)
 def device_confirmed(event: SQSEvent) -> None:
     """device/confirmed → a login → active."""
     work(event, "device", "confirmed")
 
 
-@app.on_sqs_message(queue=queue("confirm", "clicked"), batch_size=10)
+@on("confirm", "clicked", runs=deployed.couchdb_runs)
 def confirm_clicked(event: SQSEvent) -> None:
     """confirm/clicked → its device is confirmed → used."""
     work(event, "confirm", "clicked")
 
 
-@app.on_sqs_message(queue=queue("device", "revoking"), batch_size=10)
+@on("device", "revoking", runs=deployed.couchdb_runs)
 def device_revoking(event: SQSEvent) -> None:
     """device/revoking → its login goes → revoked."""
     work(event, "device", "revoking")
 
 
-@app.on_sqs_message(queue=queue("channel", "new"), batch_size=10)
+@on("channel", "new", runs=deployed.couchdb_runs)
 def channel_new(event: SQSEvent) -> None:
     """channel/new → a database → ready."""
     work(event, "channel", "new")
 
 
-@app.on_sqs_message(queue=queue("channel", "ready"), batch_size=10)
+@on("channel", "ready", runs=deployed.couchdb_runs)
 def channel_ready(event: SQSEvent) -> None:
     """channel/ready: the database follows the document."""
     work(event, "channel", "ready")
 
 
-@app.on_sqs_message(queue=queue("channel", "closing"), batch_size=10)
+@on("channel", "closing", runs=deployed.couchdb_runs)
 def channel_closing(event: SQSEvent) -> None:
     """channel/closing → the database goes → closed."""
     work(event, "channel", "closing")
 
 
-@app.on_sqs_message(queue=queue("invitation", "new"), batch_size=10, maximum_concurrency=MAIL_RUNS)
+@on("invitation", "new", runs=deployed.mail_runs)
 def invitation_new(event: SQSEvent) -> None:
     """invitation/new → a mail with a link → sent."""
     work(event, "invitation", "new")
 
 
-@app.on_sqs_message(queue=queue("invitation", "accepting"), batch_size=10)
+@on("invitation", "accepting", runs=deployed.couchdb_runs)
 def invitation_accepting(event: SQSEvent) -> None:
     """invitation/accepting → the guest is a member → accepted."""
     work(event, "invitation", "accepting")
@@ -98,13 +97,13 @@ def sweep_expired(event: CloudWatchEvent) -> None:
     wiring.use(lambda cloud: sweep(cloud, lambda: left_s(event.context)))
 
 
-@app.on_sns_message(topic=settings.feedback_topic(stage()), name="mail_feedback")
+@app.on_sns_message(topic=settings.feedback_topic(deployed.stage), name="mail_feedback")
 def mail_feedback(event: SNSEvent) -> None:
     """Bounces and complaints of mails → undeliverable; after a complaint, no more mail."""
     from chalicelib import feedback
 
     kind = wiring.use(lambda cloud: feedback.take(cloud, event.message))
-    count_feedback(stage(), kind)
+    count_feedback(deployed.stage, kind)
 
 
 @app.lambda_function(name="upgrade_designs")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 __all__ = [
+    "Deployed",
     "InvalidSettings",
     "PollerSettings",
     "Secrets",
@@ -61,17 +62,40 @@ _HTTP_URL = match(r"https?://[^\s/?#@]+[^\s?#@]*", "an http(s) URL without crede
 # An unescaped / or @ in the password would leave it in what is taken for the host or the path.
 parse_couchdb_url = match(r"https?://([^\s/?#@]+@)?[^\s/?#@]+(/[^\s?#@]*)?", "CouchDB's URL")
 
-# The fewest that Lambda can be told; some ten mails a second, which SES lets a new account send.
-MAIL_RUNS = "2"
+# Of batches of one kind at once; fewer Lambda cannot be told.
+# Source: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
+LEAST_RUNS = 2
 
 
 @dataclass(frozen=True)
-class Settings(FromEnvironment):
-    """What the handlers and the routes read."""
+class Deployed(FromEnvironment):
+    """What app.py reads when it is imported: which queues there are, and how fast they are read."""
 
     stage: str = variable(
         "STAGE", "the deployment's name, part of the queues' names", "dev", _STAGE
     )
+    # Some ten mails a second, which SES lets a new account send.
+    mail_runs: int = variable(
+        "MAIL_RUNS",
+        "batches of mails that are worked on at once, of each kind: an eighth of the mails a second"
+        f" that SES takes, at least {LEAST_RUNS}; read when it is deployed",
+        str(LEAST_RUNS),
+        count(LEAST_RUNS),
+    )
+    # Of seven kinds, and each works in three databases at most: fewer than CouchDB's 500.
+    couchdb_runs: int = variable(
+        "COUCHDB_RUNS",
+        "batches that are worked on at once, of each kind that sends no mail: CouchDB opens 500"
+        f" databases at once (`max_dbs_open`); at least {LEAST_RUNS}; read when it is deployed",
+        "10",
+        count(LEAST_RUNS),
+    )
+
+
+@dataclass(frozen=True)
+class Settings(Deployed):
+    """What the handlers and the routes read."""
+
     table_name: str = variable("TABLE_NAME", "the DynamoDB table of claims, ledgers and seqs")
     secret_id: str = variable(
         "SECRET_ID", "the Secrets Manager secret with CouchDB's URL and the link keys"
@@ -117,13 +141,6 @@ class Settings(FromEnvironment):
         "how long an unsafe step is held; more than a handler's time-out",
         "90",
         count(1),
-    )
-    mail_runs: int = variable(
-        "MAIL_RUNS",
-        "batches of mails that are worked on at once, of each kind: an eighth of the mails a second"
-        " that SES takes, at least 2; read when it is deployed",
-        MAIL_RUNS,
-        count(2),
     )
     mails_per_address_hour: int = variable(
         "MAILS_PER_ADDRESS_HOUR", "mails to one address in any hour", "5", count(0)

@@ -9,7 +9,7 @@ from chalice.config import Config
 from samtranslator.yaml_helper import yaml_parse
 
 from chalicelib.handlers import control as registry
-from chalicelib.settings import PollerSettings, Settings, queue_name
+from chalicelib.settings import InvalidSettings, PollerSettings, Settings, queue_name
 from local.aws import REGION, translate
 from local.lambdas import load_app, queue_sources
 from local.system import ROOT
@@ -88,6 +88,20 @@ def test_app_has_a_function_for_each_transition_on_its_queue(
     monkeypatch.setenv("STAGE", "dev")
     sources = {source.queue for source in queue_sources(load_app(ROOT))}
     assert sources == {queue_name("dev", *route.split("/")) for route in registered()}
+
+
+def test_what_app_reads_when_it_is_imported_may_be_empty_and_is_named_where_it_is_wrong(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("STAGE", "MAIL_RUNS", "COUCHDB_RUNS"):
+        monkeypatch.setenv(name, "")
+    load_app(ROOT)
+    monkeypatch.setenv("COUCHDB_RUNS", "7")
+    bounds = {source.name: source.maximum_concurrency for source in queue_sources(load_app(ROOT))}
+    assert (bounds["device_new"], bounds["channel_ready"]) == (2, 7)
+    monkeypatch.setenv("MAIL_RUNS", "abc")
+    with pytest.raises(InvalidSettings, match=r"^MAIL_RUNS must be a whole number, 2 or more"):
+        load_app(ROOT)
 
 
 def test_a_message_is_hidden_for_six_times_a_handlers_time_out(
