@@ -5,7 +5,7 @@ from collections.abc import Callable
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.couch import CouchError, JsonDict
-from chalicelib.settings import poller_key
+from chalicelib.settings import InvalidSettings, poller_key
 from chalicelib.wiring import Wiring
 
 # A poller that runs each minute and was not seen for so long is not running.
@@ -53,6 +53,8 @@ def _ask(question: Callable[[], object]) -> str:
         return f"failed: {exc.response['Error']['Code']}"
     except BotoCoreError as exc:
         return f"failed: {type(exc).__name__}"
+    except InvalidSettings:
+        return "failed: settings"  # the log of any other function names the variable or the secret
     return "ok"
 
 

@@ -111,6 +111,21 @@ def test_health_says_which_part_does_not_answer(
     assert "couch.example.com" not in json.dumps(body)
 
 
+def test_health_says_that_the_secret_is_malformed_and_nothing_of_it(
+    wiring: Wiring, secret: Secret
+) -> None:
+    secret.change("admin:hunter2@couch.example.com")
+    status, body = health.check_health(wiring, "device", "new")
+    assert (status, body["couchdb"]) == (503, "failed: settings")
+    assert "hunter2" not in json.dumps(body)
+
+
+def test_health_answers_though_a_variable_is_missing() -> None:
+    status, body = health.check_health(Wiring({}), "device", "new")
+    parts = {name: body[name] for name in ("couchdb", "dynamodb", "sqs")}
+    assert (status, parts) == (503, dict.fromkeys(parts, "failed: settings"))
+
+
 # Where the pages are
 
 
