@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 __all__ = [
+    "POLLER_SILENT_S",
     "Deployed",
     "InvalidSettings",
     "PollerSettings",
@@ -61,6 +62,9 @@ _HTTP_URL = match(r"https?://[^\s/?#@]+[^\s?#@]*", "an http(s) URL without crede
 
 # An unescaped / or @ in the password would leave it in what is taken for the host or the path.
 parse_couchdb_url = match(r"https?://([^\s/?#@]+@)?[^\s/?#@]+(/[^\s?#@]*)?", "CouchDB's URL")
+
+# A poller that runs each minute and was not seen for so long is not running.
+POLLER_SILENT_S = 300
 
 # Of batches of one kind at once; fewer Lambda cannot be told.
 # Source: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html

@@ -6,7 +6,7 @@ import requests
 from botocore.exceptions import ClientError
 
 from chalicelib.handlers import control
-from chalicelib.settings import poller_key, queue_name
+from chalicelib.settings import POLLER_SILENT_S, poller_key, queue_name
 from ops.check_couchdb import TIME_LIMIT_S
 from ops.dead_letters import age
 from ops.findings import Verdict, ok, warning, wrong
@@ -15,7 +15,6 @@ from ops.rights import RIGHTS
 from ops.stage import Stage, lambda_name
 from ops.tools import Client, is_missing
 
-POLLER_SILENT_S = 300
 NOT_DEPLOYED = ok("not deployed yet: `make deploy` does it")
 
 

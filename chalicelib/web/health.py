@@ -5,11 +5,8 @@ from collections.abc import Callable
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.couch import CouchError, JsonDict
-from chalicelib.settings import InvalidSettings, poller_key
+from chalicelib.settings import POLLER_SILENT_S, InvalidSettings, poller_key
 from chalicelib.wiring import Wiring
-
-# A poller that runs each minute and was not seen for so long is not running.
-POLLER_SILENT_S = 300
 
 
 def check_health(wiring: Wiring, doc_type: str, state: str) -> tuple[int, JsonDict]:
