@@ -87,6 +87,7 @@ def test_a_database_that_is_where_it_was_is_not_read() -> None:
     on = Following()
     on.create(ADA, "a1")
     on.checkpoint.known[ADA] = on.sent(ADA, 1, 1)
+    on.left_s = lambda: 0.5
     on.follow(ADA, info_seq=on.couch.seq(ADA, 1, "info"))
     assert on.couch.asked == []
     assert on.follower.is_settled
@@ -115,6 +116,7 @@ def test_what_the_scan_saw_is_remembered_even_if_nothing_changed() -> None:
     on.checkpoint.known[ADA] = on.sent(ADA, 1)
     on.follow(ADA, info_seq=on.couch.seq(ADA, 1, "info"))
     assert on.checkpoint.saved == [(ADA, on.sent(ADA, 1, 1))]
+    assert on.couch.asked == [f"GET /{ADA}/_changes"]
 
 
 def test_what_the_scan_saw_is_remembered_only_with_the_last_page() -> None:
@@ -166,7 +168,16 @@ def test_a_database_that_fails_does_not_keep_the_others_waiting() -> None:
     assert isinstance(on.follower.failure, Unavailable)
     assert not on.follower.is_settled
     [why] = on.told
-    assert BOB in why
+    assert why.startswith(f"{BOB}: ")
+
+
+def test_a_seq_that_couchdb_refuses_is_told_and_loses_nothing() -> None:
+    on = Following()
+    on.create(ADA, "a1")
+    on.checkpoint.known[ADA] = Sent("nonsense")
+    on.follow(ADA)
+    assert on.follower.summary.sent == 1
+    assert on.told == ["Malformed sequence supplied in 'since' parameter."]
 
 
 def test_when_several_fail_in_a_row_it_is_the_server_and_the_run_ends() -> None:
@@ -185,10 +196,10 @@ def test_as_many_that_fail_here_and_there_do_not_end_the_run() -> None:
     dbs = [f"control-{number:032x}" for number in range(20)]
     for number, db in enumerate(dbs):
         on.create(db, "d1")
-        if number % 2:
+        if number % FAILURES_IN_A_ROW:
             on.fails(db)
     on.follow(*dbs)
-    assert len(on.checkpoint.saved) == 10
+    assert [db for db, _ in on.checkpoint.saved] == dbs[::FAILURES_IN_A_ROW]
 
 
 def test_a_database_that_is_gone_is_forgotten() -> None:
@@ -216,6 +227,14 @@ def test_the_lease_is_kept_between_databases_and_between_pages() -> None:
     on.create(BOB, "b1")
     on.follow(ADA, BOB)
     assert on.checkpoint.lease.renewed == 3
+
+
+def test_when_no_time_is_left_nothing_is_asked() -> None:
+    on = Following(left_s=lambda: 0.0)
+    on.create(ADA, "a1")
+    on.follow(ADA)
+    assert (on.checkpoint.reads, on.couch.asked) == ([], [])
+    assert on.follower.behind == {ADA}
 
 
 def test_when_the_time_is_over_no_further_database_is_begun() -> None:

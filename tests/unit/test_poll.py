@@ -533,13 +533,15 @@ def test_a_feed_that_disappears_is_done_without() -> None:
 
 def test_a_seq_that_the_server_refuses_begins_anew_with_a_look_at_everything() -> None:
     on = Polling()
-    on.create(ADA)
+    dbs = [owner(number) for number in range(DATABASES_AT_ONCE + 10)]
+    on.create(*dbs)
     on.run()
-    on.lease.places.append(Place("12-of-another-server", "", is_whole=True))
+    on.lease.places.append(Place("12-of-another-server", dbs[5], is_whole=True))
     on.place = on.lease.places[-1]
     on.couch.is_telling = False
-    on.write(ADA, "a1")
-    assert on.run().sent == 1
+    on.write(dbs[0], "first")
+    on.write(dbs[-1], "last")
+    assert on.run().sent == 2
     assert on.told == ["the feed of databases begins anew"]
     assert on.place == Place(on.updates_end(), "", is_whole=True)
 
@@ -577,6 +579,7 @@ def test_within_its_window_it_waits_for_changes_to_the_end() -> None:
     on.on_wait = lambda: on.write(ADA, "a1") if len(on.waits) == 1 else None
     assert on.run().sent == 1
     assert on.waits == [LONGPOLL_S, LONGPOLL_S, 0.5]
+    assert on.asked_for(ALL_DBS) == 1
 
 
 def test_nothing_is_waited_for_while_a_database_is_not_at_its_end() -> None:

@@ -45,8 +45,11 @@ def test_a_document_with_a_route_travels_whole() -> None:
     ],
     ids=str,
 )
-def test_what_has_no_route_is_passed_over(passed_over: JsonDict) -> None:
-    assert list(messages_for("control", [passed_over], ROUTES)) == []
+def test_what_has_no_route_is_passed_over_and_what_comes_behind_it_is_not(
+    passed_over: JsonDict,
+) -> None:
+    [message] = messages_for("control", [passed_over, row("device-2")], ROUTES)
+    assert json.loads(message.body)["id"] == "device-2"
 
 
 def test_a_document_too_large_for_sqs_travels_without_its_body() -> None:
