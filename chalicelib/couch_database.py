@@ -107,11 +107,13 @@ class Database:
         change: Callable[[JsonDict], JsonDict],
         default: JsonDict | None = None,
         known: JsonDict | None = None,
+        *,
+        is_likely_new: bool = False,
     ) -> JsonDict:
         """Read a document, change it and write it; again if others write it at the same time.
 
         Two requests, one if nothing changes; more if others write it too. The first is spared
-        where the document is `known`.
+        where the document is `known`, or likely to be new.
 
         Parameters
         ----------
@@ -120,8 +122,11 @@ class Database:
         default : dict, optional
             What `change` is given if there is no such document.
         known : dict, optional
-            The document as it was just read; or `default`, where it is most likely not there yet.
-            Should it be another by now, its revision tells: it is read, and changed anew.
+            The document as it was just read. Should it be another by now, its revision tells: it
+            is read, and changed anew.
+        is_likely_new : bool
+            Whether most calls find no such document: then `default` is tried first, and the
+            document is read only if it is there.
 
         Returns
         -------
@@ -135,7 +140,7 @@ class Database:
         Conflict
             If others wrote it each time.
         """
-        doc = known
+        doc = default if is_likely_new else known
         for _ in range(UPDATE_ATTEMPTS):
             if doc is None:
                 doc = self.get(doc_id) if default is None else self.find_one(doc_id) or default

@@ -48,19 +48,16 @@ class DesignDoc:
         bool
             Whether this call wrote it.
         """
-        new = {"_id": DESIGN_ID}
-        return self._write(database, default=new, known=new if is_new else None)
+        return self._write(database, {"_id": DESIGN_ID}, is_new=is_new)
 
     def upgrade(self, database: Database) -> bool:
         """As `install`, but only where the document is installed already, in some version."""
         try:
-            return self._write(database, default=None)
+            return self._write(database, None)
         except NotFound:
             return False
 
-    def _write(
-        self, database: Database, default: JsonDict | None, known: JsonDict | None = None
-    ) -> bool:
+    def _write(self, database: Database, default: JsonDict | None, *, is_new: bool = False) -> bool:
         is_written = False
 
         def change(current: JsonDict) -> JsonDict:
@@ -69,7 +66,7 @@ class DesignDoc:
             is_written = changed is not current
             return changed
 
-        database.update(DESIGN_ID, change, default, known)
+        database.update(DESIGN_ID, change, default, is_likely_new=is_new)
         return is_written
 
     def _newer(self, current: JsonDict) -> JsonDict:

@@ -47,7 +47,12 @@ def show_device(database: Database, device: JsonDict, changes: JsonDict) -> None
     """Show a device to its owner's devices, if they do not see it yet. One request, or two."""
     shown = {name: device[name] for name in _SHOWN if name in device}
     doc = {"_id": device["_id"], "type": "device", **shown, **changes}
-    database.update(doc["_id"], lambda seen: seen if "state" in seen else doc, default={}, known={})
+    database.update(
+        doc["_id"],
+        lambda seen: seen if "state" in seen else doc,
+        default={},
+        is_likely_new=True,
+    )
 
 
 def change_shown_device(database: Database, device_id: str, changes: JsonDict) -> None:

@@ -58,8 +58,8 @@ def share(cloud: Cloud, channel: Channel, guest: str) -> None:
         (channel.db, shared),
         (subscription_id(channel.db, guest), subscribed),
     ):
-        new = {"_id": doc_id}
-        database.update(doc_id, _unless_later(channel, change), default=new, known=new)
+        guarded = _unless_later(channel, change)
+        database.update(doc_id, guarded, default={"_id": doc_id}, is_likely_new=True)
 
 
 def rename(cloud: Cloud, channel: Channel) -> None:
