@@ -193,12 +193,11 @@ def _is_open(channel_doc: JsonDict) -> bool:
 def _note_expiry(cloud: Cloud, doc: JsonDict, owner: str, expires_at: str) -> None:
     """A note in the control database: the sweep cannot look into every owner's own."""
     note_id = f"expiry-{owner}-{doc['_id']}"
-    new = {"_id": note_id, "type": "expiry", "owner": owner, "invitation": doc["_id"]}
     cloud.control.update(
         note_id,
         lambda note: {**note, "generation": generation_of(doc), "expires_at": expires_at},
-        default=new,
-        known=new,
+        default={"_id": note_id, "type": "expiry", "owner": owner, "invitation": doc["_id"]},
+        is_likely_new=True,
     )
 
 
