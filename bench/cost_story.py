@@ -13,6 +13,7 @@ from typing import Any
 from chalicelib.handlers import control
 from chalicelib.identity import owner_id
 from chalicelib.web import mailbox
+from poller.ahead import when_needed
 from poller.app import Outside, run
 from tests.world.region import POLLER
 from tests.world.world import Device, World
@@ -192,6 +193,7 @@ def _window(world: World, acts: Sequence[Act]) -> list[list[str]]:
         now_s=world.clock.time_s,
         monotonic_s=world.clock.time_s,
         pause=world.clock.move,
+        begin=when_needed,
     )
     run(replace(POLLER, window_s=WINDOW_S), outside=outside)
     world.couch.waited = lambda wait_s: None

@@ -15,7 +15,6 @@ import requests
 from bench.item import timed_s
 from bench.null_aws import NullAws
 from chalicelib.settings import PollerSettings
-from poller.ahead import in_threads
 from poller.app import Outside, run
 
 ROUTES = {"device/new": "https://sqs.example.com/device-new"}
@@ -38,7 +37,7 @@ def settings(db: str) -> PollerSettings:
 def poller(url: str, db: str, send_s: float = 0.0) -> int:
     """The poller that ships, into a queue that takes everything; how many messages it took."""
     aws = NullAws(url, send_s)
-    run(settings(db), outside=Outside(client=aws.client, begin=in_threads))
+    run(settings(db), outside=Outside(client=aws.client))
     return aws.accepted
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from bench.feed_reader import settings
 from bench.handlers import Around
 from chalicelib.couch import Server
+from poller.ahead import when_needed
 from poller.app import Outside, run
 from tests.fakes.aws import FakeAws
 from tests.fakes.couch import ADMIN_URL
@@ -93,5 +94,6 @@ class Feeds:
         outside = Outside(
             client=lambda service: self._aws.client(service, around),
             server=lambda url: self._make_server(around),
+            begin=when_needed,
         )
         return run(self._settings, outside=outside)

@@ -14,7 +14,7 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from chalicelib.couch import Server
 from chalicelib.settings import PollerSettings, poller_key, read_secrets
-from poller.ahead import Begin, in_threads, when_needed
+from poller.ahead import Begin, in_threads
 from poller.checkpoint import Checkpoint
 from poller.follow import Follower, Summary
 from poller.lease import Lease, LeaseHeld, Place
@@ -66,7 +66,8 @@ class Outside:
     pause : callable
         Waits for so many seconds.
     begin : callable
-        Begins requests that need not wait for one another; in a Lambda, several at once.
+        Begins requests that need not wait for one another: several at once, but where a test must
+        have their order.
     """
 
     client: Callable[[str], Any] = make_client
@@ -74,7 +75,7 @@ class Outside:
     now_s: Callable[[], float] = time.time
     monotonic_s: Callable[[], float] = time.monotonic
     pause: Callable[[float], None] = time.sleep
-    begin: Begin = when_needed
+    begin: Begin = in_threads
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
@@ -86,7 +87,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         ``{"polled": bool, "databases": int, "changes": int, "sent": int}``; not polled if another
         poller is at work.
     """
-    return run(PollerSettings.read(os.environ), outside=Outside(begin=in_threads))
+    return run(PollerSettings.read(os.environ))
 
 
 def run(

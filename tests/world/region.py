@@ -17,6 +17,7 @@ from chalicelib.docstate import Transition
 from chalicelib.handlers import control
 from chalicelib.settings import PollerSettings, queue_name
 from chalicelib.wiring import Wiring
+from poller.ahead import when_needed
 from poller.app import Outside, run
 from poller.lease import LeaseLost
 from tests.fakes.aws import FakeAws
@@ -199,6 +200,7 @@ class Region:
             now_s=self.clock.time_s,
             monotonic_s=self.clock.time_s,
             pause=self.clock.move,
+            begin=when_needed,
         )
         try:
             result = run(POLLER, outside=outside)
