@@ -13,7 +13,7 @@ from bench.handlers import Handlers
 from bench.item import Bench, timed_s
 from bench.measure import Rounds, interleave, ratios, spread
 from bench.report import Finding, Goal, shown
-from chalicelib.channel import Channel, check
+from chalicelib.channel import Channel, parse_channel
 from chalicelib.couch import Database, JsonDict, Server
 from chalicelib.identity import owner_control_db, owner_id
 
@@ -74,7 +74,7 @@ class Channels:
         self._handlers.handle(self._owners.name, doc)
 
     def _channel(self, doc: JsonDict) -> Channel:
-        return check(doc, self._owners.name, OWNER)
+        return parse_channel(doc, self._owners.name, OWNER)
 
     def _make(self, channel: Channel) -> None:
         session = self._session()

@@ -79,7 +79,7 @@ class Channel:
         return mark is None or all(mark.get(key) == value for key, value in self.mark.items())
 
 
-def check(doc: JsonDict, control_db: str, owner: str | None) -> Channel:
+def parse_channel(doc: JsonDict, control_db: str, owner: str | None) -> Channel:
     """Read a channel's document.
 
     Parameters

@@ -30,7 +30,7 @@ class Invitation:
     channel_id: str
 
 
-def check(doc: JsonDict, owner: str, *, is_mailed: bool = False) -> Invitation:
+def parse_invitation(doc: JsonDict, owner: str, *, is_mailed: bool = False) -> Invitation:
     """Read an invitation's document.
 
     Parameters

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from chalicelib import channel
+from chalicelib.channel import parse_channel
 from chalicelib.couch import Database, JsonDict, NotFound, Server
 from chalicelib.docstate import Rejected
 from chalicelib.handlers.logins import remove_login
@@ -39,7 +39,7 @@ def _remove_channels(server: Server, control: Database, owner: str | None) -> No
 
 def _remove_channel(server: Server, doc: JsonDict, control_db: str, owner: str | None) -> None:
     try:
-        found = channel.check(doc, control_db, owner)
+        found = parse_channel(doc, control_db, owner)
         database = server.database(found.db)
         if found.mark.items() <= database.security().get("syncpoint", {}).items():
             database.delete()

@@ -2,8 +2,7 @@
 
 from contextlib import suppress
 
-from chalicelib import channel as channels
-from chalicelib.channel import DEFAULT_NAME, DESCRIPTION_ID, Channel
+from chalicelib.channel import DEFAULT_NAME, DESCRIPTION_ID, Channel, merge, parse_channel
 from chalicelib.cloud import Cloud
 from chalicelib.couch import Conflict, Database, JsonDict, NotFound, Unreadable
 from chalicelib.design_docs import PUBLIC_CHANNEL
@@ -28,7 +27,7 @@ def catch_up(doc: JsonDict, cloud: Cloud) -> None:
     if doc.get("state") == "ready":
         follow(doc, cloud)
     elif doc.get("state") in ("closing", "closed"):
-        channel = _check_closed(doc, cloud)
+        channel = _channel_to_close(doc, cloud)
         database = cloud.server.database(channel.db)
         security = _security(database)
         if security is not None and channel.owns(security):
@@ -46,7 +45,7 @@ def provision(doc: JsonDict, cloud: Cloud) -> JsonDict | None:
     """
     if _merge_conflicts(doc, cloud):
         return None
-    channel = check(doc, cloud)
+    channel = channel_of(doc, cloud)
     database = cloud.server.database(channel.db)
     _settle(cloud, channel, database, is_new=database.create())
     return {
@@ -72,7 +71,7 @@ def keep_up(doc: JsonDict, cloud: Cloud) -> None:
 @control.safe("channel", "closing", to="closed")
 def close(doc: JsonDict, cloud: Cloud) -> JsonDict:
     """Stop all subscriptions, and delete the channel's database with all it holds → ``closed``."""
-    channel = _check_closed(doc, cloud)
+    channel = _channel_to_close(doc, cloud)
     database = cloud.server.database(channel.db)
     security = _security(database) or {}
     reason = "the channel was closed"
@@ -84,7 +83,7 @@ def close(doc: JsonDict, cloud: Cloud) -> JsonDict:
     return {"state": "closed", "closed_at": timestamp(cloud.clock())}
 
 
-def check(doc: JsonDict, cloud: Cloud) -> Channel:
+def channel_of(doc: JsonDict, cloud: Cloud) -> Channel:
     """The channel that a document of the database at hand describes.
 
     Raises
@@ -95,7 +94,7 @@ def check(doc: JsonDict, cloud: Cloud) -> Channel:
     """
     if cloud.owner is None and not cloud.in_control:
         raise Rejected("channels are written in a control database")
-    return channels.check(doc, cloud.database.name, cloud.owner)
+    return parse_channel(doc, cloud.database.name, cloud.owner)
 
 
 def follow(doc: JsonDict, cloud: Cloud) -> None:
@@ -112,7 +111,7 @@ def follow(doc: JsonDict, cloud: Cloud) -> None:
     has written nothing too late, and need not look again.
     """
     for _ in range(_SETTLE_ATTEMPTS):
-        channel, is_there = check(doc, cloud), True
+        channel, is_there = channel_of(doc, cloud), True
         try:
             if not _settle(cloud, channel, cloud.server.database(channel.db)):
                 return
@@ -142,7 +141,7 @@ def _merge_conflicts(doc: JsonDict, cloud: Cloud) -> bool:
         return False
     del winner["_conflicts"]
     losers = [cloud.database.get(doc["_id"], rev) for rev in revs]
-    merged = channels.merge(winner, losers)
+    merged = merge(winner, losers)
     if merged != winner:
         cloud.database.put(merged)
     for loser in losers:
@@ -213,6 +212,6 @@ def _writers(security: JsonDict) -> frozenset[str]:
     return frozenset(role.removeprefix("owner-") for role in roles)
 
 
-def _check_closed(doc: JsonDict, cloud: Cloud) -> Channel:
-    """As `check`, but neither name nor publicity matters any more, be they right or wrong."""
-    return check({**doc, "name": DEFAULT_NAME, "public": False}, cloud)
+def _channel_to_close(doc: JsonDict, cloud: Cloud) -> Channel:
+    """As `channel_of`, but neither name nor publicity matters any more, be they right or wrong."""
+    return channel_of({**doc, "name": DEFAULT_NAME, "public": False}, cloud)

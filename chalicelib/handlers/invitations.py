@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 
-from chalicelib import invitation as invitations
 from chalicelib.channel import MOST_MEMBERS
 from chalicelib.claims import Claim
 from chalicelib.cloud import Cloud
@@ -12,7 +11,7 @@ from chalicelib.handlers import answers, channels, mailing, owners, sharing
 from chalicelib.handlers.mailing import HOUR_S
 from chalicelib.handlers.registry import control
 from chalicelib.identity import InvitationRef, LinkCode
-from chalicelib.invitation import Invitation
+from chalicelib.invitation import Invitation, parse_invitation
 from chalicelib.runner import StillConflicting
 
 _SETTLE_ATTEMPTS = 5
@@ -39,7 +38,7 @@ def request_answer(doc: JsonDict, cloud: Cloud, claim: Claim) -> JsonDict:
     """
     invitation = _checked(doc, cloud)
     channel_doc = _find_channel(cloud, invitation)
-    channel = channels.check(channel_doc, cloud)
+    channel = channels.channel_of(channel_doc, cloud)
     if invitation.ref.guest in channel.members:
         raise Rejected("email: this guest has the channel already")
     mailing.count_by_owner(cloud, doc, invitation.ref.owner)
@@ -101,7 +100,7 @@ def find(cloud: Cloud, ref: InvitationRef) -> JsonDict | None:
     try:
         doc = owners.database_of(cloud, ref.owner).get(ref.invitation_id)
         is_invitation = doc.get("type") == "invitation"
-        is_it = is_invitation and invitations.check(doc, ref.owner, is_mailed=True).ref == ref
+        is_it = is_invitation and parse_invitation(doc, ref.owner, is_mailed=True).ref == ref
     except (NotFound, Rejected):
         return None
     return doc if is_it else None
@@ -120,7 +119,7 @@ def expire(cloud: Cloud, owner: str, doc: JsonDict) -> JsonDict:
 def _checked(doc: JsonDict, cloud: Cloud, *, is_mailed: bool = False) -> Invitation:
     if cloud.owner is None:
         raise Rejected("invitations are written in the control database of the channel's owner")
-    return invitations.check(doc, cloud.owner, is_mailed=is_mailed)
+    return parse_invitation(doc, cloud.owner, is_mailed=is_mailed)
 
 
 def _find_channel(cloud: Cloud, invitation: Invitation) -> JsonDict:
@@ -167,7 +166,7 @@ def _settle(cloud: Cloud, invitation: Invitation, channel_doc: JsonDict) -> Json
     """
     guest = invitation.ref.guest
     for _ in range(_SETTLE_ATTEMPTS):
-        channel = channels.check(channel_doc, cloud)
+        channel = channels.channel_of(channel_doc, cloud)
         if _is_open(channel_doc):
             channels.follow(channel_doc, cloud)  # rights first: a subscription finds the door open
         if _has_member(channel_doc, guest):

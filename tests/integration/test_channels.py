@@ -172,7 +172,7 @@ def test_a_security_that_was_written_too_late_is_what_the_second_look_mends(
     early = ada.edit("channel-photos", members=[ben])
     ada.edit("channel-photos", members=[ben, cy])
     ada.run("channel-photos")
-    database.put_security(channels.check(early, steps.cloud.at(ada.control.name)).security)
+    database.put_security(channels.channel_of(early, steps.cloud.at(ada.control.name)).security)
     assert owner_role(cy) not in roles(database)
     ada.run("channel-photos")
     assert owner_role(cy) in roles(database)

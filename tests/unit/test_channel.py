@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.channel import check, merge
+from chalicelib.channel import merge, parse_channel
 from chalicelib.couch import JsonDict
 from chalicelib.docstate import Rejected
 from chalicelib.identity import channel_db, owner_id, owner_role
@@ -24,14 +24,14 @@ def a_leaf(**fields: Any) -> JsonDict:
 
 
 def test_in_an_owners_database_the_owner_is_the_databases_whatever_the_document_says() -> None:
-    channel = check({**DOC, "owner": "ben@example.com"}, "control-x", ADA)
+    channel = parse_channel({**DOC, "owner": "ben@example.com"}, "control-x", ADA)
     assert channel.owner == ADA
     assert channel.db == channel_db(ADA, "channel-photos")
 
 
 def test_in_the_control_database_the_owner_field_counts_and_the_id_names_the_database() -> None:
     for owner in ("Ada@Example.com", ADA):
-        channel = check({**DOC, "owner": owner}, "control", None)
+        channel = parse_channel({**DOC, "owner": owner}, "control", None)
         assert (channel.owner, channel.db) == (ADA, "db-channel-photos")
 
 
@@ -40,8 +40,8 @@ def test_an_id_that_is_no_plain_name_is_refused_in_the_control_database_only(
     channel_id: str,
 ) -> None:
     with pytest.raises(Rejected, match="_id names the channel's database"):
-        check({**DOC, "_id": channel_id, "owner": ADA}, "control", None)
-    assert check({**DOC, "_id": channel_id}, "control-x", ADA).db.startswith("db-")
+        parse_channel({**DOC, "_id": channel_id, "owner": ADA}, "control", None)
+    assert parse_channel({**DOC, "_id": channel_id}, "control-x", ADA).db.startswith("db-")
 
 
 @given(st.text(min_size=1), st.text(min_size=1), st.booleans())
@@ -54,7 +54,7 @@ def test_two_channels_never_share_a_database(one: str, other: str, same_owner: b
 @pytest.mark.parametrize("public", [True, False])
 def test_the_security_names_everybody_unless_everybody_may_read(public: bool) -> None:
     doc = {**DOC, "public": public, "members": [BEN, BEN, ADA]}
-    security = check(doc, "control-x", ADA).security
+    security = parse_channel(doc, "control-x", ADA).security
     both = sorted([owner_role(ADA), owner_role(BEN)])
     assert security["members"] == {"names": [], "roles": [] if public else both}
     assert security["admins"] == {"names": [], "roles": ["_admin"]}
@@ -79,7 +79,7 @@ def test_the_security_names_everybody_unless_everybody_may_read(public: bool) ->
 def test_a_channel_owns_a_database_that_is_marked_as_its_own_or_not_at_all(
     security: JsonDict, owned: bool
 ) -> None:
-    assert check(DOC, "control-x", ADA).owns(security) is owned
+    assert parse_channel(DOC, "control-x", ADA).owns(security) is owned
 
 
 # Several revisions.

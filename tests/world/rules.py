@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from chalicelib import channel as channels
-from chalicelib.channel import DESCRIPTION_ID, Channel
+from chalicelib.channel import DESCRIPTION_ID, Channel, parse_channel
 from chalicelib.docstate import JsonDict
 from chalicelib.identity import owner_id, owner_of, owner_role, subscription_id
 from tests.world.region import CONTROL
@@ -113,7 +112,7 @@ def _channels(databases: dict[str, Docs], securities: dict[str, JsonDict]) -> It
 def _channels_in(databases: dict[str, Docs], state: str) -> dict[str, Channel]:
     """The channels in a state, by their databases' names."""
     found = [
-        channels.check(doc, name, owner)
+        parse_channel(doc, name, owner)
         for owner, name, docs in own_databases(databases)
         for doc in docs.values()
         if (doc.get("type"), doc.get("state")) == ("channel", state)
