@@ -267,4 +267,5 @@ def test_a_database_that_never_rests_lets_the_others_have_their_turn() -> None:
     assert on.follower.behind == {ADA}
     on.follow()
     assert on.asked_of(ADA) == TURN_PAGES + 1
+    assert on.checkpoint.known[ADA] == on.sent(ADA, TURN_PAGES * 2 + 1)
     assert on.follower.is_settled
