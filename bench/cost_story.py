@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
-from chalicelib.handlers import control
+from chalicelib.handlers.all import control
 from chalicelib.identity import owner_id
 from chalicelib.web import mailbox
 from poller.ahead import when_needed

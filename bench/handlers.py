@@ -9,7 +9,7 @@ from typing import Any
 from requests.adapters import HTTPAdapter
 
 from chalicelib.couch import JsonDict, Server
-from chalicelib.handlers import control
+from chalicelib.handlers.all import control
 from chalicelib.runner import Message, Outcome, handle
 from chalicelib.wiring import Wiring
 from tests.fakes.aws import FakeAws

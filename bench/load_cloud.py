@@ -15,7 +15,7 @@ from bench.load_people import Answer
 from chalicelib.batch import BatchFailed, Work, handle_batch
 from chalicelib.couch import Server
 from chalicelib.docstate import Transition
-from chalicelib.handlers import control as registry
+from chalicelib.handlers.all import control as registry
 from chalicelib.settings import PollerSettings, queue_name
 from chalicelib.web import confirm
 from chalicelib.wiring import Wiring

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bench import cost
-from chalicelib.handlers import control
+from chalicelib.handlers.all import control
 from local.system import ROOT
 
 MONTH_S = 730 * 3600

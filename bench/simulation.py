@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from chalicelib.batch import Work, back_off_s
-from chalicelib.handlers import control
+from chalicelib.handlers.all import control
 from chalicelib.mail import MailNotSent
 from chalicelib.runner import Outcome
 

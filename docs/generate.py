@@ -12,7 +12,8 @@ from pathlib import Path
 from samtranslator.yaml_helper import yaml_parse
 
 from bench import cost, money, scale, simulation_report
-from chalicelib.handlers import control, devices, invitations
+from chalicelib.handlers import devices, invitations
+from chalicelib.handlers.all import control
 from chalicelib.settings import PollerSettings, Settings, Variable, queue_name
 from device.transitions import control as on_device
 from local.lambdas import load_app, queue_sources

@@ -5,7 +5,7 @@ from typing import Any
 import requests
 from botocore.exceptions import ClientError
 
-from chalicelib.handlers import control
+from chalicelib.handlers.all import control
 from chalicelib.settings import POLLER_SILENT_S, poller_key, queue_name
 from ops.check_couchdb import TIME_LIMIT_S
 from ops.dead_letters import age

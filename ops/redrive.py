@@ -15,7 +15,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.docstate import Control
-from chalicelib.handlers import control
+from chalicelib.handlers.all import control
 from chalicelib.runner import Message
 from chalicelib.settings import queue_name
 from ops.dead_letters import DeadLetter

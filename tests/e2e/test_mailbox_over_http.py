@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from chalicelib.couch import Database, JsonDict, Server
-from chalicelib.handlers import control as registry
+from chalicelib.handlers.all import control as registry
 from chalicelib.identity import confirm_id
 from device.registration import NewDevice
 from tests.e2e.conftest import Register

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from chalicelib.handlers import control
+from chalicelib.handlers.all import control
 from chalicelib.settings import queue_name
 from local.aws import LocalAws, new_link_key
 from local.system import ROOT

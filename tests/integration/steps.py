@@ -9,7 +9,7 @@ from chalicelib.claims import Claims
 from chalicelib.cloud import Cloud
 from chalicelib.couch import Database, JsonDict, Server
 from chalicelib.docstate import timestamp
-from chalicelib.handlers import control as registry
+from chalicelib.handlers.all import control as registry
 from chalicelib.identity import InvitationRef, confirm_id, owner_control_db, owner_id
 from chalicelib.runner import Message, Outcome, handle
 from chalicelib.web.pages import Page

@@ -11,7 +11,7 @@ import pytest
 from chalicelib.batch import LONGEST_BACK_OFF_S, BatchFailed, Work, back_off_s, handle_batch
 from chalicelib.claims import RunningElsewhere
 from chalicelib.errors import NoEffect
-from chalicelib.handlers import control as registry
+from chalicelib.handlers.all import control as registry
 from chalicelib.runner import Message, Outcome
 from local.lambdas import Record, receive
 

@@ -7,7 +7,7 @@ import pytest
 
 from bench import cost
 from bench.cost_story import counted
-from chalicelib.handlers import control
+from chalicelib.handlers.all import control
 
 CHANGED = "python -m bench.cost --write; make docs; and say in the commit what the request is for"
 

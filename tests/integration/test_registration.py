@@ -15,7 +15,7 @@ from chalicelib.claims import RunningElsewhere
 from chalicelib.couch import Database, JsonDict, NotFound, Server, Unauthorized
 from chalicelib.design_docs import OWNER_CONTROL
 from chalicelib.handlers import confirms, devices
-from chalicelib.handlers import control as registry
+from chalicelib.handlers.all import control as registry
 from chalicelib.identity import confirm_id, owner_control_db, owner_id
 from chalicelib.mail import AddressRefused, MailError, MailNotSent
 from chalicelib.runner import Message, Outcome

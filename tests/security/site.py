@@ -13,7 +13,7 @@ from requests.adapters import HTTPAdapter
 
 from chalicelib.batch import BatchFailed, Work, handle_batch
 from chalicelib.couch import Database, JsonDict
-from chalicelib.handlers import control as registry
+from chalicelib.handlers.all import control as registry
 from chalicelib.runner import Message
 from tests.integration.steps import Steps
 

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chalicelib.couch import CouchError, Database, JsonDict
-from chalicelib.handlers import control as registry
+from chalicelib.handlers.all import control as registry
 from chalicelib.identity import InvitationRef, channel_db, owner_role
 from chalicelib.runner import StillConflicting
 from tests.integration.steps import Owner

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from chalicelib.couch import JsonDict
 from chalicelib.design_docs import DESIGN_ID, OWNER_CONTROL, PUBLIC_CHANNEL, DesignDoc
-from chalicelib.handlers import control as registry
+from chalicelib.handlers.all import control as registry
 from tests.validation import ADMIN_ROLES, Engine, ValidationFailed, running_engine
 
 OWNER = "0123456789abcdef" * 2

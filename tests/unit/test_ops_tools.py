@@ -14,7 +14,7 @@ from botocore.exceptions import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.handlers import control
+from chalicelib.handlers.all import control
 from ops.dead_letters import DeadLetter, age, shown
 from ops.findings import Finding, Level
 from ops.stage import OpsError

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.handlers import control as registry
+from chalicelib.handlers.all import control as registry
 from local.lambdas import load_app, queue_sources
 from local.system import ROOT
 from ops import policies

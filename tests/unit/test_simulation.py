@@ -6,7 +6,7 @@ import pytest
 
 from bench.simulation import DAY_S, MAX_RECEIVES, Result, Setting, Simulation, hidden_s
 from chalicelib.batch import FIRST_BACK_OFF_S
-from chalicelib.handlers import control
+from chalicelib.handlers.all import control
 from local.lambdas import load_app, queue_sources
 from local.system import ROOT
 

@@ -10,7 +10,7 @@ import pytest
 from chalicelib import telemetry
 from chalicelib.claims import RunningElsewhere
 from chalicelib.couch import Unavailable
-from chalicelib.handlers import control
+from chalicelib.handlers.all import control
 from chalicelib.runner import Message, Outcome
 from tests.metrics import Metric, printed
 

@@ -14,7 +14,7 @@ from typing import Any, Self
 from chalicelib.batch import BatchFailed, Work, handle_batch
 from chalicelib.couch import Server
 from chalicelib.docstate import Transition
-from chalicelib.handlers import control
+from chalicelib.handlers.all import control
 from chalicelib.settings import PollerSettings, queue_name
 from chalicelib.wiring import Wiring
 from poller.ahead import when_needed
