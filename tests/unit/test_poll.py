@@ -421,6 +421,36 @@ def test_a_database_whose_update_seq_cannot_be_told_is_read_each_time() -> None:
         assert on.run().sent == 1
 
 
+def test_a_database_that_dbs_info_does_not_find_is_read_all_the_same() -> None:
+    """CouchDB says so of one that is busy, too."""
+    on = Polling()
+    on.create(ADA, BOB)
+    on.write(ADA, "a1")
+
+    def dbs_info(asked: Asked) -> Answer:
+        rows = FakeCouch.answer(on.couch, asked).body
+        not_found = {"key": ADA, "error": "not_found"}
+        return Answer([not_found if row["key"] == ADA else row for row in rows])
+
+    on.couch.instead[DBS_INFO] = dbs_info
+    assert on.run().sent == 1
+
+
+def test_a_database_that_is_deleted_while_it_is_looked_at_is_forgotten() -> None:
+    on = Polling()
+    on.create(ADA)
+    on.write(ADA, "a1")
+    on.run()
+
+    def dbs_info(asked: Asked) -> Answer:
+        on.couch.delete(ADA)
+        return FakeCouch.answer(on.couch, asked)
+
+    on.couch.instead[DBS_INFO] = dbs_info
+    on.run()
+    assert on.checkpoint.forgotten == [ADA]
+
+
 # Where the server does not tell.
 
 
