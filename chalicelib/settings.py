@@ -1,13 +1,13 @@
 """The environment, read once and checked; and the names that template.yaml and the code agree on.
 
-Nothing here sends a request or imports an SDK: `read_secrets` is given its client.
+Nothing here sends a request, but `read_secrets` by the client that it is given.
 """
 
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from chalicelib.settings_secret import Secrets, parse_couchdb_url, read_secrets
 from chalicelib.settings_variables import (
     FromEnvironment,
     InvalidSettings,
@@ -17,9 +17,6 @@ from chalicelib.settings_variables import (
     optional,
     variable,
 )
-
-if TYPE_CHECKING:
-    from mypy_boto3_secretsmanager import SecretsManagerClient
 
 __all__ = [
     "POLLER_SILENT_S",
@@ -58,10 +55,6 @@ _ADDRESS = match(
     "an address, or a name and an <address>",
 )
 _HTTP_URL = match(r"https?://[^\s/?#@]+[^\s?#@]*", "an http(s) URL without credentials or query")
-
-
-# An unescaped / or @ in the password would leave it in what is taken for the host or the path.
-parse_couchdb_url = match(r"https?://([^\s/?#@]+@)?[^\s/?#@]+(/[^\s?#@]*)?", "CouchDB's URL")
 
 # A poller that runs each minute and was not seen for so long is not running.
 POLLER_SILENT_S = 300
@@ -206,44 +199,6 @@ class PollerSettings(FromEnvironment):
     def __post_init__(self) -> None:
         if self.shard >= self.shards:
             raise InvalidSettings("POLLER_SHARD must be below POLLER_SHARDS")
-
-
-@dataclass(frozen=True)
-class Secrets:
-    """What the secret holds.
-
-    Attributes
-    ----------
-    couchdb_url : str
-        With an administrator's credentials.
-    link_keys : tuple of bytes
-        The first signs the links in mails, all of them verify.
-    """
-
-    couchdb_url: str
-    link_keys: tuple[bytes, ...]
-
-
-def read_secrets(client: "SecretsManagerClient", secret_id: str) -> Secrets:
-    """Fetch the secret, ``{"couchdb_url": URL, "link_keys": [HEX, …]}``. One request.
-
-    Raises
-    ------
-    InvalidSettings
-        If it is not of that form, or a key is shorter than 32 bytes; it shows nothing of the value.
-    """
-    value = client.get_secret_value(SecretId=secret_id).get("SecretString", "")
-    try:
-        raw = json.loads(value)
-        keys = tuple(bytes.fromhex(key) for key in list(raw["link_keys"]))
-        url = parse_couchdb_url(raw["couchdb_url"])
-    except (ValueError, TypeError, KeyError):
-        raise InvalidSettings(
-            f'the secret {secret_id} must be {{"couchdb_url": URL, "link_keys": [HEX, …]}}'
-        ) from None
-    if not keys or any(len(key) < 32 for key in keys):
-        raise InvalidSettings(f"the secret {secret_id} needs link_keys of 32 bytes or more each")
-    return Secrets(url, keys)
 
 
 def queue_name(stage: str, doc_type: str, state: str) -> str:

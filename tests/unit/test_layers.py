@@ -23,6 +23,7 @@ CORE = {
     "mailbox",
     "mailbox_request",
     "registration",
+    "settings_secret",
     "settings_variables",
 }
 ADAPTERS = {
