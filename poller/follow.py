@@ -47,6 +47,9 @@ class Follower:
     ----------
     behind : set of str
         The databases that are not at their end yet: begun, or left for want of time.
+    failing : dict
+        The databases that failed when they were last read, in this run or before it; the one that
+        did so last is the last. Its values mean nothing.
     failure : Exception or None
         Why the first database failed that did. It does not keep the others waiting.
     """
@@ -62,13 +65,14 @@ class Follower:
     begin: Begin = when_needed
     summary: Summary = field(default_factory=Summary)
     behind: set[str] = field(default_factory=set)
+    failing: dict[str, None] = field(default_factory=dict)
     failure: Exception | None = None
     _failures_in_a_row: int = 0
 
     @property
     def is_settled(self) -> bool:
         """Whether every database that was to be followed is at its end."""
-        return not self.behind and self.failure is None
+        return not self.behind and not self.failing
 
     def follow(self, changed: Mapping[str, str]) -> None:
         """Give each of these databases a turn, and those that were behind.
@@ -99,10 +103,12 @@ class Follower:
     def _follow_one(self, db: str, sent: Sent | None, info_seq: str) -> None:
         self.checkpoint.lease.renew()
         if self.left_s() <= 0:
-            self.behind.add(db)
+            if db not in self.failing:
+                self.behind.add(db)
             return
         since = sent or Sent()
         if since.is_all_up_to(info_seq):
+            self.failing.pop(db, None)
             return
         feed = Feed(self.server.database(db), since.seq, self.page_size, self.warn, info_seq)
         self.summary.databases += 1
@@ -115,6 +121,7 @@ class Follower:
                 return
             if sent:
                 self.checkpoint.forget(db)
+        self.failing.pop(db, None)
         self._failures_in_a_row = 0
 
     def _is_brought_to_its_end(self, feed: Feed, info_seq: str) -> bool:
@@ -135,8 +142,11 @@ class Follower:
         return False
 
     def _fail(self, db: str, exc: Exception) -> None:
-        self._failures_in_a_row += 1
-        if self._failures_in_a_row == FAILURES_IN_A_ROW:
-            raise exc
+        if db not in self.failing:
+            self._failures_in_a_row += 1
+            if self._failures_in_a_row == FAILURES_IN_A_ROW:
+                raise exc
+        self.failing.pop(db, None)
+        self.failing[db] = None
         self.failure = self.failure or exc
         self.warn("a database could not be followed", f"{db}: {exc}")

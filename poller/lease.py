@@ -34,11 +34,14 @@ class Place:
         The name after which the scan goes on; empty at the beginning of a round.
     is_whole : bool
         Whether every database was looked at since `updates_seq` was first set.
+    failing : tuple of str
+        The databases that failed, and so were not followed up to `updates_seq`.
     """
 
     updates_seq: str = ""
     scan_after: str = ""
     is_whole: bool = False
+    failing: tuple[str, ...] = ()
 
 
 @dataclass
@@ -104,6 +107,7 @@ class Lease:
             taken.get("updates_seq", {"S": ""})["S"],
             taken.get("scan_after", {"S": ""})["S"],
             taken.get("is_whole", {"BOOL": False})["BOOL"],
+            tuple(taken.get("failing", {"S": ""})["S"].split()),
         )
 
     def renew(self) -> None:
@@ -143,11 +147,13 @@ class Lease:
         """
         self._extend(
             self.lease_s,
-            ", updates_seq = :updates_seq, scan_after = :scan_after, is_whole = :is_whole",
+            ", updates_seq = :updates_seq, scan_after = :scan_after, is_whole = :is_whole,"
+            " failing = :failing",
             {
                 ":updates_seq": {"S": place.updates_seq},
                 ":scan_after": {"S": place.scan_after},
                 ":is_whole": {"BOOL": place.is_whole},
+                ":failing": {"S": " ".join(place.failing)},
             },
         )
 

@@ -12,6 +12,9 @@ from poller.updates import Changed, Updates, UpdatesRefused
 # One wait for changes. The lease is renewed between waits, so it must be well below the lease.
 LONGPOLL_S = 15.0
 
+# The place goes on behind so many databases that fail: their names are kept with it, in its item.
+MOST_FAILING = 100
+
 # Between two rounds over all databases, where there is no feed that tells of changes.
 ROUND_PAUSE_S = 2.0
 
@@ -49,6 +52,7 @@ class Poll:
     _always: Mapping[str, str] = field(default_factory=dict)
     _since: str = ""
     _is_scan_due: bool = True
+    _is_retry_due: bool = True
     _has_begun_anew: bool = False
     _pause_s: float = 0.0
 
@@ -66,9 +70,10 @@ class Poll:
         LeaseLost
             If another poller took over.
         Exception
-            What a database failed with, when all others were served. The place stands before it.
+            What a database failed with, when all others were served.
         """
         self._always = {control_db: ""} if control_db else {}
+        self.follower.failing = dict.fromkeys(self.place.failing)
         self.follower.follow(self._always)
         self._begin()
         while True:
@@ -119,8 +124,13 @@ class Poll:
 
         All that changed are asked for theirs in one request, before they are read: then the scan
         need not read them again. One that is gone has none, but is named: it is to be forgotten.
+        Once in a run, those that failed before it come after all others, which they might delay.
         """
-        return self.scan.update_seqs(page.dbs) | (scanned.seqs if scanned else {})
+        seqs = self.scan.update_seqs(page.dbs) | (scanned.seqs if scanned else {})
+        if self._is_retry_due and page.is_last:
+            self._is_retry_due = False
+            seqs |= {db: seqs.get(db, "") for db in self.place.failing}
+        return seqs
 
     def _wait_s(self) -> float:
         can_wait = not self.is_one_pass and not self._is_scan_due and self.follower.is_settled
@@ -128,9 +138,9 @@ class Poll:
 
     def _remember(self, page: Changed, scanned: ScanPage | None) -> None:
         changes: dict[str, Any] = {}
-        if self.follower.is_settled:
-            changes["updates_seq"] = page.seq
-        # A database that failed differs from what is known of it, and is found by the next round.
+        failing = tuple(self.follower.failing)
+        if not self.follower.behind and len(failing) <= MOST_FAILING:
+            changes |= {"updates_seq": page.seq, "failing": failing}
         if scanned and not self.follower.behind:
             is_whole = bool(self._since) and (self.place.is_whole or scanned.is_last)
             changes |= {"scan_after": scanned.after, "is_whole": is_whole}

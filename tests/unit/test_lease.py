@@ -10,7 +10,7 @@ from poller.lease import Lease, LeaseHeld, LeaseLost, Place
 from tests.fakes.aws import FakeAws
 
 TABLE, KEY, LEASE_S, START_S = "table", "poller#control", 60, 1_000_000.0
-PLACE = Place("12-seq", "control-ab", is_whole=True)
+PLACE = Place("12-seq", "control-ab", is_whole=True, failing=("control-cd", "control-ef"))
 
 
 @dataclass

@@ -10,7 +10,7 @@ from chalicelib.couch import CouchError, Unavailable
 from poller.checkpoint import DATABASES_AT_ONCE, Sent
 from poller.follow import TURN_PAGES, Follower, Summary
 from poller.lease import Place
-from poller.poll import LONGEST_PAUSE_S, LONGPOLL_S, ROUND_PAUSE_S, Poll
+from poller.poll import LONGEST_PAUSE_S, LONGPOLL_S, MOST_FAILING, ROUND_PAUSE_S, Poll
 from poller.scan import Scan
 from poller.shard import Shard
 from poller.updates import ROWS_AT_ONCE, Updates, UpdatesRefused
@@ -250,21 +250,105 @@ def test_what_was_followed_is_not_looked_at_again_by_the_scan() -> None:
 # What is saved, and when.
 
 
-def test_the_place_is_saved_only_when_every_database_was_followed() -> None:
+def test_a_database_that_fails_is_named_in_the_place_which_goes_on_behind_it() -> None:
     on = Polling()
     on.create(ADA, BOB)
     on.run()
-    before = on.place.updates_seq
     on.write(ADA, "a1")
     on.write(BOB, "b1")
     on.fails(ADA)
     with pytest.raises(Unavailable):
         on.run()
     assert on.sent() == 1
-    assert on.place.updates_seq == before
+    assert on.place == Place(on.updates_end(), "", is_whole=True, failing=(ADA,))
     on.works_again()
     assert on.run().sent == 1
-    assert on.place.updates_seq != before
+    assert on.place.failing == ()
+
+
+def test_those_that_failed_are_read_again_in_each_run_after_all_others() -> None:
+    on = Polling()
+    on.create(ADA, BOB, EVE)
+    on.run()
+    on.write(ADA, "a1")
+    on.fails(ADA)
+    for doc_id in ("e1", "e2"):
+        with pytest.raises(Unavailable):
+            on.run()
+        on.write(EVE, doc_id)
+    with pytest.raises(Unavailable):
+        on.run()
+    assert on.changes_asked() == ["control", EVE, ADA]
+
+
+def test_so_many_may_fail_for_good_and_new_changes_are_still_sent() -> None:
+    """Five in a row that fail are the server's failure, but not if they have failed before."""
+    on = Polling()
+    dbs = [owner(number) for number in range(20)]
+    on.create(*dbs, EVE)
+    on.run()
+    for db in dbs:
+        on.write(db, "d1")
+    for db in dbs[::2]:
+        on.fails(db)
+    for sent in (10, 11, 12):
+        with pytest.raises(Unavailable):
+            on.run()
+        assert (on.sent(), on.place.updates_seq) == (sent, on.updates_end())
+        on.write(EVE, f"e{sent}")
+
+
+def test_the_place_stays_before_more_failing_databases_than_are_kept() -> None:
+    on = Polling()
+    dbs = [owner(number) for number in range(2 * MOST_FAILING + 2)]
+    on.create(*dbs)
+    on.run()
+    before = on.place
+    for number, db in enumerate(dbs):
+        on.write(db, "d1")
+        if number % 2:
+            on.fails(db)
+    with pytest.raises(Unavailable):
+        on.run()
+    assert (on.place.updates_seq, on.place.failing) == (before.updates_seq, ())
+    on.works_again()
+    on.run()
+    assert on.sent() == len(dbs)
+
+
+def test_one_that_failed_and_has_no_time_left_to_be_read_again_holds_nothing_up() -> None:
+    on = Polling(window_s=10.0)
+    on.create(ADA, BOB)
+    on.run()
+    on.write(ADA, "a1")
+    on.fails(ADA)
+    with pytest.raises(Unavailable):
+        on.run()
+    on.write(BOB, "b1")
+
+    class Slow(FakeSqs):
+        def send_message_batch(self, QueueUrl: str, Entries: Any) -> Any:  # noqa: N803
+            on.passed_s += 20.0
+            return super().send_message_batch(QueueUrl, Entries)
+
+    on.sqs = Slow()
+    on.run()
+    assert ADA not in on.changes_asked()
+    assert (on.place.updates_seq, on.place.failing) == (on.updates_end(), (ADA,))
+
+
+def test_one_that_failed_and_is_gone_is_no_longer_read() -> None:
+    on = Polling()
+    on.create(ADA)
+    on.run()
+    on.write(ADA, "a1")
+    on.fails(ADA)
+    with pytest.raises(Unavailable):
+        on.run()
+    on.works_again()
+    on.couch.delete(ADA)
+    on.run()
+    assert on.place.failing == ()
 
 
 def test_behind_a_database_that_fails_all_pages_are_still_read() -> None:
