@@ -1,7 +1,7 @@
 """What a link in a mail is worth at this moment, told from the document it is about. No I/O."""
 
 from datetime import datetime
-from enum import StrEnum
+from enum import StrEnum, auto
 
 from chalicelib.docstate import JsonDict, generation_of
 
@@ -9,18 +9,18 @@ WRONG_CODES = 5  # so many different wrong device codes reject a registration
 
 
 class Link(StrEnum):
-    """What became of a link; its value is the reason that a confirm document in error gives."""
+    """What a link in a mail is worth."""
 
-    OPEN = "open"
-    EARLY = "the mail is still being sent"
-    UNKNOWN = "no matching device"
-    EXPIRED = "expired"
-    REPLACED = "replaced by a newer link"
-    USED = "already used"
-    REJECTED = "rejected"
-    UNDELIVERABLE = "undeliverable"
-    WITHDRAWN = "withdrawn"
-    FAILED = "the device could not be activated"
+    OPEN = auto()
+    EARLY = auto()
+    UNKNOWN = auto()
+    EXPIRED = auto()
+    REPLACED = auto()
+    USED = auto()
+    REJECTED = auto()
+    UNDELIVERABLE = auto()
+    WITHDRAWN = auto()
+    FAILED = auto()
 
 
 # For each type: the field that says when its link's time is over, and what a state makes of it.

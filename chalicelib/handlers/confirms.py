@@ -10,6 +10,16 @@ from chalicelib.handlers.registry import control
 from chalicelib.ledger import Limit
 from chalicelib.link import WRONG_CODES, Link, link_of
 
+# Why a click is in error, where the worth of its link does not say it in a word.
+_REASONS = {
+    Link.EARLY: "the mail is still being sent",
+    Link.UNKNOWN: "no matching device",
+    Link.REPLACED: "replaced by a newer link",
+    Link.USED: "already used",
+    Link.UNDELIVERABLE: "the mail came back",
+    Link.FAILED: "the device could not be activated",
+}
+
 
 @control.safe("confirm", "clicked", to="used")
 def use_confirmation(doc: JsonDict, cloud: Cloud) -> JsonDict:
@@ -28,14 +38,14 @@ def use_confirmation(doc: JsonDict, cloud: Cloud) -> JsonDict:
     link = cloud.links.verify(_text(doc, "confirm_code"))
     device = cloud.database.find_one(link.subject) if link else None
     if link is None or device is None:
-        raise Rejected(Link.UNKNOWN)
+        raise _refusal(Link.UNKNOWN)
     if device.get("confirmed_by") == doc["_id"]:
         return {"state": "used"}  # a run before this one came as far as the device
     worth = link_of(device, link.generation, cloud.clock())
     if worth is Link.EXPIRED:
         expire(cloud, device)
     if worth is not Link.OPEN:
-        raise Rejected(worth)
+        raise _refusal(worth)
     left = wrong_codes_left(cloud, device, device_code)
     if left is not None:
         raise Rejected("wrong device code" if left else "too many wrong device codes")
@@ -89,8 +99,12 @@ def _confirm(cloud: Cloud, device: JsonDict, confirm_doc_id: str) -> JsonDict:
     }
     answered = devices.answer(cloud, device, changes)
     if answered.get("confirmed_by") != confirm_doc_id:
-        raise Rejected(link_of(answered, generation_of(device), cloud.clock()))
+        raise _refusal(link_of(answered, generation_of(device), cloud.clock()))
     return {"state": "used"}
+
+
+def _refusal(worth: Link) -> Rejected:
+    return Rejected(_REASONS.get(worth, worth))
 
 
 def _text(doc: JsonDict, field: str) -> str:

@@ -453,6 +453,21 @@ def test_a_second_confirmation_is_already_used(steps: Steps, device: NewDevice) 
     assert again["error"]["reason"] == "already used"
 
 
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        ("rejected", "rejected"),
+        ("undeliverable", "the mail came back"),
+        ("error", "the device could not be activated"),
+    ],
+)
+def test_a_click_for_a_device_that_came_to_nothing_says_why(
+    steps: Steps, device: NewDevice, state: str, reason: str
+) -> None:
+    steps.control.put({**steps.register(device), "state": state})
+    assert steps.click(device)["error"]["reason"] == reason
+
+
 def test_a_link_is_replaced_by_that_of_a_newer_generation(steps: Steps, device: NewDevice) -> None:
     doc = steps.register(device)
     old_code = steps.code()
