@@ -74,8 +74,10 @@ class Poll:
         """
         self._always = {control_db: ""} if control_db else {}
         self.follower.failing = dict.fromkeys(self.place.failing)
-        self.follower.follow(self._always)
-        self._begin()
+        try:
+            self._begin()
+        finally:  # whether or not the feed's end could be asked for, and behind that
+            self.follower.follow(self._always)
         while True:
             self.lease.renew()
             page = self._read()
@@ -115,7 +117,7 @@ class Poll:
                 raise
             self.warn("the feed of databases begins anew", str(exc))
             self._begin_anew()
-            return Changed([], self._since, 0, is_last=not self._since)
+            return Changed(list(self._always), self._since, 0, is_last=not self._since)
         self._since = page.seq
         return page
 

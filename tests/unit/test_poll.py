@@ -398,6 +398,21 @@ def test_one_that_never_rests_is_brought_to_its_end_before_the_place_is_saved() 
 # The first run looks at everything; the later ones at a page each.
 
 
+@pytest.mark.parametrize("updates_seq", ["", "12-of-another-server"])
+def test_a_change_of_control_db_before_the_feeds_end_is_not_left_to_the_next_run(
+    updates_seq: str,
+) -> None:
+    on = Polling(place=Place(updates_seq))
+
+    def db_updates(asked: Asked) -> Answer:
+        if asked.params["since"] == "now":
+            on.write("control", "d1")
+        return FakeCouch.answer(on.couch, asked)
+
+    on.couch.instead[DB_UPDATES] = db_updates
+    assert on.run().sent == 1
+
+
 def test_the_first_run_looks_at_every_database_and_begins_where_the_server_is() -> None:
     on = Polling()
     dbs = [owner(number) for number in range(DATABASES_AT_ONCE * 2 + 50)]
