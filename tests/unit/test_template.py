@@ -132,6 +132,15 @@ def test_the_poller_ends_its_window_before_its_time_out(resources: dict[str, Any
     assert longest < resources["PollerFunction"]["Properties"]["Timeout"]
 
 
+def test_the_documentation_names_what_the_template_sets_for_the_poller(
+    resources: dict[str, Any],
+) -> None:
+    text = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    [said] = re.findall(r"template\.yaml\) sets (.*?)\. The others", text, re.DOTALL)
+    environment = resources["PollerFunction"]["Properties"]["Environment"]["Variables"]
+    assert re.findall("`(.*?)`", said) == list(environment)
+
+
 def test_the_table_is_keyed_by_pk_expires_and_can_be_restored(resources: dict[str, Any]) -> None:
     table = resources["Table"]
     # One that a first deployment made and could not keep would be in the way of the next.
