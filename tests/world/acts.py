@@ -47,7 +47,7 @@ def acts() -> list[Act]:
 
 
 def _acts_of_a_device(device: Device) -> list[Act]:
-    named = {
+    named: dict[str, Callable[[World], object]] = {
         "registers": lambda world: world.bring(device),
         "asks again": partial(_asks_again, device),
         "is confirmed": _posts(device, -1, device_code=device.code),
@@ -106,7 +106,7 @@ def _acts_on_a_channel(owner: str, channel: str) -> list[Act]:
         if world.doc(channel, owner).get("members"):
             edits(members=[])(world)
 
-    named = {
+    named: dict[str, Callable[[World], object]] = {
         "is created": creates,
         "is renamed": edits(name="Second"),
         "is renamed again": edits(name="Third"),
@@ -131,7 +131,7 @@ def _acts_of_a_guest(owner: str, channel: str, guest: str) -> list[Act]:
 
         return act
 
-    named = {
+    named: dict[str, Callable[[World], object]] = {
         "is invited": lambda world: invites(world, owner, channel, guest),
         "is invited no more": withdraws,
         "accepts": answers("accept"),
