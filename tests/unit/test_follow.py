@@ -202,6 +202,24 @@ def test_as_many_that_fail_here_and_there_do_not_end_the_run() -> None:
     assert [db for db, _ in on.checkpoint.saved] == dbs[::FAILURES_IN_A_ROW]
 
 
+def test_of_those_that_fail_the_one_that_did_so_last_is_the_last() -> None:
+    on = Following()
+    on.follower.failing = {ADA: None, BOB: None}
+    on.create(ADA, "a1")
+    on.fails(ADA)
+    on.follow(ADA)
+    assert list(on.follower.failing) == [BOB, ADA]
+
+
+def test_one_that_failed_and_is_where_it_was_no_longer_fails() -> None:
+    on = Following()
+    on.create(ADA, "a1")
+    on.follower.failing = {ADA: None}
+    on.checkpoint.known[ADA] = on.sent(ADA, 1, 1)
+    on.follow(ADA, info_seq=on.couch.seq(ADA, 1, "info"))
+    assert on.follower.is_settled
+
+
 def test_a_database_that_is_gone_is_forgotten() -> None:
     on = Following()
     on.checkpoint.known[ADA] = Sent("7-g1AAAA")

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from chalicelib.couch import CouchError, Unavailable
+from chalicelib.couch import CouchError, JsonDict, Unavailable
 from poller.checkpoint import DATABASES_AT_ONCE, Sent
 from poller.follow import TURN_PAGES, Follower, Summary
 from poller.lease import Place
@@ -268,17 +268,30 @@ def test_a_database_that_fails_is_named_in_the_place_which_goes_on_behind_it() -
 
 def test_those_that_failed_are_read_again_in_each_run_after_all_others() -> None:
     on = Polling()
-    on.create(ADA, BOB, EVE)
+    dbs = [owner(number) for number in range(DATABASES_AT_ONCE * 4)]
+    last = dbs[-1]  # the scan is not yet so far
+    on.create(*dbs)
     on.run()
-    on.write(ADA, "a1")
-    on.fails(ADA)
+    on.write(last, "d1")
+    on.fails(last)
     for doc_id in ("e1", "e2"):
         with pytest.raises(Unavailable):
             on.run()
         on.write(EVE, doc_id)
     with pytest.raises(Unavailable):
         on.run()
-    assert on.changes_asked() == ["control", EVE, ADA]
+    assert on.changes_asked() == ["control", EVE, last]
+
+
+def test_one_that_failed_is_read_again_once_however_many_pages_a_run_has() -> None:
+    dbs = [owner(number) for number in range(DATABASES_AT_ONCE * 4)]
+    on = Polling(place=Place(failing=(dbs[-1],)))
+    on.create(*dbs)
+    on.fails(dbs[-1])
+    with pytest.raises(Unavailable):
+        on.run()
+    by_the_scan = 1
+    assert on.changes_asked().count(dbs[-1]) == 1 + by_the_scan
 
 
 def test_so_many_may_fail_for_good_and_new_changes_are_still_sent() -> None:
@@ -520,7 +533,8 @@ def test_a_database_whose_update_seq_cannot_be_told_is_read_each_time() -> None:
         assert on.run().sent == 1
 
 
-def test_a_database_that_dbs_info_does_not_find_is_read_all_the_same() -> None:
+@pytest.mark.parametrize("told", [[{"key": ADA, "error": "not_found"}], []])
+def test_a_database_that_dbs_info_does_not_find_is_read_all_the_same(told: list[JsonDict]) -> None:
     """CouchDB says so of one that is busy, too."""
     on = Polling()
     on.create(ADA, BOB)
@@ -528,8 +542,7 @@ def test_a_database_that_dbs_info_does_not_find_is_read_all_the_same() -> None:
 
     def dbs_info(asked: Asked) -> Answer:
         rows = FakeCouch.answer(on.couch, asked).body
-        not_found = {"key": ADA, "error": "not_found"}
-        return Answer([not_found if row["key"] == ADA else row for row in rows])
+        return Answer(told + [row for row in rows if row["key"] != ADA])
 
     on.couch.instead[DBS_INFO] = dbs_info
     assert on.run().sent == 1
