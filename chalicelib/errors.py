@@ -1,4 +1,4 @@
-"""What the adapters and the core must both know of an error, and nothing else."""
+"""What adapters, handlers and the core must all know of an error, and nothing else."""
 
 
 class NoEffect(Exception):
@@ -7,3 +7,7 @@ class NoEffect(Exception):
     An unsafe transition that ends in such an error may be run again at once: its claim is released.
     After any other error the claim is kept until its lease ends (docs/claims.md).
     """
+
+
+class StillConflicting(Exception):
+    """Other writers changed the document each time that it was about to be saved."""

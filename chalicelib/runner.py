@@ -16,7 +16,7 @@ from chalicelib import docstate
 from chalicelib.claims import Claim, Claims, Done, claim_key
 from chalicelib.couch import Conflict, CouchError, Database
 from chalicelib.docstate import Control, JsonDict, RegistryError, Rejected, Transition
-from chalicelib.errors import NoEffect
+from chalicelib.errors import NoEffect, StillConflicting
 
 # How often a save may lose to other writers of the same document before the message is handed back.
 SAVE_ATTEMPTS = 5
@@ -31,16 +31,12 @@ class Outcome(StrEnum):
     STALE = "stale"  # the document has moved on, or is gone
 
 
-class StillConflicting(Exception):
-    """Other writers changed the document each time that it was about to be saved."""
-
-
 class InvalidMessage(Exception):
     """The queue holds something that the poller did not send."""
 
 
 class Tools(Protocol):
-    """What a transition gets as its `cloud`; the runner itself needs just these two."""
+    """What the runner needs of the `cloud` that a transition gets."""
 
     @property
     def database(self) -> Database:

@@ -7,9 +7,9 @@ from chalicelib.cloud import Cloud
 from chalicelib.couch import Conflict, Database, JsonDict, NotFound, Unreadable
 from chalicelib.design_docs import PUBLIC_CHANNEL
 from chalicelib.docstate import Rejected, timestamp
+from chalicelib.errors import StillConflicting
 from chalicelib.handlers import sharing
 from chalicelib.handlers.registry import control
-from chalicelib.runner import StillConflicting
 
 _SETTLE_ATTEMPTS = 5
 # A device may write any number of branches; each costs two requests, and a run has half a minute.

@@ -7,12 +7,12 @@ from chalicelib.claims import Claim
 from chalicelib.cloud import Cloud
 from chalicelib.couch import InvalidName, JsonDict, NotFound
 from chalicelib.docstate import Rejected, generation_of, timestamp
+from chalicelib.errors import StillConflicting
 from chalicelib.handlers import answers, channels, mailing, owners, sharing
 from chalicelib.handlers.mailing import HOUR_S
 from chalicelib.handlers.registry import control
 from chalicelib.identity import InvitationRef, LinkCode
 from chalicelib.invitation import Invitation, parse_invitation
-from chalicelib.runner import StillConflicting
 
 _SETTLE_ATTEMPTS = 5
 

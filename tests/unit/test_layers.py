@@ -153,3 +153,11 @@ def test_the_environment_is_read_at_the_edges_only(path: Path) -> None:
 @pytest.mark.parametrize("path", SOURCES, ids=module_of)
 def test_no_module_is_more_than_one_thing(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 250
+
+
+HANDLERS = sorted((ROOT / "chalicelib" / "handlers").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", HANDLERS, ids=module_of)
+def test_the_handlers_do_not_know_what_runs_them(path: Path) -> None:
+    assert not library_modules(path) & {"runner", "batch", "wiring", "telemetry"}
