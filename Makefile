@@ -150,3 +150,4 @@ build-PollerFunction:
 	@cp poller/*.py "$(ARTIFACTS_DIR)/poller/"
 	@cd chalicelib && cp __init__.py couch*.py settings*.py "$(ARTIFACTS_DIR)/chalicelib/"
 	@$(PYTHON) -m $(INSTALL) --no-compile --target "$(ARTIFACTS_DIR)" -r requirements-poller.txt
+	@$(PYTHON) -m compileall -q --invalidation-mode checked-hash -s "$(ARTIFACTS_DIR)" "$(ARTIFACTS_DIR)"

@@ -10,6 +10,7 @@ from samtranslator.yaml_helper import yaml_parse
 
 from ops import policies, upgrade
 from ops.lookups import account, find_log_groups, find_secret, has_stack, has_table, read_public_url
+from ops.package import pack_handlers
 from ops.record import mend_record, read_record
 from ops.stage import OpsError, Stage, read_stage
 from ops.tools import Client, Tools, end, make_parser, real_tools
@@ -164,6 +165,7 @@ def deploy_functions(stage: Stage, tools: Tools) -> None:
     """
     for name in mend_record(stage, tools):
         tools.tell(f"    {name} is there already, though Chalice does not know it; now it does")
+    pack_handlers(stage, tools, tools.root / ".aws-sam" / "package" / "handlers")
     tools.run(["chalice", "deploy", "--stage", stage.name], tools.root)
 
 

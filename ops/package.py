@@ -6,7 +6,8 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from ops.stage import OpsError, read_stage
+from ops.bytecode import add_bytecode
+from ops.stage import OpsError, Stage, read_stage
 from ops.tools import Tools, end, make_parser, real_tools
 
 MOST_BYTES = 5_000_000
@@ -28,7 +29,7 @@ def main(arguments: list[str], tools: Tools) -> int:
     # Chalice insists on a region, though it asks nobody anything here.
     os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
     out = tools.root / ".aws-sam" / "package"
-    tools.run(["chalice", "package", "--stage", stage.name, str(out / "handlers")], tools.root)
+    pack_handlers(stage, tools, out / "handlers")
     tools.run(["sam", "build", "--build-in-source", "--template", "template.yaml"], tools.root)
     poller = out / "poller.zip"
     zip_folder(tools.root / ".aws-sam" / "build" / "PollerFunction", poller)
@@ -37,6 +38,17 @@ def main(arguments: list[str], tools: Tools) -> int:
         shown = artifact.relative_to(tools.root)
         tools.tell(f"{artifact.stat().st_size / 1e6:6.2f} MB  {shown}")
     return 0
+
+
+def pack_handlers(stage: Stage, tools: Tools, out: Path) -> None:
+    """Build the handlers' artifact, with bytecode, in a folder.
+
+    Chalice keeps a package while its sources are the same, and deploys that one.
+    """
+    tools.run(["chalice", "package", "--stage", stage.name, str(out)], tools.root)
+    kept = (tools.root / ".chalice" / "deployments").glob("*.zip")
+    for artifact in (out / "deployment.zip", *kept):
+        add_bytecode(artifact)
 
 
 def zip_folder(folder: Path, target: Path) -> None:

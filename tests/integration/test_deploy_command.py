@@ -1,8 +1,12 @@
 """`make deploy` as far as there is an AWS here; SAM's own steps are played by CloudFormation."""
 
+import base64
+import hashlib
 import json
 import sys
+import zipfile
 from collections.abc import Iterator
+from importlib.util import cache_from_source
 from pathlib import Path
 
 import pytest
@@ -14,7 +18,7 @@ from ops.stage import OpsError
 from ops.tools import end
 from tests.integration.deploy_kit import STAGE, JsonDict, Place, apis, deployed, running_aws
 
-STEPS = ["sam build", "sam deploy", "chalice deploy"]
+STEPS = ["sam build", "sam deploy", "chalice package", "chalice deploy"]
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +60,19 @@ def test_the_stack_the_functions_the_url_and_the_design_documents_in_this_order(
     assert (public_url(place)["Value"], public_url(place)["Type"]) == (url, "String")
     assert place.said[0] == "syncpoint-dev: account 123456789012, region us-east-1"
     assert place.said[-1].startswith(f"deployed: {url}\n")
+
+
+def test_what_is_deployed_is_the_package_with_bytecode(place: Place) -> None:
+    run(place)
+    [package] = (place.root / ".chalice/deployments").glob("*.zip")
+    function = place.client("lambda").get_function(FunctionName=f"syncpoint-{STAGE}-device_new")
+    digest = base64.b64encode(hashlib.sha256(package.read_bytes()).digest()).decode()
+    assert function["Configuration"]["CodeSha256"] == digest
+    with zipfile.ZipFile(package) as archive:
+        bytecode = {name for name in archive.namelist() if name.endswith(".pyc")}
+        assert cache_from_source("app.py") in bytecode
+        # Flags 3: goes by the hash of its source (PEP 552).
+        assert {archive.read(name)[4] for name in bytecode} == {3}
 
 
 def test_deploying_again_changes_nothing_and_writes_the_url_no_second_time(place: Place) -> None:

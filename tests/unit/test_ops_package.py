@@ -1,14 +1,18 @@
 """What an artifact may hold, and how large it may be."""
 
 import os
+import subprocess
+import sys
 import zipfile
 from collections.abc import Sequence
+from importlib.util import cache_from_source
 from pathlib import Path
 
 import pytest
 
 from local.system import ROOT
 from ops import package
+from ops.bytecode import add_bytecode
 from ops.stage import OpsError
 from ops.tools import Tools
 
@@ -74,3 +78,39 @@ def test_both_are_built_and_their_sizes_printed(
     ]
     with zipfile.ZipFile(root / ".aws-sam/package/poller.zip") as archive:
         assert archive.namelist() == ["poller/app.py"]
+
+
+def a_module(path: Path, source: str) -> Path:
+    """A zip of one module, with its bytecode."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("given/answer.py", source)
+        archive.writestr(f"given/{cache_from_source('answer.py')}", b"of another machine")
+    add_bytecode(path)
+    return path
+
+
+def test_bytecode_is_added_once_and_is_the_same_for_the_same_sources(tmp_path: Path) -> None:
+    path = a_module(tmp_path / "one.zip", "ANSWER = 42")
+    before = path.read_bytes()
+    add_bytecode(path)
+    assert path.read_bytes() == before
+    again = a_module(tmp_path / "two.zip", "ANSWER = 42")
+    with zipfile.ZipFile(path) as one, zipfile.ZipFile(again) as two:
+        source, compiled = one.namelist()
+        assert (source, compiled.endswith(".pyc")) == ("given/answer.py", True)
+        assert one.getinfo(compiled).CRC == two.getinfo(compiled).CRC
+        assert one.getinfo(compiled).date_time == (1980, 1, 1, 0, 0, 0)
+
+
+@pytest.mark.parametrize("source", ["ANSWER = 42", "ANSWER = 43"])
+def test_bytecode_is_used_for_its_very_source_only(tmp_path: Path, source: str) -> None:
+    with zipfile.ZipFile(a_module(tmp_path / "a.zip", "ANSWER = 42")) as archive:
+        archive.extractall(tmp_path)
+    (tmp_path / "given/answer.py").write_text(source, encoding="utf-8")
+    command = [sys.executable, "-v", "-c", "from given.answer import ANSWER; print(ANSWER)"]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == f"{source[-2:]}\n"
+    # What Python says of it: "… matches …/answer.py" before it takes the bytecode.
+    assert (f"matches {tmp_path}/given/answer.py" in done.stderr) == (source == "ANSWER = 42")

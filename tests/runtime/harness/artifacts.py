@@ -13,6 +13,7 @@ from typing import Any
 
 from local.aws import REGION
 from local.system import ROOT
+from ops.bytecode import add_bytecode
 from tests.runtime.harness import runtime_folder, wheelhouse
 
 STAGE = "dev"
@@ -112,6 +113,7 @@ def _build(folder: Path) -> None:
         env=environment,
     )
     artifacts = Artifacts(folder)
+    add_bytecode(artifacts.zips["handlers"])
     zipfile.ZipFile(artifacts.zips["handlers"]).extractall(artifacts.handlers)
     shutil.make_archive(str(artifacts.zips["poller"].with_suffix("")), "zip", artifacts.poller)
 

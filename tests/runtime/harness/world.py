@@ -37,8 +37,8 @@ class World:
     folder : Path
         Where the processes' output goes.
     keeps_bytecode : bool
-        Whether what was compiled in one process is kept for the others. A Lambda compiles its
-        artifact at each cold start: its folder cannot be written, and Chalice packs no bytecode.
+        Whether what was compiled in one process is kept for the others. A Lambda can keep none, as
+        its folder cannot be written: it has what is in the artifact.
     """
 
     def __init__(
