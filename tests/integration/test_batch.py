@@ -1,22 +1,29 @@
 """A batch of messages, of which each stands or falls alone: over a real queue."""
 
+import itertools
 import json
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
 
 from chalicelib.batch import LONGEST_BACK_OFF_S, BatchFailed, Work, back_off_s, handle_batch
 from chalicelib.claims import RunningElsewhere
+from chalicelib.couch import Unavailable
+from chalicelib.couch_http import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
 from chalicelib.errors import NoEffect
 from chalicelib.handlers.all import control as registry
 from chalicelib.runner import Message, Outcome
 from local.lambdas import Record, receive
+from tests.fakes.aws import FakeAws
+from tests.world.region import Clock
 
 LEASE_S = 90
 TRANSITION = registry.transition("device", "new")
+SAFE = registry.transition("channel", "new")
 
 
 @dataclass
@@ -144,9 +151,9 @@ def test_a_message_that_always_fails_lies_in_the_dead_letters_after_five_tries(
     queue.sqs.delete_queue(QueueUrl=dead)
 
 
-def test_what_there_is_no_time_for_comes_back_at_once_and_the_rest_is_done(queue: Queue) -> None:
+def test_what_there_is_no_time_for_comes_back_later_and_the_rest_is_done(queue: Queue) -> None:
     queue.send("a", "b", "c", "d")
-    left = iter([30.0, 20.0, 9.9, 5.0])
+    left = iter([30.0, 20.0, 14.9, 5.0])
     handled: list[str] = []
 
     def handle(message: Message) -> Outcome:
@@ -156,7 +163,41 @@ def test_what_there_is_no_time_for_comes_back_at_once_and_the_rest_is_done(queue
     with pytest.raises(BatchFailed, match="2 of 4"):
         handle_batch(queue.receive(), queue.work(handle, lambda: next(left)))
     assert len(handled) == 2
-    assert queue.counts() == (2, 0)
+    assert queue.counts() == (0, 2)
+
+
+def test_no_message_dies_while_couchdb_hangs_for_five_minutes() -> None:
+    clock, times = Clock(0.0), itertools.cycle([CONNECT_TIMEOUT_S + READ_TIMEOUT_S, 4.5])
+    done: list[str] = []
+    aws = FakeAws(lambda: clock.now_s)
+    url = aws.create_queue("q", visibility_s=180, max_receives=5)
+    sqs = aws.client("sqs")
+    for number in range(10):
+        body = {"db": "c", "id": f"{number}", "rev": "1-a", "type": "channel", "state": "new"}
+        sqs.send_message_batch(QueueUrl=url, Entries=[{"Id": "0", "MessageBody": json.dumps(body)}])
+
+    def handle(message: Message) -> Outcome:
+        if clock.now_s < 300:
+            clock.move(next(times))
+            raise Unavailable(0, "unreachable", "ReadTimeout", "GET /")
+        done.append(message.doc_id)
+        return Outcome.SAVED
+
+    while (visible_at_s := aws.next_visible_at_s()) is not None or aws.waiting("q"):
+        if not (records := aws.receive("q", 10)):
+            clock.now_s = visible_at_s or clock.now_s
+            continue
+        ends_s = clock.now_s + 30
+        left_s = partial(lambda ends_s: ends_s - clock.now_s, ends_s)
+        try:
+            handle_batch(records, Work(SAFE, handle, LEASE_S, left_s, lambda: sqs, lambda: url))
+        except BatchFailed:
+            assert clock.now_s <= ends_s  # else it would have been cut off
+        else:
+            receipts = [record["receiptHandle"] for record in records]
+            entries = [{"Id": str(n), "ReceiptHandle": each} for n, each in enumerate(receipts)]
+            sqs.delete_message_batch(QueueUrl=url, Entries=entries)
+    assert (len(done), aws.dead_letters("q")) == (10, [])
 
 
 @pytest.mark.parametrize(
