@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from chalicelib.couch_errors import Conflict, FileExists, InvalidName, NotFound
+from chalicelib.couch_errors import Conflict, FileExists, InvalidName, NoDatabase, NotFound
 from chalicelib.couch_http import READ_TIMEOUT_S, Connection
 
 JsonDict = dict[str, Any]
@@ -79,9 +79,11 @@ class Database:
         return self._http.request_object("GET", self._doc_path(doc_id), params=params)
 
     def find_one(self, doc_id: str, *, conflicts: bool = False) -> JsonDict | None:
-        """As `get`, but None if there is no such document."""
+        """As `get`, but None if there is no such document (and `NoDatabase` if no database)."""
         try:
             return self.get(doc_id, conflicts=conflicts)
+        except NoDatabase:
+            raise
         except NotFound:
             return None
 

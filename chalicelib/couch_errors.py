@@ -1,5 +1,7 @@
 """The errors that CouchDB answers with, as one tree."""
 
+# In the words of CouchDB 3, and of CouchDB 1 and the embedded server.
+_NO_DATABASE = {"Database does not exist.", "no_db_file"}
 # What CouchDB says when it is too busy to look, with whatever status.
 _BUSY_ERRORS = {"all_dbs_active", "timeout", "service_unavailable"}
 
@@ -36,6 +38,10 @@ class Forbidden(CouchError):
 
 class NotFound(CouchError):
     """404: no such document or database, or it was deleted."""
+
+
+class NoDatabase(NotFound):
+    """404: no such database. It may be the wrong server, and says nothing of a document."""
 
 
 class Conflict(CouchError):
@@ -89,4 +95,6 @@ def error_of(status: int, answer: object, request: str) -> CouchError:
     kind = _BY_STATUS.get(status, Unavailable if status >= 500 else CouchError)
     if error in _BUSY_ERRORS:
         kind = Unavailable
+    elif kind is NotFound and reason in _NO_DATABASE:
+        kind = NoDatabase
     return kind(status, error, reason, request)

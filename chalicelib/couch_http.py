@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -93,17 +95,19 @@ class Connection:
             it is too large.
         """
         request = f"{method} {_UNLOGGED.sub('…', path)}"
+        send = partial(
+            self._session.request,
+            method,
+            self.url + path,
+            params=params,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Accept": "application/json", "Content-Type": "application/json"},
+            timeout=(CONNECT_TIMEOUT_S, read_timeout_s),
+            allow_redirects=False,
+            stream=True,
+        )
         try:
-            response = self._session.request(
-                method,
-                self.url + path,
-                params=params,
-                data=None if body is None else json.dumps(body).encode(),
-                headers={"Accept": "application/json", "Content-Type": "application/json"},
-                timeout=(CONNECT_TIMEOUT_S, read_timeout_s),
-                allow_redirects=False,
-                stream=True,
-            )
+            response = _twice(send) if method == "GET" else send()
             content = _content(response, most_bytes, request)
         except requests.RequestException as exc:
             # Not `from exc`: its text has the whole path, and so perhaps an address.
@@ -119,6 +123,19 @@ class Connection:
         if not response.ok or response.is_redirect:
             raise error_of(response.status_code, answer, request)
         return answer
+
+
+def _twice(send: Callable[[], requests.Response]) -> requests.Response:
+    """Send once more where the connection failed, in case only a pooled one was dead.
+
+    A load balancer closes what was idle while the Lambda was frozen; it notices when it thaws.
+    """
+    try:
+        return send()
+    except requests.Timeout:
+        raise
+    except requests.ConnectionError:
+        return send()
 
 
 def _content(response: requests.Response, most_bytes: int | None, request: str) -> bytearray:

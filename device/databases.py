@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Self
 
 from chalicelib.channel import DEFAULT_NAME
-from chalicelib.couch import CouchError, Database, InvalidName, JsonDict, Server
+from chalicelib.couch import CouchError, Database, InvalidName, JsonDict, NoDatabase, Server
 from chalicelib.identity import channel_db, owner_control_db
 from device.endpoints import endpoint, is_in_cloud, is_plain_url, split_login
 from device.errors import DeviceError
@@ -92,7 +92,10 @@ class Device:
 
     def is_own(self, local: Database) -> bool:
         """Whether a database here is there, and this device's. One request."""
-        mark = local.find_one(_MARK) or {}
+        try:
+            mark = local.find_one(_MARK) or {}
+        except NoDatabase:
+            return False
         return bool(mark.get("device") == self.profile.device_id)
 
     def give_up(self, local: Database, *, delete: bool) -> None:

@@ -11,8 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from requests.adapters import BaseAdapter
 
 from chalicelib.couch import (
     BadRequest,
@@ -23,6 +25,7 @@ from chalicelib.couch import (
     Forbidden,
     InvalidName,
     JsonDict,
+    NoDatabase,
     NotFound,
     Server,
     Unauthorized,
@@ -30,7 +33,7 @@ from chalicelib.couch import (
     Unreadable,
 )
 from chalicelib.couch_errors import error_of
-from tests.fakes.couch import FakeCouch
+from tests.fakes.couch import ADMIN_URL, FakeCouch
 from tests.support import an_address, wait_for
 
 CONFIG_SECTION = "syncpoint_test"
@@ -201,6 +204,17 @@ def test_a_removed_document_may_be_written_anew(control: Database) -> None:
     control.remove({"_id": "d", "_rev": control.put({"_id": "d"})})
     control.put({"_id": "d", "again": True})
     assert control.get("d")["again"] is True
+
+
+def test_a_missing_document_is_none_and_of_a_missing_database_nothing_is_said(
+    server: Server, control: Database
+) -> None:
+    rev = control.put({"_id": "was"})
+    control.remove({"_id": "was", "_rev": rev})
+    assert control.find_one("was") is None
+    assert control.find_one("never") is None
+    with pytest.raises(NoDatabase):
+        server.database(f"{control.name}-missing").find_one("never")
 
 
 def test_a_malformed_revision_is_a_bad_request(control: Database) -> None:
@@ -454,6 +468,50 @@ def test_the_largest_answer_that_is_wanted_is_read() -> None:
         assert server.http.request("GET", "/", most_bytes=12) == {"ok": True}
         with pytest.raises(Unreadable):
             server.http.request("GET", "/", most_bytes=11)
+
+
+class Failing(BaseAdapter):
+    """The CouchDB in memory, behind a network that fails at first."""
+
+    def __init__(self, *failures: Exception) -> None:
+        super().__init__()
+        self.failures = list(failures)
+        self.sent = 0
+        self._couch = FakeCouch().adapter()
+
+    def send(self, *args: Any, **kwargs: Any) -> requests.Response:
+        self.sent += 1
+        if self.failures:
+            raise self.failures.pop(0)
+        return self._couch.send(*args, **kwargs)
+
+    def close(self) -> None:
+        self._couch.close()
+
+
+def test_a_pooled_connection_that_has_died_meanwhile_is_not_noticed() -> None:
+    network = Failing(requests.ConnectionError())
+    assert Server(ADMIN_URL, network).http.request("GET", "/")["couchdb"] == "Welcome"
+    assert network.sent == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "failure", "sent"),
+    [
+        ("GET", requests.ConnectionError(), 2),
+        ("GET", requests.ConnectTimeout(), 1),
+        ("GET", requests.ReadTimeout(), 1),
+        ("PUT", requests.ConnectionError(), 1),
+        ("POST", requests.ConnectionError(), 1),
+    ],
+)
+def test_nothing_but_a_get_is_sent_twice_and_never_after_a_time_out(
+    method: str, failure: Exception, sent: int
+) -> None:
+    network = Failing(failure, failure)
+    with pytest.raises(Unavailable, match=type(failure).__name__):
+        Server(ADMIN_URL, network).http.request(method, "/db", body={})
+    assert network.sent == sent
 
 
 @contextmanager
