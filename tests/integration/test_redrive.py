@@ -194,7 +194,7 @@ def test_nothing_but_letters_that_were_seen_ends_it(operator: Operator) -> None:
     assert operator.said[-1] == "1 dead letters: 0 are back in their queues, 1 stay"
 
 
-def test_a_couchdb_that_gives_no_answer_is_asked_about_one_document_only(operator: Operator) -> None:
+def test_a_couchdb_that_gives_no_answer_is_asked_of_one_document_only(operator: Operator) -> None:
     asked: list[object] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
         operator.put_another_secret(f"http://a:b@127.0.0.1:{server.getsockname()[1]}")
