@@ -52,6 +52,7 @@ def invitation(link: str, inviter: str, channel_name: str, hours: float) -> tupl
 
 
 def _mail(subject: str, template: str, values: dict[str, str]) -> tuple[str, str, str]:
+    values = {**values, "subject": subject}
     return subject, render(f"{template}.txt", **values), render(f"{template}.html", **values)
 
 

@@ -2,6 +2,7 @@
 
 import email
 import email.policy
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -446,6 +447,26 @@ def test_the_link_of_an_invitation_survives_both_parts_and_is_not_tracked() -> N
     in_text, in_html = (part.get_content() for part in message.iter_parts())
     assert INVITATION_LINK in in_text.splitlines()
     assert f'ses:no-track href="{INVITATION_LINK}"' in in_html
+
+
+@pytest.mark.parametrize(
+    "mail",
+    [
+        mails.confirmation(LINK, "x", hours=24),
+        mails.invitation(INVITATION_LINK, INVITER, "x", hours=168),
+    ],
+    ids=["confirmation", "invitation"],
+)
+def test_a_mail_says_whose_it_is_and_shows_its_link_as_text(mail: tuple[str, str, str]) -> None:
+    subject, text, html = mail
+    assert "Syncpoint" in text
+    words = " ".join(re.sub(r"<[^>]*>", " ", html.partition("<body")[2]).split())
+    assert "Syncpoint" in words
+    [link] = re.findall(r"https://\S+", text)
+    assert words.count(link) == 1
+    assert f"<title>{subject}</title>" in html
+    assert '<html lang="en">' in html
+    assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in html
 
 
 def test_the_subject_of_an_invitation_is_ours_alone() -> None:

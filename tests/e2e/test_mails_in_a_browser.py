@@ -1,0 +1,29 @@
+"""The mails as people see them: on a phone and on a large screen, with the longest of names."""
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from chalicelib import channel, registration
+from chalicelib.web import mails
+from tests.e2e.looking import SIZES, heading, picture
+
+LINK = f"https://sync.example.com/api/invitation/{'a' * 32}.{'b' * 32}.{'i' * 128}.0.{'A' * 22}"
+LONG_ADDRESS = f"{'w' * 64}@{'w' * 63}.{'w' * 63}.example.com"
+MAILS = {
+    "confirmation": mails.confirmation(LINK, "W" * registration.NAME_LENGTH, hours=24),
+    "invitation": mails.invitation(LINK, LONG_ADDRESS, "W" * channel.NAME_LENGTH, hours=168),
+}
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", MAILS)
+def test_a_mail_fits_the_screen_and_shows_its_link(name: str, size: str, browser: Browser) -> None:
+    subject, _, html = MAILS[name]
+    with browser.new_context(**SIZES[size], java_script_enabled=False) as context:
+        page = context.new_page()
+        page.set_content(html)
+        expect(page).to_have_title(subject)
+        expect(heading(page)).to_have_text(subject)
+        expect(page.get_by_text(LINK)).to_be_visible()
+        expect(page.get_by_role("link")).to_have_attribute("href", LINK)
+        picture(page, "light", f"mail-{name}-{size}")
