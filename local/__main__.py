@@ -11,6 +11,7 @@ from pathlib import Path
 
 from chalicelib.couch import CouchError
 from local.errors import LocalError
+from local.ports import port_number
 from local.system import ROOT, LocalSystem, Options, prepare_process
 
 
@@ -58,9 +59,9 @@ def _ignore_signals() -> None:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
     parser.add_argument("--data", type=Path, default=ROOT / ".local", help="where data survives")
-    parser.add_argument("--api-port", type=int, default=0, help="0 for a free one")
-    parser.add_argument("--outbox-port", type=int, default=0, help="0 for a free one")
-    parser.add_argument("--couch-port", type=int, default=0, help="of the embedded CouchDB")
+    for part, whose in (("api", ""), ("outbox", ""), ("couch", "of the embedded CouchDB; ")):
+        about = f"{whose}if not that of the last run; 0 for a free one"
+        parser.add_argument(f"--{part}-port", type=port_number, metavar="PORT", help=about)
     return parser.parse_args()
 
 

@@ -1,27 +1,25 @@
 """The local system: CouchDB, AWS, the Lambdas and the outbox, started and ended together."""
 
 import contextlib
-import fcntl
 import json
 import logging
 import os
-import secrets
-import shutil
-import tempfile
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 
 from chalicelib.couch import CouchError, InvalidName, Server
 from chalicelib.settings import InvalidSettings, parse_couchdb_url
-from local.aws import STAGE, LocalAws, new_link_key
+from local.aws import STAGE, LocalAws
 from local.cleanup import remove_all_of
 from local.couchdb_process import EmbeddedCouchDB
-from local.errors import LocalError
+from local.errors import LocalError, refusal
+from local.folder import open_folder, read_keys
 from local.lambdas import Api, Loop, invoke, load_app, poller_loop, queue_loops, schedule_loops
 from local.outbox import Outbox
+from local.ports import Ports
 from ops.upgrade import upgrade
 
 ROOT = Path(__file__).parent.parent
@@ -45,17 +43,17 @@ class Options:
         None: ``control`` on the embedded server, a name of this run's own on a given one.
     folder : Path or None
         Where the embedded server's data and keys survive a restart; None: a temporary folder.
-    api_port, outbox_port, couch_port : int
-        0 for a free one.
+    api_port, outbox_port, couch_port : int or None
+        0 for a free one; None: that of the last run with this folder, or a free one at the first.
     """
 
     couchdb_url: str | None = None
     couchdb_public_url: str | None = None
     control_db: str | None = None
     folder: Path | None = None
-    api_port: int = 0
-    outbox_port: int = 0
-    couch_port: int = 0
+    api_port: int | None = None
+    outbox_port: int | None = None
+    couch_port: int | None = None
 
 
 class LocalSystem:
@@ -103,15 +101,20 @@ class LocalSystem:
         )
 
     def _start(self) -> None:
-        folder = self._open_folder()
-        keys = _keys(folder)
-        self._start_couchdb(folder, keys)
+        wanted = self._options.folder if self._options.couchdb_url is None else None
+        folder = open_folder(wanted, self._exits)
+        keys = read_keys(folder)
+        ports = Ports(folder)
+        api_port = ports.choose("api", self._options.api_port)
+        outbox_port = ports.choose("outbox", self._options.outbox_port)
+        self._start_couchdb(folder, keys, ports)
         aws = self._aws or LocalAws()
         environment = self._deploy(aws, keys)
         module = load_app(ROOT)
-        api = Api(module, ROOT, self._options.api_port)
-        outbox = Outbox(aws.sent_mails, self._options.outbox_port)
+        api = Api(module, ROOT, api_port)
+        outbox = Outbox(aws.sent_mails, outbox_port)
         self.api, self.outbox = api.url, outbox.url
+        ports.keep(api=self.api, outbox=self.outbox, couch=self.couch_url)
         os.environ.update(self._lambda_environment(environment))
         poller = poller_loop(environment)
         workers = [*queue_loops(module, aws.client("sqs")), *schedule_loops(module)]
@@ -126,32 +129,17 @@ class LocalSystem:
             loop.start()
         upgrade(lambda event: invoke(module, "upgrade_designs", event), log.info)
 
-    def _open_folder(self) -> Path:
-        """The data folder; a temporary one if none is given, or another run holds it."""
-        folder = self._options.folder
-        if folder is not None and self._options.couchdb_url is None:
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = (folder / "lock").open("w")
-            self._exits.callback(lock.close)
-            if _is_ours(lock):
-                return folder
-            log.warning("another run holds %s; this one keeps its data for itself", folder.name)
-        temporary = Path(tempfile.mkdtemp(prefix="syncpoint-"))
-        self._exits.callback(shutil.rmtree, temporary, ignore_errors=True)
-        return temporary
-
-    def _start_couchdb(self, folder: Path, keys: Mapping[str, str]) -> None:
+    def _start_couchdb(self, folder: Path, keys: Mapping[str, str], ports: Ports) -> None:
         given = self._options.couchdb_url
         self._exits.callback(_stop, self._pollers)
         self.control_db = self._options.control_db or "control"
         if given is None:
-            couchdb = EmbeddedCouchDB(
-                folder / "couchdb", keys["admin_password"], self._options.couch_port
-            )
+            port = ports.choose("couch", self._options.couch_port)
+            couchdb = EmbeddedCouchDB(folder / "couchdb", keys["admin_password"], port)
             self._exits.callback(couchdb.stop)
             self.couch_url = couchdb.url
         else:
-            self.couch_url = _checked_url(given)
+            self.couch_url = checked_url(given)
             self.control_db = self._options.control_db or f"syncpoint-local-{uuid.uuid4().hex[:8]}"
         self._create_control_db(is_given=given is not None)
 
@@ -165,10 +153,7 @@ class LocalSystem:
                 only_admins: dict[str, Any] = {"names": [], "roles": ["_admin"]}
                 control.put_security({"admins": only_admins, "members": only_admins})
         except CouchError as exc:
-            raise LocalError(
-                f"CouchDB at {server.url} does not let us create a database: {exc}. "
-                "COUCHDB_URL needs an administrator: http://NAME:PASSWORD@HOST:5984"
-            ) from exc
+            raise LocalError(refusal(server.url, exc, is_given=is_given)) from exc
         if is_given and is_new:
             self._exits.callback(remove_all_of, server, self.control_db)
 
@@ -205,7 +190,14 @@ def prepare_process() -> None:
     os.environ.setdefault("POWERTOOLS_LOG_LEVEL", "WARNING")
 
 
-def _checked_url(couchdb_url: str) -> str:
+def checked_url(couchdb_url: str) -> str:
+    """What COUCHDB_URL says, without a slash at the end.
+
+    Raises
+    ------
+    LocalError
+        If it is no such URL.
+    """
     try:
         return str(parse_couchdb_url(couchdb_url)).rstrip("/")
     except ValueError:
@@ -216,27 +208,8 @@ def _checked_url(couchdb_url: str) -> str:
         ) from None
 
 
-def _keys(folder: Path) -> dict[str, str]:
-    """The administrator's password and the link key: made once for a folder, then kept in it."""
-    path = folder / "keys.json"
-    if not path.exists():
-        path.touch(mode=0o600)
-        keys = {"admin_password": secrets.token_urlsafe(12), "link_key": new_link_key()}
-        path.write_text(json.dumps(keys))
-    kept: dict[str, str] = json.loads(path.read_text())
-    return kept
-
-
 def _stop(loops: list[Loop]) -> None:
     for loop in loops:
         loop.stopped.set()
     for loop in loops:
         loop.join()
-
-
-def _is_ours(lock: IO[str]) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

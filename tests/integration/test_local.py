@@ -2,19 +2,23 @@
 
 import contextlib
 import os
+import re
 import socket
 import subprocess
 import sys
 import uuid
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from chalicelib.couch import CouchError, Database, NotFound, Server
 from chalicelib.credentials import login_user
 from chalicelib.identity import owner_control_db, owner_id, owner_role
+from local import demo
 from local.cleanup import remove_all_of
-from local.system import ROOT
+from local.errors import LocalError, refusal
+from local.system import ROOT, LocalSystem, Options
 from tests.support import a_device, an_address
 
 
@@ -111,7 +115,7 @@ def run_local(
         ({"CONTROL_DB": "Not-A-Name"}, "'Not-A-Name' is no name of a CouchDB database"),
         ({"COUCHDB_URL": "http://admin:p@ss@127.0.0.1:9"}, "COUCHDB_URL must be"),
         ({"COUCHDB_URL": "http://admin:pa/ss@127.0.0.1:9"}, "COUCHDB_URL must be"),
-        ({"COUCHDB_URL": "http://admin:p%40ss@127.0.0.1:9"}, "CouchDB at http://127.0.0.1:9 "),
+        ({"COUCHDB_URL": "http://admin:p%40ss@127.0.0.1:9"}, "cannot be reached: is it running?"),
     ],
 )
 def test_what_cannot_start_says_why_in_one_line_and_exits_with_1(
@@ -122,16 +126,58 @@ def test_what_cannot_start_says_why_in_one_line_and_exits_with_1(
     assert finished.stdout == ""
     assert finished.stderr.startswith("error: ")
     assert said in finished.stderr
+    assert "administrator" not in finished.stderr
     for secret in ("p@ss", "pa/ss", "p%40ss", "Traceback"):
         assert secret not in finished.stderr
 
 
-def test_a_port_that_is_taken_is_an_error_in_words(tmp_path: Path) -> None:
+def test_a_couchdb_that_refuses_us_needs_its_administrator(couch_url: str) -> None:
+    url = urlsplit(couch_url)
+    where = f"{url.hostname}:{url.port}{url.path}"
+    options = Options(f"{url.scheme}://{url.username}:wrong@{where}")
+    with pytest.raises(LocalError) as refused, LocalSystem(options):
+        pass
+    first, said, last = re.split(r": (?=PUT)|\. (?=COUCHDB)", str(refused.value))
+    assert first == f"CouchDB at {url.scheme}://{where} does not let us create a database"
+    assert "401 unauthorized" in said
+    assert not said.endswith(".")
+    assert last == "COUCHDB_URL needs an administrator: http://NAME:PASSWORD@HOST:5984"
+
+
+def test_an_embedded_couchdb_that_fails_is_not_blamed_on_couchdb_url() -> None:
+    exc = CouchError(500, "unknown", "the answer is not CouchDB's", "PUT /_users")
+    said = refusal("http://127.0.0.1:22", exc, is_given=False)
+    assert said.endswith("500 unknown: the answer is not CouchDB's; try another --couch-port")
+    assert "COUCHDB_URL" not in said
+
+
+@pytest.mark.parametrize("part", ["api", "outbox", "couch"])
+def test_a_port_that_is_in_use_is_named_with_its_option(tmp_path: Path, part: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        finished = run_local(tmp_path, "--api-port", str(taken.getsockname()[1]))
+        port = taken.getsockname()[1]
+        finished = run_local(tmp_path, f"--{part}-port", str(port), COUCHDB_URL="")
     assert finished.returncode == 1
-    assert "cannot start: [Errno" in finished.stderr
-    assert "Traceback" not in finished.stderr
+    assert finished.stderr == f"error: --{part}-port {port} is in use\n"
+
+
+def test_what_is_no_port_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    ports = ("--api-port=99999", "--outbox-port=99999", "--couch-port=99999")
+    for option in ports:
+        finished = run_local(tmp_path / "data", option)
+        assert finished.returncode == 2
+        assert f"{option[:-6]}: a port is a number from 0 to 65535, not " in finished.stderr
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(("option", "code"), [("--help", 0), ("--fast", 2)])
+def test_the_demo_takes_no_options_and_so_does_not_run_for_one(
+    option: str, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["local.demo", option])
+    with pytest.raises(SystemExit) as ended:
+        demo.main()
+    assert ended.value.code == code
+    assert "usage: python -m local.demo [-h]" in "".join(capsys.readouterr())
 
 
 def test_an_odd_attachment_does_not_end_the_embedded_couchdb_for_everybody(
