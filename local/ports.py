@@ -71,8 +71,8 @@ class Ports:
         if obstacle:
             self._elsewhere.add(part)
             log.warning(
-                "port %d, the %s's at the last run, %s: it has another one this time, and "
-                "devices that registered do not find it there",
+                "port %d, the %s's at the last run, %s: it has another one this time, where "
+                "devices that registered do not look",
                 port,
                 part,
                 obstacle,
