@@ -12,6 +12,7 @@ from pathlib import Path
 from chalicelib.couch import Database, Server
 from device.registration import new_device
 from local.couchdb_process import EmbeddedCouchDB
+from local.system import checked_url
 
 BULK_DOCS = 1000
 MOST_DATABASES = 100_000
@@ -62,9 +63,11 @@ def opened(*, is_quick: bool, say: Callable[[str], None]) -> Iterator[Bench]:
     """A run on the server of COUCHDB_URL, or else on an embedded one of its own."""
     with ExitStack() as exits:
         folder = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="syncpoint-bench-")))
-        couch_url = os.environ.get("COUCHDB_URL", "").rstrip("/")
-        is_lent = bool(couch_url)
-        if not is_lent:
+        given = os.environ.get("COUCHDB_URL")
+        is_lent = bool(given)
+        if given:
+            couch_url = checked_url(given)
+        else:
             couchdb = EmbeddedCouchDB(folder / "couchdb", uuid.uuid4().hex)
             exits.callback(couchdb.stop)
             couch_url = couchdb.url

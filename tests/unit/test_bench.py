@@ -1,12 +1,19 @@
 """What the bench makes of its figures; nothing is measured here."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from bench import plots
+from bench.__main__ import main
 from bench.measure import interleave, quantile, ratios, spread
 from bench.report import Finding, Goal, block, rounded, shown, table, with_block
+from local.system import ROOT
+
+LOG_LEVEL = "POWERTOOLS_LOG_LEVEL"
 
 
 def test_contestants_take_turns() -> None:
@@ -74,6 +81,51 @@ def test_a_block_is_put_between_its_marks_and_all_else_stays() -> None:
 def test_a_page_without_the_marks_is_no_place_for_a_block() -> None:
     with pytest.raises(LookupError, match="bench:latency"):
         with_block(PAGE, "latency", "new")
+
+
+@pytest.mark.parametrize(
+    ("couchdb_url", "said"),
+    [
+        (
+            "http://admin:pa55@127.0.0.1:9",
+            "CouchDB at http://127.0.0.1:9 cannot be reached: is it running?\n",
+        ),
+        ("http://admin:pa55/@127.0.0.1:9", "COUCHDB_URL must be http(s)://NAME:PASSWORD@"),
+    ],
+)
+def test_without_its_couchdb_the_bench_ends_with_a_line_that_says_so(
+    couchdb_url: str,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("COUCHDB_URL", couchdb_url)
+    monkeypatch.setattr(sys, "argv", ["bench", "--quick"])
+    assert main() == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"error: {said}")
+    assert err.count("\n") == 1
+    assert "pa55" not in err
+
+
+def test_what_the_bench_runs_logs_no_more_than_its_warnings() -> None:
+    script = (
+        "from bench.__main__ import load_items, prepare_process; prepare_process(); load_items()\n"
+        "from chalicelib.telemetry import logger; print(logger.log_level)"
+    )
+    for level, expected in ((None, "30"), ("INFO", "20")):
+        given = {name: value for name, value in os.environ.items() if name != LOG_LEVEL}
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=ROOT,
+            env=given | ({LOG_LEVEL: level} if level else {}),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        assert done.stdout.split() == [expected]
 
 
 def test_a_missed_goal_is_seen() -> None:
