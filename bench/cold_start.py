@@ -19,16 +19,29 @@ from bench.starts import make_floor
 from local.aws import LocalAws
 from local.couchdb_process import EmbeddedCouchDB
 from local.system import prepare_process
+from ops.rights import RIGHTS
 from tests.runtime.harness import artifacts
 from tests.runtime.harness.function import Function
+from tests.runtime.harness.specs import POLLER
 from tests.runtime.harness.world import World
 from tests.runtime.plays import PLAYS, ensure
 
 LARGEST = 6
+FUNCTIONS = {*RIGHTS, POLLER}
 
 
 def main(names: list[str]) -> int:
-    """Print a line for each function; for those that are named, a table of their packages."""
+    """Print a line for each function; for those that are named, a table of their packages.
+
+    Returns
+    -------
+    int
+        1 if there is no such function, with a line on stderr that says which there are; else 0.
+    """
+    if unknown := sorted(set(names) - FUNCTIONS):
+        there = ", ".join(sorted(FUNCTIONS))
+        print(f"error: no function {', '.join(unknown)}; there are: {there}", file=sys.stderr)
+        return 1
     prepare_process()
     with ExitStack() as exits:
         given = tempfile.TemporaryDirectory(prefix="syncpoint-bench-")
@@ -60,11 +73,6 @@ def _embedded(folder: Path, exits: ExitStack) -> str:
 
 
 def _measure(world: World, floor: Function, names: list[str]) -> None:
-    unknown = set(names) - set(world.specs)
-    if unknown:
-        sys.exit(
-            f"error: no function {', '.join(sorted(unknown))}; there are {sorted(world.specs)}"
-        )
     # All at rest before the first event: one that starts beside a busy one looks slow.
     functions = {name: world.function(name) for name in sorted(world.specs)}
     for play in PLAYS:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import plots
+from bench import cold_start, plots
 from bench.__main__ import main
 from bench.measure import interleave, quantile, ratios, spread
 from bench.report import Finding, Goal, block, rounded, shown, table, with_block
@@ -126,6 +126,16 @@ def test_what_the_bench_runs_logs_no_more_than_its_warnings() -> None:
             check=True,
         )
         assert done.stdout.split() == [expected]
+
+
+def test_a_function_that_is_not_there_is_told_before_anything_is_built(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cold_start.main(["poller", "nope", "neither"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: no function neither, nope; there are: api_handler, channel_")
+    assert "[" not in err
 
 
 def test_a_missed_goal_is_seen() -> None:
