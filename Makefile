@@ -73,8 +73,8 @@ faults: setup ## every crash and fault, and the claim's state space
 	@$(BIN)/python -m tests.model
 
 mutants: setup ## the tests against small changes of the core, some twenty minutes
-	@$(BIN)/mutmut run --max-children 2
-	@$(BIN)/mutmut results
+	@$(BIN)/python -m mutmut run --max-children 2
+	@$(BIN)/python -m mutmut results
 
 docs: $(VENV)/.dev ## write into the docs what the code knows better
 	@$(BIN)/python -m docs.generate

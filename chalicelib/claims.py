@@ -189,6 +189,6 @@ class Claims:
         raise RunningElsewhere(pk, retry_after_s=int(left_s) + 1)
 
 
-def claim_key(db: str, doc_id: str, state: str, generation: int) -> str:
+def claim_key(db: str, doc_id: str, state: str, step: str) -> str:
     """The key of the claim on one step. Not of the `_rev`: an unrelated edit is no new step."""
-    return f"claim#{db}#{doc_id}#{state}#{generation}"
+    return f"claim#{db}#{doc_id}#{state}#{step}"

@@ -13,7 +13,9 @@ to leave the document alone. It raises `Rejected` when the document itself is at
 exception counts as passing: the message that brought the document is tried again.
 """
 
-from collections.abc import Callable, Iterator
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -66,6 +68,8 @@ class Transition:
         ``late(doc, cloud)``, for a message that finds its document moved on. A run before it may
         have been killed halfway, or overtaken: what that left outside the document is put right.
         Not for a document that is gone, which says nothing.
+    about : tuple of str
+        Fields that make it another step, as `generation` does: another guest, another mail.
     """
 
     doc_type: str
@@ -75,12 +79,21 @@ class Transition:
     to: tuple[str, ...]
     conflicts: bool = False
     late: Late | None = None
+    about: tuple[str, ...] = ()
 
-    def stands(self, doc: JsonDict | None, generation: int | None = None) -> bool:
-        """Whether `doc` still waits for this transition (and, if given, in this generation)."""
+    def step_of(self, doc: JsonDict) -> str:
+        """What tells a step of this state from an earlier one of the same document."""
+        generation = str(generation_of(doc))
+        if not self.about:
+            return generation
+        about = json.dumps([doc.get(name) for name in self.about], sort_keys=True)
+        return f"{generation}#{hashlib.sha256(about.encode()).hexdigest()[:16]}"
+
+    def stands(self, doc: JsonDict | None, step: str | None = None) -> bool:
+        """Whether `doc` still waits for this transition (and, if given, for this step)."""
         if doc is None or (doc.get("type"), doc.get("state")) != (self.doc_type, self.state):
             return False
-        return generation is None or generation_of(doc) == generation
+        return step is None or self.step_of(doc) == step
 
     def apply(self, doc: JsonDict, changes: JsonDict) -> JsonDict:
         """`doc` with `changes` laid over it; equal to `doc` if they change nothing.
@@ -145,20 +158,24 @@ class Control:
         """
         return self._register(doc_type, state, to, unsafe=False, conflicts=conflicts, late=late)
 
-    def unsafe(self, doc_type: str, state: str, *, to: str) -> Callable[[AnyRun], AnyRun]:
+    def unsafe(
+        self, doc_type: str, state: str, *, to: str, about: Sequence[str] = ()
+    ) -> Callable[[AnyRun], AnyRun]:
         """Register ``run(doc, cloud, claim)``, which racing workers must not run twice.
 
         Parameters
         ----------
         to : str
             The states that it leads to, in words.
+        about : sequence of str
+            The fields that its effect is about; see `Transition`.
 
         Raises
         ------
         RegistryError
             If the pair is registered already.
         """
-        return self._register(doc_type, state, to, unsafe=True)
+        return self._register(doc_type, state, to, unsafe=True, about=tuple(about))
 
     def transition(self, doc_type: str, state: str) -> Transition:
         """The transition of (type, state).
@@ -182,12 +199,13 @@ class Control:
         unsafe: bool,
         conflicts: bool = False,
         late: Late | None = None,
+        about: tuple[str, ...] = (),
     ) -> Callable[[AnyRun], AnyRun]:
         def register(run: AnyRun) -> AnyRun:
             if (doc_type, state) in self._transitions:
                 raise RegistryError(f"{doc_type}/{state} is registered twice")
             self._transitions[doc_type, state] = Transition(
-                doc_type, state, run, unsafe, tuple(to.split()), conflicts, late
+                doc_type, state, run, unsafe, tuple(to.split()), conflicts, late, about
             )
             return run
 

@@ -126,7 +126,7 @@ def _run_safe(transition: Transition, doc_id: str, tools: Tools) -> Outcome:
         return changes, Outcome.UNCHANGED if changes is None else Outcome.SAVED
 
     doc = tools.database.find_one(doc_id, conflicts=transition.conflicts)
-    outcome = _save(transition, docstate.generation_of(doc or {}), doc, run, tools.database)
+    outcome = _save(transition, transition.step_of(doc or {}), doc, run, tools.database)
     if outcome is Outcome.STALE and transition.late and (doc := tools.database.find_one(doc_id)):
         with suppress(Rejected):  # said of a document that is another transition's by now
             transition.late(doc, tools)
@@ -137,8 +137,8 @@ def _run_unsafe(transition: Transition, message: Message, tools: Tools, claims: 
     doc = message.doc or tools.database.find_one(message.doc_id)
     if doc is None:
         return Outcome.STALE
-    generation = docstate.generation_of(doc)
-    pk = claim_key(message.db, message.doc_id, message.state, generation)
+    step = transition.step_of(doc)
+    pk = claim_key(message.db, message.doc_id, message.state, step)
     taken = claims.take(pk, tools.clock().timestamp())
     doc = _check(taken, message.doc_id, tools.database, claims)
 
@@ -148,11 +148,11 @@ def _run_unsafe(transition: Transition, message: Message, tools: Tools, claims: 
             is_of_another = result[1] is Outcome.REJECTED and newer is not doc
             return (None, Outcome.STALE) if is_of_another else result
 
-        return _save(transition, generation, doc, result_for, tools.database)
+        return _save(transition, step, doc, result_for, tools.database)
 
     if isinstance(taken, Done):
         return save((taken.changes, Outcome.SAVED))
-    if doc is None or not transition.stands(doc, generation):
+    if doc is None or not transition.stands(doc, step):
         claims.release(taken)
         return Outcome.STALE
     return _run_claimed(transition, doc, taken, tools, claims, save)
@@ -203,7 +203,7 @@ def _run_claimed(
 
 def _save(
     transition: Transition,
-    generation: int,
+    step: str,
     doc: JsonDict | None,
     result_for: Callable[[JsonDict], _Result],
     database: Database,
@@ -214,7 +214,7 @@ def _save(
     the newer revision, an unsafe one (whose result is known) has its changes merged into it.
     """
     for _ in range(SAVE_ATTEMPTS):
-        if doc is None or not transition.stands(doc, generation):
+        if doc is None or not transition.stands(doc, step):
             return Outcome.STALE
         changes, outcome = result_for(doc)
         if changes is None:

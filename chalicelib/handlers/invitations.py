@@ -26,7 +26,7 @@ ANSWERS = {
 }
 
 
-@control.unsafe("invitation", "new", to="sent")
+@control.unsafe("invitation", "new", to="sent", about=("channel", "email"))
 def request_answer(doc: JsonDict, cloud: Cloud, claim: Claim) -> JsonDict:
     """Mail the guest a link to answer by → ``sent``.
 

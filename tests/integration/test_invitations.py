@@ -65,6 +65,16 @@ def test_every_message_again_sends_no_second_mail(ada: Owner, guest: str) -> Non
     assert len(ada.steps.mailer.sent) == sent
 
 
+def test_an_invitation_made_anew_under_its_id_is_mailed_to_its_new_guest(
+    ada: Owner, guest: str
+) -> None:
+    ada.invite(guest)
+    ada.control.remove(ada.edit("invitation-1", state="withdrawn"))
+    somebody = an_address()
+    assert ada.invite(somebody)["state"] == "sent"
+    assert [mail.to for mail in ada.steps.mailer.sent[-2:]] == [guest, somebody]
+
+
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [

@@ -217,7 +217,7 @@ class ClaimWorld:
             raise
         if "Attributes" in answer:
             item, doc = answer["Attributes"], self._database.docs["x"]
-            key = claim_key("control", "x", doc["state"], doc.get("generation", 0))
+            key = claim_key("control", "x", doc["state"], str(doc.get("generation", 0)))
             self._notes.take(name, item, stood=item["pk"]["S"] == key)
         else:
             self._notes.give_back(name, before)

@@ -19,7 +19,7 @@ from chalicelib.claims import (
 NOW_S = 1_800_000_000.0
 LEASE_S = 90
 AFTER_LEASE_S = NOW_S + LEASE_S + 0.001
-PK = claim_key("control", "device-1", "new", 0)
+PK = claim_key("control", "device-1", "new", "0")
 
 
 def take(claims: Claims, now_s: float = NOW_S, pk: str = PK) -> Claim:
@@ -175,10 +175,10 @@ def test_a_released_step_cannot_be_finished(claims: Claims) -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        claim_key("control", "device-1", "new", 1),
-        claim_key("control", "device-2", "new", 0),
-        claim_key("control", "device-1", "confirmed", 0),
-        claim_key("control-2", "device-1", "new", 0),
+        claim_key("control", "device-1", "new", "1"),
+        claim_key("control", "device-2", "new", "0"),
+        claim_key("control", "device-1", "confirmed", "0"),
+        claim_key("control-2", "device-1", "new", "0"),
     ],
 )
 def test_another_step_has_a_claim_of_its_own(claims: Claims, other: str) -> None:
@@ -203,7 +203,7 @@ def test_running_and_finished_claims_are_forgotten_after_sqs_has_forgotten_the_m
 
 def test_of_eight_workers_at_once_one_takes_the_step(claims: Claims) -> None:
     for round_number in range(20):
-        pk = claim_key("control", f"device-{round_number}", "new", 0)
+        pk = claim_key("control", f"device-{round_number}", "new", "0")
         won: list[Claim | Done] = []
         start = threading.Barrier(8)
 

@@ -220,13 +220,24 @@ def test_a_document_stands_in_its_own_type_and_state_alone(
 
 @pytest.mark.parametrize(
     ("of_doc", "asked", "stands"),
-    [(2, 2, True), (2, 1, False), (2, None, True), (None, 0, True), (None, 1, False)],
+    [(2, "2", True), (2, "1", False), (2, None, True), (None, "0", True), (None, "1", False)],
 )
 def test_a_document_stands_in_its_own_generation_alone(
-    of_doc: int | None, asked: int | None, stands: bool
+    of_doc: int | None, asked: str | None, stands: bool
 ) -> None:
     doc = {"type": "device", "state": "new"} | ({} if of_doc is None else {"generation": of_doc})
     assert a_registry().transition("device", "new").stands(doc, asked) is stands
+
+
+def test_what_a_step_is_about_makes_it_another() -> None:
+    control = Control()
+    control.unsafe("mail", "new", to="sent", about=("to", "of"))(lambda doc, cloud, claim: None)
+    step_of = control.transition("mail", "new").step_of
+    mail = {"to": "ben", "of": "photos", "generation": 1}
+    assert step_of(mail | {"note": "any"}) == step_of(mail)
+    others = [mail | {"to": "cem"}, mail | {"of": "notes"}, mail | {"generation": 2}, {}]
+    others.append({"to": "photos", "of": "ben", "generation": 1})
+    assert len({step_of(each) for each in [mail, *others]}) == 6
 
 
 def test_a_rejection_says_why_and_when() -> None:

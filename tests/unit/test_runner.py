@@ -60,6 +60,7 @@ class Bench:
     def __post_init__(self) -> None:
         self.control.safe("thing", "new", to="next")(self._run_safe)
         self.control.unsafe("mail", "new", to="next")(self._run_unsafe)
+        self.control.unsafe("letter", "new", to="next", about=["to"])(self._run_unsafe)
 
     def _run_safe(self, doc: JsonDict, tools: FakeTools) -> JsonDict | None:
         self.runs.append(doc)
@@ -396,7 +397,7 @@ def test_a_document_that_left_its_state_before_the_claim_frees_the_claim(bench: 
     message = bench.add("mail")
     edit(state="elsewhere")(bench.database)
     assert bench.handle(message) is Outcome.STALE
-    taken = bench.claims.take(claim_key("control", "x", "new", 0), bench.clock().timestamp())
+    taken = bench.claims.take(claim_key("control", "x", "new", "0"), bench.clock().timestamp())
     assert isinstance(taken, Claim)
 
 
@@ -424,6 +425,20 @@ def test_a_step_set_back_without_a_newer_generation_is_not_run_again(bench: Benc
     assert len(bench.runs) == 1
 
 
+def test_an_effect_is_saved_for_what_it_was_about_alone(bench: Bench) -> None:
+    def is_edited_meanwhile(doc: JsonDict) -> JsonDict:
+        edit(to="cem")(bench.database)
+        return {"state": "next"}
+
+    message = bench.add("letter", to="ben")
+    bench.result = is_edited_meanwhile
+    assert bench.handle(message) is Outcome.STALE  # the edit brings its own message
+    assert bench.doc["state"] == "new"
+    bench.result = lambda doc: {"state": "next"}
+    assert bench.handle(Message("control", "x", "letter", "new", bench.doc)) is Outcome.SAVED
+    assert [run["to"] for run in bench.runs] == ["ben", "cem"]
+
+
 def test_when_couchdb_fails_after_the_take_the_claim_is_released(bench: Bench) -> None:
     class Failing(FakeDatabase):
         def get(self, doc_id: str) -> JsonDict:
@@ -433,7 +448,7 @@ def test_when_couchdb_fails_after_the_take_the_claim_is_released(bench: Bench) -
     bench.database = Failing()
     with pytest.raises(Unavailable):
         bench.handle(message)
-    taken = bench.claims.take(claim_key("control", "x", "new", 0), bench.clock().timestamp())
+    taken = bench.claims.take(claim_key("control", "x", "new", "0"), bench.clock().timestamp())
     assert isinstance(taken, Claim)
 
 
@@ -453,7 +468,7 @@ def test_a_rejection_keeps_the_claim_until_it_is_saved(bench: Bench) -> None:
     bench.database = racing
     assert bench.handle(message) is Outcome.REJECTED
     assert len(refused) == 1
-    key = claim_key("control", "x", "new", 0)
+    key = claim_key("control", "x", "new", "0")
     assert isinstance(bench.claims.take(key, bench.clock().timestamp()), Claim)
 
 
@@ -499,7 +514,7 @@ def test_the_changes_are_kept_before_the_document_is_saved(bench: Bench) -> None
     seen: list[Claim | Done] = []
 
     def look(database: FakeDatabase) -> None:
-        key = claim_key("control", "x", "new", 0)
+        key = claim_key("control", "x", "new", "0")
         seen.append(bench.claims.take(key, bench.clock().timestamp()))
 
     racing = RacingDatabase([look])
