@@ -21,7 +21,7 @@ from tests.runtime.harness import artifacts
 from tests.runtime.harness.function import Spec
 from tests.runtime.harness.world import World
 
-ROUNDS = 5
+ROUNDS = 9
 QUICK_FUNCTIONS = ("poller", "device_confirmed")
 GOAL = 1.15
 # What the floor ships: requests and what that needs, as the functions' artifact has them.
