@@ -8,7 +8,7 @@ from chalicelib import fields
 from chalicelib.channel import DEFAULT_NAME, NAME_LENGTH
 from chalicelib.couch import CouchError, Database, InvalidName, JsonDict
 from chalicelib.docstate import Rejected, timestamp
-from chalicelib.identity import subscription_id
+from chalicelib.identity import owner_id, subscription_id
 from device.behind import behind
 from device.databases import Device
 from device.errors import AgentRuns, DeviceError
@@ -52,12 +52,14 @@ def invite(device: Device, channel: str, address: str) -> JsonDict:
     Raises
     ------
     DeviceError
-        If the owner has no such channel, or the address is none.
+        If the owner has no such channel, or the address is none, or the owner's own.
     """
     try:
         fields.mail_address({"email": address}, "email")
     except Rejected as exc:
         raise DeviceError(exc.reason) from exc
+    if owner_id(address) == device.profile.owner:
+        raise DeviceError("email is your own address: your devices have the channel already")
     found = find(device, channel)
     if found.get("state") == "shared":
         raise DeviceError(f"“{found['name']}” is shared with you: only its owner invites")

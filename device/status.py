@@ -1,5 +1,6 @@
-"""How a device stands: its registration, its channels, its replications, what is behind."""
+"""How a device stands: registration, channels, invitations, replications, what is behind."""
 
+from chalicelib.channel import DEFAULT_NAME
 from chalicelib.couch import CouchError, Database, InvalidName, JsonDict
 from device import channels
 from device.behind import behind
@@ -17,9 +18,11 @@ def status(device: Device) -> JsonDict:
     -------
     dict
         ``{device, name, owner, device_code?, registration, cloud: {url, problem?}, control,
-        channels, replications}``. `registration` is None if it cannot be told, the device code is
-        there while it is to be typed somewhere. `control` is a `_comparison`; each channel has
-        ``{channel, name, state, subscription?, reason?, error?}`` and one; each replication
+        channels, invitations, replications}``. `registration` is None if it cannot be told, the
+        device code is there while it is to be typed somewhere. `control` is a `_comparison`; each
+        channel has
+        ``{channel, name, state, subscription?, reason?, error?}`` and one; each invitation
+        ``{invitation, email, channel, name, state, error?}``; each replication
         ``{of, from, to, state, stands, reason?}``.
 
     Raises
@@ -42,6 +45,7 @@ def status(device: Device) -> JsonDict:
     if is_let_in:
         said["control"] = _comparison(device.database, device.cloud_control)
     said["channels"] = [_channel(device, doc, is_let_in) for doc in channels.all_of(device)]
+    said["invitations"] = _invitations(device, said["channels"])
     said["replications"] = [
         _without_none(
             of=one.of,
@@ -92,6 +96,23 @@ def _channel(device: Device, doc: JsonDict, is_let_in: bool) -> JsonDict:
         except InvalidName as exc:
             said["problem"] = str(exc)
     return said
+
+
+def _invitations(device: Device, channels_said: list[JsonDict]) -> list[JsonDict]:
+    """How each invitation of the owner's stands: nothing else tells the inviter."""
+    names = {said["channel"]: said["name"] for said in channels_said}
+    return [
+        _without_none(
+            invitation=doc["_id"],
+            email=str(doc.get("email")),
+            channel=str(doc.get("channel")),
+            name=names.get(str(doc.get("channel")), DEFAULT_NAME),
+            state=str(doc.get("state", "without a state")),
+            error=_reason(doc.get("error")),
+        )
+        for doc in channels.documents(device)
+        if doc.get("type") == "invitation"
+    ]
 
 
 def _reason(error: object) -> str | None:

@@ -78,6 +78,7 @@ def status(said: JsonDict) -> str:
     if "control" in said:
         lines.append(_line("control", _behind(said["control"])))
     lines += [_line("channel", _channel(channel)) for channel in said["channels"]]
+    lines += [_line("invitation", _invitation(one)) for one in said["invitations"]]
     standing = [one for one in said["replications"] if one["stands"]]
     going = len(said["replications"]) - len(standing)
     lines.append(_line("replications", f"{going} going on, {len(standing)} standing"))
@@ -95,6 +96,11 @@ def _channel(said: JsonDict) -> str:
     if "to_send" in said or "problem" in said:
         parts.append(_behind(said))
     return ", ".join([*parts, f"here in {said['database']}"])
+
+
+def _invitation(said: JsonDict) -> str:
+    why = f": {said['error']}" if "error" in said else ""
+    return f"{said['email']} to “{said['name']}”, {said['state']}{why}"
 
 
 def _behind(said: JsonDict) -> str:

@@ -298,6 +298,7 @@ def test_a_channel_is_created_in_json(phone: Shell) -> None:
         (["channel", "create", "x" * 81], "name must have 1 to 80 characters"),
         (["channel", "create", "a\nb"], "name must not contain control characters"),
         (["channel", "invite", "Photos", "ben"], "email must be an e-mail address"),
+        (["channel", "invite", "Photos", "ADA@example.com"], "email is your own address"),
         (
             ["channel", "invite", "Fotos", "ben@example.com"],
             "there is no channel “Fotos”; `status`",
@@ -335,6 +336,26 @@ def test_an_invitation_is_told_in_words(phone: Shell) -> None:
     phone.put(PHOTOS)
     printed = phone.type("channel", "invite", "Photos", "ben@example.com")
     assert printed.out == "An invitation goes to ben@example.com, by mail.\n"
+
+
+def test_what_became_of_an_invitation_is_in_the_status(phone: Shell) -> None:
+    phone.put(PHOTOS)
+    invited = phone.type("--json", "channel", "invite", "Photos", "ben@example.com").json
+    doc_id = invited["invitation"]
+    assert "invitation    ben@example.com to “Photos”, new\n" in phone.type("status").out
+    phone.put({"_id": doc_id, "state": "error", "error": {"reason": "the mail came back"}})
+    said = phone.type("--json", "status").json["invitations"]
+    assert said == [
+        {
+            "invitation": doc_id,
+            "email": "ben@example.com",
+            "channel": "channel-1",
+            "name": "Photos",
+            "state": "error",
+            "error": "the mail came back",
+        }
+    ]
+    assert ", error: the mail came back\n" in phone.type("status").out
 
 
 @pytest.fixture

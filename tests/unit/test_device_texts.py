@@ -18,6 +18,7 @@ STATUS: JsonDict = {
     "registration": "active",
     "cloud": {"url": "https://couch.example"},
     "channels": [],
+    "invitations": [],
     "replications": [],
 }
 CHANNEL: JsonDict = {"channel": "channel-1", "name": "Photos", "state": "ready", "database": "db-1"}
@@ -170,6 +171,15 @@ def test_a_channels_subscription_is_told_with_its_reason() -> None:
 def test_a_channels_error_is_told_and_not_its_subscription() -> None:
     said = channel_line(state="error", error="name is missing", subscription="active")
     assert said == "channel       “Photos” (channel-1), error, name is missing, here in db-1"
+
+
+def test_an_invitation_is_told_with_its_state_and_what_is_wrong_with_it() -> None:
+    one = {"email": "ben@example.com", "name": "Photos", "state": "declined"}
+    said = lines(invitations=[one, {**one, "state": "error", "error": "the mail came back"}])
+    assert said[-3:-1] == [
+        "invitation    ben@example.com to “Photos”, declined",
+        "invitation    ben@example.com to “Photos”, error: the mail came back",
+    ]
 
 
 def test_replications_are_counted_and_those_that_stand_are_told_with_why() -> None:
