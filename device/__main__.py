@@ -5,6 +5,7 @@ import getpass
 import json
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
 from io import TextIOWrapper
@@ -92,8 +93,19 @@ def _with_password(couch: str) -> str:
     scheme, separator, name = head.partition("://")
     if not at or not separator or ":" in name:
         return couch
-    password = getpass.getpass(f"password of {name} at {host}: ")
+    password = _asked(f"password of {name} at {host}: ")
     return f"{scheme}://{name}:{quote(password, safe='')}@{host}"
+
+
+def _asked(prompt: str) -> str:
+    """What somebody types, unseen; or what a program writes, where there is no terminal."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", getpass.GetPassWarning)  # of an echo that nobody sees
+        try:
+            return getpass.getpass(prompt)
+        except EOFError:
+            print(file=sys.stderr)  # the prompt has no end
+            raise DeviceError("no password in --couch, and no terminal to ask at") from None
 
 
 def _resend(arguments: Arguments) -> None:

@@ -123,6 +123,8 @@ class Shell:
         with subprocess.Popen(
             command,
             cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # without the terminal of whoever runs the tests
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

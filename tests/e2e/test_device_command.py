@@ -187,6 +187,16 @@ def test_a_couchdb_without_its_administrators_login_is_told(shell: Shell) -> Non
     assert not shell.home.is_registered
 
 
+def test_a_password_that_can_be_asked_of_nobody_is_told(shell: Shell) -> None:
+    couch = couch_with(shell, "").replace(":@", "@")
+    words = ["--owner", "ada@example.com", "--mailbox", NOWHERE, "--name", "phone"]
+    printed = shell.run("register", *words, "--couch", couch)
+    assert (printed.code, printed.out) == (1, "")
+    last = printed.err.splitlines()[-1]
+    assert last == "error: no password in --couch, and no terminal to ask at"
+    assert not shell.home.is_registered
+
+
 def test_a_couchdb_that_is_not_there_is_told(shell: Shell) -> None:
     printed = shell.register(couch="http://admin:not-the-password@127.0.0.1:9")
     assert (printed.code, printed.out) == (1, "")
