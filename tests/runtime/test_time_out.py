@@ -21,8 +21,8 @@ from tests.runtime.harness.emulator import Emulator, NoEmulator
 from tests.runtime.harness.stalling import StallingCouchDB
 from tests.runtime.harness.world import World
 
-# A handler begins no message with less than ten seconds left.
-TIME_OUT_S = 11
+# A handler begins no message with less than fifteen seconds left.
+TIME_OUT_S = 16
 TABLE = f"syncpoint-{STAGE}"
 
 
