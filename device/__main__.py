@@ -3,12 +3,15 @@
 import argparse
 import getpass
 import json
+import shlex
 import signal
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from io import TextIOWrapper
+from pathlib import Path
 from urllib.parse import quote
 
 from chalicelib.couch import CouchError, JsonDict
@@ -81,7 +84,18 @@ def _register(arguments: Arguments) -> None:
         name=arguments.name,
         prefix=arguments.prefix,
     )
-    _show(arguments, {**said, "home": str(arguments.home)}, texts.registered)
+    run = _typed("--home", str(arguments.home), "run")
+    _show(
+        arguments, {**said, "home": str(arguments.home)}, lambda told: texts.registered(told, run)
+    )
+
+
+def _typed(*words: str) -> str:
+    """A command as it is typed in this folder, with the Python that runs this one."""
+    python = Path(sys.executable)
+    with suppress(ValueError):  # elsewhere
+        python = python.relative_to(Path.cwd())
+    return shlex.join([str(python), "-m", "device", *words])
 
 
 def _with_password(couch: str) -> str:

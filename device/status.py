@@ -19,10 +19,9 @@ def status(device: Device) -> JsonDict:
     dict
         ``{device, name, owner, device_code?, registration, cloud: {url, problem?}, control,
         channels, invitations, replications}``. `registration` is None if it cannot be told, the
-        device code is there while it is to be typed somewhere. `control` is a `_comparison`; each
-        channel has
-        ``{channel, name, state, subscription?, reason?, error?}`` and one; each invitation
-        ``{invitation, email, channel, name, state, error?}``; each replication
+        device code is there while it is to be typed somewhere. `control` is a `_comparison`. Each
+        channel has ``{channel, name, state, subscription?, reason?, error?}`` and one, each
+        invitation ``{invitation, email, channel, name, state, error?}``, each replication
         ``{of, from, to, state, stands, reason?}``.
 
     Raises

@@ -3,8 +3,8 @@
 from chalicelib.couch import JsonDict
 
 
-def registered(said: JsonDict) -> str:
-    """After `register`: the device code, large."""
+def registered(said: JsonDict, run: str) -> str:
+    """After `register`: the device code, large, and the command that comes next."""
     # Imported here: of all commands, only this one draws.
     import pyfiglet
 
@@ -15,7 +15,7 @@ def registered(said: JsonDict) -> str:
         f"A mail goes to {said['owner']}: open its link, on any device, and type the code there.\n"
         f"The registration waits here until there is a network. Now let the agent run: it follows\n"
         f"the registration, and then keeps this device's channels in sync.\n\n"
-        f"  python -m device --home {said['home']} run"
+        f"  {run}"
     )
 
 

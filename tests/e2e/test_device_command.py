@@ -6,6 +6,8 @@ import random
 import re
 import signal
 import socket
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -16,6 +18,7 @@ import pytest
 from chalicelib.couch import JsonDict
 from chalicelib.identity import owner_control_db, subscription_id
 from local.couchdb_process import EmbeddedCouchDB
+from local.system import ROOT
 from tests.e2e.device_shell import NOWHERE, Shell, Talk
 from tests.e2e.steps import Where, mails_to, post
 from tests.support import an_address, wait_for
@@ -127,6 +130,23 @@ def test_register_shows_the_device_code_large_and_plain(shell: Shell) -> None:
     assert len(large) == 7
     assert set("".join(large)) == {"#", " "}
     assert "A mail goes to ada@example.com" in printed.out
+
+
+def test_register_ends_with_a_command_that_runs_as_it_stands(shell: Shell) -> None:
+    shell.folder = shell.folder.parent / "Ada's home"
+    command = shell.register().out.splitlines()[-1].removesuffix("run") + "status"
+    ended = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert shell.profile.device_id in ended.stdout
+
+
+def test_register_names_the_python_that_runs_as_it_is_called_in_the_folder(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / ".venv" / "bin" / "python"))
+    monkeypatch.chdir(tmp_path)
+    run = f"-m device --home {shell.folder} run"
+    assert shell.register().out.splitlines()[-1] == f"  .venv/bin/python {run}"
 
 
 def test_register_tells_programs_what_they_need(shell: Shell) -> None:

@@ -38,17 +38,18 @@ def channel_line(**changes: Any) -> str:
 
 def test_after_register_the_device_code_is_shown_large_and_plain() -> None:
     said = texts.registered(
-        {"device_code": CODE, "owner": "ada@example.com", "home": "/home/ada/.syncpoint"}
+        {"device_code": CODE, "owner": "ada@example.com"}, "python -m device run"
     )
     large, _, plain = said.partition(f"The device code is {CODE}.")
     assert len([line for line in large.splitlines() if line.strip()]) >= 5
     assert "A mail goes to ada@example.com" in plain
+    assert plain.endswith("\n\n  python -m device run")
     assert CODE not in large
 
 
 @given(st.from_regex(f"[{_CODE_LETTERS}]{{4}}-[{_CODE_LETTERS}]{{4}}", fullmatch=True))
 def test_a_large_code_is_one_row_of_letters_on_a_screen_of_80_columns(code: str) -> None:
-    said = texts.registered({"device_code": code, "owner": "ada@example.com", "home": "x"})
+    said = texts.registered({"device_code": code, "owner": "ada@example.com"}, "run")
     large = said.partition("The device code")[0].strip("\n").splitlines()
     assert len(large) <= 7
     assert max(len(line.rstrip()) for line in large) <= 80
