@@ -83,8 +83,9 @@ def revoke_other(device: Device, text: str) -> JsonDict:
     ]
     if len(found) != 1:
         ids = ", ".join(str(doc["_id"]) for doc in found)
+        known = "`status` lists those there are"
         what = f"more than one device is called “{text}”; say which: {ids}"
-        raise DeviceError(what if found else f"your owner has no device “{text}”")
+        raise DeviceError(what if found else f"your owner has no device “{text}”; {known}")
     [doc] = found
     if doc["_id"] == device.profile.device_id:
         raise DeviceError("that is this device: `unlink` it")

@@ -18,9 +18,10 @@ def status(device: Device) -> JsonDict:
     -------
     dict
         ``{device, name, owner, device_code?, registration, cloud: {url, problem?}, control,
-        channels, invitations, replications}``. `registration` is None if it cannot be told, the
-        device code is there while it is to be typed somewhere. `control` is a `_comparison`. Each
-        channel has ``{channel, name, state, subscription?, reason?, error?}`` and one, each
+        devices, channels, invitations, replications}``. `registration` is None if it cannot be
+        told, the device code is there while it is to be typed somewhere. `control` is a
+        `_comparison`. Each of the owner's other devices has ``{device, name, state}``, each
+        channel ``{channel, name, state, subscription?, reason?, error?}`` and one, each
         invitation ``{invitation, email, channel, name, state, error?}``, each replication
         ``{of, from, to, state, stands, reason?}``.
 
@@ -43,8 +44,10 @@ def status(device: Device) -> JsonDict:
     is_let_in = registration == "active" and problem is None and profile.cloud != ""
     if is_let_in:
         said["control"] = _comparison(device.database, device.cloud_control)
+    docs = channels.documents(device)
+    said["devices"] = _other_devices(device, docs)
     said["channels"] = [_channel(device, doc, is_let_in) for doc in channels.all_of(device)]
-    said["invitations"] = _invitations(device, said["channels"])
+    said["invitations"] = _invitations(docs, said["channels"])
     said["replications"] = [
         _without_none(
             of=one.of,
@@ -76,6 +79,19 @@ def _registration(device: Device) -> tuple[str | None, str | None]:
     return state, None
 
 
+def _other_devices(device: Device, docs: list[JsonDict]) -> list[JsonDict]:
+    """The owner's, as `revoke` can be told them."""
+    return [
+        {
+            "device": doc["_id"],
+            "name": str(doc.get("name", "without a name")),
+            "state": str(doc.get("state", "without a state")),
+        }
+        for doc in docs
+        if doc.get("type") == "device" and doc["_id"] != device.profile.device_id
+    ]
+
+
 def _channel(device: Device, doc: JsonDict, is_let_in: bool) -> JsonDict:
     subscription = channels.subscription_of(device, doc) or {}
     local = device.channel(doc["_id"])
@@ -97,7 +113,7 @@ def _channel(device: Device, doc: JsonDict, is_let_in: bool) -> JsonDict:
     return said
 
 
-def _invitations(device: Device, channels_said: list[JsonDict]) -> list[JsonDict]:
+def _invitations(docs: list[JsonDict], channels_said: list[JsonDict]) -> list[JsonDict]:
     """How each invitation of the owner's stands: nothing else tells the inviter."""
     names = {said["channel"]: said["name"] for said in channels_said}
     return [
@@ -109,7 +125,7 @@ def _invitations(device: Device, channels_said: list[JsonDict]) -> list[JsonDict
             state=str(doc.get("state", "without a state")),
             error=_reason(doc.get("error")),
         )
-        for doc in channels.documents(device)
+        for doc in docs
         if doc.get("type") == "invitation"
     ]
 

@@ -77,6 +77,7 @@ def status(said: JsonDict) -> str:
     lines.append(_line("cloud", cloud.get("problem") or cloud.get("url") or "not heard of yet"))
     if "control" in said:
         lines.append(_line("control", _behind(said["control"])))
+    lines += [_line("other device", _other_device(one)) for one in said["devices"]]
     lines += [_line("channel", _channel(channel)) for channel in said["channels"]]
     lines += [_line("invitation", _invitation(one)) for one in said["invitations"]]
     standing = [one for one in said["replications"] if one["stands"]]
@@ -84,6 +85,10 @@ def status(said: JsonDict) -> str:
     lines.append(_line("replications", f"{going} going on, {len(standing)} standing"))
     lines += [_line("", _replication(one)) for one in standing]
     return "\n".join(lines)
+
+
+def _other_device(said: JsonDict) -> str:
+    return f"{said['name']}, {said['device']}, {said['state']}"
 
 
 def _channel(said: JsonDict) -> str:

@@ -469,6 +469,17 @@ def test_status_tells_what_is_known_while_the_cloud_is_not_there(phone: Shell) -
     assert [one["of"] for one in said["replications"]] == ["outbox"]
 
 
+def test_status_lists_the_other_devices_so_that_one_can_be_revoked(phone: Shell) -> None:
+    own = {"type": "device", "state": "active", "name": "Ada's phone"}
+    phone.put({**own, "_id": phone.profile.device_id})
+    phone.put({**own, "_id": "device-lost", "name": "Ada's tablet"})
+    said = phone.type("--json", "status").json["devices"]
+    assert said == [{"device": "device-lost", "name": "Ada's tablet", "state": "active"}]
+    assert "other device  Ada's tablet, device-lost, active\n" in phone.type("status").out
+    assert phone.type("revoke", "Ada's tablet").code == 0
+    assert "Ada's tablet, device-lost, revoking\n" in phone.type("status").out
+
+
 def test_resend_asks_again_with_the_same_device_code(phone: Shell) -> None:
     code = phone.profile.doc["device_code"]
     out = phone.type("resend").out

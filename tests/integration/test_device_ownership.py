@@ -171,7 +171,7 @@ def test_only_one_device_of_the_owners_own_is_revoked(kit: Kit) -> None:
         doc = {"_id": f"device-{number}", "type": "device", "state": "active", "name": "phone"}
         kit.put(doc)
     for text, why in (
-        ("tablet", "has no device"),
+        ("tablet", "has no device “tablet”; `status` lists those there are"),
         ("phone", "say which: device-0, device-1"),
         ("laptop", "that is this device"),
     ):

@@ -17,6 +17,7 @@ STATUS: JsonDict = {
     "owner": "ada@example.com",
     "registration": "active",
     "cloud": {"url": "https://couch.example"},
+    "devices": [],
     "channels": [],
     "invitations": [],
     "replications": [],
@@ -157,6 +158,11 @@ def test_what_is_behind_is_told_of_the_control_database_and_of_each_channel(
     control = next(line for line in lines(control=comparison) if line.startswith("control"))
     assert control.startswith(f"control       {expected}")
     assert f"(channel-1), ready, {expected}" in channel_line(**comparison)
+
+
+def test_the_owners_other_devices_are_told_with_what_revoke_wants() -> None:
+    said = lines(devices=[{"device": "device-2", "name": "Tablet", "state": "active"}])
+    assert said[-2] == "other device  Tablet, device-2, active"
 
 
 def test_a_channel_alone_is_its_name_and_its_state() -> None:
