@@ -18,7 +18,7 @@ from chalicelib.couch import CouchError, JsonDict
 from device import channels, enrol, leaving, texts
 from device.agent import Agent, Pace
 from device.databases import Device
-from device.errors import DeviceError, Revoked
+from device.errors import DeviceError, Revoked, without_stop
 from device.home import Home
 from device.parser import make_parser
 from device.status import status
@@ -43,7 +43,10 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {exc}", file=sys.stderr)
         return EXIT_FAILED
     except CouchError as exc:
-        print(f"error: this device's CouchDB: {exc}{_hint(exc, arguments)}", file=sys.stderr)
+        print(
+            f"error: this device's CouchDB: {without_stop(exc)}{_hint(exc, arguments)}",
+            file=sys.stderr,
+        )
         return EXIT_FAILED
     except OSError as exc:
         print(f"error: {exc.strerror}: {exc.filename}", file=sys.stderr)

@@ -10,7 +10,7 @@ from chalicelib.channel import DEFAULT_NAME
 from chalicelib.couch import CouchError, Database, InvalidName, JsonDict, NoDatabase, Server
 from chalicelib.identity import channel_db, owner_control_db
 from device.endpoints import endpoint, is_in_cloud, is_plain_url, split_login
-from device.errors import DeviceError
+from device.errors import DeviceError, without_stop
 from device.home import Profile
 from device.replications import Replications, Way
 
@@ -170,8 +170,8 @@ class Device:
         except CouchError as exc:
             what = "does not let us in" if exc.status == 401 else "does not answer as a CouchDB"
             raise DeviceError(
-                f"the CouchDB at {self.server.url} {what}: {exc}. Is it running, and is --couch "
-                "http://NAME:PASSWORD@HOST:PORT right?"
+                f"the CouchDB at {self.server.url} {what}: {without_stop(exc)}. Is it "
+                "running, and is --couch http://NAME:PASSWORD@HOST:PORT right?"
             ) from exc
         if "_admin" not in roles:
             raise DeviceError(

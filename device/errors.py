@@ -20,3 +20,8 @@ class Revoked(DeviceError):
             "this device was revoked. Its data stays here, and nothing is sent or fetched any "
             "more. To use it again: `unlink`, then `register`"
         )
+
+
+def without_stop(exc: Exception) -> str:
+    """What it says, to go on behind: some of a CouchDB's reasons end with a full stop."""
+    return str(exc).removesuffix(".")

@@ -7,7 +7,7 @@ from chalicelib.couch import CouchError, JsonDict
 from device import channels
 from device.contact import hear
 from device.databases import Device
-from device.errors import DeviceError
+from device.errors import DeviceError, without_stop
 from device.home import Home
 from device.mailbox import Mailbox
 
@@ -109,8 +109,8 @@ def _revoke(device: Device) -> tuple[bool, bool]:
             _wait_until_revoked(mailbox, profile.device_id)
     except CouchError as exc:
         raise DeviceError(
-            f"the cloud cannot be told: {exc}. Try again when it can be reached; or say --offline, "
-            "and `revoke` this device from another one"
+            f"the cloud cannot be told: {without_stop(exc)}. Try again when it can be reached; "
+            "or say --offline, and `revoke` this device from another one"
         ) from exc
     return state in ("active", "revoking", "revoked"), state is not None
 
