@@ -79,9 +79,7 @@ GATE = [
 
 FULL = [
     poller("2, the lease stolen, killed", Bounds(crashes=1), **TWO, jumps=2),
-    poller("2, a fault", Bounds(faults=1), docs=2),
     poller("2, one clock fast, killed", Bounds(crashes=1), **TWO, skews=(0, 120)),
-    poller("2, a change", Bounds(), docs=1, edits=1),
     poller("2 faults", Bounds(rounds=2, faults=2), **ONE),
     poller("killed, a fault", Bounds(rounds=2, crashes=1, faults=1), skews=(0,)),
     poller("2 changes", TWICE, **ONE, docs=2, edits=2),
