@@ -41,8 +41,9 @@ def request_answer(doc: JsonDict, cloud: Cloud, claim: Claim) -> JsonDict:
     channel = channels.channel_of(channel_doc, cloud)
     if invitation.ref.guest in channel.members:
         raise Rejected("email: this guest has the channel already")
-    mailing.count_by_owner(cloud, doc, invitation.ref.owner)
-    mailing.count_to_address(cloud, doc, invitation.address)
+    about = f".{invitation.channel_id}.{invitation.ref.guest}"
+    mailing.count_by_owner(cloud, doc, invitation.ref.owner, about)
+    mailing.count_to_address(cloud, doc, invitation.address, about)
     now = cloud.clock()
     expires_at = timestamp(now + timedelta(seconds=cloud.settings.invitation_ttl_s))
     _note_expiry(cloud, doc, invitation.ref.owner, expires_at)

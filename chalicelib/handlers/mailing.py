@@ -69,15 +69,21 @@ def count_from_network(cloud: Cloud, doc: JsonDict) -> None:
         _count(cloud, f"mails-from#{network}", doc, limits, "from this network")
 
 
-def count_by_owner(cloud: Cloud, doc: JsonDict, owner: str) -> None:
-    """Count a mail against the owner whose device caused it."""
+def count_by_owner(cloud: Cloud, doc: JsonDict, owner: str, about: str) -> None:
+    """Count a mail against the owner whose device caused it.
+
+    Parameters
+    ----------
+    about : str
+        What makes it another mail, beside the document and its generation.
+    """
     settings = cloud.settings
     limits = _limits(settings.mails_per_owner_hour, settings.mails_per_owner_day)
-    _count(cloud, f"mails-by#{owner}", doc, limits, "for this owner")
+    _count(cloud, f"mails-by#{owner}", doc, limits, "for this owner", about)
 
 
-def count_to_address(cloud: Cloud, doc: JsonDict, address: str) -> None:
-    """Count a mail against the address that it goes to.
+def count_to_address(cloud: Cloud, doc: JsonDict, address: str, about: str = "") -> None:
+    """Count a mail against the address that it goes to; `about` as in `count_by_owner`.
 
     By the address as it is sent to: spellings that differ in their owner may reach one mailbox.
     Last of all counts: whoever has used up their own budget must not use up their victims'.
@@ -90,6 +96,7 @@ def count_to_address(cloud: Cloud, doc: JsonDict, address: str) -> None:
         doc,
         limits,
         "to this address",
+        about,
         is_likely_first=True,
     )
 
@@ -127,6 +134,7 @@ def _count(
     doc: JsonDict,
     limits: list[Limit],
     which: str,
+    about: str = "",
     *,
     is_likely_first: bool = False,
 ) -> None:
@@ -137,7 +145,7 @@ def _count(
     TooManyMails
         If there were too many of late; the reason says when there is room again.
     """
-    member = f"{doc['_id']}.{generation_of(doc)}"
+    member = f"{doc['_id']}.{generation_of(doc)}{about}"
     if not cloud.in_control:
         member = f"{cloud.database.name}/{member}"  # ids are unique within a database only
     admission = cloud.ledger.admit(

@@ -44,10 +44,11 @@ def of_its_own(tmp_path: Path) -> Iterator[Place]:
 def test_every_function_is_there_with_its_stages_environment(place: Place) -> None:
     there = deployed(place)["functions"]
     assert set(there) == {lambda_name(STAGE, function) for function in RIGHTS}
-    for function in there.values():
+    for name, function in there.items():
         # What Chalice adds says that it is no local run.
         assert place.stage.variables.items() <= function["Environment"]["Variables"].items()
-        assert (function["Timeout"], function["MemorySize"]) == (30, 256)
+        time_out_s = 900 if name == lambda_name(STAGE, "sweep_expired") else 30
+        assert (function["Timeout"], function["MemorySize"]) == (time_out_s, 256)
 
 
 def test_every_function_has_a_role_of_its_own_with_its_own_policy(place: Place) -> None:
@@ -96,8 +97,12 @@ def test_a_change_of_a_function_changes_that_function_and_what_is_deleted_is_gon
     before_all = deployed(place)
     place.chalice("deploy", "--stage", STAGE)
     before = deployed(place)
-    device_new = 'queue("device", "new"), batch_size='
-    place.edit("app.py", f"{device_new}10", f"{device_new}4")
+    queue = 'settings.queue_name(deployed.stage, "device", "new")'
+    place.edit(
+        "app.py",
+        '@on("device", "new", runs=deployed.mail_runs)',
+        f"@app.on_sqs_message(queue={queue}, batch_size=4)",
+    )
     place.edit(
         ".chalice/config.json",
         '"iam_policy_file": "policy-dev-channel_new.json"',

@@ -156,11 +156,26 @@ def test_an_invitation_that_is_sent_again_or_made_anew_counts_each_time(
 def test_an_invitation_that_is_deleted_and_made_anew_is_no_new_mail(
     steps: Steps, ada: Owner
 ) -> None:
-    before = len(steps.mailer.sent)
+    guest, before = an_address(), len(steps.mailer.sent)
     for _ in range(5):
-        invited(ada, 0, an_address())
+        invited(ada, 0, guest)
         ada.control.remove(ada.control.get("invitation-0"))
     assert len(steps.mailer.sent) == before + 1
+
+
+@pytest.mark.parametrize("changes", ["the guest", "the channel"])
+def test_an_invitation_made_anew_for_something_else_counts_each_time(
+    steps: Steps, ada: Owner, changes: str
+) -> None:
+    guest, before = an_address(), len(steps.mailer.sent)
+    for number in range(5):
+        ada.channel(f"channel-{number}")
+        if changes == "the guest":
+            invited(ada, 0, an_address())
+        else:
+            invited(ada, 0, guest, f"channel-{number}")
+        ada.control.remove(ada.control.get("invitation-0"))
+    assert len(steps.mailer.sent) == before + 3
 
 
 def test_many_owners_together_send_one_guest_no_more_than_one_does(
