@@ -1,12 +1,17 @@
 """What tests of all kinds share: fakes, a clock to set, documents, a way to wait."""
 
 import copy
+import io
+import logging
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
+
+from aws_lambda_powertools import Logger
 
 from chalicelib.cloud import Cloud
 from chalicelib.couch import Conflict, JsonDict, NotFound, Server
@@ -172,3 +177,18 @@ def wait_for(condition: Callable[[], Value | None], what: str, limit_s: float = 
         if time.monotonic() > deadline:
             raise AssertionError(f"{what} did not happen within {limit_s:.0f} s")
         time.sleep(0.02)
+
+
+@contextmanager
+def logged(logger: Logger) -> Iterator[io.StringIO]:
+    """All that is logged, in the form of a Lambda's log."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logger.registered_formatter)
+    of_python = logging.getLogger(logger.name)
+    level = of_python.level
+    of_python.addHandler(handler)
+    of_python.setLevel(logging.INFO)
+    yield stream
+    of_python.removeHandler(handler)
+    of_python.setLevel(level)

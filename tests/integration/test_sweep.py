@@ -2,7 +2,6 @@
 
 import io
 import json
-import logging
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +10,7 @@ from chalicelib import telemetry
 from chalicelib.couch import Conflict, Database, JsonDict, NotFound
 from chalicelib.sweep import PAGE, sweep
 from tests.integration.steps import Owner, Steps
-from tests.support import a_device, an_address
+from tests.support import a_device, an_address, logged
 
 DAY_S = 24 * 3600
 
@@ -129,17 +128,8 @@ def test_more_than_a_page_that_cannot_be_written_does_not_hold_up_the_others(ste
 
 @pytest.fixture
 def log() -> Iterator[io.StringIO]:
-    """What is logged, in the form of the Lambdas' logs."""
-    stream = io.StringIO()
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(telemetry.logger.registered_formatter)
-    logger = logging.getLogger(telemetry.logger.name)
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    yield stream
-    logger.removeHandler(handler)
-    logger.setLevel(level)
+    with logged(telemetry.logger) as stream:
+        yield stream
 
 
 def test_a_sweep_that_leaves_something_is_warned_of(steps: Steps, log: io.StringIO) -> None:

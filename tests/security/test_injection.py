@@ -4,7 +4,6 @@ import email
 import email.policy
 import io
 import json
-import logging
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -23,7 +22,7 @@ from device.registration import NewDevice
 from tests.integration.steps import Owner
 from tests.security.inputs import ADDRESSES, IDS, TEXTS
 from tests.security.site import Site, elements, handle_messages
-from tests.support import PUBLIC_URL, FakeMailer, a_device, an_address
+from tests.support import PUBLIC_URL, FakeMailer, a_device, an_address, logged
 
 HEADERS = [
     *("From", "To", "Subject", "Date", "Message-ID", "X-Syncpoint-Id", "Auto-Submitted"),
@@ -218,17 +217,8 @@ def test_the_inviters_address_is_text_to_their_guest(site: Site, ses: Ses) -> No
 
 @pytest.fixture
 def log() -> Iterator[io.StringIO]:
-    """All that is logged, in the form of the Lambdas' logs."""
-    stream = io.StringIO()
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(telemetry.logger.registered_formatter)
-    logger = logging.getLogger(telemetry.logger.name)
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    yield stream
-    logger.removeHandler(handler)
-    logger.setLevel(level)
+    with logged(telemetry.logger) as stream:
+        yield stream
 
 
 def records(log: io.StringIO) -> list[JsonDict]:

@@ -2,7 +2,6 @@
 
 import io
 import json
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -13,6 +12,7 @@ from chalicelib.couch import Unavailable
 from poller import app
 from tests.metrics import Metric, printed
 from tests.poller_site import Site
+from tests.support import logged
 
 
 @pytest.fixture
@@ -65,14 +65,8 @@ def test_a_run_that_comes_not_to_the_end_is_behind(metrics: Callable[[], list[Me
 
 @pytest.fixture
 def log() -> Iterator[io.StringIO]:
-    """All that the poller logs, in the form of its Lambda's log."""
-    stream = io.StringIO()
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(app.logger.registered_formatter)
-    logger = logging.getLogger(app.logger.name)
-    logger.addHandler(handler)
-    yield stream
-    logger.removeHandler(handler)
+    with logged(app.logger) as stream:
+        yield stream
 
 
 def warnings(log: io.StringIO) -> list[tuple[str, str]]:
