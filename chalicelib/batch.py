@@ -8,6 +8,7 @@ succeeded, hide what failed for a while that grows with its tries, then raise.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
+from zlib import crc32
 
 from chalicelib.claims import RunningElsewhere
 from chalicelib.docstate import Control, Transition
@@ -90,8 +91,9 @@ def handle_batch(records: Iterable[Record], work: Work) -> None:
     again: list[tuple[Record, int]] = []
     for record in records:
         if work.left_s() < LEAST_TIME_S:
-            # It was received, and so has one try less: at once, all five would soon be gone.
-            again.append((record, back_off_s(record, work, NoEffect())))
+            # It was received, and so has one try less: at once, all five would soon be gone; and
+            # all at the same time, some would find no time again.
+            again.append((record, spread_s(back_off_s(record, work, NoEffect()), record)))
             continue
         message: Message | None = None
         try:
@@ -117,6 +119,14 @@ def back_off_s(record: Record, work: Work, exc: Exception) -> int:
     # An error of unknown effect leaves the claim standing: to come back earlier is a try in vain.
     is_claimed = work.transition.unsafe and not isinstance(exc, NoEffect)
     return max(wait_s, work.lease_s + 1) if is_claimed else wait_s
+
+
+def spread_s(wait_s: int, record: Record) -> int:
+    """Up to twice as long, by the message's id: those that wait with it come back at other times.
+
+    Source: https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/
+    """
+    return wait_s + crc32(record["messageId"].encode()) % wait_s
 
 
 def _settle(

@@ -107,7 +107,8 @@ class Connection:
             stream=True,
         )
         try:
-            response = _twice(send) if method == "GET" else send()
+            is_quick = method == "GET" and read_timeout_s <= READ_TIMEOUT_S
+            response = _twice(send) if is_quick else send()
             content = _content(response, most_bytes, request)
         except requests.RequestException as exc:
             # Not `from exc`: its text has the whole path, and so perhaps an address.

@@ -7,7 +7,7 @@ import json
 
 from chalicelib import docstate
 from chalicelib.cloud import Cloud
-from chalicelib.couch import InvalidName, JsonDict
+from chalicelib.couch import InvalidName, JsonDict, NoDatabase
 from chalicelib.docstate import generation_of, timestamp
 from chalicelib.handlers import devices, invitations, owners
 from chalicelib.handlers.mailing import MailRef
@@ -86,8 +86,8 @@ def _move(cloud: Cloud, ref: MailRef, reason: str) -> None:
     database = owners.database_of(cloud, ref.owner) if ref.owner else cloud.control
     try:
         doc = database.find_one(ref.doc_id)
-    except InvalidName:
-        return
+    except (InvalidName, NoDatabase):
+        return  # of an owner that there is not, or not any more
     if doc is None or generation_of(doc) != ref.generation:
         return  # gone, or another mail is on its way
     if doc.get("state") == "new":

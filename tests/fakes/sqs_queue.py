@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 # So many outdated entries are carried along before the hidden messages are sorted anew.
 _OUTDATED = 64
+# A world that is run again has the same messages, with the same ids.
+_OF_QUEUES = uuid.UUID(int=0)
 
 
 class NoSuchReceipt(Exception):
@@ -57,6 +59,7 @@ class Queue:
         self.dead_letters: list[str] = []
         self._now_s = now_s
         self._numbers = itertools.count()
+        self._sent = itertools.count()
         self._waiting: deque[Message] = deque()
         self._hidden: list[tuple[float, int, Message]] = []
         self._received: dict[str, Message] = {}  # by message id
@@ -65,7 +68,8 @@ class Queue:
 
     def send(self, body: str) -> Message:
         """A new message, that waits."""
-        message = Message(str(uuid.uuid4()), body, self._now_s())
+        message_id = uuid.uuid5(_OF_QUEUES, f"{self.name}/{next(self._sent)}")
+        message = Message(str(message_id), body, self._now_s())
         self._wait(message)
         return message
 

@@ -4,7 +4,7 @@ import itertools
 import json
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -166,38 +166,79 @@ def test_what_there_is_no_time_for_comes_back_later_and_the_rest_is_done(queue: 
     assert queue.counts() == (0, 2)
 
 
-def test_no_message_dies_while_couchdb_hangs_for_five_minutes() -> None:
-    clock, times = Clock(0.0), itertools.cycle([CONNECT_TIMEOUT_S + READ_TIMEOUT_S, 4.5])
-    done: list[str] = []
-    aws = FakeAws(lambda: clock.now_s)
-    url = aws.create_queue("q", visibility_s=180, max_receives=5)
-    sqs = aws.client("sqs")
-    for number in range(10):
-        body = {"db": "c", "id": f"{number}", "rev": "1-a", "type": "channel", "state": "new"}
-        sqs.send_message_batch(QueueUrl=url, Entries=[{"Id": "0", "MessageBody": json.dumps(body)}])
+@dataclass
+class Lambdas:
+    """One Lambda after the other, each with 30 s, in a time that only they make pass."""
 
-    def handle(message: Message) -> Outcome:
-        if clock.now_s < 300:
-            clock.move(next(times))
-            raise Unavailable(0, "unreachable", "ReadTimeout", "GET /")
-        done.append(message.doc_id)
-        return Outcome.SAVED
+    messages: int
+    handle: Callable[["Lambdas", Message], Outcome]
+    clock: Clock = field(default_factory=lambda: Clock(0.0))
+    done: list[str] = field(default_factory=list)
 
-    while (visible_at_s := aws.next_visible_at_s()) is not None or aws.waiting("q"):
-        if not (records := aws.receive("q", 10)):
-            clock.now_s = visible_at_s or clock.now_s
-            continue
-        ends_s = clock.now_s + 30
-        left_s = partial(lambda ends_s: ends_s - clock.now_s, ends_s)
+    def __post_init__(self) -> None:
+        self.aws = FakeAws(lambda: self.clock.now_s)
+        self.url = self.aws.create_queue("q", visibility_s=180, max_receives=5)
+        self.sqs = self.aws.client("sqs")
+
+    def run(self) -> None:
+        """Until the queue is empty."""
+        for number in range(self.messages):
+            body = {"db": "c", "id": f"{number}", "rev": "1-a", "type": "channel", "state": "new"}
+            entry = {"Id": "0", "MessageBody": json.dumps(body)}
+            self.sqs.send_message_batch(QueueUrl=self.url, Entries=[entry])
+        while (visible_at_s := self.aws.next_visible_at_s()) is not None or self.aws.waiting("q"):
+            if records := self.aws.receive("q", 10):
+                self._run_one(records)
+            else:
+                self.clock.now_s = visible_at_s or self.clock.now_s
+
+    def _run_one(self, records: list[Record]) -> None:
+        ends_s = self.clock.now_s + 30
+        work = Work(
+            SAFE,
+            partial(self.handle, self),
+            LEASE_S,
+            lambda: ends_s - self.clock.now_s,
+            lambda: self.sqs,
+            lambda: self.url,
+        )
         try:
-            handle_batch(records, Work(SAFE, handle, LEASE_S, left_s, lambda: sqs, lambda: url))
+            handle_batch(records, work)
         except BatchFailed:
-            assert clock.now_s <= ends_s  # else it would have been cut off
+            assert self.clock.now_s <= ends_s  # else it would have been cut off
         else:
             receipts = [record["receiptHandle"] for record in records]
             entries = [{"Id": str(n), "ReceiptHandle": each} for n, each in enumerate(receipts)]
-            sqs.delete_message_batch(QueueUrl=url, Entries=entries)
-    assert (len(done), aws.dead_letters("q")) == (10, [])
+            self.sqs.delete_message_batch(QueueUrl=self.url, Entries=entries)
+
+
+def test_no_message_dies_while_couchdb_hangs_for_five_minutes() -> None:
+    times = itertools.cycle([CONNECT_TIMEOUT_S + READ_TIMEOUT_S, 4.5])
+
+    def handle(lambdas: Lambdas, message: Message) -> Outcome:
+        if lambdas.clock.now_s < 300:
+            lambdas.clock.move(next(times))
+            raise Unavailable(0, "unreachable", "ReadTimeout", "GET /")
+        lambdas.done.append(message.doc_id)
+        return Outcome.SAVED
+
+    lambdas = Lambdas(10, handle)
+    lambdas.run()
+    assert (len(lambdas.done), lambdas.aws.dead_letters("q")) == (10, [])
+
+
+@pytest.mark.parametrize("takes_s", [1.0, 4.0, 9.0, 14.0])
+def test_no_message_dies_untried_because_each_takes_long(takes_s: float) -> None:
+    """So long that a Lambda has no time for all ten of a batch: one hundred at once."""
+
+    def handle(lambdas: Lambdas, message: Message) -> Outcome:
+        lambdas.clock.move(takes_s)
+        lambdas.done.append(message.doc_id)
+        return Outcome.SAVED
+
+    lambdas = Lambdas(100, handle)
+    lambdas.run()
+    assert (len(lambdas.done), lambdas.aws.dead_letters("q")) == (100, [])
 
 
 @pytest.mark.parametrize(

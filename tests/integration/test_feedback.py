@@ -156,6 +156,14 @@ def test_an_invitation_that_bounces_ends_in_error_with_the_reason(steps: Steps) 
     assert doc["error"]["reason"] == "email: the mail did not arrive: Permanent/NoEmail"
 
 
+def test_a_bounce_to_the_guest_of_an_owner_who_is_gone_changes_nothing(steps: Steps) -> None:
+    ada: Owner = steps.an_owner()
+    ada.channel()
+    ada.invite(an_address())
+    ada.control.delete()
+    assert feedback.take(steps.cloud, bounce(steps.mailer.sent[-1])) == "bounce"
+
+
 def test_what_is_about_no_mail_of_ours_changes_nothing(steps: Steps, waiting: JsonDict) -> None:
     foreign = Mail(an_address(), "", "", "", "", {})
     gone = Mail(an_address(), "", "", "", "", {"doc": "device-gone", "generation": "0"})
