@@ -186,7 +186,7 @@ class PollerSettings(FromEnvironment):
         "50",
         count(0),
     )
-    page_size: int = variable("POLL_PAGE_SIZE", "changes read in one request", "200", count(1))
+    page_size: int = variable("POLL_PAGE_SIZE", "changes read in one request", "1000", count(1))
     lease_s: int = variable(
         "POLL_LEASE_SECONDS",
         "how long a poller that died keeps others out",

@@ -64,7 +64,7 @@ def test_the_pollers_settings_have_defaults_too() -> None:
     assert (read.control_db, read.window_s, read.page_size, read.lease_s) == (
         "control",
         50,
-        200,
+        1000,
         60,
     )
     assert (read.shard, read.shards) == (0, 1)
