@@ -4,11 +4,13 @@ import json
 
 import pytest
 
+from local.aws import STAGE as LOCAL
+
 Metric = tuple[str, float, dict[str, str]]
 
 
 def printed(capsys: pytest.CaptureFixture[str]) -> list[Metric]:
-    """Name, value and dimensions of each.
+    """Name, value and dimensions of each, but for those of the local system that runs beside.
 
     Source: CloudWatch's embedded metric format.
     """
@@ -17,6 +19,8 @@ def printed(capsys: pytest.CaptureFixture[str]) -> list[Metric]:
         if not line.startswith("{"):
             continue
         said = json.loads(line)
+        if said.get("Stage") == LOCAL:
+            continue  # its threads are in this process, and print, too, while metrics are on
         [directive] = said["_aws"]["CloudWatchMetrics"]
         assert directive["Namespace"] == "Syncpoint"
         [names] = directive["Dimensions"]
