@@ -4,7 +4,6 @@ import os
 import uuid
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 import hypothesis
 import pytest
@@ -16,8 +15,7 @@ from chalicelib.ledger import Ledger
 from local.aws import LocalAws
 from local.cleanup import remove_all_of
 from local.couchdb_process import EmbeddedCouchDB
-from local.net import Net
-from local.system import LocalSystem, Options, prepare_process
+from local.system import prepare_process
 from tests.planted import plant, pytest_runtest_makereport  # noqa: F401 - a hook
 from tests.support import FakeClock, FakeMailer, make_cloud
 
@@ -109,25 +107,6 @@ def cloud(
 ) -> Cloud:
     """A transition's tools: real CouchDB and DynamoDB, a mailer and a clock to look at."""
     return make_cloud(server, control.name, Ledger(dynamodb, table_name), mailer, clock)
-
-
-@pytest.fixture(scope="session")
-def net() -> Iterator[Net]:
-    """The network between devices and the cloud."""
-    net = Net()
-    yield net
-    net.close()
-
-
-@pytest.fixture(scope="session")
-def system(aws: LocalAws, net: Net) -> Iterator[LocalSystem]:
-    """The whole local system, running; devices find its CouchDB through the network."""
-    public_url, listening = net.reserve()
-    couchdb_url = os.environ.get("COUCHDB_URL") or None
-    with LocalSystem(Options(couchdb_url, couchdb_public_url=public_url), aws) as system:
-        net.lead(listening, system.couch_url)
-        plant(str(urlsplit(system.couch_url).password))
-        yield system
 
 
 def create_table(dynamodb: Any, name: str) -> None:

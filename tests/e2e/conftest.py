@@ -1,4 +1,7 @@
-"""The running system as these tests use it, and a browser to look at its pages with."""
+"""The running system as these tests use it, and a browser to look at its pages with.
+
+It ends with the last of them: its threads would go on beside other tests, and log and print there.
+"""
 
 import os
 import shutil
@@ -6,17 +9,20 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from local.aws import LocalAws
 from local.couchdb_process import EmbeddedCouchDB
 from local.net import Net
-from local.system import LocalSystem
+from local.system import LocalSystem, Options
 from tests.e2e import steps
 from tests.e2e.devices import Gadget
 from tests.e2e.looking import Visit, is_only_a_status, origin, stand_still
 from tests.e2e.steps import Registered, Where
+from tests.planted import plant
 from tests.support import an_address
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -37,13 +43,32 @@ Register = Callable[..., Registered]
 MakeGadget = Callable[..., Gadget]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
+def net() -> Iterator[Net]:
+    """The network between devices and the cloud."""
+    net = Net()
+    yield net
+    net.close()
+
+
+@pytest.fixture(scope="package")
+def system(aws: LocalAws, net: Net) -> Iterator[LocalSystem]:
+    """The whole local system, running; devices find its CouchDB through the network."""
+    public_url, listening = net.reserve()
+    couchdb_url = os.environ.get("COUCHDB_URL") or None
+    with LocalSystem(Options(couchdb_url, couchdb_public_url=public_url), aws) as system:
+        net.lead(listening, system.couch_url)
+        plant(str(urlsplit(system.couch_url).password))
+        yield system
+
+
+@pytest.fixture(scope="package")
 def where(system: LocalSystem) -> Where:
     """Where the running system is."""
     return Where(system.api, system.outbox, system.couch_url, system.control_db)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def register(where: Where) -> Register:
     """Registers a device: `register(name="Ada's phone")`."""
 
@@ -53,7 +78,7 @@ def register(where: Where) -> Register:
     return register
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def couches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
     """The CouchDB of the device of some name: an embedded one, or all use that of COUCHDB_URL."""
     started: dict[str, EmbeddedCouchDB] = {}
