@@ -4,13 +4,11 @@ import json
 
 import pytest
 
-from local.aws import STAGE as LOCAL
-
 Metric = tuple[str, float, dict[str, str]]
 
 
 def printed(capsys: pytest.CaptureFixture[str]) -> list[Metric]:
-    """Name, value and dimensions of each, but for those of the local system that runs beside.
+    """Name, value and dimensions of each.
 
     Source: CloudWatch's embedded metric format.
     """
@@ -19,8 +17,6 @@ def printed(capsys: pytest.CaptureFixture[str]) -> list[Metric]:
         if not line.startswith("{"):
             continue
         said = json.loads(line)
-        if said.get("Stage") == LOCAL:
-            continue  # its threads are in this process, and print, too, while metrics are on
         [directive] = said["_aws"]["CloudWatchMetrics"]
         assert directive["Namespace"] == "Syncpoint"
         [names] = directive["Dimensions"]
