@@ -311,19 +311,22 @@ def test_so_many_may_fail_for_good_and_new_changes_are_still_sent() -> None:
         on.write(EVE, f"e{sent}")
 
 
-def test_the_place_stays_before_more_failing_databases_than_are_kept() -> None:
+@pytest.mark.parametrize("failing", [MOST_FAILING, MOST_FAILING + 1])
+def test_the_place_stays_before_more_failing_databases_than_are_kept(failing: int) -> None:
     on = Polling()
-    dbs = [owner(number) for number in range(2 * MOST_FAILING + 2)]
+    dbs = [owner(number) for number in range(2 * failing)]
     on.create(*dbs)
     on.run()
-    before = on.place
+    before = on.place.updates_seq
     for number, db in enumerate(dbs):
         on.write(db, "d1")
         if number % 2:
             on.fails(db)
     with pytest.raises(Unavailable):
         on.run()
-    assert (on.place.updates_seq, on.place.failing) == (before.updates_seq, ())
+    are_kept = failing <= MOST_FAILING
+    assert on.place.updates_seq == (on.updates_end() if are_kept else before)
+    assert len(on.place.failing) == (failing if are_kept else 0)
     on.works_again()
     on.run()
     assert on.sent() == len(dbs)
