@@ -261,14 +261,16 @@ def test_of_two_changes_offline_one_holds_and_both_devices_obey_it_and_say_which
         channels.change_subscription(one.device, "Photos", what)
         wait_until_obeyed(one, channel_id)
     net.mend()
+    doc_id = subscription_id(channel_id, owner_id(phone.owner))
 
     def one_state() -> str | None:
         docs = [
-            database.find_one(subscription_id(channel_id, owner_id(phone.owner)), conflicts=True)
+            # Each device writes it by itself: before the cut, the cloud may have had none.
+            database.find_one(doc_id, conflicts=True) or {}
             for database in (phone.control, laptop.control, control_in_cloud(phone))
-        ]  # each device writes it by itself: before the cut, the cloud may have had none
-        states = {doc["state"] if doc else None for doc in docs}
-        is_settled = len(states) == 1 and not any("_conflicts" in (doc or {}) for doc in docs)
+        ]
+        states = {doc.get("state") for doc in docs}
+        is_settled = len(states) == 1 and not any("_conflicts" in doc for doc in docs)
         return states.pop() if is_settled else None
 
     holds = wait_for(one_state, "one state everywhere")

@@ -59,7 +59,6 @@ class Queue:
         self.dead_letters: list[str] = []
         self._now_s = now_s
         self._numbers = itertools.count()
-        self._sent = itertools.count()
         self._waiting: deque[Message] = deque()
         self._hidden: list[tuple[float, int, Message]] = []
         self._received: dict[str, Message] = {}  # by message id
@@ -68,7 +67,7 @@ class Queue:
 
     def send(self, body: str) -> Message:
         """A new message, that waits."""
-        message_id = uuid.uuid5(_OF_QUEUES, f"{self.name}/{next(self._sent)}")
+        message_id = uuid.uuid5(_OF_QUEUES, f"{self.name}/{next(self._numbers)}")
         message = Message(str(message_id), body, self._now_s())
         self._wait(message)
         return message
