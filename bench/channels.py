@@ -13,9 +13,9 @@ from bench.handlers import Handlers
 from bench.item import Bench, timed_s
 from bench.measure import Rounds, interleave, ratios, spread
 from bench.report import Finding, Goal, shown
-from chalicelib.channel import Channel, parse_channel
 from chalicelib.couch import Database, JsonDict, Server
-from chalicelib.identity import owner_control_db, owner_id
+from chalicelib.domain.channel import Channel, parse_channel
+from chalicelib.domain.identity import owner_control_db, owner_id
 
 CONNECTIONS = 4
 CHANNELS, ROUNDS = 60, 9

@@ -14,8 +14,8 @@ from bench.item import Bench, timed_s
 from bench.measure import Rounds, interleave, ratios, spread
 from bench.report import Finding, Goal, shown
 from chalicelib.couch import Database, JsonDict, Server
+from chalicelib.domain.identity import confirm_id
 from chalicelib.handlers.logins import remove_login
-from chalicelib.identity import confirm_id
 from chalicelib.web import confirm
 from device.registration import new_device
 from local.outbox import read_mail

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
+from chalicelib.domain.identity import owner_id
 from chalicelib.handlers.all import control
-from chalicelib.identity import owner_id
-from chalicelib.web import mailbox
+from chalicelib.web import registrations
 from poller.ahead import when_needed
 from poller.app import Outside, run
 from tests.world.region import POLLER
@@ -64,7 +64,7 @@ def _opens(address: str, step: str | None = None) -> Act:
 
 
 def _looks(world: World) -> None:
-    world.ask("GET state", lambda wiring: mailbox.show_state(wiring.use, PHONE.device_id))
+    world.ask("GET state", lambda wiring: registrations.show_state(wiring.use, PHONE.device_id))
 
 
 def _accepts(world: World) -> None:

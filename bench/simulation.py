@@ -13,10 +13,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from chalicelib.batch import Work, back_off_s
+from chalicelib.aws.ses import MailNotSent
+from chalicelib.engine.batch import Work, back_off_s
+from chalicelib.engine.runner import Outcome
 from chalicelib.handlers.all import control
-from chalicelib.mail import MailNotSent
-from chalicelib.runner import Outcome
 
 BATCH_MESSAGES = 10
 MAX_RECEIVES = 5

@@ -8,10 +8,10 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
-from chalicelib.claims import RunningElsewhere
+from chalicelib.aws.claims import RunningElsewhere
 from chalicelib.couch_errors import CouchError
-from chalicelib.docstate import Transition
-from chalicelib.runner import Message, Outcome
+from chalicelib.engine.docstate import Transition
+from chalicelib.engine.runner import Message, Outcome
 
 NAMESPACE = "Syncpoint"
 

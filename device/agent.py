@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from chalicelib.couch import CouchError, JsonDict
-from chalicelib.identity import subscription_id
-from chalicelib.runner import Message, handle
+from chalicelib.domain.identity import subscription_id
+from chalicelib.engine.runner import Message, handle
 from device import outbox
 from device.backoff import BackOff
 from device.contact import Contact, Sight

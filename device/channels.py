@@ -4,11 +4,11 @@ import time
 import uuid
 from contextlib import suppress
 
-from chalicelib import fields
-from chalicelib.channel import DEFAULT_NAME, NAME_LENGTH
 from chalicelib.couch import CouchError, Database, InvalidName, JsonDict
-from chalicelib.docstate import Rejected, timestamp
-from chalicelib.identity import owner_id, subscription_id
+from chalicelib.domain import fields
+from chalicelib.domain.channel import DEFAULT_NAME, NAME_LENGTH
+from chalicelib.domain.identity import owner_id, subscription_id
+from chalicelib.engine.docstate import Rejected, timestamp
 from device.behind import behind
 from device.databases import Device
 from device.errors import AgentRuns, DeviceError

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO
 
-from chalicelib.docstate import JsonDict
-from chalicelib.identity import owner_id
+from chalicelib.domain.identity import owner_id
+from chalicelib.engine.docstate import JsonDict
 from device.errors import AgentRuns, DeviceError
 
 _FILE = "device.json"

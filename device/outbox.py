@@ -1,7 +1,7 @@
 """The database in which a registration waits until the replicator has brought it to the mailbox."""
 
 from chalicelib.couch import JsonDict
-from chalicelib.docstate import generation_of
+from chalicelib.engine.docstate import generation_of
 from device.databases import OUTBOX, Device
 
 

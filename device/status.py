@@ -1,7 +1,7 @@
 """How a device stands: registration, channels, invitations, replications, what is behind."""
 
-from chalicelib.channel import DEFAULT_NAME
 from chalicelib.couch import CouchError, Database, InvalidName, JsonDict
+from chalicelib.domain.channel import DEFAULT_NAME
 from device import channels
 from device.behind import behind
 from device.databases import Device

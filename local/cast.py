@@ -12,7 +12,7 @@ from typing import TypeVar
 import requests
 
 from chalicelib.couch import CouchError, Database, JsonDict, NotFound, Server
-from chalicelib.identity import owner_control_db, owner_id
+from chalicelib.domain.identity import owner_control_db, owner_id
 from local.browser import Seen, submit, visit
 from local.device_process import DeviceProcess
 from local.errors import LocalError

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from chalicelib.channel import parse_channel
 from chalicelib.couch import Database, JsonDict, NotFound, Server
-from chalicelib.docstate import Rejected
+from chalicelib.domain.channel import parse_channel
+from chalicelib.domain.identity import owner_of
+from chalicelib.engine.docstate import Rejected
 from chalicelib.handlers.logins import remove_login
-from chalicelib.identity import owner_of
 
 _PAGE = 200
 _MOST_DATABASES = 100_000

@@ -33,7 +33,7 @@ def upgrade(invoke: Callable[[JsonDict], JsonDict], tell: Callable[[str], None])
     Parameters
     ----------
     invoke : callable
-        Given an event, returns the Lambda's answer; see `chalicelib.upgrade.upgrade`.
+        Given an event, returns the Lambda's answer; see `chalicelib.jobs.upgrade.upgrade`.
 
     Returns
     -------

@@ -2,11 +2,11 @@
 
 from contextlib import suppress
 
-from chalicelib.channel import DEFAULT_NAME, DESCRIPTION_ID, Channel, merge, parse_channel
-from chalicelib.cloud import Cloud
 from chalicelib.couch import Conflict, Database, JsonDict, NotFound, Unreadable
-from chalicelib.design_docs import PUBLIC_CHANNEL
-from chalicelib.docstate import Rejected, timestamp
+from chalicelib.design import PUBLIC_CHANNEL
+from chalicelib.domain.channel import DEFAULT_NAME, DESCRIPTION_ID, Channel, merge, parse_channel
+from chalicelib.engine.context import Cloud
+from chalicelib.engine.docstate import Rejected, timestamp
 from chalicelib.errors import StillConflicting
 from chalicelib.handlers import sharing
 from chalicelib.handlers.registry import control

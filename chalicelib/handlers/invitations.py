@@ -2,17 +2,18 @@
 
 from datetime import timedelta
 
-from chalicelib.channel import MOST_MEMBERS
-from chalicelib.claims import Claim
-from chalicelib.cloud import Cloud
+from chalicelib.aws.claims import Claim
 from chalicelib.couch import InvalidName, JsonDict, NotFound
-from chalicelib.docstate import Rejected, generation_of, timestamp
+from chalicelib.domain.channel import MOST_MEMBERS
+from chalicelib.domain.identity import InvitationRef, LinkCode
+from chalicelib.domain.invitation import Invitation, parse_invitation
+from chalicelib.emails import sending
+from chalicelib.emails.sending import HOUR_S
+from chalicelib.engine.context import Cloud
+from chalicelib.engine.docstate import Rejected, generation_of, timestamp
 from chalicelib.errors import StillConflicting
-from chalicelib.handlers import answers, channels, mailing, owners, sharing
-from chalicelib.handlers.mailing import HOUR_S
+from chalicelib.handlers import answers, channels, owners, sharing
 from chalicelib.handlers.registry import control
-from chalicelib.identity import InvitationRef, LinkCode
-from chalicelib.invitation import Invitation, parse_invitation
 
 _SETTLE_ATTEMPTS = 5
 
@@ -42,14 +43,14 @@ def request_answer(doc: JsonDict, cloud: Cloud, claim: Claim) -> JsonDict:
     if invitation.ref.guest in channel.members:
         raise Rejected("email: this guest has the channel already")
     about = f".{invitation.channel_id}.{invitation.ref.guest}"
-    mailing.count_by_owner(cloud, doc, invitation.ref.owner, about)
-    mailing.count_to_address(cloud, doc, invitation.address, about)
+    sending.count_by_owner(cloud, doc, invitation.ref.owner, about)
+    sending.count_to_address(cloud, doc, invitation.address, about)
     now = cloud.clock()
     expires_at = timestamp(now + timedelta(seconds=cloud.settings.invitation_ttl_s))
     _note_expiry(cloud, doc, invitation.ref.owner, expires_at)
     inviter = owners.address_of(cloud.database)
     mail = _mail(invitation, generation_of(doc), inviter, channel.name, cloud)
-    mailing.send(cloud, claim, doc, invitation.address, mail, field="email")
+    sending.send(cloud, claim, doc, invitation.address, mail, field="email")
     return {
         "state": "sent",
         "invited_by": inviter,
@@ -203,12 +204,12 @@ def _note_expiry(cloud: Cloud, doc: JsonDict, owner: str, expires_at: str) -> No
 
 def _mail(
     invitation: Invitation, generation: int, inviter: str, channel_name: str, cloud: Cloud
-) -> mailing.Mail:
+) -> sending.Mail:
     # Imported here: of all Lambdas, only those that send mail or show pages need templates.
-    from chalicelib.web import mails
+    from chalicelib.emails import texts
 
     code = cloud.invitation_links.sign(invitation.ref.subject, generation)
-    return mails.invitation(
+    return texts.invitation(
         cloud.page_url("invitation", code),
         inviter,
         channel_name,

@@ -1,9 +1,9 @@
 """An owner's control database, and what the cloud writes into it of devices. Idempotent."""
 
-from chalicelib.cloud import Cloud
 from chalicelib.couch import Database, JsonDict, NotFound
-from chalicelib.design_docs import OWNER_CONTROL
-from chalicelib.identity import normalise_address, owner_control_db, owner_id, owner_role
+from chalicelib.design import OWNER_CONTROL
+from chalicelib.domain.identity import normalise_address, owner_control_db, owner_id, owner_role
+from chalicelib.engine.context import Cloud
 
 # What an owner's devices see of one another: no credentials, no device code, no network.
 _SHOWN = ("owner", "name", "created_at", "confirmed_at")

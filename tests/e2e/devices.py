@@ -9,7 +9,7 @@ from pathlib import Path
 import requests
 
 from chalicelib.couch import Database, JsonDict, Server
-from chalicelib.identity import subscription_id
+from chalicelib.domain.identity import subscription_id
 from device import channels, enrol
 from device.agent import Agent, Pace
 from device.databases import Device

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chalicelib.couch import Database, JsonDict, Server
-from chalicelib.identity import owner_control_db, owner_id
+from chalicelib.domain.identity import owner_control_db, owner_id
 from tests.e2e import steps
 from tests.e2e.steps import Registered, Where, mails_to, post
 from tests.support import an_address, wait_for

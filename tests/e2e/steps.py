@@ -7,7 +7,7 @@ from typing import Any
 import requests
 
 from chalicelib.couch import Database, JsonDict, Server
-from chalicelib.identity import confirm_id
+from chalicelib.domain.identity import confirm_id
 from device.registration import NewDevice
 from tests.support import a_device, an_address, wait_for
 

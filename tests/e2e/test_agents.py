@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from chalicelib.channel import DEFAULT_NAME
 from chalicelib.couch import Database, NotFound, Server
-from chalicelib.identity import owner_control_db, owner_id, subscription_id
+from chalicelib.domain.channel import DEFAULT_NAME
+from chalicelib.domain.identity import owner_control_db, owner_id, subscription_id
 from device import channels, enrol, leaving
 from device.errors import DeviceError, Revoked
 from local.net import Net

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Response, expect
 
-from chalicelib.channel import NAME_LENGTH
-from chalicelib.identity import owner_id, subscription_id
+from chalicelib.domain.channel import NAME_LENGTH
+from chalicelib.domain.identity import owner_id, subscription_id
 from tests.e2e.looking import SIZES, Visit, fits_in_light_and_dark, heading
 from tests.e2e.sharing_steps import Invited, an_invitation
 from tests.e2e.steps import ANSWERED, LONG_AGO, Where, post

@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from chalicelib.couch import Database, Server
-from chalicelib.identity import owner_id
+from chalicelib.domain.identity import owner_id
 from device.registration import NewDevice
 from tests.e2e.sharing_steps import Owner, an_owner, wait_until
 from tests.e2e.steps import Where, mails_to, post

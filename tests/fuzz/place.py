@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from chalicelib.cloud import Cloud
 from chalicelib.couch import Database, JsonDict, Server
-from chalicelib.identity import InvitationRef, owner_control_db, owner_id
+from chalicelib.domain.identity import InvitationRef, owner_control_db, owner_id
+from chalicelib.engine.context import Cloud
+from chalicelib.engine.dependencies import Wiring
 from chalicelib.settings import poller_key, queue_name
-from chalicelib.wiring import Wiring
 from local.aws import LocalAws
 from local.cleanup import remove_all_of
 from local.lambdas import Api, load_app

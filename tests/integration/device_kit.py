@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from chalicelib.couch import JsonDict, NotFound, Server
-from chalicelib.identity import owner_id, subscription_id
-from chalicelib.runner import Message, Outcome, handle
+from chalicelib.domain.identity import owner_id, subscription_id
+from chalicelib.engine.runner import Message, Outcome, handle
 from device.databases import Device
 from device.home import Home, Profile
 from device.transitions import control

@@ -5,13 +5,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from chalicelib.claims import Claims
-from chalicelib.cloud import Cloud
+from chalicelib.aws.claims import Claims
 from chalicelib.couch import Database, JsonDict, Server
-from chalicelib.docstate import timestamp
+from chalicelib.domain.identity import InvitationRef, confirm_id, owner_control_db, owner_id
+from chalicelib.engine.context import Cloud
+from chalicelib.engine.docstate import timestamp
+from chalicelib.engine.runner import Message, Outcome, handle
 from chalicelib.handlers.all import control as registry
-from chalicelib.identity import InvitationRef, confirm_id, owner_control_db, owner_id
-from chalicelib.runner import Message, Outcome, handle
 from chalicelib.web.pages import Page
 from device.registration import NewDevice
 from tests.support import PUBLIC_URL, FakeClock, FakeMailer, a_device, an_address

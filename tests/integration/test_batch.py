@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from chalicelib.batch import LONGEST_BACK_OFF_S, BatchFailed, Work, back_off_s, handle_batch
-from chalicelib.claims import RunningElsewhere
+from chalicelib.aws.claims import RunningElsewhere
 from chalicelib.couch import Unavailable
 from chalicelib.couch_http import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
+from chalicelib.engine.batch import LONGEST_BACK_OFF_S, BatchFailed, Work, back_off_s, handle_batch
+from chalicelib.engine.runner import Message, Outcome
 from chalicelib.errors import NoEffect
 from chalicelib.handlers.all import control as registry
-from chalicelib.runner import Message, Outcome
 from local.lambdas import Record, receive
 from tests.fakes.aws import FakeAws
 from tests.world.region import Clock

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from chalicelib.couch import CouchError, Database, JsonDict, NotFound, Server
+from chalicelib.domain.identity import channel_db, owner_id, owner_role, subscription_id
+from chalicelib.engine.runner import Message, Outcome
 from chalicelib.handlers import channels
-from chalicelib.identity import channel_db, owner_id, owner_role, subscription_id
-from chalicelib.runner import Message, Outcome
 from device.registration import NewDevice
 from tests.integration.steps import Owner, Steps
 from tests.support import an_address

@@ -15,7 +15,7 @@ from chalicelib.couch import (
     Server,
     Unauthorized,
 )
-from chalicelib.credentials import login_user
+from chalicelib.domain.credentials import login_user
 from device.registration import NewDevice
 from tests.fakes.couch import FakeCouch
 from tests.support import a_device, an_address

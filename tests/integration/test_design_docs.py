@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from chalicelib.couch import Database, JsonDict
-from chalicelib.design_docs import DESIGN_ID, OWNER_CONTROL, PUBLIC_CHANNEL, DesignDoc
+from chalicelib.design import DESIGN_ID, OWNER_CONTROL, PUBLIC_CHANNEL, DesignDoc
 
 OLDER = replace(OWNER_CONTROL, version=1)
 NEWER = replace(OWNER_CONTROL, version=2)

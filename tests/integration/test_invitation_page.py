@@ -9,8 +9,8 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from chalicelib.couch import JsonDict, NotFound, Server
+from chalicelib.engine.runner import Outcome
 from chalicelib.errors import NoEffect
-from chalicelib.runner import Outcome
 from chalicelib.settings import InvalidSettings
 from chalicelib.web import invitation as pages
 from chalicelib.web.pages import Page

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from chalicelib.channel import MOST_MEMBERS
+from chalicelib.aws.ses import AddressRefused, MailError
 from chalicelib.couch import CouchError, JsonDict, NotFound, Server
+from chalicelib.domain.channel import MOST_MEMBERS
+from chalicelib.domain.identity import InvitationRef, owner_id, owner_role, subscription_id
+from chalicelib.engine.runner import Outcome
 from chalicelib.errors import StillConflicting
 from chalicelib.handlers import invitations
-from chalicelib.identity import InvitationRef, owner_id, owner_role, subscription_id
-from chalicelib.mail import AddressRefused, MailError
-from chalicelib.runner import Outcome
 from tests.integration.steps import Owner, Steps
 from tests.integration.test_channels import login, roles
 from tests.support import a_device, an_address

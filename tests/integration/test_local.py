@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from chalicelib.couch import CouchError, Database, NotFound, Server
-from chalicelib.credentials import login_user
-from chalicelib.identity import owner_control_db, owner_id, owner_role
+from chalicelib.domain.credentials import login_user
+from chalicelib.domain.identity import owner_control_db, owner_id, owner_role
 from local import demo
 from local.cleanup import remove_all_of
 from local.errors import LocalError, refusal

@@ -14,8 +14,8 @@ from botocore.awsrequest import AWSPreparedRequest
 from botocore.httpsession import URLLib3Session
 
 from chalicelib.couch import Database, JsonDict, Server
+from chalicelib.engine.dependencies import Wiring
 from chalicelib.web.health import check_health
-from chalicelib.wiring import Wiring
 from local.aws import LocalAws
 from poller.app import run
 from tests.polling import Poller, a_poller, owners

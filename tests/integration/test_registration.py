@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from chalicelib.claims import RunningElsewhere
+from chalicelib.aws.claims import RunningElsewhere
+from chalicelib.aws.ses import AddressRefused, MailError, MailNotSent
 from chalicelib.couch import Database, JsonDict, NotFound, Server, Unauthorized
-from chalicelib.design_docs import OWNER_CONTROL
-from chalicelib.handlers import confirms, devices
+from chalicelib.design import OWNER_CONTROL
+from chalicelib.domain.identity import confirm_id, owner_control_db, owner_id
+from chalicelib.engine.runner import Message, Outcome
+from chalicelib.handlers import confirmations, devices
 from chalicelib.handlers.all import control as registry
-from chalicelib.identity import confirm_id, owner_control_db, owner_id
-from chalicelib.mail import AddressRefused, MailError, MailNotSent
-from chalicelib.runner import Message, Outcome
 from chalicelib.settings import PollerSettings
 from chalicelib.web import confirm as pages
 from device.registration import NewDevice
@@ -768,11 +768,11 @@ def test_after_five_wrong_codes_the_right_one_is_not_even_compared(
 ) -> None:
     doc = steps.register(device)
     for number in range(5):
-        confirms.wrong_codes_left(steps.cloud, doc, f"WRONG-{number}")
+        confirmations.wrong_codes_left(steps.cloud, doc, f"WRONG-{number}")
     # As if the rejection had been lost in a crash.
     rejected = steps.control.get(device.device_id)
     steps.control.put({**rejected, "state": "confirming"})
-    assert confirms.wrong_codes_left(steps.cloud, doc, device.device_code) == 0
+    assert confirmations.wrong_codes_left(steps.cloud, doc, device.device_code) == 0
     assert steps.control.get(device.device_id)["state"] == "rejected"
 
 

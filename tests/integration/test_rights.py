@@ -8,8 +8,8 @@ from urllib.parse import quote
 import pytest
 
 from chalicelib.couch import CouchError, Database, Forbidden, JsonDict, Server, Unauthorized
-from chalicelib.identity import InvitationRef, channel_db, owner_role
-from chalicelib.runner import Outcome
+from chalicelib.domain.identity import InvitationRef, channel_db, owner_role
+from chalicelib.engine.runner import Outcome
 from device.registration import NewDevice
 from tests.integration.steps import Owner, Steps
 from tests.support import a_device, an_address

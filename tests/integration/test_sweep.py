@@ -8,7 +8,7 @@ import pytest
 
 from chalicelib import telemetry
 from chalicelib.couch import Conflict, Database, JsonDict, NotFound
-from chalicelib.sweep import PAGE, sweep
+from chalicelib.jobs.sweep import PAGE, sweep
 from tests.integration.steps import Owner, Steps
 from tests.support import a_device, an_address, logged
 

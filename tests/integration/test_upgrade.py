@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from chalicelib import upgrade as upgrades
-from chalicelib.cloud import Cloud
 from chalicelib.couch import Database, JsonDict, NotFound, Server
-from chalicelib.design_docs import DESIGN_ID, OWNER_CONTROL
-from chalicelib.identity import owner_control_db, owner_id
-from chalicelib.upgrade import upgrade
+from chalicelib.design import DESIGN_ID, OWNER_CONTROL
+from chalicelib.domain.identity import owner_control_db, owner_id
+from chalicelib.engine.context import Cloud
+from chalicelib.jobs import upgrade as upgrades
+from chalicelib.jobs.upgrade import upgrade
 from ops.upgrade import upgrade as upgrade_all
 from tests.integration.steps import Steps
 from tests.support import an_address

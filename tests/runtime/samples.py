@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from chalicelib.couch import JsonDict
-from chalicelib.identity import owner_id
+from chalicelib.domain.identity import owner_id
 from local.system import ROOT
 from tests.support import an_address
 

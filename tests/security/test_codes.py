@@ -3,7 +3,7 @@
 import pytest
 
 from chalicelib.couch import JsonDict
-from chalicelib.identity import LinkKeys, confirm_id
+from chalicelib.domain.identity import LinkKeys, confirm_id
 from chalicelib.web import confirm, invitation
 from device.registration import NewDevice
 from tests.integration.steps import Owner, Steps

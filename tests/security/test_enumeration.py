@@ -6,8 +6,8 @@ import pytest
 from chalice.test import HTTPResponse
 
 from chalicelib.couch import JsonDict
-from chalicelib.docstate import timestamp
-from chalicelib.identity import confirm_id, owner_id
+from chalicelib.domain.identity import confirm_id, owner_id
+from chalicelib.engine.docstate import timestamp
 from device.registration import NewDevice
 from tests.integration.steps import Owner, Steps
 from tests.security.conftest import MakeSite

@@ -3,7 +3,7 @@
 import pytest
 
 from chalicelib.couch import CouchError, JsonDict
-from chalicelib.identity import owner_role
+from chalicelib.domain.identity import owner_role
 from tests.integration.steps import Owner
 from tests.integration.test_rights import WAYS, as_device, refusal
 from tests.security.site import contents

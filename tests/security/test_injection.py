@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from chalicelib import telemetry
+from chalicelib.aws.ses import SesMailer
 from chalicelib.couch import JsonDict, Unavailable
-from chalicelib.mail import SesMailer
-from chalicelib.runner import Message
+from chalicelib.engine.runner import Message
 from chalicelib.web import confirm
 from chalicelib.web.pages import Page
 from device.registration import NewDevice

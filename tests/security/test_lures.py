@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from chalicelib.identity import owner_control_db, owner_id, plain_device_code
+from chalicelib.domain.identity import owner_control_db, owner_id, plain_device_code
 from tests.integration.steps import Owner, Steps
 from tests.security.inputs import lures
 from tests.security.site import Site, contents

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chalicelib.identity import LinkKeys, plain_device_code, same_device_code
+from chalicelib.domain.identity import LinkKeys, plain_device_code, same_device_code
 from device.registration import NewDevice
 from local.system import ROOT
 from tests.security.inputs import forged_codes

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.channel import merge, parse_channel
 from chalicelib.couch import JsonDict
-from chalicelib.docstate import Rejected
-from chalicelib.identity import channel_db, owner_id, owner_role
+from chalicelib.domain.channel import merge, parse_channel
+from chalicelib.domain.identity import channel_db, owner_id, owner_role
+from chalicelib.engine.docstate import Rejected
 
 ADA, BEN, CY = (owner_id(f"{name}@example.com") for name in ("ada", "ben", "cy"))
 DOC: JsonDict = {"_id": "channel-photos", "type": "channel", "state": "ready", "name": "Photos"}

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.credentials import (
+from chalicelib.domain.credentials import (
     InvalidCredentials,
     JsonDict,
     TokenUsed,

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.identity import owner_id
+from chalicelib.domain.identity import owner_id
 from device.errors import DeviceError
 from device.home import Home, Profile
 from local.system import ROOT

@@ -6,8 +6,8 @@ from typing import Any, Self, cast
 import pytest
 
 from chalicelib.couch import Database, JsonDict
-from chalicelib.docstate import Control, RegistryError
-from chalicelib.runner import Message, Outcome, handle
+from chalicelib.engine.docstate import Control, RegistryError
+from chalicelib.engine.runner import Message, Outcome, handle
 from device.transitions import control
 from tests.support import FakeClock, FakeDatabase
 

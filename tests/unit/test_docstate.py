@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chalicelib.docstate import (
+from chalicelib.engine.docstate import (
     Control,
     InvalidChanges,
     JsonDict,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from chalicelib import identity
-from chalicelib.identity import (
+from chalicelib.domain import identity
+from chalicelib.domain.identity import (
     ADDRESS_LENGTH,
     InvalidAddress,
     InvitationRef,

@@ -9,9 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.docstate import JsonDict, Rejected
-from chalicelib.mailbox import RESEND_STATES, Asking, after, is_device_id, network_of, read
-from chalicelib.mailbox_request import (
+from chalicelib.domain.registration import (
+    RESEND_STATES,
+    Asking,
+    after,
+    is_device_id,
+    network_of,
+    read,
+)
+from chalicelib.engine.docstate import JsonDict, Rejected
+from chalicelib.web.replication import (
     MOST_BYTES,
     MOST_DOCS,
     MOST_IDS,

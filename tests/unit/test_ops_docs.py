@@ -12,8 +12,8 @@ from typing import Any, cast
 import pytest
 from samtranslator.yaml_helper import yaml_parse
 
-from chalicelib.identity import owner_id
-from chalicelib.suppressions import Suppressions
+from chalicelib.aws.suppressions import Suppressions
+from chalicelib.domain.identity import owner_id
 from local.system import ROOT
 from ops import deploy, destroy, doctor, package, redrive, upgrade
 from ops.tools import real_tools

@@ -94,7 +94,7 @@ def test_a_handler_may_take_messages_delete_them_and_hand_them_back(
     stage: str, function: str
 ) -> None:
     [queue] = [s for s in statements(stage, function) if s["Action"][0].startswith("sqs:")]
-    # Lambda receives and deletes in the function's name; chalicelib/batch.py does the rest.
+    # Lambda receives and deletes in the function's name; chalicelib/engine/batch.py does the rest.
     assert queue["Action"] == [
         "sqs:ChangeMessageVisibility",
         "sqs:DeleteMessage",

@@ -6,7 +6,7 @@ import pytest
 
 from bench.scale import DEVICES, PARTS, Of, Part, by_need, devices_of_a_cluster, needed
 from bench.scale_cells import SLOTS, Cells, cell_of, split, spread
-from chalicelib.identity import owner_id
+from chalicelib.domain.identity import owner_id
 from local.system import ROOT
 
 OWNERS = [owner_id(f"owner-{number}@example.com") for number in range(20_000)]

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from bench.simulation import DAY_S, MAX_RECEIVES, Result, Setting, Simulation, hidden_s
-from chalicelib.batch import FIRST_BACK_OFF_S
+from chalicelib.engine.batch import FIRST_BACK_OFF_S
 from chalicelib.handlers.all import control
 from local.lambdas import load_app, queue_sources
 from local.system import ROOT

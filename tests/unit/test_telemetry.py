@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from chalicelib import telemetry
-from chalicelib.claims import RunningElsewhere
+from chalicelib.aws.claims import RunningElsewhere
 from chalicelib.couch import Unavailable
+from chalicelib.engine.runner import Message, Outcome
 from chalicelib.handlers.all import control
-from chalicelib.runner import Message, Outcome
 from tests.metrics import Metric, printed
 
 TRANSITION = control.transition("device", "new")

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from chalicelib.batch import BatchFailed, Work, handle_batch
 from chalicelib.couch import Server
-from chalicelib.docstate import Transition
+from chalicelib.engine.batch import BatchFailed, Work, handle_batch
+from chalicelib.engine.dependencies import Wiring
+from chalicelib.engine.docstate import Transition
 from chalicelib.handlers.all import control
 from chalicelib.settings import PollerSettings, queue_name
-from chalicelib.wiring import Wiring
 from poller.ahead import when_needed
 from poller.app import Outside, run
 from poller.lease import LeaseLost

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from chalicelib.channel import DESCRIPTION_ID, Channel, parse_channel
-from chalicelib.docstate import JsonDict
-from chalicelib.identity import owner_id, owner_of, owner_role, subscription_id
+from chalicelib.domain.channel import DESCRIPTION_ID, Channel, parse_channel
+from chalicelib.domain.identity import owner_id, owner_of, owner_role, subscription_id
+from chalicelib.engine.docstate import JsonDict
 from tests.world.region import CONTROL
 from tests.world.world import World
 

@@ -12,10 +12,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol, Self
 
-from chalicelib import docstate
-from chalicelib.claims import Claim, Claims, Done, claim_key
+from chalicelib.aws.claims import Claim, Claims, Done, claim_key
 from chalicelib.couch import Conflict, CouchError, Database
-from chalicelib.docstate import Control, JsonDict, RegistryError, Rejected, Transition
+from chalicelib.engine import docstate
+from chalicelib.engine.docstate import Control, JsonDict, RegistryError, Rejected, Transition
 from chalicelib.errors import NoEffect, StillConflicting
 
 # How often a save may lose to other writers of the same document before the message is handed back.

@@ -3,9 +3,9 @@
 import re
 from dataclasses import dataclass
 
-from chalicelib import fields
-from chalicelib.docstate import JsonDict, Rejected
-from chalicelib.identity import InvitationRef, owner_id
+from chalicelib.domain import fields
+from chalicelib.domain.identity import InvitationRef, owner_id
+from chalicelib.engine.docstate import JsonDict, Rejected
 
 # Part of a link: nothing in it that an address would have to escape, and no dot.
 _INVITATION_ID = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)

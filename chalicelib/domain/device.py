@@ -3,8 +3,8 @@
 import re
 from dataclasses import dataclass
 
-from chalicelib import credentials, fields, identity
-from chalicelib.docstate import JsonDict, Rejected
+from chalicelib.domain import credentials, fields, identity
+from chalicelib.engine.docstate import JsonDict, Rejected
 
 NAME_LENGTH = 80
 DEFAULT_NAME = "a device without a name"
@@ -39,7 +39,7 @@ class Registration:
     credentials: JsonDict
 
 
-def check(doc: JsonDict, device_auth: str, *, is_mailed: bool = False) -> Registration:
+def parse_device(doc: JsonDict, device_auth: str, *, is_mailed: bool = False) -> Registration:
     """Read a device document in state ``new`` or later.
 
     Parameters

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Self
 
-from chalicelib.claims import Claim
-from chalicelib.cloud import Cloud
-from chalicelib.docstate import JsonDict, Rejected, generation_of, timestamp
-from chalicelib.identity import owner_id
-from chalicelib.ledger import Limit
-from chalicelib.mail import AddressRefused
+from chalicelib.aws.claims import Claim
+from chalicelib.aws.rate_limiter import Limit
+from chalicelib.aws.ses import AddressRefused
+from chalicelib.domain.identity import owner_id
+from chalicelib.engine.context import Cloud
+from chalicelib.engine.docstate import JsonDict, Rejected, generation_of, timestamp
 
 HOUR_S, DAY_S = 3600, 24 * 3600
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from chalicelib.cloud import Cloud
 from chalicelib.couch import Conflict, CouchError, JsonDict, NotFound
-from chalicelib.docstate import generation_of, timestamp
-from chalicelib.handlers import confirms, invitations, owners
+from chalicelib.engine.context import Cloud
+from chalicelib.engine.docstate import generation_of, timestamp
+from chalicelib.handlers import confirmations, invitations, owners
 from chalicelib.telemetry import logger
 
 PAGE = 100
@@ -63,7 +63,7 @@ QUERIES = (
         "expired-devices",
         {"type": "device", "state": "confirming"},
         "confirm_expires_at",
-        confirms.expire,
+        confirmations.expire,
     ),
     Query("expired-invitations", {"type": "expiry"}, "expires_at", expire_invitation),
 )

@@ -1,14 +1,14 @@
 """A click's way: clicked → used; and the rule for the device codes that people type."""
 
-from chalicelib import identity
-from chalicelib.cloud import Cloud
+from chalicelib.aws.rate_limiter import Limit
 from chalicelib.couch import JsonDict
-from chalicelib.docstate import Rejected, generation_of, timestamp
+from chalicelib.domain import identity
+from chalicelib.domain.link_status import WRONG_CODES, Link, link_of
+from chalicelib.emails.sending import DAY_S
+from chalicelib.engine.context import Cloud
+from chalicelib.engine.docstate import Rejected, generation_of, timestamp
 from chalicelib.handlers import devices
-from chalicelib.handlers.mailing import DAY_S
 from chalicelib.handlers.registry import control
-from chalicelib.ledger import Limit
-from chalicelib.link import WRONG_CODES, Link, link_of
 
 # Why a click is in error, where the worth of its link does not say it in a word.
 _REASONS = {

@@ -4,9 +4,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chalicelib import fields
-from chalicelib.docstate import JsonDict, Rejected
-from chalicelib.identity import channel_db, is_owner_id, owner_id, owner_role
+from chalicelib.domain import fields
+from chalicelib.domain.identity import channel_db, is_owner_id, owner_id, owner_role
+from chalicelib.engine.docstate import JsonDict, Rejected
 
 NAME_LENGTH = 80
 DEFAULT_NAME = "a channel without a name"

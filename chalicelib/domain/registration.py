@@ -5,9 +5,9 @@ import json
 import re
 from dataclasses import dataclass
 
-from chalicelib import registration
-from chalicelib.docstate import JsonDict, Rejected, generation_of
-from chalicelib.identity import same
+from chalicelib.domain.device import parse_device
+from chalicelib.domain.identity import same
+from chalicelib.engine.docstate import JsonDict, Rejected, generation_of
 
 DB_NAME = "mailbox"
 UNKNOWN_NETWORK = "unknown"
@@ -101,7 +101,7 @@ def read(doc: object, device_auth: str, network: str) -> Asking:
     if doc.get("state") != "new":
         raise Rejected('state must be "new": all other states are for the cloud to write')
     _refuse_unknown(doc, _REPLICATION_FIELDS | _FIELDS | {credentials})
-    checked = registration.check(doc, device_auth)
+    checked = parse_device(doc, device_auth)
     _refuse_unknown(doc[credentials], subfields, within=f"{credentials}.")
     kept = {name: value for name, value in doc.items() if name not in _REPLICATION_FIELDS}
     if "generation" in kept:

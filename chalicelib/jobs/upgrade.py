@@ -7,10 +7,10 @@ where the version in the database is lower, and goes on where it stopped.
 
 from collections.abc import Callable, Iterator
 
-from chalicelib.cloud import Cloud
 from chalicelib.couch import Database, JsonDict, NotFound
-from chalicelib.design_docs import OWNER_CONTROL, PUBLIC_CHANNEL
-from chalicelib.identity import owner_of
+from chalicelib.design import OWNER_CONTROL, PUBLIC_CHANNEL
+from chalicelib.domain.identity import owner_of
+from chalicelib.engine.context import Cloud
 
 PAGE = 100
 LEAST_TIME_S = 5.0

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 from zlib import crc32
 
-from chalicelib.claims import RunningElsewhere
-from chalicelib.docstate import Control, Transition
+from chalicelib.aws.claims import RunningElsewhere
+from chalicelib.engine.docstate import Control, Transition
+from chalicelib.engine.runner import Message, Outcome, handle
 from chalicelib.errors import NoEffect
-from chalicelib.runner import Message, Outcome, handle
 from chalicelib.telemetry import Record, log_failure, log_success
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-    from chalicelib.wiring import Wiring
+    from chalicelib.engine.dependencies import Wiring
 
 # 10, 40, 160, 640 s: five tries outlast some fourteen minutes of an outage.
 FIRST_BACK_OFF_S = 10

@@ -5,13 +5,13 @@ Source: https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sn
 
 import json
 
-from chalicelib import docstate
-from chalicelib.cloud import Cloud
 from chalicelib.couch import InvalidName, JsonDict, NoDatabase
-from chalicelib.docstate import generation_of, timestamp
+from chalicelib.domain.identity import is_owner_id, owner_id
+from chalicelib.emails.sending import MailRef
+from chalicelib.engine import docstate
+from chalicelib.engine.context import Cloud
+from chalicelib.engine.docstate import generation_of, timestamp
 from chalicelib.handlers import devices, invitations, owners
-from chalicelib.handlers.mailing import MailRef
-from chalicelib.identity import is_owner_id, owner_id
 
 # A mailbox that answers by itself is told as a bounce, too, though the mail arrived.
 _ARRIVED = ("Transient", "General")

@@ -4,8 +4,8 @@ import unicodedata
 from datetime import datetime
 from typing import Any
 
-from chalicelib import identity
-from chalicelib.docstate import JsonDict, Rejected, generation_of
+from chalicelib.domain import identity
+from chalicelib.engine.docstate import JsonDict, Rejected, generation_of
 
 # Control and formatting characters (those that turn writing around among them), surrogates, line
 # and paragraph separators: a name must not rearrange the page or the mail that shows it.

@@ -7,7 +7,7 @@ from pathlib import Path
 from chalicelib.couch import Database, JsonDict, NotFound
 
 DESIGN_ID = "_design/syncpoint"
-_FOLDER = Path(__file__).parent / "design"
+_FOLDER = Path(__file__).parent
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import re
 
-from chalicelib.web.pages import render
+from chalicelib.templating import render
 
 # The subjects are ours alone: what a stranger calls a thing stays out of the inbox's list.
 _CONFIRMATION_SUBJECT = "Confirm your new device"

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib.claims import Claims
-from chalicelib.cloud import Clock, Cloud, utc_now
+from chalicelib.aws.claims import Claims
+from chalicelib.aws.rate_limiter import Ledger
+from chalicelib.aws.ses import SesMailer
+from chalicelib.aws.suppressions import Suppressions
 from chalicelib.couch import Server, Unauthorized
+from chalicelib.domain.identity import LinkKeys
+from chalicelib.engine.context import Clock, Cloud, utc_now
 from chalicelib.errors import NoEffect
-from chalicelib.identity import LinkKeys
-from chalicelib.ledger import Ledger
-from chalicelib.mail import SesMailer
 from chalicelib.settings import Secrets, Settings, queue_name, read_secrets
-from chalicelib.suppressions import Suppressions
 from chalicelib.telemetry import count_mail
 
 if TYPE_CHECKING:

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any, Concatenate, ParamSpec
 from urllib.parse import unquote
 
-from chalicelib import mailbox
-from chalicelib.cloud import Cloud
 from chalicelib.couch import JsonDict
-from chalicelib.docstate import Rejected
-from chalicelib.handlers import mailing
-from chalicelib.handlers.mailing import TooManyMails
-from chalicelib.mailbox_request import RefusedRequest, docs_of, revs_of
+from chalicelib.domain import registration
+from chalicelib.emails import sending
+from chalicelib.emails.sending import TooManyMails
+from chalicelib.engine.context import Cloud
+from chalicelib.engine.docstate import Rejected
 from chalicelib.web.guard import Use, guarded
+from chalicelib.web.replication import RefusedRequest, docs_of, revs_of
 
 # There is one mailbox, and it was never made anew: a replicator compares these, and is content.
 _NEVER_RESTARTED = {"instance_start_time": "0"}
@@ -55,7 +55,7 @@ def or_refused(
 def info(cloud: Cloud) -> Answer:
     """What a replicator asks first; and where a device finds the cloud's CouchDB. No request."""
     body = {
-        "db_name": mailbox.DB_NAME,
+        "db_name": registration.DB_NAME,
         "update_seq": "0",
         "doc_count": 0,
         "doc_del_count": 0,
@@ -107,11 +107,11 @@ def bulk_docs(cloud: Cloud, headers: Headers, body: bytes | str, source_ip: obje
     source_ip : object
         Where the request comes from, as API Gateway saw it.
     """
-    network = mailbox.network_of(source_ip)
+    network = registration.network_of(source_ip)
     refused: list[JsonDict] = []
     for doc in docs_of(headers, body):
         try:
-            _take(cloud, mailbox.read(doc, cloud.settings.device_auth, network))
+            _take(cloud, registration.read(doc, cloud.settings.device_auth, network))
         except Rejected as exc:
             refused.append(_row(doc, exc.reason))
     return Answer(201, refused)
@@ -120,7 +120,7 @@ def bulk_docs(cloud: Cloud, headers: Headers, body: bytes | str, source_ip: obje
 @or_refused
 def show_state(cloud: Cloud, device_id: str) -> Answer:
     """``{"state"}`` of a registration. One request, none if the id is no device's."""
-    if not mailbox.is_device_id(device_id):
+    if not registration.is_device_id(device_id):
         reason = "the mailbox shows the state of a device (device-<uuid4 hex>), and nothing else"
         return _error(403, "forbidden", reason)
     device = cloud.control.find_one(device_id)
@@ -138,12 +138,12 @@ def refuse() -> Answer:
     return _error(403, "forbidden", reason)
 
 
-def _take(cloud: Cloud, asking: mailbox.Asking) -> None:
+def _take(cloud: Cloud, asking: registration.Asking) -> None:
     """Store a new device's document, or move a stored one back to ``new``; or neither."""
 
     def change(stored: JsonDict) -> JsonDict:
         is_new = "_rev" not in stored
-        after = mailbox.after(None if is_new else stored, asking.doc)
+        after = registration.after(None if is_new else stored, asking.doc)
         if after is not stored:
             _count(cloud, after, None if is_new else asking.address)
         return after
@@ -162,13 +162,13 @@ def _count(cloud: Cloud, doc: JsonDict, address: str | None) -> None:
         would tell a stranger whether the address has been in use.
     """
     try:
-        mailing.count_from_network(cloud, doc)
+        sending.count_from_network(cloud, doc)
     except TooManyMails as exc:
         wait_s = max(1, math.ceil(exc.retry_at_s - cloud.clock().timestamp()))
         headers = {"Retry-After": str(wait_s)}
         raise RefusedRequest(429, "too_many_requests", exc.reason, headers) from exc
     if address is not None:
-        mailing.count_to_address(cloud, doc, address)
+        sending.count_to_address(cloud, doc, address)
 
 
 def _row(doc: object, reason: str) -> JsonDict:

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Self
 
+from chalicelib.aws.rate_limiter import Ledger
+from chalicelib.aws.ses import Mailer
+from chalicelib.aws.suppressions import Suppressions
 from chalicelib.couch import Database, JsonDict, Server
-from chalicelib.identity import LinkKeys, owner_of
-from chalicelib.ledger import Ledger
-from chalicelib.mail import Mailer
+from chalicelib.domain.identity import LinkKeys, owner_of
 from chalicelib.settings import Settings
-from chalicelib.suppressions import Suppressions
 
 Clock = Callable[[], datetime]
 
