@@ -144,10 +144,9 @@ $(NODE_MODULES)/.done: local/couchdb/package-lock.json | $(VENV)/.local
 	@cd local/couchdb && npm ci --silent --no-progress
 	@touch $@
 
-# `sam build` calls this for the poller: its own code, the modules it shares, and their packages.
+# `sam build` calls this for the poller: its own folder, the library, and the packages it needs.
 build-PollerFunction:
-	@mkdir -p "$(ARTIFACTS_DIR)/poller" "$(ARTIFACTS_DIR)/chalicelib"
-	@cp poller/*.py "$(ARTIFACTS_DIR)/poller/"
-	@cd chalicelib && cp __init__.py couch*.py settings*.py "$(ARTIFACTS_DIR)/chalicelib/"
+	@cp -r poller chalicelib "$(ARTIFACTS_DIR)/"
+	@find "$(ARTIFACTS_DIR)" -name __pycache__ -prune -exec rm -r {} +
 	@$(PYTHON) -m $(INSTALL) --no-compile --target "$(ARTIFACTS_DIR)" -r requirements-poller.txt
 	@$(PYTHON) -m compileall -q --invalidation-mode checked-hash -s "$(ARTIFACTS_DIR)" "$(ARTIFACTS_DIR)"

@@ -9,7 +9,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from chalicelib.aws.claims import RunningElsewhere
-from chalicelib.couch_errors import CouchError
+from chalicelib.couch import CouchError
 from chalicelib.engine.docstate import Transition
 from chalicelib.engine.runner import Message, Outcome
 

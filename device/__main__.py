@@ -14,7 +14,8 @@ from io import TextIOWrapper
 from pathlib import Path
 from urllib.parse import quote
 
-from chalicelib.couch import CouchError, JsonDict
+from chalicelib.couch import CouchError
+from chalicelib.domain.documents import JsonDict
 from device import channels, enrol, leaving, texts
 from device.agent import Agent, Pace
 from device.databases import Device

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from chalicelib.couch import CouchError, JsonDict
-from chalicelib.domain.identity import subscription_id
+from chalicelib.couch import CouchError
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.names import subscription_id
 from chalicelib.engine.runner import Message, handle
 from device import outbox
 from device.backoff import BackOff

@@ -4,11 +4,12 @@ import time
 import uuid
 from contextlib import suppress
 
-from chalicelib.couch import CouchError, Database, InvalidName, JsonDict
+from chalicelib.couch import CouchError, Database, InvalidName
 from chalicelib.domain import fields
+from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.channel import DEFAULT_NAME, NAME_LENGTH
-from chalicelib.domain.identity import owner_id, subscription_id
-from chalicelib.engine.docstate import Rejected, timestamp
+from chalicelib.domain.documents import JsonDict, Rejected, timestamp
+from chalicelib.domain.names import subscription_id
 from device.behind import behind
 from device.databases import Device
 from device.errors import AgentRuns, DeviceError
@@ -58,7 +59,7 @@ def invite(device: Device, channel: str, address: str) -> JsonDict:
         fields.mail_address({"email": address}, "email")
     except Rejected as exc:
         raise DeviceError(exc.reason) from exc
-    if owner_id(address) == device.profile.owner:
+    if owner_id_of(address) == device.profile.owner:
         raise DeviceError("email is your own address: your devices have the channel already")
     found = find(device, channel)
     if found.get("state") == "shared":

@@ -6,9 +6,9 @@ from dataclasses import replace
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from chalicelib.couch import CouchError, JsonDict
+from chalicelib.couch import CouchError
 from chalicelib.domain.device import parse_device
-from chalicelib.engine.docstate import Rejected, generation_of, timestamp
+from chalicelib.domain.documents import JsonDict, Rejected, generation_of, timestamp
 from device import channels, outbox
 from device.databases import Device, Say
 from device.endpoints import is_plain_url, split_login

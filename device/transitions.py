@@ -5,8 +5,9 @@ All of it is safe: at each start of the agent every document is looked at again.
 
 from contextlib import suppress
 
-from chalicelib.couch import Conflict, Database, JsonDict
-from chalicelib.domain.identity import subscription_id
+from chalicelib.couch import Conflict, Database
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.names import subscription_id
 from chalicelib.engine.docstate import Control
 from device.conflicts import settle
 from device.databases import Device

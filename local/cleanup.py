@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from chalicelib.couch import Database, JsonDict, NotFound, Server
+from chalicelib.couch import Database, NotFound, Server
 from chalicelib.domain.channel import parse_channel
-from chalicelib.domain.identity import owner_of
-from chalicelib.engine.docstate import Rejected
+from chalicelib.domain.documents import JsonDict, Rejected
+from chalicelib.domain.names import owner_id_of_database
 from chalicelib.handlers.logins import remove_login
 
 _PAGE = 200
@@ -24,7 +24,7 @@ def remove_all_of(server: Server, control_db: str) -> None:
     _remove_channels(server, control, None)
     # Not whatever begins with the same name: that may be somebody else's.
     for name in server.all_dbs(f"{control_db}-", f"{control_db}-~", _MOST_DATABASES):
-        owner = owner_of(control_db, name)
+        owner = owner_id_of_database(control_db, name)
         if owner is not None:
             _remove_channels(server, server.database(name), owner)
             server.database(name).delete()

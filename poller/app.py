@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
+from chalicelib.aws.clients import make_client
 from chalicelib.couch import Server
 from chalicelib.settings import PollerSettings, poller_key, read_secrets
 from poller.ahead import Begin, in_threads
@@ -24,33 +25,13 @@ from poller.sender import Sender
 from poller.shard import Shard
 from poller.updates import Updates
 
-if TYPE_CHECKING:
-    from botocore.session import Session
-
 NAMESPACE = "Syncpoint"
 
 logger = Logger(service="syncpoint-poller", stream=sys.stderr)
 
 
-@cache
-def make_client(service: str) -> Any:
-    """An AWS client with time limits; the same one each time. No request."""
-    from botocore.config import Config
-
-    config = Config(
-        connect_timeout=3,
-        read_timeout=10,
-        retries={"total_max_attempts": 3, "mode": "standard"},
-    )
-    return _session().create_client(service, config=config)
-
-
-@cache
-def _session() -> "Session":
-    """Makes the clients that boto3.client does, and imports nothing else of boto3."""
-    from botocore.session import get_session
-
-    return get_session()
+# Kept from one run to the next, while the Lambda lives.
+kept_client = cache(make_client)
 
 
 @dataclass(frozen=True)
@@ -70,7 +51,7 @@ class Outside:
         have their order.
     """
 
-    client: Callable[[str], Any] = make_client
+    client: Callable[[str], Any] = kept_client
     server: Callable[[str], Server] = Server
     now_s: Callable[[], float] = time.time
     monotonic_s: Callable[[], float] = time.monotonic

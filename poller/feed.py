@@ -2,11 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from chalicelib.couch import BadRequest, Database, Unreadable
-
-JsonDict = dict[str, Any]
+from chalicelib.domain.documents import JsonDict
 
 # `since` for the beginning of a feed.
 BEGINNING = "0"

@@ -15,8 +15,9 @@ from aws_lambda_powertools import Logger
 
 from chalicelib.aws.rate_limiter import Ledger
 from chalicelib.aws.suppressions import Suppressions
-from chalicelib.couch import Conflict, JsonDict, NotFound, Server
-from chalicelib.domain.identity import LinkKeys
+from chalicelib.couch import Conflict, NotFound, Server
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.link_tokens import LinkKeys
 from chalicelib.engine.context import Cloud
 from chalicelib.settings import Settings
 from device.registration import NewDevice, new_device

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from chalicelib.couch import Database, JsonDict, NotFound
+from chalicelib.couch import Database, NotFound
+from chalicelib.domain.documents import JsonDict
 
 DESIGN_ID = "_design/syncpoint"
 _FOLDER = Path(__file__).parent

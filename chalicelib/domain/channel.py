@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chalicelib.domain import fields
-from chalicelib.domain.identity import channel_db, is_owner_id, owner_id, owner_role
-from chalicelib.engine.docstate import JsonDict, Rejected
+from chalicelib.domain.addresses import owner_id_of
+from chalicelib.domain.documents import JsonDict, Rejected
+from chalicelib.domain.names import channel_db, is_owner_id, owner_role
 
 NAME_LENGTH = 80
 DEFAULT_NAME = "a channel without a name"
@@ -152,5 +153,5 @@ def _owner(value: object, field: str) -> str:
     if isinstance(value, str) and is_owner_id(value):
         return value
     if isinstance(value, str) and "@" in value:
-        return owner_id(value)
+        return owner_id_of(value)
     raise Rejected(f"{field} must be an e-mail address, or an owner's id (32 hex digits)")

@@ -8,9 +8,8 @@ original system, in the owner's user document.
 import hashlib
 import json
 import re
-from typing import Any
 
-JsonDict = dict[str, Any]
+from chalicelib.domain.documents import JsonDict
 
 # CouchDB's pseudo-random functions and the length of their derived keys, in bytes. No `pbkdf2_prf`
 # is CouchDB 1.x's SHA-1, which every version and PouchDB Server know.

@@ -3,8 +3,8 @@
 import re
 from dataclasses import dataclass
 
-from chalicelib.domain import credentials, fields, identity
-from chalicelib.engine.docstate import JsonDict, Rejected
+from chalicelib.domain import addresses, credentials, device_codes, fields
+from chalicelib.domain.documents import JsonDict, Rejected
 
 NAME_LENGTH = 80
 DEFAULT_NAME = "a device without a name"
@@ -64,8 +64,8 @@ def parse_device(doc: JsonDict, device_auth: str, *, is_mailed: bool = False) ->
     return Registration(
         device_id=device_id,
         address=address,
-        owner=identity.owner_id(owner),
-        owner_address=identity.normalise_address(owner),
+        owner=addresses.owner_id_of(owner),
+        owner_address=addresses.normalise_address(owner),
         name=_name(doc, device_code),
         device_code=device_code,
         credentials=_credentials(doc, device_auth),
@@ -77,15 +77,15 @@ def _name(doc: JsonDict, device_code: str) -> str:
     if "name" not in doc:
         return DEFAULT_NAME
     name = fields.text(doc, "name", 1, NAME_LENGTH)
-    if identity.plain_device_code(device_code) in identity.plain_device_code(name):
+    if device_codes.plain_device_code(device_code) in device_codes.plain_device_code(name):
         raise Rejected("name must not have the device_code in it: the mail shows the name")
     return name
 
 
 def _device_code(doc: JsonDict) -> str:
-    lengths = identity.DEVICE_CODE_LENGTHS
+    lengths = device_codes.DEVICE_CODE_LENGTHS
     device_code = fields.text(doc, "device_code", lengths.start, lengths.stop - 1)
-    if len(identity.plain_device_code(device_code)) not in lengths:
+    if len(device_codes.plain_device_code(device_code)) not in lengths:
         least, most = lengths.start, lengths.stop - 1
         raise Rejected(f"device_code must have {least} to {most} letters and digits")
     return device_code

@@ -4,8 +4,8 @@ import unicodedata
 from datetime import datetime
 from typing import Any
 
-from chalicelib.domain import identity
-from chalicelib.engine.docstate import JsonDict, Rejected, generation_of
+from chalicelib.domain import addresses
+from chalicelib.domain.documents import JsonDict, Rejected, generation_of
 
 # Control and formatting characters (those that turn writing around among them), surrogates, line
 # and paragraph separators: a name must not rearrange the page or the mail that shows it.
@@ -67,14 +67,14 @@ def check_time(doc: JsonDict, field: str) -> None:
 def mail_address(doc: JsonDict, field: str) -> str:
     """An address that mail can be sent to; its domain in ASCII."""
     try:
-        return identity.mail_address(text(doc, field, 1, identity.ADDRESS_LENGTH))
-    except identity.InvalidAddress as exc:
+        return addresses.mail_address(text(doc, field, 1, addresses.ADDRESS_LENGTH))
+    except addresses.InvalidAddress as exc:
         raise Rejected(f"{field} must be an e-mail address: {exc}") from exc
 
 
 def known_address(doc: JsonDict, field: str) -> str:
     """An address that mail was sent to: its form was checked then, by a slow library."""
-    return identity.normalise_address(text(doc, field, 1, identity.ADDRESS_LENGTH))
+    return addresses.normalise_address(text(doc, field, 1, addresses.ADDRESS_LENGTH))
 
 
 def _is_unwanted(character: str) -> bool:

@@ -4,8 +4,9 @@ import re
 from dataclasses import dataclass
 
 from chalicelib.domain import fields
-from chalicelib.domain.identity import InvitationRef, owner_id
-from chalicelib.engine.docstate import JsonDict, Rejected
+from chalicelib.domain.addresses import owner_id_of
+from chalicelib.domain.documents import JsonDict, Rejected
+from chalicelib.domain.link_tokens import InvitationRef
 
 # Part of a link: nothing in it that an address would have to escape, and no dot.
 _INVITATION_ID = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
@@ -49,7 +50,7 @@ def parse_invitation(doc: JsonDict, owner: str, *, is_mailed: bool = False) -> I
         raise Rejected("_id must be letters, digits, _ and -, at most 128 of them")
     fields.check_generation(doc)
     address = (fields.known_address if is_mailed else fields.mail_address)(doc, "email")
-    guest = owner_id(doc["email"])
+    guest = owner_id_of(doc["email"])
     if guest == owner:
         raise Rejected("email is your own address: your devices have the channel already")
     channel_id = doc.get("channel")

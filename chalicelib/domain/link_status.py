@@ -3,7 +3,7 @@
 from datetime import datetime
 from enum import StrEnum, auto
 
-from chalicelib.engine.docstate import JsonDict, generation_of
+from chalicelib.domain.documents import JsonDict, generation_of
 
 WRONG_CODES = 5  # so many different wrong device codes reject a registration
 

@@ -5,9 +5,9 @@ import json
 import re
 from dataclasses import dataclass
 
+from chalicelib.domain.constant_time import same
 from chalicelib.domain.device import parse_device
-from chalicelib.domain.identity import same
-from chalicelib.engine.docstate import JsonDict, Rejected, generation_of
+from chalicelib.domain.documents import JsonDict, Rejected, generation_of
 
 DB_NAME = "mailbox"
 UNKNOWN_NETWORK = "unknown"

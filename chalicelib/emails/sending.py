@@ -7,9 +7,9 @@ from typing import Self
 from chalicelib.aws.claims import Claim
 from chalicelib.aws.rate_limiter import Limit
 from chalicelib.aws.ses import AddressRefused
-from chalicelib.domain.identity import owner_id
+from chalicelib.domain.addresses import owner_id_of
+from chalicelib.domain.documents import JsonDict, Rejected, generation_of, timestamp
 from chalicelib.engine.context import Cloud
-from chalicelib.engine.docstate import JsonDict, Rejected, generation_of, timestamp
 
 HOUR_S, DAY_S = 3600, 24 * 3600
 
@@ -92,7 +92,7 @@ def count_to_address(cloud: Cloud, doc: JsonDict, address: str, about: str = "")
     limits = _limits(settings.mails_per_address_hour, settings.mails_per_address_day)
     _count(
         cloud,
-        f"mails-to#{owner_id(address)}",
+        f"mails-to#{owner_id_of(address)}",
         doc,
         limits,
         "to this address",
@@ -114,7 +114,7 @@ def send(cloud: Cloud, claim: Claim, doc: JsonDict, address: str, mail: Mail, fi
     Rejected
         If somebody at this address complained, or the mail service will never send to it.
     """
-    if cloud.suppressions.holds(owner_id(address)):
+    if cloud.suppressions.holds(owner_id_of(address)):
         cloud.count_mail("unwanted")
         raise Rejected(f"{field}: somebody at this address wants no mail from here")
     subject, text, html = mail

@@ -8,8 +8,10 @@ from typing import Self
 from chalicelib.aws.rate_limiter import Ledger
 from chalicelib.aws.ses import Mailer
 from chalicelib.aws.suppressions import Suppressions
-from chalicelib.couch import Database, JsonDict, Server
-from chalicelib.domain.identity import LinkKeys, owner_of
+from chalicelib.couch import Database, Server
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.link_tokens import LinkKeys
+from chalicelib.domain.names import owner_id_of_database
 from chalicelib.settings import Settings
 
 Clock = Callable[[], datetime]
@@ -54,7 +56,7 @@ class Cloud:
     @property
     def owner(self) -> str | None:
         """Whose control database the document at hand lives in; None in the control database."""
-        return owner_of(self.settings.control_db, self.database.name)
+        return owner_id_of_database(self.settings.control_db, self.database.name)
 
     @property
     def control(self) -> Database:

@@ -3,24 +3,24 @@
 import os
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import cache, cached_property
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.aws.claims import Claims
+from chalicelib.aws.clients import make_client
 from chalicelib.aws.rate_limiter import Ledger
 from chalicelib.aws.ses import SesMailer
 from chalicelib.aws.suppressions import Suppressions
 from chalicelib.couch import Server, Unauthorized
-from chalicelib.domain.identity import LinkKeys
+from chalicelib.domain.link_tokens import LinkKeys
 from chalicelib.engine.context import Clock, Cloud, utc_now
 from chalicelib.errors import NoEffect
 from chalicelib.settings import Secrets, Settings, queue_name, read_secrets
 from chalicelib.telemetry import count_mail
 
 if TYPE_CHECKING:
-    from botocore.session import Session
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_sesv2 import SESV2Client
     from mypy_boto3_sqs import SQSClient
@@ -162,33 +162,6 @@ class Wiring:
             code = exc.response["Error"]["Code"]
             raise PublicUrlUnknown(f"{name}: {code}; `make deploy` writes it") from exc
         return url
-
-
-def make_client(service: str) -> Any:
-    """An AWS client with time limits, and as few tries as its service stands. No request."""
-    # Imported at the first use: it is most of a cold start.
-    from botocore.config import Config
-
-    # SES has no idempotency token: only we know when to send again.
-    attempts = 1 if service == "sesv2" else 2
-    return _session().create_client(
-        service,
-        config=Config(
-            connect_timeout=2,
-            read_timeout=5,
-            retries={"total_max_attempts": attempts, "mode": "standard"},
-            # Pumps, tests and Lambdas with a batch use one client from several threads.
-            max_pool_connections=32,
-        ),
-    )
-
-
-@cache
-def _session() -> "Session":
-    """Makes the clients that boto3.client does, and imports nothing else of boto3."""
-    from botocore.session import get_session
-
-    return get_session()
 
 
 def _link_keys(secrets: Secrets, page: str, settings: Settings) -> LinkKeys:

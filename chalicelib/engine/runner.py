@@ -14,8 +14,9 @@ from typing import Protocol, Self
 
 from chalicelib.aws.claims import Claim, Claims, Done, claim_key
 from chalicelib.couch import Conflict, CouchError, Database
-from chalicelib.engine import docstate
-from chalicelib.engine.docstate import Control, JsonDict, RegistryError, Rejected, Transition
+from chalicelib.domain import documents
+from chalicelib.domain.documents import JsonDict, Rejected
+from chalicelib.engine.docstate import Control, RegistryError, Transition
 from chalicelib.errors import NoEffect, StillConflicting
 
 # How often a save may lose to other writers of the same document before the message is handed back.
@@ -122,7 +123,7 @@ def _run_safe(transition: Transition, doc_id: str, tools: Tools) -> Outcome:
         try:
             changes = transition.run(doc, tools)
         except Rejected as exc:
-            return docstate.rejection(exc.reason, tools.clock()), Outcome.REJECTED
+            return documents.rejection(exc.reason, tools.clock()), Outcome.REJECTED
         return changes, Outcome.UNCHANGED if changes is None else Outcome.SAVED
 
     doc = tools.database.find_one(doc_id, conflicts=transition.conflicts)
@@ -187,7 +188,7 @@ def _run_claimed(
         #     A: take, rejected, release ........... save: error
         #     B:                   take, check, send ......... finish: the mail's link leads nowhere
         try:
-            return save((docstate.rejection(exc.reason, tools.clock()), Outcome.REJECTED))
+            return save((documents.rejection(exc.reason, tools.clock()), Outcome.REJECTED))
         finally:
             claims.release(claim)
     if changes is None:

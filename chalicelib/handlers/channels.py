@@ -2,11 +2,11 @@
 
 from contextlib import suppress
 
-from chalicelib.couch import Conflict, Database, JsonDict, NotFound, Unreadable
+from chalicelib.couch import Conflict, Database, NotFound, Unreadable
 from chalicelib.design import PUBLIC_CHANNEL
 from chalicelib.domain.channel import DEFAULT_NAME, DESCRIPTION_ID, Channel, merge, parse_channel
+from chalicelib.domain.documents import JsonDict, Rejected, timestamp
 from chalicelib.engine.context import Cloud
-from chalicelib.engine.docstate import Rejected, timestamp
 from chalicelib.errors import StillConflicting
 from chalicelib.handlers import sharing
 from chalicelib.handlers.registry import control

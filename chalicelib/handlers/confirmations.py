@@ -1,12 +1,11 @@
 """A click's way: clicked → used; and the rule for the device codes that people type."""
 
 from chalicelib.aws.rate_limiter import Limit
-from chalicelib.couch import JsonDict
-from chalicelib.domain import identity
+from chalicelib.domain import device_codes
+from chalicelib.domain.documents import JsonDict, Rejected, generation_of, timestamp
 from chalicelib.domain.link_status import WRONG_CODES, Link, link_of
 from chalicelib.emails.sending import DAY_S
 from chalicelib.engine.context import Cloud
-from chalicelib.engine.docstate import Rejected, generation_of, timestamp
 from chalicelib.handlers import devices
 from chalicelib.handlers.registry import control
 
@@ -72,7 +71,7 @@ def wrong_codes_left(cloud: Cloud, device: JsonDict, device_code: str) -> int | 
         cloud.clock().timestamp(),
         is_likely_first=True,
     )
-    if tries.admitted and identity.same_device_code(device_code, device["device_code"]):
+    if tries.admitted and device_codes.same_device_code(device_code, device["device_code"]):
         return None
     left = WRONG_CODES - len(tries.members.difference(right))
     if left <= 0:

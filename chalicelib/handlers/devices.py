@@ -3,14 +3,14 @@
 from datetime import timedelta
 
 from chalicelib.aws.claims import Claim
-from chalicelib.couch import JsonDict, NotFound
+from chalicelib.couch import NotFound
+from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.credentials import TokenUsed
 from chalicelib.domain.device import Registration, parse_device
-from chalicelib.domain.identity import owner_id
+from chalicelib.domain.documents import JsonDict, Rejected, generation_of, timestamp
 from chalicelib.emails import sending
 from chalicelib.emails.sending import HOUR_S
 from chalicelib.engine.context import Cloud
-from chalicelib.engine.docstate import Rejected, generation_of, timestamp
 from chalicelib.handlers import answers, logins, owners
 from chalicelib.handlers.registry import control
 
@@ -109,7 +109,7 @@ def _checked(doc: JsonDict, cloud: Cloud, *, is_mailed: bool = False) -> Registr
 
 
 def _show_revoked(doc: JsonDict, cloud: Cloud, revoked_at: str) -> None:
-    shown_in = owners.database_of(cloud, owner_id(str(doc.get("owner"))))
+    shown_in = owners.database_of(cloud, owner_id_of(str(doc.get("owner"))))
     changes = {"state": "revoked", "revoked_at": revoked_at}
     owners.change_shown_device(shown_in, doc["_id"], changes)
 
@@ -118,7 +118,7 @@ def _ask_to_revoke(doc: JsonDict, cloud: Cloud) -> JsonDict | None:
     """Move the device's own document to ``revoking``; its transition answers in both databases."""
 
     def change(device: JsonDict) -> JsonDict:
-        if device.get("type") != "device" or owner_id(str(device.get("owner"))) != cloud.owner:
+        if device.get("type") != "device" or owner_id_of(str(device.get("owner"))) != cloud.owner:
             raise Rejected("you have no such device")
         may_go = device.get("state") in ("confirmed", "active")
         return {**device, "state": "revoking"} if may_go else device

@@ -3,14 +3,14 @@
 from datetime import timedelta
 
 from chalicelib.aws.claims import Claim
-from chalicelib.couch import InvalidName, JsonDict, NotFound
+from chalicelib.couch import InvalidName, NotFound
 from chalicelib.domain.channel import MOST_MEMBERS
-from chalicelib.domain.identity import InvitationRef, LinkCode
+from chalicelib.domain.documents import JsonDict, Rejected, generation_of, timestamp
 from chalicelib.domain.invitation import Invitation, parse_invitation
+from chalicelib.domain.link_tokens import InvitationRef, LinkToken
 from chalicelib.emails import sending
 from chalicelib.emails.sending import HOUR_S
 from chalicelib.engine.context import Cloud
-from chalicelib.engine.docstate import Rejected, generation_of, timestamp
 from chalicelib.errors import StillConflicting
 from chalicelib.handlers import answers, channels, owners, sharing
 from chalicelib.handlers.registry import control
@@ -85,7 +85,7 @@ def accept(doc: JsonDict, cloud: Cloud) -> JsonDict:
     """
     invitation = _checked(doc, cloud, is_mailed=True)
     receipt = cloud.invitation_links.verify(str(doc.get("answer_code")))
-    if receipt != LinkCode(invitation.ref.acceptance, generation_of(doc)):
+    if receipt != LinkToken(invitation.ref.acceptance, generation_of(doc)):
         raise Rejected("an invitation is accepted by the link in its mail")
     channel_doc = _add_member(cloud, invitation, doc)
     if invitation.ref.guest in channel_doc.get("joined", {}):

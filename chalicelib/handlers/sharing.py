@@ -7,11 +7,11 @@ own document: a run that has read an earlier one, and comes late, does not undo 
 
 from collections.abc import Callable
 
-from chalicelib.couch import Database, JsonDict, NotFound
+from chalicelib.couch import Database, NotFound
 from chalicelib.domain.channel import Channel
-from chalicelib.domain.identity import subscription_id
+from chalicelib.domain.documents import JsonDict, Rejected
+from chalicelib.domain.names import subscription_id
 from chalicelib.engine.context import Cloud
-from chalicelib.engine.docstate import Rejected
 from chalicelib.handlers import owners
 
 Change = Callable[[JsonDict], JsonDict]

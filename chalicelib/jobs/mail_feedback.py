@@ -5,12 +5,13 @@ Source: https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sn
 
 import json
 
-from chalicelib.couch import InvalidName, JsonDict, NoDatabase
-from chalicelib.domain.identity import is_owner_id, owner_id
+from chalicelib.couch import InvalidName, NoDatabase
+from chalicelib.domain import documents
+from chalicelib.domain.addresses import owner_id_of
+from chalicelib.domain.documents import JsonDict, generation_of, timestamp
+from chalicelib.domain.names import is_owner_id
 from chalicelib.emails.sending import MailRef
-from chalicelib.engine import docstate
 from chalicelib.engine.context import Cloud
-from chalicelib.engine.docstate import generation_of, timestamp
 from chalicelib.handlers import devices, invitations, owners
 
 # A mailbox that answers by itself is told as a bounce, too, though the mail arrived.
@@ -59,7 +60,7 @@ def take(cloud: Cloud, message: str) -> str:
         return "other"
     if kind == "complaint":
         for address in addresses:
-            cloud.suppressions.add(owner_id(address), reason, timestamp(cloud.clock()))
+            cloud.suppressions.add(owner_id_of(address), reason, timestamp(cloud.clock()))
     if ref is not None:
         _move(cloud, ref, reason)
     return kind
@@ -93,7 +94,7 @@ def _move(cloud: Cloud, ref: MailRef, reason: str) -> None:
     if doc.get("state") == "new":
         raise TooEarly(ref.doc_id)
     if ref.owner:
-        changes = docstate.rejection(f"email: {reason}", cloud.clock())
+        changes = documents.rejection(f"email: {reason}", cloud.clock())
         invitations.answer(cloud, ref.owner, doc, changes)
     else:
         changes = {"state": "undeliverable", "undeliverable_reason": reason}

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from chalicelib.couch import Conflict, CouchError, JsonDict, NotFound
+from chalicelib.couch import Conflict, CouchError, NotFound
+from chalicelib.domain.documents import JsonDict, generation_of, timestamp
 from chalicelib.engine.context import Cloud
-from chalicelib.engine.docstate import generation_of, timestamp
 from chalicelib.handlers import confirmations, invitations, owners
 from chalicelib.telemetry import logger
 

@@ -7,9 +7,10 @@ where the version in the database is lower, and goes on where it stopped.
 
 from collections.abc import Callable, Iterator
 
-from chalicelib.couch import Database, JsonDict, NotFound
+from chalicelib.couch import Database, NotFound
 from chalicelib.design import OWNER_CONTROL, PUBLIC_CHANNEL
-from chalicelib.domain.identity import owner_of
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.names import owner_id_of_database
 from chalicelib.engine.context import Cloud
 
 PAGE = 100
@@ -43,7 +44,7 @@ def upgrade(cloud: Cloud, after: str | None, left_s: Callable[[], float]) -> Jso
 
 
 def _upgrade(cloud: Cloud, database: Database) -> bool:
-    if owner_of(cloud.settings.control_db, database.name):
+    if owner_id_of_database(cloud.settings.control_db, database.name):
         return OWNER_CONTROL.install(database)
     return _is_public_channel_of_ours(cloud, database) and PUBLIC_CHANNEL.upgrade(database)
 
@@ -55,7 +56,7 @@ def _is_public_channel_of_ours(cloud: Cloud, database: Database) -> bool:
     except NotFound:
         return False  # closed since it was listed
     control_db = security.get("syncpoint", {}).get("control_db", "")
-    is_ours = control_db == cloud.settings.control_db or owner_of(
+    is_ours = control_db == cloud.settings.control_db or owner_id_of_database(
         cloud.settings.control_db, control_db
     )
     return bool(is_ours) and not security["members"]["roles"]
@@ -72,6 +73,6 @@ def _databases(cloud: Cloud, after: str | None) -> Iterator[Database]:
             start, after = f"{after}!", None
         while names := cloud.server.all_dbs(start, f"{prefix}~", PAGE):
             for name in names:
-                if prefix == "db-" or owner_of(control_db, name):
+                if prefix == "db-" or owner_id_of_database(control_db, name):
                     yield cloud.server.database(name)
             start = f"{names[-1]}!"

@@ -1,11 +1,12 @@
 """The page behind the link in a device's mail: GET looks and changes nothing, POST answers."""
 
-from chalicelib.couch import Conflict, JsonDict, NotFound
+from chalicelib.couch import Conflict, NotFound
 from chalicelib.domain.device import DEFAULT_NAME
-from chalicelib.domain.identity import DEVICE_CODE_LENGTHS, confirm_id, plain_device_code
+from chalicelib.domain.device_codes import DEVICE_CODE_LENGTHS, plain_device_code
+from chalicelib.domain.documents import JsonDict, generation_of, timestamp
 from chalicelib.domain.link_status import Link, link_of
+from chalicelib.domain.names import confirm_id
 from chalicelib.engine.context import Cloud
-from chalicelib.engine.docstate import generation_of, timestamp
 from chalicelib.handlers import confirmations
 from chalicelib.web.answers import (
     ANSWERED,

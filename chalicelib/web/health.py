@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib.couch import CouchError, JsonDict
+from chalicelib.couch import CouchError
+from chalicelib.domain.documents import JsonDict
 from chalicelib.engine.dependencies import Wiring
 from chalicelib.settings import POLLER_SILENT_S, InvalidSettings, poller_key
 

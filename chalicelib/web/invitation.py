@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 
-from chalicelib.couch import JsonDict
 from chalicelib.domain.channel import DEFAULT_NAME
-from chalicelib.domain.identity import InvitationRef
+from chalicelib.domain.documents import JsonDict, timestamp
 from chalicelib.domain.link_status import Link, link_of
+from chalicelib.domain.link_tokens import InvitationRef
 from chalicelib.engine.context import Cloud
-from chalicelib.engine.docstate import timestamp
 from chalicelib.handlers import invitations
 from chalicelib.web.answers import (
     ANSWERED,

@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any, Concatenate, ParamSpec
 from urllib.parse import unquote
 
-from chalicelib.couch import JsonDict
 from chalicelib.domain import registration
+from chalicelib.domain.documents import JsonDict, Rejected
 from chalicelib.emails import sending
 from chalicelib.emails.sending import TooManyMails
 from chalicelib.engine.context import Cloud
-from chalicelib.engine.docstate import Rejected
 from chalicelib.web.guard import Use, guarded
 from chalicelib.web.replication import RefusedRequest, docs_of, revs_of
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from chalicelib.engine.docstate import JsonDict
+from chalicelib.domain.documents import JsonDict
 
 MOST_BYTES = 256 * 1024
 MOST_DOCS = 100  # as many as PouchDB sends at once; CouchDB, told that it is too much, halves them

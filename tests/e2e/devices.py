@@ -8,8 +8,9 @@ from pathlib import Path
 
 import requests
 
-from chalicelib.couch import Database, JsonDict, Server
-from chalicelib.domain.identity import subscription_id
+from chalicelib.couch import Database, Server
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.names import subscription_id
 from device import channels, enrol
 from device.agent import Agent, Pace
 from device.databases import Device

@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from chalicelib.couch import Database, JsonDict, Server
-from chalicelib.domain.identity import confirm_id
+from chalicelib.couch import Database, Server
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.names import confirm_id
 from chalicelib.handlers.all import control as registry
 from device.registration import NewDevice
 from tests.e2e.conftest import Register

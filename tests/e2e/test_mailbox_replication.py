@@ -13,7 +13,8 @@ import pytest
 import requests
 
 from chalicelib.aws.rate_limiter import Ledger
-from chalicelib.couch import Conflict, Database, JsonDict, NotFound, Server
+from chalicelib.couch import Conflict, Database, NotFound, Server
+from chalicelib.domain.documents import JsonDict
 from device.registration import NewDevice
 from local.lambdas import Api, load_app
 from local.system import ROOT

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from chalicelib.couch import JsonDict
+from chalicelib.domain.documents import JsonDict
 from tests.fakes.couch_feeds import db_updates
 from tests.fakes.couch_http import Answer, Asked, Refusal
 from tests.fakes.couch_routes import info

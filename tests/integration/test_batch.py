@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from chalicelib.aws.claims import RunningElsewhere
-from chalicelib.couch import Unavailable
-from chalicelib.couch_http import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
+from chalicelib.couch import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, Unavailable
 from chalicelib.engine.batch import LONGEST_BACK_OFF_S, BatchFailed, Work, back_off_s, handle_batch
 from chalicelib.engine.runner import Message, Outcome
 from chalicelib.errors import NoEffect

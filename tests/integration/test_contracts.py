@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from chalicelib.aws.ses import AddressRefused, Mailer, MailError, MailNotSent, SesMailer
-from chalicelib.couch import Conflict, Database, JsonDict, NotFound
+from chalicelib.couch import Conflict, Database, NotFound
+from chalicelib.domain.documents import JsonDict
 from chalicelib.emails import texts
 from chalicelib.errors import NoEffect
 from local.aws import LocalAws

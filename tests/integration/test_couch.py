@@ -24,15 +24,15 @@ from chalicelib.couch import (
     FileExists,
     Forbidden,
     InvalidName,
-    JsonDict,
     NoDatabase,
     NotFound,
     Server,
     Unauthorized,
     Unavailable,
     Unreadable,
+    error_of,
 )
-from chalicelib.couch_errors import error_of
+from chalicelib.domain.documents import JsonDict
 from tests.fakes.couch import ADMIN_URL, FakeCouch
 from tests.support import an_address, wait_for
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from chalicelib.couch import Database, JsonDict, NotFound, Server
+from chalicelib.couch import Database, NotFound, Server
+from chalicelib.domain.documents import JsonDict
 from device import channels, leaving, outbox, texts
 from device.agent import Agent, Pace
 from device.errors import DeviceError, Revoked

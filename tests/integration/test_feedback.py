@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from chalicelib.couch import JsonDict
-from chalicelib.domain.identity import owner_id
+from chalicelib.domain.addresses import owner_id_of
+from chalicelib.domain.documents import JsonDict
 from chalicelib.jobs import mail_feedback
 from chalicelib.jobs.mail_feedback import InvalidNotification, TooEarly
 from tests.integration.steps import Owner, Steps
@@ -143,7 +143,7 @@ def test_a_complaint_about_a_mail_that_was_answered_long_ago_still_stops_mails(
     steps.activate(device)
     mail_feedback.take(steps.cloud, complaint(steps.mailer.sent[0]))
     assert steps.control.get(device.device_id)["state"] == "active"
-    assert steps.cloud.suppressions.holds(owner_id(str(device.doc["owner"])))
+    assert steps.cloud.suppressions.holds(owner_id_of(str(device.doc["owner"])))
 
 
 def test_an_invitation_that_bounces_ends_in_error_with_the_reason(steps: Steps) -> None:
@@ -180,14 +180,14 @@ def test_a_mail_that_was_taken_out_of_the_junk_is_no_complaint(
     [mail] = steps.mailer.sent
     said = notification(mail, "Complaint", complaint={"complaintFeedbackType": "not-spam"})
     assert mail_feedback.take(steps.cloud, said) == "other"
-    assert not steps.cloud.suppressions.holds(owner_id(mail.to))
+    assert not steps.cloud.suppressions.holds(owner_id_of(mail.to))
     assert steps.control.get(waiting["_id"]) == waiting
 
 
 def test_a_bounce_stops_no_mail(steps: Steps, waiting: JsonDict) -> None:
     [mail] = steps.mailer.sent
     mail_feedback.take(steps.cloud, bounce(mail))
-    assert not steps.cloud.suppressions.holds(owner_id(mail.to))
+    assert not steps.cloud.suppressions.holds(owner_id_of(mail.to))
 
 
 def test_what_ses_says_when_it_finds_the_topic_is_no_failure(steps: Steps) -> None:

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from chalicelib.couch import JsonDict, NotFound, Server
+from chalicelib.couch import NotFound, Server
+from chalicelib.domain.documents import JsonDict
 from chalicelib.engine.runner import Outcome
 from chalicelib.errors import NoEffect
 from chalicelib.settings import InvalidSettings

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from chalicelib.couch import Database, JsonDict, NotFound, Server
-from chalicelib.domain.identity import confirm_id, owner_id
+from chalicelib.couch import Database, NotFound, Server
+from chalicelib.domain.addresses import owner_id_of
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.names import confirm_id
 from chalicelib.engine.context import Cloud
 from chalicelib.engine.runner import Outcome
 from chalicelib.web import confirm, registrations
@@ -489,5 +491,5 @@ def test_an_owner_is_known_by_the_address_as_it_was_written(steps: Steps) -> Non
     steps.run(device.device_id)
     steps.click(device)
     steps.run(device.device_id)
-    assert steps.control_db_of(address).name.endswith(owner_id(address))
+    assert steps.control_db_of(address).name.endswith(owner_id_of(address))
     assert steps.control_db_of(address).get(device.device_id)["state"] == "active"

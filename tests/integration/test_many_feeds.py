@@ -13,7 +13,8 @@ import requests
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.httpsession import URLLib3Session
 
-from chalicelib.couch import Database, JsonDict, Server
+from chalicelib.couch import Database, Server
+from chalicelib.domain.documents import JsonDict
 from chalicelib.engine.dependencies import Wiring
 from chalicelib.web.health import check_health
 from local.aws import LocalAws

@@ -2,7 +2,8 @@
 
 import pytest
 
-from chalicelib.couch import CouchError, JsonDict, NotFound, Server, Unauthorized
+from chalicelib.couch import CouchError, NotFound, Server, Unauthorized
+from chalicelib.domain.documents import JsonDict
 from chalicelib.engine.runner import Message, Outcome
 from chalicelib.handlers import devices
 from device.registration import NewDevice

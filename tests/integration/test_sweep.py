@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from chalicelib import telemetry
-from chalicelib.couch import Conflict, Database, JsonDict, NotFound
+from chalicelib.couch import Conflict, Database, NotFound
+from chalicelib.domain.documents import JsonDict
 from chalicelib.jobs.sweep import PAGE, sweep
 from tests.integration.steps import Owner, Steps
 from tests.support import a_device, an_address, logged

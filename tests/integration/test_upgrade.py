@@ -5,9 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from chalicelib.couch import Database, JsonDict, NotFound, Server
+from chalicelib.couch import Database, NotFound, Server
 from chalicelib.design import DESIGN_ID, OWNER_CONTROL
-from chalicelib.domain.identity import owner_control_db, owner_id
+from chalicelib.domain.addresses import owner_id_of
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.names import owner_control_db
 from chalicelib.engine.context import Cloud
 from chalicelib.jobs import upgrade as upgrades
 from chalicelib.jobs.upgrade import upgrade
@@ -21,7 +23,7 @@ AN_OLD_ONE = {"_id": DESIGN_ID, "validate_doc_update": "function () {}", "versio
 @pytest.fixture
 def databases(server: Server, control: Database) -> Iterator[list[Database]]:
     """Three owners' control databases, with an old version, none, and today's."""
-    names = sorted(owner_control_db(control.name, owner_id(an_address())) for _ in range(3))
+    names = sorted(owner_control_db(control.name, owner_id_of(an_address())) for _ in range(3))
     databases = [server.database(name) for name in names]
     for database in databases:
         database.create()

@@ -13,8 +13,9 @@ from typing import Any, Self, cast
 from botocore.exceptions import ReadTimeoutError
 
 from chalicelib.aws.claims import Claim, Claims, claim_key
-from chalicelib.couch import Database, JsonDict, Unavailable
-from chalicelib.engine.docstate import Control, Rejected
+from chalicelib.couch import Database, Unavailable
+from chalicelib.domain.documents import JsonDict, Rejected
+from chalicelib.engine.docstate import Control
 from chalicelib.engine.runner import Message, handle
 from chalicelib.errors import NoEffect
 from tests.fakes.aws import FakeClient

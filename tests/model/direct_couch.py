@@ -6,9 +6,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
-from chalicelib.couch import Server
-from chalicelib.couch_errors import error_of
-from chalicelib.couch_http import READ_TIMEOUT_S, Connection
+from chalicelib.couch import READ_TIMEOUT_S, Connection, Server, error_of
 from tests.fakes.couch import ADMIN_URL, FakeCouch
 from tests.fakes.couch_http import Answer, Asked, Refusal
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from chalicelib.couch import JsonDict
+from chalicelib.domain.documents import JsonDict
 from tests.fakes.couch_docs import Document, StoredDatabase
 from tests.fakes.couch_feeds import number_of
 from tests.fakes.couch_http import Refusal

@@ -11,7 +11,8 @@ from chalice.test import Client, HTTPResponse
 from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
 
-from chalicelib.couch import Database, JsonDict
+from chalicelib.couch import Database
+from chalicelib.domain.documents import JsonDict
 from chalicelib.engine.batch import BatchFailed, Work, handle_batch
 from chalicelib.engine.runner import Message
 from chalicelib.handlers.all import control as registry

@@ -5,7 +5,7 @@ from itertools import count
 
 import pytest
 
-from chalicelib.couch import JsonDict
+from chalicelib.domain.documents import JsonDict
 from chalicelib.web import registrations
 from device.registration import NewDevice
 from tests.integration.steps import Owner, Steps

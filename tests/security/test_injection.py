@@ -14,7 +14,8 @@ import pytest
 
 from chalicelib import telemetry
 from chalicelib.aws.ses import SesMailer
-from chalicelib.couch import JsonDict, Unavailable
+from chalicelib.couch import Unavailable
+from chalicelib.domain.documents import JsonDict
 from chalicelib.engine.runner import Message
 from chalicelib.web import confirm
 from chalicelib.web.pages import Page

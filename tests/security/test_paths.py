@@ -7,8 +7,10 @@ from urllib.parse import unquote
 import pytest
 import requests
 
-from chalicelib.couch import Database, InvalidName, JsonDict
-from chalicelib.domain.identity import InvitationRef, channel_db, owner_control_db
+from chalicelib.couch import Database, InvalidName
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.link_tokens import InvitationRef
+from chalicelib.domain.names import channel_db, owner_control_db
 from chalicelib.engine.runner import Message
 from chalicelib.jobs import mail_feedback
 from tests.integration.steps import Owner

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from chalicelib.domain.credentials import (
     InvalidCredentials,
-    JsonDict,
     TokenUsed,
     check_login,
     check_oauth,
@@ -19,6 +18,7 @@ from chalicelib.domain.credentials import (
     oauth_config,
     with_oauth,
 )
+from chalicelib.domain.documents import JsonDict
 from device.registration import new_device
 
 LOGIN: JsonDict = {

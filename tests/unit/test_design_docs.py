@@ -11,8 +11,8 @@ import pytest
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
-from chalicelib.couch import JsonDict
 from chalicelib.design import DESIGN_ID, OWNER_CONTROL, PUBLIC_CHANNEL, DesignDoc
+from chalicelib.domain.documents import JsonDict
 from chalicelib.handlers.all import control as registry
 from tests.validation import ADMIN_ROLES, Engine, ValidationFailed, running_engine
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from chalicelib.domain import registration
 from chalicelib.domain.device import parse_device
-from chalicelib.engine.docstate import timestamp
+from chalicelib.domain.documents import timestamp
 from device import enrol
 from device.errors import DeviceError
 from device.home import Home

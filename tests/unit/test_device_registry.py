@@ -5,7 +5,8 @@ from typing import Any, Self, cast
 
 import pytest
 
-from chalicelib.couch import Database, JsonDict
+from chalicelib.couch import Database
+from chalicelib.domain.documents import JsonDict
 from chalicelib.engine.docstate import Control, RegistryError
 from chalicelib.engine.runner import Message, Outcome, handle
 from device.transitions import control

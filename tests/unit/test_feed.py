@@ -6,7 +6,8 @@ from typing import cast
 
 import pytest
 
-from chalicelib.couch import BadRequest, CouchError, Database, JsonDict, Unreadable
+from chalicelib.couch import BadRequest, CouchError, Database, Unreadable
+from chalicelib.domain.documents import JsonDict
 from poller.feed import BEGINNING, PAGE_BYTES, Feed, Page
 from tests.fake_sqs import row
 from tests.fakes.couch_edits import Edit

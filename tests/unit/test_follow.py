@@ -6,7 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from chalicelib.couch import JsonDict, Unavailable
+from chalicelib.couch import Unavailable
+from chalicelib.domain.documents import JsonDict
 from poller.checkpoint import Sent
 from poller.follow import FAILURES_IN_A_ROW, TURN_PAGES, Follower
 from poller.sender import NotAccepted

@@ -18,9 +18,9 @@ from botocore.stub import ANY, Stubber
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chalicelib.aws.clients import make_client
 from chalicelib.aws.ses import AddressRefused, MailError, MailNotSent, SesMailer
 from chalicelib.emails import texts
-from chalicelib.engine.dependencies import make_client
 from chalicelib.errors import NoEffect
 
 SENDER = "Syncpoint <sync@example.com>"

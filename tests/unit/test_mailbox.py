@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chalicelib.domain.documents import JsonDict, Rejected
 from chalicelib.domain.registration import (
     RESEND_STATES,
     Asking,
@@ -17,7 +18,6 @@ from chalicelib.domain.registration import (
     network_of,
     read,
 )
-from chalicelib.engine.docstate import JsonDict, Rejected
 from chalicelib.web.replication import (
     MOST_BYTES,
     MOST_DOCS,

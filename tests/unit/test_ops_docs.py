@@ -13,7 +13,7 @@ import pytest
 from samtranslator.yaml_helper import yaml_parse
 
 from chalicelib.aws.suppressions import Suppressions
-from chalicelib.domain.identity import owner_id
+from chalicelib.domain.addresses import owner_id_of
 from local.system import ROOT
 from ops import deploy, destroy, doctor, package, redrive, upgrade
 from ops.tools import real_tools
@@ -43,7 +43,7 @@ def test_a_suppression_is_lifted_by_the_key_that_it_has() -> None:
         r"^aws dynamodb delete-item --table-name syncpoint-dev --key (.*)$", TEXT, re.M
     )
     client = Keys()
-    Suppressions(cast(Any, client), "syncpoint-dev").holds(owner_id(address))
+    Suppressions(cast(Any, client), "syncpoint-dev").holds(owner_id_of(address))
     assert json.loads(key.replace("'$HASH'", done.stdout.strip()).strip("'")) == client.asked
 
 

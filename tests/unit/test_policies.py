@@ -3,18 +3,16 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from chalicelib.domain.documents import JsonDict
 from chalicelib.handlers.all import control as registry
 from local.lambdas import load_app, queue_sources
 from local.system import ROOT
 from ops import policies
 from ops.rights import RIGHTS, Rights
 from ops.stage import lambda_name, read_config
-
-JsonDict = dict[str, Any]
 
 CONFIG = read_config()
 STAGES = sorted(CONFIG["stages"])

@@ -6,7 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from chalicelib.couch import CouchError, JsonDict, Unavailable
+from chalicelib.couch import CouchError, Unavailable
+from chalicelib.domain.documents import JsonDict
 from poller.checkpoint import DATABASES_AT_ONCE, Sent
 from poller.follow import TURN_PAGES, Follower, Summary
 from poller.lease import Place

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib.domain.device import DEFAULT_NAME, Registration, parse_device
-from chalicelib.engine.docstate import JsonDict, Rejected
+from chalicelib.domain.documents import JsonDict, Rejected
 from tests.support import a_device
 
 CREDENTIALS: JsonDict = {

@@ -11,9 +11,10 @@ from functools import cache
 from typing import Protocol, TypeVar, cast
 from urllib.parse import urlencode
 
-from chalicelib.domain.identity import owner_control_db, owner_id
+from chalicelib.domain.addresses import owner_id_of
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.names import owner_control_db
 from chalicelib.engine.dependencies import Wiring
-from chalicelib.engine.docstate import JsonDict
 from chalicelib.jobs import mail_feedback
 from chalicelib.jobs.sweep import sweep
 from chalicelib.web import confirm, invitation, registrations
@@ -235,7 +236,7 @@ class World(Region):
 
 def control_of(owner: str) -> str:
     """The name of an owner's control database."""
-    return owner_control_db(CONTROL, owner_id(owner))
+    return owner_control_db(CONTROL, owner_id_of(owner))
 
 
 @cache
