@@ -2,19 +2,18 @@
 
 import math
 import os
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
-from aws_lambda_powertools import Logger
-from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
+from aws_lambda_powertools.metrics import MetricUnit
 
 from chalicelib.aws.clients import make_client
 from chalicelib.couch import Server
 from chalicelib.settings import PollerSettings, poller_key, read_secrets
+from chalicelib.telemetry import count, make_logger, put
 from poller.ahead import Begin, in_threads
 from poller.checkpoint import Checkpoint
 from poller.follow import Follower, Summary
@@ -25,9 +24,7 @@ from poller.sender import Sender
 from poller.shard import Shard
 from poller.updates import Updates
 
-NAMESPACE = "Syncpoint"
-
-logger = Logger(service="syncpoint-poller", stream=sys.stderr)
+logger = make_logger("syncpoint-poller")
 
 
 # Kept from one run to the next, while the Lambda lives.
@@ -161,20 +158,18 @@ def _poll(
 
 def _measure(stage: str, summary: Summary, lease: Lease) -> None:
     """Say that a poller is at work, what it did, and for how long it has been behind."""
-    metrics = EphemeralMetrics(namespace=NAMESPACE)
-    metrics.add_dimension("Stage", stage)
-    metrics.add_metric("PollerRuns", MetricUnit.Count, 1)
-    metrics.add_metric("PollerChanges", MetricUnit.Count, summary.changes)
-    metrics.add_metric("PollerSent", MetricUnit.Count, summary.sent)
     seq_age_s = max(0.0, lease.now_s() - lease.settled_at_s)
-    metrics.add_metric("PollerSeqAge", MetricUnit.Seconds, seq_age_s)
-    metrics.flush_metrics()
+    put(
+        {
+            "PollerRuns": (MetricUnit.Count, 1),
+            "PollerChanges": (MetricUnit.Count, summary.changes),
+            "PollerSent": (MetricUnit.Count, summary.sent),
+            "PollerSeqAge": (MetricUnit.Seconds, seq_age_s),
+        },
+        stage,
+    )
 
 
 def _warn(stage: str, what: str, why: str) -> None:
     logger.warning(what, extra={"reason": why})
-    metrics = EphemeralMetrics(namespace=NAMESPACE)
-    metrics.add_dimension("Stage", stage)
-    metrics.add_dimension("What", what)
-    metrics.add_metric("FeedWarnings", MetricUnit.Count, 1)
-    metrics.flush_metrics()
+    count("FeedWarnings", stage, What=what)

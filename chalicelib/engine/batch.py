@@ -5,16 +5,21 @@ brings all of them back. What is right with and without ReportBatchItemFailures:
 succeeded, hide what failed for a while that grows with its tries, then raise.
 """
 
+import time
+import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 from zlib import crc32
 
+from aws_lambda_powertools.metrics import MetricUnit
+
 from chalicelib.aws.claims import RunningElsewhere
+from chalicelib.couch import CouchError
 from chalicelib.engine.docstate import Control, Transition
 from chalicelib.engine.runner import Message, Outcome, handle
 from chalicelib.errors import NoEffect
-from chalicelib.telemetry import Record, log_failure, log_success
+from chalicelib.telemetry import count, logger, put
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -27,6 +32,10 @@ LONGEST_BACK_OFF_S = 900
 # With less time than this left, no further message is begun: a CouchDB that hangs takes 13 s of it.
 # If the Lambda is cut off all the same, its messages come back when their visibility time-out ends.
 LEAST_TIME_S = 15.0
+
+
+# One record of a Lambda's SQS event: {messageId, receiptHandle, body, attributes, …}
+Record = dict[str, Any]
 
 
 class BatchFailed(Exception):
@@ -151,3 +160,55 @@ def _settle(
             for number, (record, wait_s) in enumerate(again)
         ],
     )
+
+
+def log_success(
+    record: Record, message: Message, transition: Transition, stage: str, outcome: Outcome
+) -> None:
+    """Log and count a message that was handled."""
+    _count_transition(record, transition, stage, outcome)
+    logger.info("transition", extra=_about(record, message, transition) | {"outcome": outcome})
+
+
+def log_failure(
+    record: Record, message: Message | None, transition: Transition, stage: str, exc: Exception
+) -> None:
+    """Log and count a message that is tried again.
+
+    With the error's type and where it came from, not its text: that might hold what a log must not.
+
+    Parameters
+    ----------
+    message : Message or None
+        None if the record could not be read as one.
+    """
+    outcome = "contended" if isinstance(exc, RunningElsewhere) else "failed"
+    _count_transition(record, transition, stage, outcome)
+    frames = traceback.extract_tb(exc.__traceback__)[-4:]
+    extra = _about(record, message, transition) | {
+        "outcome": outcome,
+        "exception_type": type(exc).__name__,
+        "raised_at": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+    }
+    if isinstance(exc, CouchError):
+        extra |= {"couchdb_status": exc.status, "couchdb_error": exc.error}
+    logger.warning("the message is tried again", extra=extra)
+
+
+def _count_transition(record: Record, transition: Transition, stage: str, outcome: str) -> None:
+    """Count a message by type, state and outcome, and measure how long it was on its way."""
+    count("Transitions", stage, Type=transition.doc_type, State=transition.state, Outcome=outcome)
+    sent_ms = record.get("attributes", {}).get("SentTimestamp")
+    if sent_ms is not None and outcome in (Outcome.SAVED, Outcome.REJECTED):
+        age_ms = max(0.0, time.time() * 1000 - int(sent_ms))
+        put({"TransitionAge": (MetricUnit.Milliseconds, age_ms)}, stage)
+
+
+def _about(record: Record, message: Message | None, transition: Transition) -> dict[str, Any]:
+    return {
+        "correlation_id": message.doc_id if message else None,
+        "doc_type": transition.doc_type,
+        "doc_state": transition.state,
+        "sqs_message_id": record.get("messageId"),
+        "receive_count": record.get("attributes", {}).get("ApproximateReceiveCount"),
+    }
