@@ -10,7 +10,7 @@ from chalicelib import settings
 from chalicelib.engine.dependencies import Wiring
 from chalicelib.telemetry import count_feedback
 from chalicelib.web import registrations
-from chalicelib.web.default_headers import add_least_headers
+from chalicelib.web.default_headers import add_default_headers
 
 if TYPE_CHECKING:
     from chalicelib.web.pages import Page
@@ -20,7 +20,7 @@ ANY = "*/*"  # the view itself refuses what it cannot read, in the words of Couc
 
 # Chalice would set the level of the logger that is ours, too: nothing but errors would be logged.
 app = Chalice(app_name="syncpoint", configure_logs=False)
-app.register_middleware(add_least_headers, "http")
+app.register_middleware(add_default_headers, "http")
 wiring = Wiring()
 
 deployed = settings.Deployed.read(os.environ)
@@ -94,7 +94,7 @@ def sweep_expired(event: CloudWatchEvent) -> None:
     """Once a day: registrations and invitations that nobody answered in time → expired."""
     from chalicelib.jobs.sweep import sweep
 
-    wiring.use(lambda cloud: sweep(cloud, lambda: left_s(event.context)))
+    wiring.use(lambda cloud: sweep(cloud, lambda: remaining_s(event.context)))
 
 
 @app.on_sns_message(topic=settings.feedback_topic(deployed.stage), name="mail_feedback")
@@ -111,7 +111,9 @@ def upgrade_designs(event: dict[str, Any], context: object) -> dict[str, Any]:
     """By hand, after a deployment (`make upgrade`): new design documents for old databases."""
     from chalicelib.jobs.upgrade import upgrade
 
-    return wiring.use(lambda cloud: upgrade(cloud, event.get("after"), lambda: left_s(context)))
+    return wiring.use(
+        lambda cloud: upgrade(cloud, event.get("after"), lambda: remaining_s(context))
+    )
 
 
 def work(event: SQSEvent, doc_type: str, state: str) -> None:
@@ -121,11 +123,11 @@ def work(event: SQSEvent, doc_type: str, state: str) -> None:
 
     control = control_of(doc_type)
     transition = control.transition(doc_type, state)
-    batch = Work.of(wiring, control, transition, lambda: left_s(event.context))
+    batch = Work.of(wiring, control, transition, lambda: remaining_s(event.context))
     handle_batch(event.to_dict()["Records"], batch)
 
 
-def left_s(context: Any) -> float:
+def remaining_s(context: Any) -> float:
     """How many seconds the Lambda may still run."""
     return float(context.get_remaining_time_in_millis()) / 1000
 

@@ -186,7 +186,7 @@ class Connection:
         params: dict[str, str] | None = None,
         body: Any = None,
         read_timeout_s: float = READ_TIMEOUT_S,
-        most_bytes: int | None = None,
+        max_bytes: int | None = None,
     ) -> Any:
         """Send one request.
 
@@ -198,7 +198,7 @@ class Connection:
             Sent as JSON.
         read_timeout_s : float
             The longest silence of the server.
-        most_bytes : int, optional
+        max_bytes : int, optional
             The largest answer that is read to its end. A larger one takes no more memory than that.
 
         Returns
@@ -227,7 +227,7 @@ class Connection:
         try:
             is_quick = method == "GET" and read_timeout_s <= READ_TIMEOUT_S
             response = _twice(send) if is_quick else send()
-            content = _content(response, most_bytes, request)
+            content = _content(response, max_bytes, request)
         except requests.RequestException as exc:
             # Not `from exc`: its text has the whole path, and so perhaps an address.
             raise Unavailable(0, "unreachable", type(exc).__name__, request) from None
@@ -257,14 +257,14 @@ def _twice(send: Callable[[], requests.Response]) -> requests.Response:
         return send()
 
 
-def _content(response: requests.Response, most_bytes: int | None, request: str) -> bytearray:
+def _content(response: requests.Response, max_bytes: int | None, request: str) -> bytearray:
     content = bytearray()
     for part in response.iter_content(_PART_BYTES):
         content += part
-        if most_bytes is not None and len(content) > most_bytes:
+        if max_bytes is not None and len(content) > max_bytes:
             response.close()  # not back to the pool: the rest is still on its way
             raise Unreadable(
-                response.status_code, "unreadable", f"more than {most_bytes:,} bytes", request
+                response.status_code, "unreadable", f"more than {max_bytes:,} bytes", request
             )
     return content
 
@@ -425,7 +425,7 @@ class Database:
         limit: int,
         wait_s: float = 0,
         include_docs: bool = True,
-        most_bytes: int | None = None,
+        max_bytes: int | None = None,
     ) -> JsonDict:
         """A page of the changes feed, with the documents.
 
@@ -437,7 +437,7 @@ class Database:
             The largest number of rows.
         wait_s : float
             How long to wait for a change if there is none yet (``feed=longpoll``); 0 is not at all.
-        most_bytes : int, optional
+        max_bytes : int, optional
             The largest page that is read.
 
         Returns
@@ -461,7 +461,7 @@ class Database:
             params |= {"feed": "longpoll", "timeout": str(int(wait_s * 1000))}
         limit_s = max(wait_s, 0) + READ_TIMEOUT_S
         return self.request(
-            "GET", "_changes", params=params, read_timeout_s=limit_s, most_bytes=most_bytes
+            "GET", "_changes", params=params, read_timeout_s=limit_s, max_bytes=max_bytes
         )
 
     def create_index(self, name: str, fields: Sequence[str]) -> None:

@@ -45,12 +45,12 @@ def match(pattern: str, what: str) -> Callable[[str], str]:
     return parse
 
 
-def count(least: int) -> Callable[[str], int]:
-    """A parser of whole numbers, from `least` on."""
+def count(minimum: int) -> Callable[[str], int]:
+    """A parser of whole numbers, from `minimum` on."""
 
     def parse(value: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,9}", value) or int(value) < least:
-            raise ValueError(f"must be a whole number, {least} or more")
+        if not re.fullmatch(r"[0-9]{1,9}", value) or int(value) < minimum:
+            raise ValueError(f"must be a whole number, {minimum} or more")
         return int(value)
 
     return parse
@@ -118,7 +118,7 @@ POLLER_SILENT_S = 300
 
 # Of batches of one kind at once; fewer Lambda cannot be told.
 # Source: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
-LEAST_RUNS = 2
+MIN_RUNS = 2
 
 
 @dataclass(frozen=True)
@@ -132,17 +132,17 @@ class Deployed(FromEnvironment):
     mail_runs: int = variable(
         "MAIL_RUNS",
         "batches of mails that are worked on at once, of each kind: an eighth of the mails a second"
-        f" that SES takes, at least {LEAST_RUNS}; read when it is deployed",
-        str(LEAST_RUNS),
-        count(LEAST_RUNS),
+        f" that SES takes, at least {MIN_RUNS}; read when it is deployed",
+        str(MIN_RUNS),
+        count(MIN_RUNS),
     )
     # Of seven kinds, and each works in three databases at most: fewer than CouchDB's 500.
     couchdb_runs: int = variable(
         "COUCHDB_RUNS",
         "batches that are worked on at once, of each kind that sends no mail: CouchDB opens 500"
-        f" databases at once (`max_dbs_open`); at least {LEAST_RUNS}; read when it is deployed",
+        f" databases at once (`max_dbs_open`); at least {MIN_RUNS}; read when it is deployed",
         "10",
-        count(LEAST_RUNS),
+        count(MIN_RUNS),
     )
 
 

@@ -70,7 +70,7 @@ def _run(arguments: Arguments) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     steady_s = arguments.every
-    pace = Pace(most_s=steady_s, steady_s=steady_s, waiting_s=min(steady_s, Pace.waiting_s))
+    pace = Pace(max_s=steady_s, steady_s=steady_s, waiting_s=min(steady_s, Pace.waiting_s))
     try:
         Agent(Home(arguments.home), _say(arguments), _now, pace).run()
     except KeyboardInterrupt:

@@ -19,7 +19,7 @@ from device.transitions import obey
 # What the commands are called, and the states that they lead to.
 STATES = {"pause": "paused", "resume": "active", "stop": "stopped"}
 QUIET_LIMIT_S = 30.0
-_MOST_DOCS = 1_000_000
+_MAX_DOCS = 1_000_000
 
 
 def create(device: Device, name: str) -> JsonDict:
@@ -180,7 +180,7 @@ def all_of(device: Device) -> list[JsonDict]:
 
 def documents(device: Device) -> list[JsonDict]:
     """All documents of the copy of the control database. One request."""
-    rows = device.database.changes("0", limit=_MOST_DOCS)["results"]
+    rows = device.database.changes("0", limit=_MAX_DOCS)["results"]
     return [row["doc"] for row in rows if not row.get("deleted")]
 
 

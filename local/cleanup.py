@@ -9,7 +9,7 @@ from chalicelib.domain.names import owner_id_of_database
 from chalicelib.handlers.logins import remove_login
 
 _PAGE = 200
-_MOST_DATABASES = 100_000
+_MAX_DATABASES = 100_000
 
 
 def remove_all_of(server: Server, control_db: str) -> None:
@@ -23,7 +23,7 @@ def remove_all_of(server: Server, control_db: str) -> None:
             remove_login(server, doc)
     _remove_channels(server, control, None)
     # Not whatever begins with the same name: that may be somebody else's.
-    for name in server.all_dbs(f"{control_db}-", f"{control_db}-~", _MOST_DATABASES):
+    for name in server.all_dbs(f"{control_db}-", f"{control_db}-~", _MAX_DATABASES):
         owner = owner_id_of_database(control_db, name)
         if owner is not None:
             _remove_channels(server, server.database(name), owner)

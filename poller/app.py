@@ -119,7 +119,7 @@ def _poll(
     """Follow the feeds; whether every database was left at the end of its own."""
     closes_at_s = outside.monotonic_s() + settings.window_s if settings.window_s else math.inf
 
-    def left_s() -> float:
+    def remaining_s() -> float:
         return 0.0 if stopped() else closes_at_s - outside.monotonic_s()
 
     def warn(what: str, why: str) -> None:
@@ -136,7 +136,7 @@ def _poll(
         control_db=settings.control_db,
         routes=settings.routes,
         page_size=settings.page_size,
-        left_s=left_s,
+        remaining_s=remaining_s,
         warn=warn,
         begin=outside.begin,
         summary=summary,
@@ -148,7 +148,7 @@ def _poll(
         lease=lease,
         place=place,
         is_one_pass=settings.window_s == 0,
-        left_s=left_s,
+        remaining_s=remaining_s,
         pause=outside.pause,
         warn=warn,
     )

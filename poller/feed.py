@@ -108,9 +108,7 @@ class Feed:
         """
         while self._limit > 1:
             try:
-                answer = self._database.changes(
-                    self.since, limit=self._limit, most_bytes=PAGE_BYTES
-                )
+                answer = self._database.changes(self.since, limit=self._limit, max_bytes=PAGE_BYTES)
             except Unreadable:
                 self._limit //= 2
             else:

@@ -185,8 +185,8 @@ class Claims:
         if item.get("status", {}).get("S") == "done":
             return Done(json.loads(item["changes"]["S"]))
         lease_until_ms = int(item.get("lease_until_ms", {}).get("N", "0"))
-        left_s = max(0.0, lease_until_ms / 1000 - now_s)
-        raise RunningElsewhere(pk, retry_after_s=int(left_s) + 1)
+        remaining_s = max(0.0, lease_until_ms / 1000 - now_s)
+        raise RunningElsewhere(pk, retry_after_s=int(remaining_s) + 1)
 
 
 def claim_key(db: str, doc_id: str, state: str, step: str) -> str:

@@ -13,7 +13,7 @@ NAME_LENGTH = 80
 DEFAULT_NAME = "a channel without a name"
 DESCRIPTION_ID = "description"
 # A transition asks four requests for each of them, and has half a minute.
-MOST_MEMBERS = 100
+MAX_MEMBERS = 100
 
 # Of the names that CouchDB takes, those that need no escaping on any server's disk.
 _PLAIN_ID = re.compile(r"[a-z0-9_-]{1,200}", re.ASCII)
@@ -143,8 +143,8 @@ def merge(winner: JsonDict, losers: Sequence[JsonDict]) -> JsonDict:
 
 def _members(doc: JsonDict) -> frozenset[str]:
     members = doc.get("members", [])
-    if not isinstance(members, list) or len(members) > MOST_MEMBERS:
-        raise Rejected(f"members must be a list, of at most {MOST_MEMBERS}")
+    if not isinstance(members, list) or len(members) > MAX_MEMBERS:
+        raise Rejected(f"members must be a list, of at most {MAX_MEMBERS}")
     return frozenset(_owner(member, "members") for member in members)
 
 

@@ -15,7 +15,7 @@ from chalicelib.domain.documents import JsonDict
 # is CouchDB 1.x's SHA-1, which every version and PouchDB Server know.
 # Source: https://docs.couchdb.org/en/stable/intro/security.html#users-documents
 _KEY_BYTES = {None: 20, "sha": 20, "sha224": 28, "sha256": 32, "sha384": 48, "sha512": 64}
-_MOST_ITERATIONS = 1_000_000
+_MAX_ITERATIONS = 1_000_000
 
 _OAUTH_FIELDS = ("consumer_key", "consumer_secret", "token", "token_secret")
 
@@ -63,8 +63,8 @@ def check_login(given: object) -> JsonDict:
             f"credentials.derived_key must be {2 * _KEY_BYTES[prf]} lower case hex digits"
         )
     iterations = given.get("iterations")
-    if type(iterations) is not int or not 1 <= iterations <= _MOST_ITERATIONS:
-        raise InvalidCredentials(f"credentials.iterations must be 1 to {_MOST_ITERATIONS}")
+    if type(iterations) is not int or not 1 <= iterations <= _MAX_ITERATIONS:
+        raise InvalidCredentials(f"credentials.iterations must be 1 to {_MAX_ITERATIONS}")
     kept = ("password_scheme", "derived_key", "salt", "iterations", "pbkdf2_prf")
     return {name: given[name] for name in kept if given.get(name) is not None}
 

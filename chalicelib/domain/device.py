@@ -86,8 +86,8 @@ def _device_code(doc: JsonDict) -> str:
     lengths = device_codes.DEVICE_CODE_LENGTHS
     device_code = fields.text(doc, "device_code", lengths.start, lengths.stop - 1)
     if len(device_codes.plain_device_code(device_code)) not in lengths:
-        least, most = lengths.start, lengths.stop - 1
-        raise Rejected(f"device_code must have {least} to {most} letters and digits")
+        shortest, longest = lengths.start, lengths.stop - 1
+        raise Rejected(f"device_code must have {shortest} to {longest} letters and digits")
     return device_code
 
 

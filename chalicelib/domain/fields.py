@@ -15,7 +15,7 @@ _JOINERS = {"\u200c", "\u200d"}
 _BLANK_BRAILLE = "\u2800"
 
 
-def text(doc: JsonDict, field: str, least: int, most: int) -> str:
+def text(doc: JsonDict, field: str, min_length: int, max_length: int) -> str:
     """A text of some length, that can be seen, and be shown to people.
 
     Raises
@@ -28,8 +28,8 @@ def text(doc: JsonDict, field: str, least: int, most: int) -> str:
         raise Rejected(f"{field} is missing")
     if not isinstance(value, str):
         raise Rejected(f"{field} must be a text")
-    if not least <= len(value.strip()) or len(value) > most:
-        raise Rejected(f"{field} must have {least} to {most} characters")
+    if not min_length <= len(value.strip()) or len(value) > max_length:
+        raise Rejected(f"{field} must have {min_length} to {max_length} characters")
     if any(_is_unwanted(character) for character in value):
         raise Rejected(f"{field} must not contain control characters")
     if not any(_is_visible(character) for character in value):

@@ -31,7 +31,7 @@ FIRST_BACK_OFF_S = 10
 LONGEST_BACK_OFF_S = 900
 # With less time than this left, no further message is begun: a CouchDB that hangs takes 13 s of it.
 # If the Lambda is cut off all the same, its messages come back when their visibility time-out ends.
-LEAST_TIME_S = 15.0
+MIN_TIME_S = 15.0
 
 
 # One record of a Lambda's SQS event: {messageId, receiptHandle, body, attributes, …}
@@ -52,7 +52,7 @@ class Work:
         What to do with one message; whatever it raises concerns that message alone.
     lease_s : int
         How long an unsafe step stays claimed after a run of unknown effect.
-    left_s : callable
+    remaining_s : callable
         How many seconds the Lambda has left.
     sqs, queue_url : callable
         Called only if some message failed.
@@ -63,14 +63,18 @@ class Work:
     transition: Transition
     handle: Callable[[Message], Outcome]
     lease_s: int
-    left_s: Callable[[], float]
+    remaining_s: Callable[[], float]
     sqs: Callable[[], "SQSClient"]
     queue_url: Callable[[], str]
     stage: str = "dev"
 
     @classmethod
     def of(
-        cls, wiring: "Wiring", control: Control, transition: Transition, left_s: Callable[[], float]
+        cls,
+        wiring: "Wiring",
+        control: Control,
+        transition: Transition,
+        remaining_s: Callable[[], float],
     ) -> Self:
         """The work of one transition, with the tools that the environment gives."""
         return cls(
@@ -79,7 +83,7 @@ class Work:
                 lambda cloud: handle(message, control, cloud, wiring.claims)
             ),
             lease_s=wiring.settings.claim_lease_s,
-            left_s=left_s,
+            remaining_s=remaining_s,
             sqs=lambda: wiring.sqs,
             queue_url=lambda: wiring.queue_url(transition.doc_type, transition.state),
             stage=wiring.settings.stage,
@@ -99,7 +103,7 @@ def handle_batch(records: Iterable[Record], work: Work) -> None:
     done: list[Record] = []
     again: list[tuple[Record, int]] = []
     for record in records:
-        if work.left_s() < LEAST_TIME_S:
+        if work.remaining_s() < MIN_TIME_S:
             # It was received, and so has one try less: at once, all five would soon be gone; and
             # all at the same time, some would find no time again.
             again.append((record, spread_s(back_off_s(record, work, NoEffect()), record)))

@@ -14,7 +14,7 @@ from chalicelib.handlers.registry import control
 _SETTLE_ATTEMPTS = 5
 # A device may write any number of branches; each costs two requests, and a run has half a minute.
 # To remove one is a change of the document, so what is left over brings its own message.
-_MOST_LOSERS = 50
+_MAX_LOSERS = 50
 _NO_DESCRIPTION: JsonDict = {"_id": DESCRIPTION_ID}
 
 
@@ -136,7 +136,7 @@ def _merge_conflicts(doc: JsonDict, cloud: Cloud) -> bool:
     bool
         Whether that changed the document: then the change brings its own message.
     """
-    winner, revs = dict(doc), doc.get("_conflicts", [])[:_MOST_LOSERS]
+    winner, revs = dict(doc), doc.get("_conflicts", [])[:_MAX_LOSERS]
     if not revs:
         return False
     del winner["_conflicts"]

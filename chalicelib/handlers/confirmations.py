@@ -45,13 +45,13 @@ def use_confirmation(doc: JsonDict, cloud: Cloud) -> JsonDict:
         expire(cloud, device)
     if worth is not Link.OPEN:
         raise _refusal(worth)
-    left = wrong_codes_left(cloud, device, device_code)
+    left = remaining_tries(cloud, device, device_code)
     if left is not None:
         raise Rejected("wrong device code" if left else "too many wrong device codes")
     return _confirm(cloud, device, doc["_id"])
 
 
-def wrong_codes_left(cloud: Cloud, device: JsonDict, device_code: str) -> int | None:
+def remaining_tries(cloud: Cloud, device: JsonDict, device_code: str) -> int | None:
     """Compare a typed device code with the device's; the last wrong one rejects the registration.
 
     The code is counted before it is compared, so no number of clicks at once tries more than

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from chalicelib.aws.claims import Claim
 from chalicelib.couch import InvalidName, NotFound
-from chalicelib.domain.channel import MOST_MEMBERS
+from chalicelib.domain.channel import MAX_MEMBERS
 from chalicelib.domain.documents import JsonDict, Rejected, generation_of, timestamp
 from chalicelib.domain.invitation import Invitation, parse_invitation
 from chalicelib.domain.link_tokens import InvitationRef, LinkToken
@@ -148,8 +148,8 @@ def _add_member(cloud: Cloud, invitation: Invitation, doc: JsonDict) -> JsonDict
         members, joined = channel_doc.get("members", []), channel_doc.get("joined", {})
         if guest in members or joined.get(guest) == by_answer or not _is_open(channel_doc):
             return channel_doc
-        if len(members) >= MOST_MEMBERS:
-            raise Rejected(f"the channel has {MOST_MEMBERS} members: there is no room for another")
+        if len(members) >= MAX_MEMBERS:
+            raise Rejected(f"the channel has {MAX_MEMBERS} members: there is no room for another")
         return {**channel_doc, "members": [*members, guest], "joined": {**joined, guest: by_answer}}
 
     try:

@@ -16,7 +16,7 @@ from chalicelib.telemetry import logger
 
 PAGE = 100
 # So much time must be left for one more document.
-LEAST_TIME_S = 5.0
+MIN_TIME_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,12 @@ QUERIES = (
 )
 
 
-def sweep(cloud: Cloud, left_s: Callable[[], float]) -> JsonDict:
+def sweep(cloud: Cloud, remaining_s: Callable[[], float]) -> JsonDict:
     """Expire all whose time is over, page by page, as long as there is time; and log how that went.
 
     Parameters
     ----------
-    left_s : callable
+    remaining_s : callable
         How many seconds are left; what is not done then is done the next day.
 
     Returns
@@ -86,7 +86,7 @@ def sweep(cloud: Cloud, left_s: Callable[[], float]) -> JsonDict:
     complete = True
     for query in QUERIES:
         cloud.database.create_index(query.name, [*query.equal, query.until])
-        done, missed, finished = _sweep(cloud, query, left_s)
+        done, missed, finished = _sweep(cloud, query, remaining_s)
         expired, failed = expired + done, failed + missed
         complete = complete and finished
     result = {"expired": expired, "failed": failed, "complete": complete}
@@ -95,13 +95,13 @@ def sweep(cloud: Cloud, left_s: Callable[[], float]) -> JsonDict:
     return result
 
 
-def _sweep(cloud: Cloud, query: Query, left_s: Callable[[], float]) -> tuple[int, int, bool]:
+def _sweep(cloud: Cloud, query: Query, remaining_s: Callable[[], float]) -> tuple[int, int, bool]:
     """One query's pages: what is done has left the index, what failed is at its front."""
     done = failed = 0
     while True:
         docs = query.page(cloud, skip=failed)
         for doc in docs:
-            if left_s() < LEAST_TIME_S:
+            if remaining_s() < MIN_TIME_S:
                 return done, failed, False
             try:
                 query.expire(cloud, doc)

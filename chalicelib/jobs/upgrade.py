@@ -14,10 +14,10 @@ from chalicelib.domain.names import owner_id_of_database
 from chalicelib.engine.context import Cloud
 
 PAGE = 100
-LEAST_TIME_S = 5.0
+MIN_TIME_S = 5.0
 
 
-def upgrade(cloud: Cloud, after: str | None, left_s: Callable[[], float]) -> JsonDict:
+def upgrade(cloud: Cloud, after: str | None, remaining_s: Callable[[], float]) -> JsonDict:
     """Bring owners' control databases and public channels to this code's design documents.
 
     A request or two for each database, one more where there is something to write.
@@ -26,7 +26,7 @@ def upgrade(cloud: Cloud, after: str | None, left_s: Callable[[], float]) -> Jso
     ----------
     after : str or None
         ``after`` of an earlier call, to go on there; None begins at the beginning.
-    left_s : callable
+    remaining_s : callable
         How many seconds are left.
 
     Returns
@@ -38,7 +38,7 @@ def upgrade(cloud: Cloud, after: str | None, left_s: Callable[[], float]) -> Jso
     for database in _databases(cloud, after):
         written += _upgrade(cloud, database)
         checked += 1
-        if left_s() < LEAST_TIME_S:
+        if remaining_s() < MIN_TIME_S:
             return {"checked": checked, "written": written, "after": database.name}
     return {"checked": checked, "written": written, "after": None}
 

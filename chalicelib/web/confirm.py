@@ -108,7 +108,7 @@ def _compare(cloud: Cloud, device: JsonDict, code: str, device_code: str) -> Pag
     length = len(plain_device_code(device_code))
     if not DEVICE_CODE_LENGTHS.start <= length < DEVICE_CODE_LENGTHS.stop:
         return _form(device, 422, "Type the code that your device shows.")
-    left = confirmations.wrong_codes_left(cloud, device, device_code)
+    left = confirmations.remaining_tries(cloud, device, device_code)
     if left is None:
         _click(cloud, device, code, device_code)
         return see_other(ANSWERED)

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from chalice.app import Request, Response
 
 # What Chalice answers by itself (405, 415, 500) would have none.
-LEAST_HEADERS = {
+DEFAULT_HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
@@ -15,10 +15,10 @@ LEAST_HEADERS = {
 }
 
 
-def add_least_headers(
+def add_default_headers(
     event: "Request", get_response: "Callable[[Request], Response]"
 ) -> "Response":
     """A middleware of Chalice's: stored by nobody, framed by nobody."""
     response = get_response(event)
-    response.headers = {**LEAST_HEADERS, **response.headers}
+    response.headers = {**DEFAULT_HEADERS, **response.headers}
     return response

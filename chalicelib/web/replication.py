@@ -6,10 +6,10 @@ from typing import Any, NoReturn
 
 from chalicelib.domain.documents import JsonDict
 
-MOST_BYTES = 256 * 1024
-MOST_DOCS = 100  # as many as PouchDB sends at once; CouchDB, told that it is too much, halves them
-MOST_IDS = 500  # as many as CouchDB asks for at once
-MOST_REVS = 100
+MAX_BYTES = 256 * 1024
+MAX_DOCS = 100  # as many as PouchDB sends at once; CouchDB, told that it is too much, halves them
+MAX_IDS = 500  # as many as CouchDB asks for at once
+MAX_REVS = 100
 
 
 class RefusedRequest(Exception):
@@ -57,18 +57,18 @@ def docs_of(headers: Mapping[str, str], body: bytes | str) -> list[Any]:
     docs = asked.get("docs")
     if not isinstance(docs, list):
         _refuse("docs must be a list of documents")
-    _bound(len(docs), MOST_DOCS, "documents in one request")
+    _bound(len(docs), MAX_DOCS, "documents in one request")
     return docs
 
 
 def revs_of(headers: Mapping[str, str], body: bytes | str) -> dict[str, list[str]]:
     """The revisions that a ``_revs_diff`` request asks for, by id."""
     asked = _json_object(headers, body)
-    _bound(len(asked), MOST_IDS, "ids in one request")
+    _bound(len(asked), MAX_IDS, "ids in one request")
     for doc_id, revs in asked.items():
         if not isinstance(revs, list) or not all(isinstance(rev, str) for rev in revs):
             _refuse(f"{doc_id[:60]!a} must have a list of revisions")
-        _bound(len(revs), MOST_REVS, "revisions of one document")
+        _bound(len(revs), MAX_REVS, "revisions of one document")
     return asked
 
 
@@ -81,7 +81,7 @@ def _json_object(headers: Mapping[str, str], body: bytes | str) -> JsonDict:
     if content_type.strip().lower() != "application/json":
         raise RefusedRequest(415, "bad_content_type", "Content-Type must be application/json")
     raw = body if isinstance(body, bytes) else body.encode("utf-8", "surrogatepass")
-    _bound(len(raw), MOST_BYTES, "bytes in one request")
+    _bound(len(raw), MAX_BYTES, "bytes in one request")
     try:
         asked = json.loads(raw.decode("utf-8"), parse_constant=_no_number)
     except (ValueError, RecursionError):
@@ -96,10 +96,10 @@ def _no_number(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number of JSON")
 
 
-def _bound(count: int, most: int, what: str) -> None:
-    if count > most:
+def _bound(count: int, maximum: int, what: str) -> None:
+    if count > maximum:
         raise RefusedRequest(
-            413, "document_too_large", f"at most {most} {what}; send fewer at once"
+            413, "document_too_large", f"at most {maximum} {what}; send fewer at once"
         )
 
 

@@ -43,9 +43,9 @@ class Queue:
         handle_batch(records, self.work(handle))
 
     def work(
-        self, handle: Callable[[Message], Outcome], left_s: Callable[[], float] = lambda: 30.0
+        self, handle: Callable[[Message], Outcome], remaining_s: Callable[[], float] = lambda: 30.0
     ) -> Work:
-        return Work(TRANSITION, handle, LEASE_S, left_s, lambda: self.sqs, lambda: self.url)
+        return Work(TRANSITION, handle, LEASE_S, remaining_s, lambda: self.sqs, lambda: self.url)
 
     def make_visible(self, record: Record) -> None:
         self.sqs.change_message_visibility(

@@ -19,7 +19,7 @@ from tests.fake_cloud import UNAUTHORIZED, UNAVAILABLE, FakeCloud
 from tests.integration.device_kit import Kit, MakeKit
 from tests.support import FakeClock, wait_for
 
-QUICK = Pace(wait_s=0.2, least_s=0.05, most_s=0.5, waiting_s=0.1, steady_s=0.1)
+QUICK = Pace(wait_s=0.2, min_s=0.05, max_s=0.5, waiting_s=0.1, steady_s=0.1)
 PHOTOS: JsonDict = {"_id": "channel-1", "type": "channel", "state": "ready", "name": "Photos"}
 
 Running = Callable[[Kit], AbstractContextManager[list[Exception]]]

@@ -9,7 +9,7 @@ import pytest
 from chalicelib.aws.ses import AddressRefused, MailError
 from chalicelib.couch import CouchError, NotFound, Server
 from chalicelib.domain.addresses import owner_id_of
-from chalicelib.domain.channel import MOST_MEMBERS
+from chalicelib.domain.channel import MAX_MEMBERS
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.link_tokens import InvitationRef
 from chalicelib.domain.names import owner_role, subscription_id
@@ -411,7 +411,7 @@ def test_an_answer_that_comes_after_the_channel_was_closed_is_an_error(
 
 
 def test_a_channel_has_room_for_so_many_members(ada: Owner, guest: str) -> None:
-    members = [f"{number:032x}" for number in range(MOST_MEMBERS)]
+    members = [f"{number:032x}" for number in range(MAX_MEMBERS)]
     ada.invite(guest)
     ada.edit("channel-photos", members=members)
     assert "no room" in ada.accepted()["error"]["reason"]

@@ -17,7 +17,7 @@ from chalicelib.engine.context import Cloud
 from chalicelib.engine.runner import Outcome
 from chalicelib.web import confirm, registrations
 from chalicelib.web.registrations import Answer
-from chalicelib.web.replication import MOST_DOCS
+from chalicelib.web.replication import MAX_DOCS
 from device.registration import NewDevice
 from tests.integration.steps import Steps
 from tests.support import a_device, an_address
@@ -332,10 +332,10 @@ def test_a_new_registration_does_not_tell_whether_its_address_has_been_in_use(
 
 
 def test_a_request_with_as_many_documents_as_may_be_is_taken(steps: Steps) -> None:
-    limit(steps, network=MOST_DOCS)
-    devices = [a_device(owner=an_address()) for _ in range(MOST_DOCS)]
+    limit(steps, network=MAX_DOCS)
+    devices = [a_device(owner=an_address()) for _ in range(MAX_DOCS)]
     assert send(steps, *(device.doc for device in devices)) == Answer(201, [])
-    assert len(contents(steps.control)) == MOST_DOCS
+    assert len(contents(steps.control)) == MAX_DOCS
 
 
 # At once.

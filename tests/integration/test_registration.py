@@ -770,11 +770,11 @@ def test_after_five_wrong_codes_the_right_one_is_not_even_compared(
 ) -> None:
     doc = steps.register(device)
     for number in range(5):
-        confirmations.wrong_codes_left(steps.cloud, doc, f"WRONG-{number}")
+        confirmations.remaining_tries(steps.cloud, doc, f"WRONG-{number}")
     # As if the rejection had been lost in a crash.
     rejected = steps.control.get(device.device_id)
     steps.control.put({**rejected, "state": "confirming"})
-    assert confirmations.wrong_codes_left(steps.cloud, doc, device.device_code) == 0
+    assert confirmations.remaining_tries(steps.cloud, doc, device.device_code) == 0
     assert steps.control.get(device.device_id)["state"] == "rejected"
 
 

@@ -34,8 +34,8 @@ def databases(server: Server, control: Database) -> Iterator[list[Database]]:
         database.delete()
 
 
-def answer(cloud: Cloud, after: str | None = None, left_s: float = 100) -> JsonDict:
-    return upgrade(cloud, after, lambda: left_s)
+def answer(cloud: Cloud, after: str | None = None, remaining_s: float = 100) -> JsonDict:
+    return upgrade(cloud, after, lambda: remaining_s)
 
 
 def owners_only(cloud: Cloud, result: JsonDict) -> JsonDict:
@@ -65,11 +65,11 @@ def test_a_newer_version_than_ours_is_left_alone(cloud: Cloud, databases: list[D
 
 
 def test_when_time_is_short_it_says_where_to_go_on(cloud: Cloud, databases: list[Database]) -> None:
-    first = answer(cloud, left_s=1)
+    first = answer(cloud, remaining_s=1)
     assert first == {"checked": 1, "written": 1, "after": databases[0].name}
     with pytest.raises(NotFound):
         databases[1].get(DESIGN_ID)
-    second = answer(cloud, first["after"], left_s=1)
+    second = answer(cloud, first["after"], remaining_s=1)
     assert second == {"checked": 1, "written": 1, "after": databases[1].name}
 
 
@@ -88,7 +88,7 @@ def test_the_operators_command_goes_on_until_all_are_done(
     def invoke(event: JsonDict) -> JsonDict:
         # Short of time among the owners, so that it has to be called again.
         is_among_owners = event["after"] != databases[-1].name
-        return answer(cloud, event["after"], left_s=1 if is_among_owners else 100)
+        return answer(cloud, event["after"], remaining_s=1 if is_among_owners else 100)
 
     _, written = upgrade_all(invoke, told.append)
     assert written == 2

@@ -32,7 +32,7 @@ class DirectConnection(Connection):
         params: dict[str, str] | None = None,
         body: Any = None,
         read_timeout_s: float = READ_TIMEOUT_S,
-        most_bytes: int | None = None,
+        max_bytes: int | None = None,
     ) -> Any:
         parts = [unquote(part) for part in path.split("/") if part]
         content = b"" if body is None else json.dumps(body).encode()

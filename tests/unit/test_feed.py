@@ -26,7 +26,7 @@ class FakePages:
     name: str = "control"
     asked: list[str] = field(default_factory=list)
 
-    def changes(self, since: str, *, limit: int, most_bytes: int) -> JsonDict:
+    def changes(self, since: str, *, limit: int, max_bytes: int) -> JsonDict:
         self.asked.append(since)
         page = self.pages.pop(0) if self.pages else []
         if isinstance(page, CouchError):
@@ -150,7 +150,7 @@ class FeedWithPoison:
     name: str = "control"
 
     def changes(
-        self, since: str, *, limit: int, include_docs: bool = True, most_bytes: int | None = None
+        self, since: str, *, limit: int, include_docs: bool = True, max_bytes: int | None = None
     ) -> JsonDict:
         begin = int(since)
         numbers = range(begin + 1, min(begin + limit, 6) + 1)
