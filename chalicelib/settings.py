@@ -150,7 +150,7 @@ class Deployed(FromEnvironment):
 class Settings(Deployed):
     """What the handlers and the routes read."""
 
-    table_name: str = variable("TABLE_NAME", "the DynamoDB table of claims, ledgers and seqs")
+    table_name: str = variable("TABLE_NAME", "the DynamoDB table of claims, quotas and seqs")
     secret_id: str = variable(
         "SECRET_ID", "the Secrets Manager secret with CouchDB's URL and the link keys"
     )
@@ -229,7 +229,7 @@ class PollerSettings(FromEnvironment):
     """What the poller reads."""
 
     stage: str = variable("STAGE", "the deployment's name, for the metrics", "dev", _STAGE)
-    table_name: str = variable("TABLE_NAME", "the DynamoDB table of claims, ledgers and seqs")
+    table_name: str = variable("TABLE_NAME", "the DynamoDB table of claims, quotas and seqs")
     secret_id: str = variable(
         "SECRET_ID", "the Secrets Manager secret with CouchDB's URL and the link keys"
     )

@@ -16,7 +16,6 @@ from chalice.local import ChaliceRequestHandler, create_local_server
 
 from chalicelib.settings import PollerSettings
 from local.aws import ACCOUNT, REGION
-from poller.app import run
 
 log = logging.getLogger("local")
 
@@ -80,6 +79,9 @@ class Loop:
 
 def poller_loop(environment: Mapping[str, str]) -> Loop:
     """The schedule: the poller that ships, run after run, with the environment of its Lambda."""
+    # Imported once the process is prepared: its loggers read their level when they are made.
+    from poller.app import run
+
     settings = PollerSettings.read(environment)
 
     def once() -> None:

@@ -6,11 +6,11 @@ Every function may also read the stage's secret and write its own log.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# What keys in the table begin with. Ledgers are told apart: who counts codes spends no mail budget.
-TRIES = "ledger#tries#*"
-MAILS_FROM = "ledger#mails-from#*"
-MAILS_BY = "ledger#mails-by#*"
-MAILS_TO = "ledger#mails-to#*"
+# What keys in the table begin with. Quotas are apart: who counts codes spends no mail quota.
+TRIES = "quota#tries#*"
+MAILS_FROM = "quota#mails-from#*"
+MAILS_BY = "quota#mails-by#*"
+MAILS_TO = "quota#mails-to#*"
 SUPPRESSED = "suppressed#*"
 POLLER = "poller#*"
 
@@ -28,8 +28,8 @@ class Rights:
     claims : bool
         Whether it holds claims on unsafe steps (chalicelib/aws/claims.py).
     counts, reads, writes : tuple of str
-        What the keys begin with: of ledgers that it reads before it counts in them, of items that
-        it reads, of items that it writes (ledgers among them: see `Ledger.admit`).
+        What the keys begin with: of quotas that it reads before it counts, of items that
+        it reads, of items that it writes (quotas among them: see `RateLimiter.allow`).
     mails : bool
         Whether it may send mail, and read the API's public URL to put into it.
     """

@@ -9,7 +9,7 @@ import hypothesis
 import pytest
 
 from chalicelib.aws.claims import Claims
-from chalicelib.aws.rate_limiter import Ledger
+from chalicelib.aws.rate_limiter import RateLimiter
 from chalicelib.couch import Database, Server
 from chalicelib.engine.context import Cloud
 from local.aws import LocalAws
@@ -106,7 +106,7 @@ def cloud(
     clock: FakeClock,
 ) -> Cloud:
     """A transition's tools: real CouchDB and DynamoDB, a mailer and a clock to look at."""
-    return make_cloud(server, control.name, Ledger(dynamodb, table_name), mailer, clock)
+    return make_cloud(server, control.name, RateLimiter(dynamodb, table_name), mailer, clock)
 
 
 def create_table(dynamodb: Any, name: str) -> None:

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from aws_lambda_powertools import Logger
 
-from chalicelib.aws.rate_limiter import Ledger
+from chalicelib.aws.rate_limiter import RateLimiter
 from chalicelib.aws.suppressions import Suppressions
 from chalicelib.couch import Conflict, NotFound, Server
 from chalicelib.domain.documents import JsonDict
@@ -131,19 +131,19 @@ def make_settings(**changes: str) -> Settings:
 def make_cloud(
     server: Server,
     control_db: str,
-    ledger: Ledger,
+    rate_limiter: RateLimiter,
     mailer: FakeMailer,
     clock: Callable[[], datetime],
     **changes: str,
 ) -> Cloud:
-    """The tools of a transition, over a real server and a real ledger."""
+    """The tools of a transition, over a real server and a real rate_limiter."""
     return Cloud(
         settings=make_settings(CONTROL_DB=control_db, **changes),
         server=server,
         database=server.database(control_db),
         mail=mailer,
-        ledger=ledger,
-        suppressions=Suppressions(ledger.client, ledger.table_name),
+        rate_limiter=rate_limiter,
+        suppressions=Suppressions(rate_limiter.client, rate_limiter.table_name),
         links=LinkKeys([LINK_KEY], "test"),
         invitation_links=LinkKeys([LINK_KEY], "test invitation"),
         pages_url=lambda: PUBLIC_URL,

@@ -1,8 +1,8 @@
-"""What may happen only so often: mails to an address, wrong codes for a device. Kept in DynamoDB.
+"""A rate limiter in DynamoDB: mails to an address, wrong codes for a device.
 
-A ledger remembers *who* was admitted when, not just how many were: a retry of the same mail, or the
-same code typed twice, is admitted again and counts once. The windows slide, so «five an hour» holds
-for any hour.
+It remembers *which* keys were allowed and when, not just how many. A retry of the same mail, or the
+same code typed twice, has the same key: it is allowed again and counts once. Windows slide, so a
+quota of five an hour holds for any hour.
 """
 
 import json
@@ -15,7 +15,7 @@ from chalicelib.errors import NoEffect
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-# (when, in seconds since 1970; who)
+# (when, in seconds since 1970; the key)
 Entry = tuple[int, str]
 # As DynamoDB's client gives it.
 Item = Any
@@ -24,87 +24,89 @@ _WRITE_ATTEMPTS = 10
 
 
 @dataclass(frozen=True)
-class Limit:
-    """At most so many in any window of so many seconds."""
+class Quota:
+    """At most `limit` keys in any window of `window_s` seconds."""
 
-    most: int
+    limit: int
     window_s: int
 
 
 @dataclass(frozen=True)
-class Admission:
-    """The ledger's answer.
+class Decision:
+    """The rate limiter's answer.
 
     Attributes
     ----------
-    members : frozenset of str
-        All whom the longest window holds, the asker included if admitted.
+    keys : frozenset of str
+        All keys in the longest window, the one that was asked for included if it is allowed.
     retry_at_s : int or None
-        None if admitted; else when there will be room again, in seconds since 1970.
+        None if allowed; else when there will be room again, in seconds since 1970.
     """
 
-    members: frozenset[str]
+    keys: frozenset[str]
     retry_at_s: int | None
 
     @property
-    def admitted(self) -> bool:
-        """Whether the asker is in."""
+    def allowed(self) -> bool:
+        """Whether the key is allowed."""
         return self.retry_at_s is None
 
 
-class LedgerBusy(NoEffect):
-    """Too many wrote the same ledger at once; nothing was counted."""
+class RateLimiterBusy(NoEffect):
+    """Too many wrote the same bucket at once; nothing was counted."""
 
 
 @dataclass(frozen=True)
-class Ledger:
-    """The ledgers in one table."""
+class RateLimiter:
+    """The buckets in one table; one item each."""
 
     client: "DynamoDBClient"
     table_name: str
 
-    def admit(
+    def allow(
         self,
+        bucket: str,
         key: str,
-        member: str,
-        limits: Sequence[Limit],
+        quotas: Sequence[Quota],
         now_s: float,
         *,
         is_likely_first: bool = False,
-    ) -> Admission:
-        """Admit `member` if it was admitted before, or if every limit has room.
+    ) -> Decision:
+        """Allow `key` if it was allowed before, or if every quota has room.
 
-        Two requests, or one if nothing is to be written; more if others write the same ledger.
+        Two requests, or one if nothing is to be written; more if others write the same bucket.
 
         Parameters
         ----------
+        bucket : str
+            What is limited; ``mails-to#<owner id>``, say.
         key : str
-            What is limited; ``mails-to#<owner>``, say.
+            What is counted: the same key counts once.
         is_likely_first : bool
-            Whether to write before anything is read: one request, if nobody was admitted yet, and
-            never one more. Not for ledgers that grow long: a write that is refused costs as much
-            as the item is large.
+            Whether to write before anything is read: one request, if the bucket is still empty, and
+            never one more. Not for buckets that grow long: a write that is refused costs as much as
+            the item is large.
 
         Raises
         ------
-        LedgerBusy
+        RateLimiterBusy
             If others wrote it each time.
         """
-        pk = f"ledger#{key}"
+        pk = f"quota#{bucket}"
         item: Item | None = {} if is_likely_first else self._read(pk)
         for _ in range(_WRITE_ATTEMPTS):
             entries = (
-                [(int(at), str(who)) for at, who in json.loads(item["entries"]["S"])]
+                [(int(at), str(each)) for at, each in json.loads(item["entries"]["S"])]
                 if item
                 else []
             )
             version = int(item["version"]["N"]) if item else 0
-            kept, retry_at_s = admit(entries, member, limits, int(now_s))
+            kept, retry_at_s = check_quotas(entries, key, quotas, int(now_s))
             is_written = retry_at_s is None and kept != entries
-            item = self._write(pk, kept, version, limits) if is_written else None
+            item = self._write(pk, kept, version, quotas) if is_written else None
             if item is None:
-                return Admission(frozenset(who for _, who in kept), retry_at_s)
-        raise LedgerBusy(pk)
+                return Decision(frozenset(each for _, each in kept), retry_at_s)
+        raise RateLimiterBusy(pk)
 
     def _read(self, pk: str) -> Item:
         answer = self.client.get_item(
@@ -113,10 +115,10 @@ class Ledger:
         return answer.get("Item", {})
 
     def _write(
-        self, pk: str, entries: list[Entry], version: int, limits: Sequence[Limit]
+        self, pk: str, entries: list[Entry], version: int, quotas: Sequence[Quota]
     ) -> Item | None:
-        """Write the ledger over that version; returns what stands there, if it is another."""
-        longest_s = max(limit.window_s for limit in limits)
+        """Write the bucket over that version; return the stored item if it has another version."""
+        longest_s = max(quota.window_s for quota in quotas)
         try:
             self.client.put_item(
                 TableName=self.table_name,
@@ -135,30 +137,30 @@ class Ledger:
         return None
 
 
-def admit(
-    entries: Sequence[Entry], member: str, limits: Sequence[Limit], now_s: int
+def check_quotas(
+    entries: Sequence[Entry], key: str, quotas: Sequence[Quota], now_s: int
 ) -> tuple[list[Entry], int | None]:
-    """The rule, without I/O.
+    """Apply the quotas to the entries of a bucket, without I/O.
 
     Returns
     -------
     (entries, retry_at_s)
-        The entries that still count, the member's own among them if it is admitted; and when there
-        will be room, None if it is admitted.
+        The entries that still count, with one for the key if it is allowed; and when there will be
+        room, None if it is allowed.
     """
-    longest_s = max(limit.window_s for limit in limits)
-    kept = [(at, who) for at, who in entries if at > now_s - longest_s]
-    if any(who == member for _, who in kept):
+    longest_s = max(quota.window_s for quota in quotas)
+    kept = [(at, each) for at, each in entries if at > now_s - longest_s]
+    if any(each == key for _, each in kept):
         return kept, None
-    waits = [wait for limit in limits if (wait := _room_at(kept, limit, now_s)) > now_s]
+    waits = [wait for quota in quotas if (wait := _room_at(kept, quota, now_s)) > now_s]
     if waits:
         return kept, max(waits)
-    return [*kept, (now_s, member)], None
+    return [*kept, (now_s, key)], None
 
 
-def _room_at(entries: Sequence[Entry], limit: Limit, now_s: int) -> int:
+def _room_at(entries: Sequence[Entry], quota: Quota, now_s: int) -> int:
     """When the window has room for one more: now, or when enough of its entries have left it."""
-    inside = sorted(at for at, _ in entries if at > now_s - limit.window_s)
-    if len(inside) < limit.most:
+    inside = sorted(at for at, _ in entries if at > now_s - quota.window_s)
+    if len(inside) < quota.limit:
         return now_s
-    return limit.window_s + (inside[-limit.most] if limit.most else now_s)
+    return quota.window_s + (inside[-quota.limit] if quota.limit else now_s)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Self
 
 from chalicelib.aws.claims import Claim
-from chalicelib.aws.rate_limiter import Limit
+from chalicelib.aws.rate_limiter import Quota
 from chalicelib.aws.ses import AddressRefused
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict, Rejected, generation_of, timestamp
@@ -65,8 +65,8 @@ def count_from_network(cloud: Cloud, doc: JsonDict) -> None:
     """Count a mail against the network that its document came from, if the mailbox wrote one."""
     settings, network = cloud.settings, doc.get("network")
     if isinstance(network, str):
-        limits = _limits(settings.mails_per_network_hour, settings.mails_per_network_day)
-        _count(cloud, f"mails-from#{network}", doc, limits, "from this network")
+        quotas = _quotas(settings.mails_per_network_hour, settings.mails_per_network_day)
+        _count(cloud, f"mails-from#{network}", doc, quotas, "from this network")
 
 
 def count_by_owner(cloud: Cloud, doc: JsonDict, owner: str, about: str) -> None:
@@ -78,23 +78,23 @@ def count_by_owner(cloud: Cloud, doc: JsonDict, owner: str, about: str) -> None:
         What makes it another mail, beside the document and its generation.
     """
     settings = cloud.settings
-    limits = _limits(settings.mails_per_owner_hour, settings.mails_per_owner_day)
-    _count(cloud, f"mails-by#{owner}", doc, limits, "for this owner", about)
+    quotas = _quotas(settings.mails_per_owner_hour, settings.mails_per_owner_day)
+    _count(cloud, f"mails-by#{owner}", doc, quotas, "for this owner", about)
 
 
 def count_to_address(cloud: Cloud, doc: JsonDict, address: str, about: str = "") -> None:
     """Count a mail against the address that it goes to; `about` as in `count_by_owner`.
 
     By the address as it is sent to: spellings that differ in their owner may reach one mailbox.
-    Last of all counts: whoever has used up their own budget must not use up their victims'.
+    Last of all counts: whoever has used up their own quota must not use up their victims'.
     """
     settings = cloud.settings
-    limits = _limits(settings.mails_per_address_hour, settings.mails_per_address_day)
+    quotas = _quotas(settings.mails_per_address_hour, settings.mails_per_address_day)
     _count(
         cloud,
         f"mails-to#{owner_id_of(address)}",
         doc,
-        limits,
+        quotas,
         "to this address",
         about,
         is_likely_first=True,
@@ -130,9 +130,9 @@ def send(cloud: Cloud, claim: Claim, doc: JsonDict, address: str, mail: Mail, fi
 
 def _count(
     cloud: Cloud,
-    key: str,
+    bucket: str,
     doc: JsonDict,
-    limits: list[Limit],
+    quotas: list[Quota],
     which: str,
     about: str = "",
     *,
@@ -145,16 +145,16 @@ def _count(
     TooManyMails
         If there were too many of late; the reason says when there is room again.
     """
-    member = f"{doc['_id']}.{generation_of(doc)}{about}"
+    key = f"{doc['_id']}.{generation_of(doc)}{about}"
     if not cloud.in_control:
-        member = f"{cloud.database.name}/{member}"  # ids are unique within a database only
-    admission = cloud.ledger.admit(
-        key, member, limits, cloud.clock().timestamp(), is_likely_first=is_likely_first
+        key = f"{cloud.database.name}/{key}"  # ids are unique within a database only
+    decision = cloud.rate_limiter.allow(
+        bucket, key, quotas, cloud.clock().timestamp(), is_likely_first=is_likely_first
     )
-    if admission.retry_at_s is not None:
-        cloud.count_mail("over_budget")
-        raise TooManyMails(which, admission.retry_at_s)
+    if decision.retry_at_s is not None:
+        cloud.count_mail("over_quota")
+        raise TooManyMails(which, decision.retry_at_s)
 
 
-def _limits(per_hour: int, per_day: int) -> list[Limit]:
-    return [Limit(per_hour, HOUR_S), Limit(per_day, DAY_S)]
+def _quotas(per_hour: int, per_day: int) -> list[Quota]:
+    return [Quota(per_hour, HOUR_S), Quota(per_day, DAY_S)]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Self
 
-from chalicelib.aws.rate_limiter import Ledger
+from chalicelib.aws.rate_limiter import RateLimiter
 from chalicelib.aws.ses import Mailer
 from chalicelib.aws.suppressions import Suppressions
 from chalicelib.couch import Database, Server
@@ -33,14 +33,14 @@ class Cloud:
     pages_url : callable
         What links in mails begin with. May send a request, and raise `PublicUrlUnknown`.
     count_mail : callable
-        Told what became of a mail: ``sent``, ``refused``, ``over_budget``, ``unwanted``.
+        Told what became of a mail: ``sent``, ``refused``, ``over_quota``, ``unwanted``.
     """
 
     settings: Settings
     server: Server
     database: Database
     mail: Mailer
-    ledger: Ledger
+    rate_limiter: RateLimiter
     suppressions: Suppressions
     links: LinkKeys
     invitation_links: LinkKeys

@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.aws.claims import Claims
 from chalicelib.aws.clients import make_client
-from chalicelib.aws.rate_limiter import Ledger
+from chalicelib.aws.rate_limiter import RateLimiter
 from chalicelib.aws.ses import SesMailer
 from chalicelib.aws.suppressions import Suppressions
 from chalicelib.couch import Server, Unauthorized
@@ -136,7 +136,7 @@ class Wiring:
                 settings.mail_from,
                 settings.mail_configuration_set,
             ),
-            ledger=Ledger(self.dynamodb, settings.table_name),
+            rate_limiter=RateLimiter(self.dynamodb, settings.table_name),
             suppressions=Suppressions(self.dynamodb, settings.table_name),
             links=_link_keys(secrets, "confirm", settings),
             invitation_links=_link_keys(secrets, "invitation", settings),

@@ -1,6 +1,6 @@
 """A click's way: clicked → used; and the rule for the device codes that people type."""
 
-from chalicelib.aws.rate_limiter import Limit
+from chalicelib.aws.rate_limiter import Quota
 from chalicelib.domain import device_codes
 from chalicelib.domain.documents import JsonDict, Rejected, generation_of, timestamp
 from chalicelib.domain.link_status import WRONG_CODES, Link, link_of
@@ -64,19 +64,19 @@ def remaining_tries(cloud: Cloud, device: JsonDict, device_code: str) -> int | N
     """
     device_id, generation = device["_id"], generation_of(device)
     right = cloud.links.guess_ids(device_id, device["device_code"])
-    tries = cloud.ledger.admit(
+    tries = cloud.rate_limiter.allow(
         f"tries#{cloud.database.name}#{device_id}#{generation}",
         cloud.links.guess_ids(device_id, device_code)[0],
-        [Limit(WRONG_CODES, cloud.settings.confirm_ttl_s + DAY_S)],
+        [Quota(WRONG_CODES, cloud.settings.confirm_ttl_s + DAY_S)],
         cloud.clock().timestamp(),
         is_likely_first=True,
     )
-    if tries.admitted and device_codes.same_device_code(device_code, device["device_code"]):
+    if tries.allowed and device_codes.same_device_code(device_code, device["device_code"]):
         return None
-    left = WRONG_CODES - len(tries.members.difference(right))
-    if left <= 0:
+    remaining = WRONG_CODES - len(tries.keys.difference(right))
+    if remaining <= 0:
         reject(cloud, device, "too many wrong device codes")
-    return max(left, 0)
+    return max(remaining, 0)
 
 
 def reject(cloud: Cloud, device: JsonDict, reason: str) -> JsonDict:

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import requests
 
-from chalicelib.aws.rate_limiter import Ledger
+from chalicelib.aws.rate_limiter import RateLimiter
 from chalicelib.couch import Conflict, Database, NotFound, Server
 from chalicelib.domain.documents import JsonDict
 from device.registration import NewDevice
@@ -147,9 +147,9 @@ class Busy:
 def busy(where: Where, dynamodb: Any, table_name: str) -> Iterator[Busy]:
     """The routes that ship, with a budget and a clock of their own, before the same CouchDB."""
     server, clock = Server(where.couch), FakeClock()
-    ledger = Ledger(dynamodb, table_name)
+    rate_limiter = RateLimiter(dynamodb, table_name)
     few = {"MAILS_PER_NETWORK_HOUR": "1"}
-    cloud = make_cloud(server, where.control_db, ledger, FakeMailer(), clock, **few)
+    cloud = make_cloud(server, where.control_db, rate_limiter, FakeMailer(), clock, **few)
     module = load_app(ROOT)
     module.wiring = SimpleNamespace(use=lambda view: view(cloud))  # type: ignore[attr-defined]
     api = Api(module, ROOT)

@@ -1,5 +1,5 @@
 # ruff: noqa: F401, F403 - pytest finds the tests here under their own names
-"""The tests of claims and ledgers again, over the fake DynamoDB: it serves them like moto."""
+"""The tests of claims and quotas again, over the fake DynamoDB: it serves them like moto."""
 
 import uuid
 from typing import Any
@@ -9,20 +9,20 @@ import pytest
 from tests.fakes.aws import FakeAws
 from tests.support import START
 from tests.unit.test_claims import *
-from tests.unit.test_ledger import (
-    ledger,
-    test_a_ledger_has_room_again_when_it_said_so,
-    test_a_ledger_may_be_forgotten_when_its_longest_window_has_passed,
-    test_a_ledger_remembers_whom_it_admitted,
-    test_a_ledger_that_others_write_each_time_gives_up_without_counting,
+from tests.unit.test_rate_limiter import (
+    rate_limiter,
+    test_a_bucket_has_room_again_when_it_said_so,
+    test_a_bucket_may_be_forgotten_when_its_longest_window_has_passed,
+    test_a_bucket_remembers_which_keys_it_allowed,
+    test_a_bucket_that_others_write_each_time_gives_up_without_counting,
     test_a_refusal_and_a_repetition_write_nothing,
-    test_ledgers_of_different_keys_know_nothing_of_each_other,
+    test_buckets_know_nothing_of_each_other,
     test_one_who_races_against_itself_counts_once,
-    test_racing_strangers_are_never_admitted_beyond_the_limit,
+    test_racing_strangers_are_never_allowed_beyond_the_limit,
     test_what_the_table_has_not_forgotten_yet_does_not_count,
 )
 
-# What `claims` and `ledger` are made of, in place of moto's.
+# What `claims` and `rate_limiter` are made of, in place of moto's.
 
 
 @pytest.fixture

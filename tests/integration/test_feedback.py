@@ -206,4 +206,4 @@ def test_a_mail_over_its_budget_is_counted_as_such(steps: Steps) -> None:
     for _ in range(6):
         last = steps.register(a_device(owner=owner))
     assert last["state"] == "error"
-    assert steps.mailer.outcomes == ["sent"] * 5 + ["over_budget"]
+    assert steps.mailer.outcomes == ["sent"] * 5 + ["over_quota"]

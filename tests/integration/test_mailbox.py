@@ -454,7 +454,7 @@ def without_couchdb(cloud: Cloud) -> Cloud:
 
 
 def without_table(cloud: Cloud) -> Cloud:
-    return replace(cloud, ledger=replace(cloud.ledger, table_name="no-such-table"))
+    return replace(cloud, rate_limiter=replace(cloud.rate_limiter, table_name="no-such-table"))
 
 
 @pytest.mark.parametrize("failing", [without_couchdb, without_table])

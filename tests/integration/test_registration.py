@@ -1,4 +1,4 @@
-"""A device's way through the transitions, over a real CouchDB and a real ledger."""
+"""A device's way through the transitions, over a real CouchDB and a real rate_limiter."""
 
 import json
 import queue
@@ -514,7 +514,7 @@ def test_a_hundred_clicks_at_once_try_no_more_than_five_codes(
         thread.start()
     for thread in threads:
         thread.join()
-    key = f"ledger#tries#{steps.control.name}#{device.device_id}#0"
+    key = f"quota#tries#{steps.control.name}#{device.device_id}#0"
     item = steps.claims.client.get_item(TableName=steps.claims.table_name, Key={"pk": {"S": key}})[
         "Item"
     ]

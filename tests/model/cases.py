@@ -7,9 +7,9 @@ from typing import Any
 from tests.model.claim_notes import MARGIN_S
 from tests.model.claim_world import ClaimWorld
 from tests.model.explorer import Bounds, Explorer, World
-from tests.model.ledger_world import LedgerWorld
 from tests.model.poller_notes import PAGE_SIZE
 from tests.model.poller_world import PollerWorld, at_once
+from tests.model.rate_limiter_world import RateLimiterWorld
 from tests.model.scheduler import Scheduler
 
 
@@ -37,8 +37,8 @@ def claims(name: str, bounds: Bounds, **options: Any) -> Case:
     return Case(f"claim, {name}", ClaimWorld, options, bounds)
 
 
-def ledger(name: str, bounds: Bounds, **options: Any) -> Case:
-    return Case(f"ledger, {name}", LedgerWorld, options, bounds)
+def rate_limiter(name: str, bounds: Bounds, **options: Any) -> Case:
+    return Case(f"rate_limiter, {name}", RateLimiterWorld, options, bounds)
 
 
 def poller(name: str, bounds: Bounds, **options: Any) -> Case:
@@ -71,10 +71,10 @@ GATE = [
     claims("2 workers, first clock behind", Bounds(crashes=1), skews=BEHIND),
     claims("2 workers that stall", Bounds(), may_stall=True, jumps=2),
     claims("3 workers", Bounds(), skews=(0, 0, 0)),
-    ledger("2 members, 1 place", Bounds(rounds=2, crashes=1, faults=1), members=2),
-    ledger("3 members, 1 place", Bounds(rounds=2, faults=1), members=3),
-    ledger("3 members, 2 places", Bounds(crashes=1), members=3, most=2),
-    ledger("3 who write first", Bounds(crashes=1), members=3, most=2, is_likely_first=True),
+    rate_limiter("2 keys, 1 place", Bounds(rounds=2, crashes=1, faults=1), keys=2),
+    rate_limiter("3 keys, 1 place", Bounds(rounds=2, faults=1), keys=3),
+    rate_limiter("3 keys, 2 places", Bounds(crashes=1), keys=3, limit=2),
+    rate_limiter("3 who write first", Bounds(crashes=1), keys=3, limit=2, is_likely_first=True),
 ]
 
 FULL = [
@@ -96,6 +96,6 @@ FULL = [
     claims("3 workers, a fault", Bounds(faults=1), skews=(0, 0, 0)),
     claims("3 workers, twice", Bounds(rounds=2), skews=(0, 0, 0)),
     claims("3 workers, clocks apart", Bounds(crashes=1), skews=(*AHEAD, 0), jumps=2),
-    ledger("3 members, 2 places", Bounds(rounds=2, crashes=1, faults=1), members=3, most=2),
-    ledger("4 members, 2 places", Bounds(crashes=1), members=4, most=2),
+    rate_limiter("3 keys, 2 places", Bounds(rounds=2, crashes=1, faults=1), keys=3, limit=2),
+    rate_limiter("4 keys, 2 places", Bounds(crashes=1), keys=4, limit=2),
 ]

@@ -1,4 +1,4 @@
-"""The claim, and the ledger, in every interleaving of their workers (docs/faults.md)."""
+"""The claim, and the rate_limiter, in every interleaving of their workers (docs/faults.md)."""
 
 import uuid
 from dataclasses import replace
@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from chalicelib.aws.claims import Claim, Claims, Done
-from chalicelib.aws.rate_limiter import Admission, Ledger
-from tests.model.cases import AHEAD, BEHIND, GATE, Case, claims, ledger
+from chalicelib.aws.rate_limiter import Decision, RateLimiter
+from tests.model.cases import AHEAD, BEHIND, GATE, Case, claims, rate_limiter
 from tests.model.claim_notes import LEASE_S, MARGIN_S, TIMEOUT_S
 from tests.model.explorer import Bounds, Violation
 
@@ -133,22 +133,22 @@ def test_claims_that_are_broken_are_found_out(
         claims("broken", bounds, claims=broken, may_stall=may_stall).explore()
 
 
-class AdmitsAnyway(Ledger):
+class AdmitsAnyway(RateLimiter):
     """It writes over whatever others wrote meanwhile."""
 
-    def _write(self, pk: str, entries: Any, version: int, limits: Any) -> None:
-        while super()._write(pk, entries, version, limits) is not None:
+    def _write(self, pk: str, entries: Any, version: int, quotas: Any) -> None:
+        while super()._write(pk, entries, version, quotas) is not None:
             version += 1
 
 
-class AdmitsAll(Ledger):
+class AdmitsAll(RateLimiter):
     """It says yes whatever it wrote."""
 
-    def admit(self, *args: Any, **options: Any) -> Admission:
-        return replace(super().admit(*args, **options), retry_at_s=None)
+    def allow(self, *args: Any, **options: Any) -> Decision:
+        return replace(super().allow(*args, **options), retry_at_s=None)
 
 
 @pytest.mark.parametrize("broken", [AdmitsAnyway, AdmitsAll])
-def test_ledgers_that_are_broken_are_found_out(broken: type[Ledger]) -> None:
+def test_rate_limiters_that_are_broken_are_found_out(broken: type[RateLimiter]) -> None:
     with pytest.raises(Violation, match="lost"):
-        ledger("broken", Bounds(), members=2, ledger=broken).explore()
+        rate_limiter("broken", Bounds(), keys=2, rate_limiter=broken).explore()

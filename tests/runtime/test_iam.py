@@ -26,7 +26,7 @@ def keys_like(*patterns: str) -> dict[str, Any]:
     ("pattern", "value", "is_match"),
     [
         ("claim#*", "claim#a#b", True),
-        ("claim#*", "ledger#claim#", False),
+        ("claim#*", "quota#claim#", False),
         ("secret:syncpoint/dev-??????", "secret:syncpoint/dev-AbCdEf", True),
         ("secret:syncpoint/dev-??????", "secret:syncpoint/dev-two-AbCdEf", False),
         ("a.b", "axb", False),
@@ -46,8 +46,8 @@ def test_action_and_resource_must_both_be_named() -> None:
 
 
 def test_every_key_of_a_request_must_be_of_a_pattern() -> None:
-    allowed = policy(Condition=keys_like("claim#*", "ledger#*"))
-    assert allows(allowed, item("claim#1", "ledger#2"))
+    allowed = policy(Condition=keys_like("claim#*", "quota#*"))
+    assert allows(allowed, item("claim#1", "quota#2"))
     assert not allows(allowed, item("claim#1", "poller#2"))
 
 
@@ -74,7 +74,7 @@ def test_what_is_not_known_here_is_an_error(statement: dict[str, Any]) -> None:
 
 def test_grants_are_told_apart_as_far_as_it_goes() -> None:
     both = policy(
-        Action=["dynamodb:GetItem", "dynamodb:PutItem"], Condition=keys_like("claim#*", "ledger#*")
+        Action=["dynamodb:GetItem", "dynamodb:PutItem"], Condition=keys_like("claim#*", "quota#*")
     )
     found = list(grants(both))
     assert len(found) == 4

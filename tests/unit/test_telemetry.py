@@ -63,10 +63,10 @@ def test_what_another_worker_holds_is_counted_as_contended(
 
 
 def test_mails_and_notifications_are_counted(metrics: Metrics) -> None:
-    telemetry.count_mail("dev", "over_budget")
+    telemetry.count_mail("dev", "over_quota")
     telemetry.count_feedback("dev", "bounce")
     assert metrics() == [
-        ("Mails", 1.0, {"Stage": "dev", "Outcome": "over_budget"}),
+        ("Mails", 1.0, {"Stage": "dev", "Outcome": "over_quota"}),
         ("MailFeedback", 1.0, {"Stage": "dev", "Kind": "bounce"}),
     ]
 

@@ -29,7 +29,7 @@ def picture(world: World) -> JsonDict:
             for name, database in world.couch.databases.items()
             if name not in _OF_THE_SERVER
         },
-        "ledgers": {
+        "quotas": {
             item["pk"]["S"]: sorted(who for _, who in json.loads(item["entries"]["S"]))
             for item in world.aws.items(TABLE)
             if "entries" in item

@@ -1,4 +1,4 @@
-"""Mails that are counted at once: the real `Ledger`, and what it must keep to."""
+"""Mails that are counted at once: the real `RateLimiter`, and what it must keep to."""
 
 import json
 import pickle
@@ -7,37 +7,37 @@ from typing import Any
 
 from botocore.exceptions import ReadTimeoutError
 
-from chalicelib.aws.rate_limiter import Ledger, Limit
+from chalicelib.aws.rate_limiter import Quota, RateLimiter
 from tests.fakes.aws import FakeClient
 from tests.fakes.dynamodb import DynamoDb
 from tests.model.scheduler import Program, Scheduler
 
-TABLE = "ledgers"
+TABLE = "quotas"
 NOW_S = 1_800_000_000
 
 
-class LedgerWorld:
-    """Members who ask for one of `most` places; a write may be sent twice, its answer be lost."""
+class RateLimiterWorld:
+    """Members who ask for one of `limit` places; a write may be sent twice, its answer be lost."""
 
     def __init__(
         self,
         scheduler: Scheduler,
-        members: int,
-        most: int = 1,
+        keys: int,
+        limit: int = 1,
         *,
         is_likely_first: bool = False,
-        ledger: type[Ledger] = Ledger,
+        rate_limiter: type[RateLimiter] = RateLimiter,
     ) -> None:
         self._scheduler = scheduler
-        self._most = most
+        self._limit = limit
         self._is_likely_first = is_likely_first
         self._dynamodb = DynamoDb()
         self._dynamodb.tables[TABLE] = {}
         client: Any = FakeClient("dynamodb", self._dynamodb, self._around)
-        self._ledger = ledger(client, TABLE)
+        self._rate_limiter = rate_limiter(client, TABLE)
         self.answers: dict[str, bool] = {}
         self.programs: Mapping[str, Program] = {
-            name: self._program(name) for name in [f"{number:032x}" for number in range(members)]
+            name: self._program(name) for name in [f"{number:032x}" for number in range(keys)]
         }
 
     def save(self) -> bytes:
@@ -53,35 +53,35 @@ class LedgerWorld:
         return {}
 
     def crash(self, name: str) -> None:
-        """Nothing is known of it but what the ledger says."""
+        """Nothing is known of it but what the rate_limiter says."""
 
     def check(self) -> None:
-        members = self._members()
-        assert len(members) == len(set(members)), "a member counts twice"
-        assert len(members) <= self._most, "more were admitted than the limit"
-        admitted = {name for name, is_admitted in self.answers.items() if is_admitted}
-        assert admitted <= set(members), "an admission was lost"
-        assert not self.answers or len(members) == self._most or admitted == set(self.answers), (
-            "a member was refused although there was room"
+        keys = self._keys()
+        assert len(keys) == len(set(keys)), "a key counts twice"
+        assert len(keys) <= self._limit, "more were allowed than the limit"
+        allowed = {name for name, is_allowed in self.answers.items() if is_allowed}
+        assert allowed <= set(keys), "an decision was lost"
+        assert not self.answers or len(keys) == self._limit or allowed == set(self.answers), (
+            "a key was refused although there was room"
         )
 
     def check_end(self) -> None:
-        assert len(self.answers) < len(self.programs) or len(self._members()) == self._most
+        assert len(self.answers) < len(self.programs) or len(self._keys()) == self._limit
 
     def _program(self, name: str) -> Program:
         def ask() -> bool:
             try:
-                admission = self._ledger.admit(
+                decision = self._rate_limiter.allow(
                     "to",
                     name,
-                    [Limit(self._most, 3600)],
+                    [Quota(self._limit, 3600)],
                     NOW_S,
                     is_likely_first=self._is_likely_first,
                 )
             except ReadTimeoutError:
                 return False
-            is_admitted = admission.admitted
-            self._scheduler.request("tell", lambda: self.answers.update({name: is_admitted}))
+            is_allowed = decision.allowed
+            self._scheduler.request("tell", lambda: self.answers.update({name: is_allowed}))
             return True
 
         return ask
@@ -99,7 +99,7 @@ class LedgerWorld:
             return self._scheduler.request(request, call)
         return self._scheduler.request(request, call, lost=lost, resent=resent)
 
-    def _members(self) -> list[str]:
+    def _keys(self) -> list[str]:
         return [
             who
             for item in self._dynamodb.scan(TableName=TABLE)["Items"]
