@@ -9,6 +9,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAGE ?= dev
 NODE_MODULES := local/couchdb/node_modules
+# TypeScript, for `make types` and the git hooks only.
+TYPESCRIPT := tests/javascript/node_modules
 export PYTHONDONTWRITEBYTECODE := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -55,8 +57,9 @@ format: $(VENV)/.dev
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check .
 
-types: $(VENV)/.dev
+types: $(VENV)/.dev $(TYPESCRIPT)/.done
 	@$(BIN)/mypy .
+	@$(BIN)/python -m tests.javascript
 
 template: $(VENV)/.dev
 	@$(BIN)/cfn-lint template.yaml && echo "template.yaml: no findings"
@@ -116,7 +119,7 @@ lock: $(VENV)/.lock ## pin anew what requirements*.in name: [UPGRADE=package]
 	  $(if $(UPGRADE),--upgrade-package "$(UPGRADE)") "$$name.in" --output-file "$$name.txt"; done
 
 clean: ## remove all that was installed or made here
-	rm -rf $(VENV) $(NODE_MODULES) .local .aws-sam .chalice/deployments .*_cache .hypothesis mutants
+	rm -rf $(VENV) $(NODE_MODULES) $(TYPESCRIPT) .local .aws-sam .chalice/deployments .*_cache .hypothesis mutants
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -142,6 +145,12 @@ $(NODE_MODULES)/.done: local/couchdb/package-lock.json | $(VENV)/.local
 	@$(BIN)/python -m local.install_node
 	@echo "set-up: npm packages of the embedded CouchDB (some seconds, once)" >&2
 	@cd local/couchdb && npm ci --silent --no-progress
+	@touch $@
+
+$(TYPESCRIPT)/.done: tests/javascript/package-lock.json | $(VENV)/.local
+	@$(BIN)/python -m local.install_node
+	@echo "set-up: TypeScript from npm (some seconds, once)" >&2
+	@cd tests/javascript && npm ci --silent --no-progress
 	@touch $@
 
 # `sam build` calls this for the poller: its own code, the modules it shares, and their packages.
