@@ -30,7 +30,7 @@ WITHOUT_COUCHDB := integration/test_deploy* integration/test_fake_dynamodb.py \
 LOCKED := requirements requirements-poller requirements-device requirements-local \
   requirements-dev requirements-node requirements-lock
 
-.PHONY: help demo run test couchdb3 check format lint types template audit docs setup lock clean
+.PHONY: help demo run test couchdb3 check format lint types template audit docs setup hooks lock clean
 .PHONY: faults mutants bench load cold-start package doctor deploy upgrade redrive destroy
 
 help: ## list the commands
@@ -70,6 +70,9 @@ audit: $(VENV)/.dev ## what is known against the packages that are pinned, and w
 	@$(BIN)/bandit --quiet --configfile pyproject.toml --recursive $(AUDITED)
 
 setup: $(VENV)/.dev $(EMBEDDED) ## install what all of these need
+
+hooks: $(VENV)/.dev $(TYPESCRIPT)/.done ## run format, lint and types before each git commit
+	@$(BIN)/pre-commit install
 
 faults: setup ## every crash and fault, and the claim's state space
 	@$(BIN)/python -m tests.world
