@@ -9,6 +9,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAGE ?= dev
 NODE_MODULES := local/couchdb/node_modules
+# TypeScript, for `make types` and the git hooks only.
+TYPESCRIPT := tests/javascript/node_modules
 export PYTHONDONTWRITEBYTECODE := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -28,7 +30,7 @@ WITHOUT_COUCHDB := integration/test_deploy* integration/test_fake_dynamodb.py \
 LOCKED := requirements requirements-poller requirements-device requirements-local \
   requirements-dev requirements-node requirements-lock
 
-.PHONY: help demo run test couchdb3 check format lint layers types template audit docs setup lock clean
+.PHONY: help demo run test couchdb3 check format lint layers types template audit docs setup hooks lock clean
 .PHONY: faults mutants bench load cold-start package doctor deploy upgrade redrive destroy
 
 help: ## list the commands
@@ -58,8 +60,9 @@ lint: $(VENV)/.dev
 layers: $(VENV)/.dev
 	@$(BIN)/lint-imports --no-cache
 
-types: $(VENV)/.dev
+types: $(VENV)/.dev $(TYPESCRIPT)/.done
 	@$(BIN)/mypy .
+	@$(BIN)/python -m tests.javascript
 
 template: $(VENV)/.dev
 	@$(BIN)/cfn-lint template.yaml && echo "template.yaml: no findings"
@@ -70,6 +73,9 @@ audit: $(VENV)/.dev ## what is known against the packages that are pinned, and w
 	@$(BIN)/bandit --quiet --configfile pyproject.toml --recursive $(AUDITED)
 
 setup: $(VENV)/.dev $(EMBEDDED) ## install what all of these need
+
+hooks: $(VENV)/.dev $(TYPESCRIPT)/.done ## run format, lint and types before each git commit
+	@$(BIN)/pre-commit install
 
 faults: setup ## every crash and fault, and the claim's state space
 	@$(BIN)/python -m tests.world
@@ -119,7 +125,7 @@ lock: $(VENV)/.lock ## pin anew what requirements*.in name: [UPGRADE=package]
 	  $(if $(UPGRADE),--upgrade-package "$(UPGRADE)") "$$name.in" --output-file "$$name.txt"; done
 
 clean: ## remove all that was installed or made here
-	rm -rf $(VENV) $(NODE_MODULES) .local .aws-sam .chalice/deployments .*_cache .hypothesis mutants
+	rm -rf $(VENV) $(NODE_MODULES) $(TYPESCRIPT) .local .aws-sam .chalice/deployments .*_cache .hypothesis mutants
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -145,6 +151,12 @@ $(NODE_MODULES)/.done: local/couchdb/package-lock.json | $(VENV)/.local
 	@$(BIN)/python -m local.install_node
 	@echo "set-up: npm packages of the embedded CouchDB (some seconds, once)" >&2
 	@cd local/couchdb && npm ci --silent --no-progress
+	@touch $@
+
+$(TYPESCRIPT)/.done: tests/javascript/package-lock.json | $(VENV)/.local
+	@$(BIN)/python -m local.install_node
+	@echo "set-up: TypeScript from npm (some seconds, once)" >&2
+	@cd tests/javascript && npm ci --silent --no-progress
 	@touch $@
 
 # `sam build` calls this for the poller: its own folder, the library, and the packages it needs.

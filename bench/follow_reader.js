@@ -1,3 +1,4 @@
+// @ts-check
 'use strict';
 // node follow_reader.js URL/DB DOCUMENTS: reads a feed with npm's `follow`, found by NODE_PATH.
 // Prints {"s", "documents", "peak_mb"} as bench/feed_reader.py does.
@@ -8,7 +9,8 @@ const follow = require('follow');
 function peakMb() {
   const status = '/proc/self/status';
   if (!fs.existsSync(status)) return process.resourceUsage().maxRSS / 1024;
-  return Number(/VmHWM:\s+(\d+)/.exec(fs.readFileSync(status, 'utf8'))[1]) / 1024;
+  const found = /VmHWM:\s+(\d+)/.exec(fs.readFileSync(status, 'utf8'));
+  return Number(/** @type {RegExpExecArray} */ (found)[1]) / 1024;
 }
 
 const [db, expected] = [process.argv[2], Number(process.argv[3])];

@@ -1,3 +1,4 @@
+// @ts-check
 'use strict';
 // Runs validation functions as CouchDB's oldest engine would: ECMAScript 5, nothing newer within
 // reach, the documents from another realm than the function's.
@@ -13,6 +14,7 @@ const readline = require('readline');
 const vm = require('vm');
 const acorn = require('../local/couchdb/node_modules/acorn');
 
+/** @type {{ [object: string]: string }} */
 const ES5 = {
   globalThis: `Object Function Array String Boolean Number Date RegExp Error EvalError RangeError
     ReferenceError SyntaxError TypeError URIError Math JSON NaN Infinity undefined eval parseInt
@@ -38,31 +40,40 @@ for (const [object, known] of objects.reverse()) {
   }
 }
 
+/** @type {Map<string, Function>} */
 const functions = new Map();
 
+/** @param {string} text */
 function functionOf(text) {
   if (!functions.has(text)) {
     acorn.parseExpressionAt(`(${text})`, 0, { ecmaVersion: 5 });
     functions.set(text, vm.runInContext(`(${text})`, realm));
   }
-  return functions.get(text);
+  return /** @type {Function} */ (functions.get(text));
 }
 
+/**
+ * @param {any} value
+ * @returns {any}
+ */
 function copy(value) {
   if (!value || typeof value !== 'object') return value;
   if (Array.isArray(value)) return value.map(copy);
+  /** @type {{ [key: string]: unknown }} */
   const copied = {};
   for (const key of Object.keys(value)) copied[key] = copy(value[key]);
   return copied;
 }
 
+/** @param {{ text: string, args: unknown[], copied: boolean }} asked */
 function run({ text, args, copied }) {
   try {
     const [newDoc, ...others] = args;
     functionOf(text)(copied ? copy(newDoc) : newDoc, ...others);
     return {};
   } catch (thrown) {
-    return thrown && typeof thrown.forbidden === 'string' ? { forbidden: thrown.forbidden } : { failed: String(thrown) };
+    const reason = thrown && /** @type {{ forbidden?: unknown }} */ (thrown).forbidden;
+    return typeof reason === 'string' ? { forbidden: reason } : { failed: String(thrown) };
   }
 }
 

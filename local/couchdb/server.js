@@ -1,3 +1,4 @@
+// @ts-check
 'use strict';
 // The embedded CouchDB-compatible server: express-pouchdb over LevelDB.
 //
@@ -44,6 +45,7 @@ const couchdb = require('express-pouchdb')(LocalPouchDB, {
 // express-pouchdb's own longpoll ignores `timeout` and beats every 6 s for ever, so a quiet feed
 // would never answer. Here the request is held until the database has a change past `since`, or
 // the time is up; then express-pouchdb answers it as an ordinary request (and checks its rights).
+/** @type {(...args: Parameters<import('express').RequestHandler>) => Promise<void>} */
 async function holdLongpoll(req, res, next) {
   if (req.query.feed !== 'longpoll') return next();
   req.query.feed = 'normal';
@@ -62,23 +64,30 @@ async function holdLongpoll(req, res, next) {
 
 // CouchDB's security objects have no revisions. Here they are documents, and of two writers at once
 // the one would get a conflict: so they write one after the other.
+/** @type {Promise<unknown>} */
 let securityWritten = Promise.resolve();
+/** @type {import('express').RequestHandler} */
 function writeSecurityInTurn(req, res, next) {
   const before = securityWritten;
   securityWritten = new Promise((resolve) => res.on('close', resolve));
   before.then(next);
 }
 
+/** @param {http.Server} listening */
+function portOf(listening) {
+  return /** @type {import('net').AddressInfo} */ (listening.address()).port;
+}
+
 const app = express();
 app.get('/:db/_changes', (req, res, next) => holdLongpoll(req, res, next).catch(next));
 app.put('/:db/_security', writeSecurityInTurn);
-rights.install(app, () => `http://127.0.0.1:${server.address().port}`);
+rights.install(app, () => `http://127.0.0.1:${portOf(server)}`);
 app.use('/', couchdb);
 
 const server = http.createServer(app);
 server.on('error', (error) => { console.error(String(error)); process.exit(1); });
 server.on('listening', () => {
-  process.stdout.write(JSON.stringify({ port: server.address().port }) + '\n');
+  process.stdout.write(JSON.stringify({ port: portOf(server) }) + '\n');
 });
 watched.then(() => server.listen(port, '127.0.0.1'));
 // One odd request (an attachment whose data is a number) must not end it for everybody; that one

@@ -1,3 +1,4 @@
+// @ts-check
 'use strict';
 // CouchDB's GET /_db_updates and POST /_dbs_info, which express-pouchdb lacks: which databases
 // changed, and how far each has come. Administrators only, as CouchDB's.
@@ -10,6 +11,12 @@
 const { EventEmitter } = require('events');
 const { jsonParser, sendJSON } = require('express-pouchdb/lib/utils');
 
+/** @typedef {import('pouchdb-core').Static} Static */
+/** @typedef {import('express').Request} Request */
+/** @typedef {import('express').Response} Response */
+/** @typedef {import('pouchdb-core').Database} Database */
+/** @typedef {{ db_name: string, type: string, seq: number }} Update */
+
 const LONGPOLL_DEFAULT_MS = 60000;
 const DATABASES_AT_ONCE = 100;
 // Those of PouchDB and express-pouchdb themselves: views, sessions, the list of databases.
@@ -17,10 +24,16 @@ const INTERNAL = /^pouch__|-mrview-|^https?:/;
 
 const boot = Date.now().toString(16);
 const announced = new EventEmitter().setMaxListeners(0);
+/** @type {Map<string, Update>} */
 const latest = new Map(); // name → its latest update; the longest unchanged first
+/** @type {Map<string, Database>} */
 const open = new Map(); // name → PouchDB
 let end = 0;
 
+/**
+ * @param {string} name
+ * @param {string} type
+ */
 function announce(name, type) {
   latest.delete(name);
   end += 1;
@@ -29,15 +42,19 @@ function announce(name, type) {
 }
 
 // Names are percent-encoded where PouchDB made them from a URL.
+/** @param {string} name */
 function plainName(name) {
   try { return decodeURIComponent(name); } catch (error) { return name; }
 }
 
+/** @param {string} name */
 function isKnown(name) {
-  return latest.has(name) && latest.get(name).type !== 'deleted';
+  const update = latest.get(name);
+  return update !== undefined && update.type !== 'deleted';
 }
 
 // Watch what this PouchDB writes, creates and deletes; resolves when all databases are known.
+/** @param {Static} PouchDB */
 async function watch(PouchDB) {
   PouchDB.on('ref', (db) => {
     if (INTERNAL.test(db.name) || db.adapter !== 'leveldb') return;
@@ -62,6 +79,7 @@ async function watch(PouchDB) {
 }
 
 // The number of a `since`; null if it is none of ours.
+/** @param {string} since */
 function numberOf(since) {
   if (since === '0') return 0;
   if (since === 'now') return end;
@@ -70,6 +88,10 @@ function numberOf(since) {
   return itsBoot === boot ? Number(number) : 0;
 }
 
+/**
+ * @param {Request} req
+ * @param {Response} res
+ */
 async function dbUpdates(req, res) {
   const since = numberOf(String(req.query.since ?? '0'));
   if (since === null) {
@@ -87,6 +109,11 @@ async function dbUpdates(req, res) {
   });
 }
 
+/**
+ * @param {number} ms
+ * @param {Request} req
+ * @returns {Promise<void>}
+ */
 function updateWithin(ms, req) {
   return new Promise((resolve) => {
     const timer = setTimeout(done, ms);
@@ -100,6 +127,11 @@ function updateWithin(ms, req) {
   });
 }
 
+/**
+ * @param {Static} PouchDB
+ * @param {Request} req
+ * @param {Response} res
+ */
 async function dbsInfo(PouchDB, req, res) {
   const names = req.body.keys;
   if (!Array.isArray(names)) {
@@ -111,29 +143,37 @@ async function dbsInfo(PouchDB, req, res) {
   return sendJSON(res, 200, await Promise.all(names.map((name) => infoOf(PouchDB, name))));
 }
 
+/**
+ * @param {Static} PouchDB
+ * @param {string} name
+ */
 async function infoOf(PouchDB, name) {
   if (!isKnown(name)) return { key: name, error: 'not_found' };
   if (!open.has(name)) await new Promise((resolve) => new PouchDB(name).once('created', resolve));
   const { update_seq, doc_count } = await new Promise((resolve, reject) => {
-    open.get(name)._info((error, info) => (error ? reject(error) : resolve(info)));
+    const db = /** @type {Database} */ (open.get(name));
+    db._info((error, info) => (error ? reject(error) : resolve(info)));
   });
   return { key: name, info: { db_name: name, update_seq, doc_count } };
 }
 
+/** @type {import('express').RequestHandler} */
 function adminsOnly(req, res, next) {
   if (req.couchSession.userCtx.roles.includes('_admin')) return next();
   return sendJSON(res, 401, { error: 'unauthorized', reason: 'You are not a server admin.' });
 }
 
 // To be called before express-pouchdb is: it is then what express-pouchdb finds for the stub.
+/** @param {Static} PouchDB */
 function install(PouchDB) {
   const stub = require.resolve('express-pouchdb/lib/routes/db-updates');
   require(stub);
-  require.cache[stub].exports = (app) => {
+  const routes = (/** @type {import('express').Express} */ app) => {
     // express-pouchdb itself lets administrators only come so far as the first.
     app.get('/_db_updates', (req, res, next) => dbUpdates(req, res).catch(next));
     app.post('/_dbs_info', adminsOnly, jsonParser, (req, res, next) => dbsInfo(PouchDB, req, res).catch(next));
   };
+  /** @type {NodeJS.Module} */ (require.cache[stub]).exports = routes;
 }
 
 module.exports = { install, watch };

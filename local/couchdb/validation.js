@@ -1,3 +1,4 @@
+// @ts-check
 'use strict';
 // Faults of pouchdb-validation, mended. They strike where an edit comes by replication, with its own
 // history (`new_edits: false`), into a database that has a validate_doc_update:
@@ -11,12 +12,21 @@
 // Must be loaded before express-pouchdb.
 
 const path = require.resolve('pouchdb-bulkdocs-wrapper');
+/** @type {typeof import('pouchdb-bulkdocs-wrapper')} */
 const bulkDocsWrapper = require(path);
 const { getSecurity } = require('pouchdb-security');
 
+/** @typedef {import('pouchdb-core').Doc} Doc */
+/** @typedef {import('pouchdb-core').Database} Database */
+/** @typedef {import('pouchdb-bulkdocs-wrapper').Check} Check */
+
 // The nearest ancestor of a replicated revision that is stored here; fails if there is none.
+/**
+ * @param {Database} db
+ * @param {Doc} doc
+ */
 async function ancestor(db, doc) {
-  const { start, ids } = doc._revisions;
+  const { start, ids } = /** @type {Required<Doc>} */ (doc)._revisions;
   for (let age = 1; age < ids.length; age += 1) {
     const rev = `${start - age}-${ids[age]}`;
     const found = await db.get(doc._id, { rev, revs: true }).catch(() => null);
@@ -25,7 +35,8 @@ async function ancestor(db, doc) {
   throw new Error('no ancestor is stored');
 }
 
-require.cache[path].exports = (check) => bulkDocsWrapper(async (doc, args) => {
+const wrapped = (/** @type {Check} */ check) => bulkDocsWrapper(async (doc, args) => {
+  /** @type {Database} */
   const base = Object.create(args.base);
   if (args.options.new_edits === false && doc._revisions) {
     base.get = (id, ...rest) => (id === doc._id ? ancestor(args.base, doc) : args.base.get(id, ...rest));
@@ -35,3 +46,4 @@ require.cache[path].exports = (check) => bulkDocsWrapper(async (doc, args) => {
   await check(copy, { ...args, base, options: { ...args.options, secObj } });
   doc._id = copy._id; // made up where there was none
 });
+/** @type {NodeJS.Module} */ (require.cache[path]).exports = wrapped;

@@ -1,3 +1,4 @@
+// @ts-check
 'use strict';
 // A PouchDB as an app on a device has it, driven by lines of JSON on stdin:
 //
@@ -13,18 +14,22 @@ const readline = require('readline');
 
 const [packages, folder, mailbox] = process.argv.slice(2);
 const load = createRequire(packages + '/');
+/** @type {import('pouchdb-core').Static} */
 const PouchDB = load('pouchdb-core')
   .plugin(load('pouchdb-adapter-leveldb'))
   .plugin(load('pouchdb-adapter-http'))
   .plugin(load('pouchdb-replication'));
 
 const EVENTS = ['change', 'paused', 'denied', 'requestError', 'error', 'complete'];
+/** @type {(event: string, says?: unknown) => void} */
 const tell = (event, says = null) => process.stdout.write(JSON.stringify({ event, says }) + '\n');
+/** @type {(error: { [field: string]: unknown }) => object} */
 const plain = (error) => ({
   status: error.status, name: error.name, id: error.id, reason: error.reason, message: error.message,
 });
 const local = new PouchDB(folder, { adapter: 'leveldb' });
 
+/** @param {{ retry?: boolean }} options */
 function replicate(options) {
   const again = options.retry ? { back_off_function: () => 100 } : {};
   const running = PouchDB.replicate(local, mailbox, { ...options, ...again });

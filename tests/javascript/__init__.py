@@ -1,0 +1,1 @@
+"""The types of the project's JavaScript, checked by TypeScript (`make types`)."""

@@ -1,0 +1,136 @@
+// Types of npm packages that have none of their own: only what the project's JavaScript uses.
+
+declare module 'pouchdb-core' {
+  namespace PouchDB {
+    /** A document with CouchDB's own fields. */
+    interface Doc {
+      _id: string;
+      _rev?: string;
+      _revisions?: { start: number; ids: string[] };
+      [field: string]: any;
+    }
+
+    /** What `changes` and `replicate` return: events, and a promise of the end. */
+    interface Running extends Promise<unknown> {
+      on(event: string, listener: (value?: any) => void): this;
+      once(event: string, listener: (value?: any) => void): this;
+      cancel(): void;
+    }
+
+    type Callback<Result> = (error: Error | null, result: Result) => void;
+
+    interface Database {
+      name: string;
+      adapter: string;
+      get(id: string, options?: { rev?: string; revs?: boolean }): Promise<Doc>;
+      put(doc: Doc): Promise<{ ok: boolean; id: string; rev: string }>;
+      changes(options: { since?: number; live?: boolean; limit?: number }): Running;
+      once(event: 'created', listener: (db: Database) => void): this;
+      // The adapter's own methods, below everything that plug-ins wrap.
+      _bulkDocs(request: object, options: object, callback: Callback<{ error?: unknown }[]>): void;
+      _info(callback: Callback<{ update_seq: number; doc_count: number }>): void;
+    }
+
+    /** The constructor of databases. */
+    interface Static {
+      new (name: string, options?: { adapter?: string }): Database;
+      plugin(plugin: object): Static;
+      defaults(options: { prefix?: string }): Static;
+      replicate(source: Database, target: string, options: object): Running;
+      on(event: 'ref', listener: (db: Database) => void): this;
+      on(event: 'created' | 'destroyed', listener: (name: string) => void): this;
+      /** Added by the package pouchdb-all-dbs. */
+      allDbs(): Promise<string[]>;
+    }
+  }
+  const PouchDB: PouchDB.Static;
+  export = PouchDB;
+}
+
+declare module 'pouchdb-adapter-http' {
+  const plugin: object;
+  export = plugin;
+}
+
+declare module 'pouchdb-adapter-leveldb' {
+  const plugin: object;
+  export = plugin;
+}
+
+declare module 'pouchdb-find' {
+  const plugin: object;
+  export = plugin;
+}
+
+declare module 'pouchdb-mapreduce' {
+  const plugin: object;
+  export = plugin;
+}
+
+declare module 'pouchdb-replication' {
+  const plugin: object;
+  export = plugin;
+}
+
+declare module 'pouchdb-all-dbs' {
+  import type { Static } from 'pouchdb-core';
+
+  function install(PouchDB: Static): void;
+  export = install;
+}
+
+declare module 'pouchdb-bulkdocs-wrapper' {
+  import type { Database, Doc } from 'pouchdb-core';
+
+  namespace wrapper {
+    interface Arguments {
+      base: Database;
+      options: { new_edits?: boolean; secObj?: object };
+    }
+    /** Check a document before it is written: a rejected promise refuses it. */
+    type Check = (doc: Doc, args: Arguments) => Promise<void>;
+  }
+  function wrapper(check: wrapper.Check): Function;
+  export = wrapper;
+}
+
+declare module 'pouchdb-security' {
+  import type { Database } from 'pouchdb-core';
+
+  export function getSecurity(this: Database): Promise<object>;
+}
+
+declare module 'express-pouchdb' {
+  import type { RequestHandler } from 'express';
+  import type { Static } from 'pouchdb-core';
+
+  function server(PouchDB: Static, options: { configPath: string; logPath: string }): RequestHandler;
+  export = server;
+}
+
+declare module 'express-pouchdb/lib/utils' {
+  import type { RequestHandler, Response } from 'express';
+
+  export const jsonParser: RequestHandler;
+  export function sendJSON(res: Response, status: number, body: object): void;
+}
+
+declare namespace Express {
+  interface Request {
+    /** Set by express-pouchdb once it knows who sent the request. */
+    couchSession: { userCtx: { name: string | null; roles: string[] } };
+  }
+}
+
+declare module 'follow' {
+  function follow(
+    options: { db: string; include_docs: boolean; since: number },
+    callback: (error: Error | null, change: object) => void,
+  ): void;
+  export = follow;
+}
+
+// tests/validation.js loads it by its path: it is a package of the embedded CouchDB.
+declare module '*/node_modules/acorn' {
+  export function parseExpressionAt(text: string, at: number, options: { ecmaVersion: 5 }): object;
+}
