@@ -1,4 +1,4 @@
-"""Who may import whom (design.md, 8)."""
+"""Who may import whom (docs/design.md)."""
 
 import ast
 import json
