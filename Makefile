@@ -28,7 +28,7 @@ WITHOUT_COUCHDB := integration/test_deploy* integration/test_fake_dynamodb.py \
 LOCKED := requirements requirements-poller requirements-device requirements-local \
   requirements-dev requirements-node requirements-lock
 
-.PHONY: help demo run test couchdb3 check format lint types template audit docs setup lock clean
+.PHONY: help demo run test couchdb3 check format lint layers types template audit docs setup lock clean
 .PHONY: faults mutants bench load cold-start package doctor deploy upgrade redrive destroy
 
 help: ## list the commands
@@ -43,7 +43,7 @@ run: $(VENV)/.local $(EMBEDDED) ## keep the local system up and say where; Ctrl-
 test: setup ## all tests
 	@$(BIN)/python -m pytest -n auto
 
-check: format lint types template audit test ## the gate: format, lint, types, template, audit, tests
+check: format lint layers types template audit test ## the gate: all of the static checks, all tests
 
 couchdb3: setup ## the tests that talk to CouchDB, on a stand-in that answers like version 3
 	@$(BIN)/python -m tests.couchdb3 $(BIN)/python -m pytest -n auto tests/integration tests/e2e \
@@ -54,6 +54,9 @@ format: $(VENV)/.dev
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check .
+
+layers: $(VENV)/.dev
+	@$(BIN)/lint-imports --no-cache
 
 types: $(VENV)/.dev
 	@$(BIN)/mypy .
@@ -144,10 +147,9 @@ $(NODE_MODULES)/.done: local/couchdb/package-lock.json | $(VENV)/.local
 	@cd local/couchdb && npm ci --silent --no-progress
 	@touch $@
 
-# `sam build` calls this for the poller: its own code, the modules it shares, and their packages.
+# `sam build` calls this for the poller: its own folder, the library, and the packages it needs.
 build-PollerFunction:
-	@mkdir -p "$(ARTIFACTS_DIR)/poller" "$(ARTIFACTS_DIR)/chalicelib"
-	@cp poller/*.py "$(ARTIFACTS_DIR)/poller/"
-	@cd chalicelib && cp __init__.py couch*.py settings*.py "$(ARTIFACTS_DIR)/chalicelib/"
+	@cp -r poller chalicelib "$(ARTIFACTS_DIR)/"
+	@find "$(ARTIFACTS_DIR)" -name __pycache__ -prune -exec rm -r {} +
 	@$(PYTHON) -m $(INSTALL) --no-compile --target "$(ARTIFACTS_DIR)" -r requirements-poller.txt
 	@$(PYTHON) -m compileall -q --invalidation-mode checked-hash -s "$(ARTIFACTS_DIR)" "$(ARTIFACTS_DIR)"

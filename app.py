@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, cast
 from chalice.app import Chalice, CloudWatchEvent, Rate, Request, Response, SNSEvent, SQSEvent
 
 from chalicelib import settings
+from chalicelib.engine.dependencies import Wiring
 from chalicelib.telemetry import count_feedback
-from chalicelib.web import mailbox
-from chalicelib.web.least_headers import add_least_headers
-from chalicelib.wiring import Wiring
+from chalicelib.web import registrations
+from chalicelib.web.default_headers import add_default_headers
 
 if TYPE_CHECKING:
     from chalicelib.web.pages import Page
@@ -20,7 +20,7 @@ ANY = "*/*"  # the view itself refuses what it cannot read, in the words of Couc
 
 # Chalice would set the level of the logger that is ours, too: nothing but errors would be logged.
 app = Chalice(app_name="syncpoint", configure_logs=False)
-app.register_middleware(add_least_headers, "http")
+app.register_middleware(add_default_headers, "http")
 wiring = Wiring()
 
 deployed = settings.Deployed.read(os.environ)
@@ -92,40 +92,42 @@ def invitation_accepting(event: SQSEvent) -> None:
 @app.schedule(Rate(1, unit=Rate.DAYS), name="sweep_expired")
 def sweep_expired(event: CloudWatchEvent) -> None:
     """Once a day: registrations and invitations that nobody answered in time → expired."""
-    from chalicelib.sweep import sweep
+    from chalicelib.jobs.sweep import sweep
 
-    wiring.use(lambda cloud: sweep(cloud, lambda: left_s(event.context)))
+    wiring.use(lambda cloud: sweep(cloud, lambda: remaining_s(event.context)))
 
 
 @app.on_sns_message(topic=settings.feedback_topic(deployed.stage), name="mail_feedback")
 def mail_feedback(event: SNSEvent) -> None:
     """Bounces and complaints of mails → undeliverable; after a complaint, no more mail."""
-    from chalicelib import feedback
+    from chalicelib.jobs import mail_feedback
 
-    kind = wiring.use(lambda cloud: feedback.take(cloud, event.message))
+    kind = wiring.use(lambda cloud: mail_feedback.take(cloud, event.message))
     count_feedback(deployed.stage, kind)
 
 
 @app.lambda_function(name="upgrade_designs")
 def upgrade_designs(event: dict[str, Any], context: object) -> dict[str, Any]:
     """By hand, after a deployment (`make upgrade`): new design documents for old databases."""
-    from chalicelib.upgrade import upgrade
+    from chalicelib.jobs.upgrade import upgrade
 
-    return wiring.use(lambda cloud: upgrade(cloud, event.get("after"), lambda: left_s(context)))
+    return wiring.use(
+        lambda cloud: upgrade(cloud, event.get("after"), lambda: remaining_s(context))
+    )
 
 
 def work(event: SQSEvent, doc_type: str, state: str) -> None:
     """Hand a batch of messages to the transition of (type, state)."""
-    from chalicelib.batch import Work, handle_batch
+    from chalicelib.engine.batch import Work, handle_batch
     from chalicelib.handlers import control_of
 
     control = control_of(doc_type)
     transition = control.transition(doc_type, state)
-    batch = Work.of(wiring, control, transition, lambda: left_s(event.context))
+    batch = Work.of(wiring, control, transition, lambda: remaining_s(event.context))
     handle_batch(event.to_dict()["Records"], batch)
 
 
-def left_s(context: Any) -> float:
+def remaining_s(context: Any) -> float:
     """How many seconds the Lambda may still run."""
     return float(context.get_remaining_time_in_millis()) / 1000
 
@@ -167,7 +169,7 @@ def answer_invitation(code: str) -> Response:
 @app.route("/mailbox", methods=["GET"])
 def mailbox_info() -> Response:
     """What a replicator asks first; and where a device finds the cloud's CouchDB."""
-    return reply(mailbox.info(wiring.use))
+    return reply(registrations.info(wiring.use))
 
 
 @app.route("/mailbox", methods=["HEAD"])
@@ -179,25 +181,25 @@ def mailbox_exists() -> Response:
 @app.route("/mailbox/_local/{doc_id}", methods=["GET"])
 def mailbox_get_checkpoint(doc_id: str) -> Response:
     """404: the mailbox keeps no checkpoints, so a replicator starts over."""
-    return reply(mailbox.no_checkpoint())
+    return reply(registrations.no_checkpoint())
 
 
 @app.route("/mailbox/_local/{doc_id}", methods=["PUT"], content_types=[ANY])
 def mailbox_put_checkpoint(doc_id: str) -> Response:
     """Takes a replicator's checkpoint, and forgets it."""
-    return reply(mailbox.put_checkpoint(doc_id))
+    return reply(registrations.put_checkpoint(doc_id))
 
 
 @app.route("/mailbox/_ensure_full_commit", methods=["POST"], content_types=[ANY])
 def mailbox_ensure_full_commit() -> Response:
     """What CouchDB's replicator asks at each checkpoint."""
-    return reply(mailbox.ensure_full_commit())
+    return reply(registrations.ensure_full_commit())
 
 
 @app.route("/mailbox/_revs_diff", methods=["POST"], content_types=[ANY])
 def mailbox_revs_diff() -> Response:
     """Everything that is asked for is missing."""
-    return reply(mailbox.revs_diff(wiring.use, request().headers, request().raw_body))
+    return reply(registrations.revs_diff(wiring.use, request().headers, request().raw_body))
 
 
 @app.route("/mailbox/_bulk_docs", methods=["POST"], content_types=[ANY])
@@ -205,13 +207,13 @@ def mailbox_bulk_docs() -> Response:
     """Takes new device documents; answers with those that it refused, and why."""
     asked = request()
     source_ip = asked.context.get("identity", {}).get("sourceIp")
-    return reply(mailbox.bulk_docs(wiring.use, asked.headers, asked.raw_body, source_ip))
+    return reply(registrations.bulk_docs(wiring.use, asked.headers, asked.raw_body, source_ip))
 
 
 @app.route("/mailbox/{doc_id}", methods=["GET"])
 def mailbox_show_state(doc_id: str) -> Response:
     """`{"state"}` of a device, and nothing more."""
-    return reply(mailbox.show_state(wiring.use, doc_id))
+    return reply(registrations.show_state(wiring.use, doc_id))
 
 
 @app.route("/mailbox", methods=["POST", "PUT", "DELETE"], content_types=[ANY])
@@ -221,7 +223,7 @@ def mailbox_show_state(doc_id: str) -> Response:
 )
 def mailbox_refuse(doc_id: str = "", rest: str = "") -> Response:
     """Refused: no document comes out, and none goes in another way."""
-    return reply(mailbox.refuse())
+    return reply(registrations.refuse())
 
 
 @app.route("/health", methods=["GET"])
@@ -238,7 +240,7 @@ def respond(page: "Page") -> Response:
     return Response(page.body, dict(page.headers), page.status)
 
 
-def reply(answer: mailbox.Answer) -> Response:
+def reply(answer: registrations.Answer) -> Response:
     """JSON as API Gateway takes it."""
     return Response(answer.body, {"Cache-Control": "no-store", **answer.headers}, answer.status)
 

@@ -13,15 +13,17 @@ from bench.handlers import Handlers
 from bench.item import Bench, timed_s
 from bench.measure import Rounds, interleave, ratios, spread
 from bench.report import Finding, Goal, shown
-from chalicelib.channel import Channel, parse_channel
-from chalicelib.couch import Database, JsonDict, Server
-from chalicelib.identity import owner_control_db, owner_id
+from chalicelib.couch import Database, Server
+from chalicelib.domain.addresses import owner_id_of
+from chalicelib.domain.channel import Channel, parse_channel
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.names import owner_control_db
 
 CONNECTIONS = 4
 CHANNELS, ROUNDS = 60, 9
 QUICK_CHANNELS, QUICK_ROUNDS = 12, 2
 HANDLERS, BARE = "channel/new → ready", "bare requests"
-OWNER = owner_id("bench@example.com")
+OWNER = owner_id_of("bench@example.com")
 
 Item = TypeVar("Item")
 

@@ -13,9 +13,10 @@ from bench.handlers import Handlers
 from bench.item import Bench, timed_s
 from bench.measure import Rounds, interleave, ratios, spread
 from bench.report import Finding, Goal, shown
-from chalicelib.couch import Database, JsonDict, Server
+from chalicelib.couch import Database, Server
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.names import confirm_id
 from chalicelib.handlers.logins import remove_login
-from chalicelib.identity import confirm_id
 from chalicelib.web import confirm
 from device.registration import new_device
 from local.outbox import read_mail

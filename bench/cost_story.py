@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
+from chalicelib.domain.addresses import owner_id_of
 from chalicelib.handlers.all import control
-from chalicelib.identity import owner_id
-from chalicelib.web import mailbox
+from chalicelib.web import registrations
 from poller.ahead import when_needed
 from poller.app import Outside, run
 from tests.world.region import POLLER
@@ -32,7 +32,7 @@ _NAMES = (
     (r"expiry-\w+-invitation", "{expiry note}"),
     (r"(db-[0-9a-f]{32}|notes)-sub-[0-9a-f]{32}", "{subscription}"),
     (r"device-[0-9a-f]{32}", "{device}"),
-    (f"control-{owner_id(GUEST)}", "control-{guest}"),
+    (f"control-{owner_id_of(GUEST)}", "control-{guest}"),
     (r"control-[0-9a-f]{32}", "control-{owner}"),
     (r"(?<=\{guest\}/)db-[0-9a-f]{32}$", "{shared channel}"),
     (r"db-[0-9a-f]{32}", "db-{channel}"),
@@ -64,7 +64,7 @@ def _opens(address: str, step: str | None = None) -> Act:
 
 
 def _looks(world: World) -> None:
-    world.ask("GET state", lambda wiring: mailbox.show_state(wiring.use, PHONE.device_id))
+    world.ask("GET state", lambda wiring: registrations.show_state(wiring.use, PHONE.device_id))
 
 
 def _accepts(world: World) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 
 from requests.adapters import HTTPAdapter
 
-from chalicelib.couch import JsonDict, Server
+from chalicelib.couch import Server
+from chalicelib.domain.documents import JsonDict
+from chalicelib.engine.dependencies import Wiring
+from chalicelib.engine.runner import Message, Outcome, handle
 from chalicelib.handlers.all import control
-from chalicelib.runner import Message, Outcome, handle
-from chalicelib.wiring import Wiring
 from tests.fakes.aws import FakeAws
 
 _ENVIRONMENT = {

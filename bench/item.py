@@ -15,7 +15,7 @@ from local.couchdb_process import EmbeddedCouchDB
 from local.system import checked_url
 
 BULK_DOCS = 1000
-MOST_DATABASES = 100_000
+MAX_DATABASES = 100_000
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Bench:
             yield database
         finally:
             if self.is_lent:  # one of our own goes with its folder
-                for name in server.all_dbs(database.name, f"{database.name}-~", MOST_DATABASES):
+                for name in server.all_dbs(database.name, f"{database.name}-~", MAX_DATABASES):
                     server.database(name).delete()
             server.close()
 

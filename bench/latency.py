@@ -11,7 +11,7 @@ from bench import plots
 from bench.item import Bench
 from bench.measure import quantile
 from bench.report import Finding, Goal
-from chalicelib.couch import JsonDict
+from chalicelib.domain.documents import JsonDict
 from local.aws import LocalAws
 from local.system import ROOT, LocalSystem, Options, prepare_process
 

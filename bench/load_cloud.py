@@ -12,13 +12,13 @@ from typing import Any
 
 from bench.load_couch import Couch
 from bench.load_people import Answer
-from chalicelib.batch import BatchFailed, Work, handle_batch
 from chalicelib.couch import Server
-from chalicelib.docstate import Transition
+from chalicelib.engine.batch import BatchFailed, Work, handle_batch
+from chalicelib.engine.dependencies import Wiring
+from chalicelib.engine.docstate import Transition
 from chalicelib.handlers.all import control as registry
 from chalicelib.settings import PollerSettings, queue_name
 from chalicelib.web import confirm
-from chalicelib.wiring import Wiring
 from local.aws import new_link_key
 from poller.app import Outside, run
 from tests.fakes.aws import FakeAws

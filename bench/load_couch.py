@@ -13,7 +13,8 @@ from typing import Any
 from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
 
-from chalicelib.couch import Database, JsonDict, Server
+from chalicelib.couch import Database, Server
+from chalicelib.domain.documents import JsonDict
 from local.cleanup import remove_all_of
 from local.couchdb_process import EmbeddedCouchDB
 

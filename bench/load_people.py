@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from bench.load_couch import CheckFailed
-from chalicelib.couch import JsonDict
+from chalicelib.domain.documents import JsonDict
 from device.registration import new_device
 
 

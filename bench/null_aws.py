@@ -4,7 +4,7 @@ import json
 import time
 from typing import Any
 
-from chalicelib.couch import JsonDict
+from chalicelib.domain.documents import JsonDict
 
 
 class NullAws:

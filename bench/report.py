@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.measure import Spread
-from chalicelib.couch import JsonDict
+from chalicelib.domain.documents import JsonDict
 from local.system import ROOT
 
 PAGE = ROOT / "docs" / "performance.md"

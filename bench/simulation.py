@@ -13,17 +13,17 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from chalicelib.batch import Work, back_off_s
+from chalicelib.aws.ses import MailNotSent
+from chalicelib.engine.batch import Work, back_off_s
+from chalicelib.engine.runner import Outcome
 from chalicelib.handlers.all import control
-from chalicelib.mail import MailNotSent
-from chalicelib.runner import Outcome
 
 BATCH_MESSAGES = 10
 MAX_RECEIVES = 5
 DAY_S = 24 * 3600.0
 # How Lambda grows with a queue: five batches at once at first, then 300 more each minute.
 # Source: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
-FIRST_RUNS, MORE_RUNS_A_SECOND, MOST_RUNS = 5, 5.0, 1000
+FIRST_RUNS, MORE_RUNS_A_SECOND, MAX_RUNS = 5, 5.0, 1000
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Setting:
         So many registrations, at random moments of so many seconds.
     ses_rate, ses_daily : float
         The mails that SES takes a second, and in any 24 hours.
-    most_runs : int
+    max_runs : int
         The most batches that are worked on at once (the mapping's maximum concurrency).
     polled_a_second : float
         The messages that the poller sends.
@@ -51,7 +51,7 @@ class Setting:
     burst_s: float = 60
     ses_rate: float = 14
     ses_daily: float = 50_000
-    most_runs: int = MOST_RUNS
+    max_runs: int = MAX_RUNS
     polled_a_second: float = 500
     mail_s: float = 0.2
     refusal_s: float = 0.1
@@ -171,7 +171,7 @@ class Simulation:
 
     def _begin_runs(self, now_s: float) -> None:
         allowed = FIRST_RUNS + MORE_RUNS_A_SECOND * (now_s - self._busy_since_s)
-        while self._waiting and self._runs < min(allowed, self._setting.most_runs):
+        while self._waiting and self._runs < min(allowed, self._setting.max_runs):
             size = min(BATCH_MESSAGES, len(self._waiting))
             batch = deque(self._waiting.popleft() for _ in range(size))
             for message in batch:
@@ -224,7 +224,7 @@ _WORK = Work(
     transition=control.transition("device", "new"),
     handle=_never,
     lease_s=90,
-    left_s=lambda: 30.0,
+    remaining_s=lambda: 30.0,
     sqs=_never,  # type: ignore[arg-type]
     queue_url=_never,
 )

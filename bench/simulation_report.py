@@ -8,7 +8,7 @@ import sys
 
 from bench.measure import quantile
 from bench.report import PLOTS, table
-from bench.simulation import MOST_RUNS, Result, Setting, Simulation
+from bench.simulation import MAX_RUNS, Result, Setting, Simulation
 
 # SES's rate, and how many batches are worked on at once: as Lambda likes, or as MAIL_RUNS says.
 BOUNDED = {14: 2, 100: 12, 500: 62}
@@ -17,13 +17,13 @@ BURSTS = (1_000, 10_000)
 SECONDS_OF_QUOTA = 3600
 
 
-def result(burst: int, ses_rate: int, most_runs: int) -> Result:
+def result(burst: int, ses_rate: int, max_runs: int) -> Result:
     """One run of the simulation; one run of a Lambda in a thousand ends halfway."""
     setting = Setting(
         burst,
         ses_rate=ses_rate,
         ses_daily=ses_rate * SECONDS_OF_QUOTA,
-        most_runs=most_runs,
+        max_runs=max_runs,
         death_share=0.001,
     )
     return Simulation(setting).run()
@@ -35,7 +35,7 @@ def bursts_table() -> str:
         _row(burst, rate, runs)
         for burst in BURSTS
         for rate, bounded in BOUNDED.items()
-        for runs in (MOST_RUNS, bounded)
+        for runs in (MAX_RUNS, bounded)
     ]
     head = ["registrations in a minute", "SES, mails a second", "batches at once", "mailed"]
     return table([*head, "dead letters", "to the mail: p50, s", "p99, s"], rows)
@@ -55,7 +55,7 @@ def main() -> int:
 def _row(burst: int, rate: int, runs: int) -> list[str]:
     found = result(burst, rate, runs)
     waits_s = found.waits_s
-    bounded = "as Lambda likes" if runs == MOST_RUNS else f"{runs}"
+    bounded = "as Lambda likes" if runs == MAX_RUNS else f"{runs}"
     times_s = [f"{quantile(waits_s, share):,.0f}" for share in (0.5, 0.99)]
     counts = [f"{len(waits_s):,}", f"{found.dead:,}" if found.dead else ""]
     return [f"{burst:,}", f"{rate}", bounded, *counts, *times_s]
@@ -65,7 +65,7 @@ def _draw() -> None:
     from bench import plots  # matplotlib: not for those who only read
 
     runs = {
-        "SES takes 14/s, as Lambda likes": (14, MOST_RUNS),
+        "SES takes 14/s, as Lambda likes": (14, MAX_RUNS),
         "SES takes 14/s, 2 batches at once": (14, 2),
         "SES takes 100/s, 12 batches at once": (100, 12),
     }

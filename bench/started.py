@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from chalicelib.couch import JsonDict
+from chalicelib.domain.documents import JsonDict
 from tests.runtime.harness.function import Spec, end_group, runtime_environment
 from tests.runtime.harness.runtime_api import Invocation, RuntimeApi
 

@@ -13,7 +13,7 @@ from bench.item import Bench
 from bench.measure import Rounds, interleave, ratios, spread
 from bench.report import Finding, Goal, shown
 from bench.started import Start, start
-from chalicelib.couch import JsonDict
+from chalicelib.domain.documents import JsonDict
 from local.aws import LocalAws
 from local.system import ROOT
 from tests.runtime.acts import Acts

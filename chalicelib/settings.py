@@ -1,37 +1,94 @@
-"""The environment, read once and checked; and the names that template.yaml and the code agree on.
+"""The environment and the secret, read once and checked; and the names that template.yaml shares.
 
 Nothing here sends a request, but `read_secrets` by the client that it is given.
 """
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Self
 
-from chalicelib.settings_secret import Secrets, parse_couchdb_url, read_secrets
-from chalicelib.settings_variables import (
-    FromEnvironment,
-    InvalidSettings,
-    Variable,
-    count,
-    match,
-    optional,
-    variable,
-)
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
 
-__all__ = [
-    "POLLER_SILENT_S",
-    "Deployed",
-    "InvalidSettings",
-    "PollerSettings",
-    "Secrets",
-    "Settings",
-    "Variable",
-    "feedback_topic",
-    "parse_couchdb_url",
-    "poller_key",
-    "queue_name",
-    "read_secrets",
-]
+
+class InvalidSettings(Exception):
+    """The environment or the secret is not as it should be; the message names the variable."""
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One variable of the environment: `default` is None where it must be set."""
+
+    name: str
+    default: str | None
+    help: str
+    parse: Callable[[str], Any]
+
+
+def variable(
+    name: str, help: str, default: str | None = None, parse: Callable[[str], Any] = str
+) -> Any:
+    """A field of a dataclass that is read from a variable of the environment."""
+    return field(metadata={"variable": Variable(name, default, help, parse)})
+
+
+def match(pattern: str, what: str) -> Callable[[str], str]:
+    """A parser of texts of one form; `what` says in words which."""
+
+    def parse(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"must be {what}")
+        return value
+
+    return parse
+
+
+def count(minimum: int) -> Callable[[str], int]:
+    """A parser of whole numbers, from `minimum` on."""
+
+    def parse(value: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", value) or int(value) < minimum:
+            raise ValueError(f"must be a whole number, {minimum} or more")
+        return int(value)
+
+    return parse
+
+
+def optional(parse: Callable[[str], str]) -> Callable[[str], str]:
+    """The same parser, but nothing at all is fine too."""
+    return lambda value: parse(value) if value else value
+
+
+class FromEnvironment:
+    """A dataclass whose fields are `variable`s."""
+
+    @classmethod
+    def variables(cls) -> list[Variable]:
+        """The variables that this part of the system reads, in the order of the docs."""
+        return [item.metadata["variable"] for item in fields(cls)]  # type: ignore[arg-type]
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> Self:
+        """Read and check the environment.
+
+        Raises
+        ------
+        InvalidSettings
+            If a variable is missing or wrong; the message names it and says what it must be.
+        """
+        values = {}
+        for item in fields(cls):  # type: ignore[arg-type]
+            variable: Variable = item.metadata["variable"]
+            given = environ.get(variable.name) or variable.default
+            if given is None:
+                raise InvalidSettings(f"{variable.name} is not set: {variable.help}")
+            try:
+                values[item.name] = variable.parse(given)
+            except ValueError as exc:
+                raise InvalidSettings(f"{variable.name} {exc}") from exc
+        return cls(**values)
 
 
 def _routes(value: str) -> dict[str, str]:
@@ -61,7 +118,7 @@ POLLER_SILENT_S = 300
 
 # Of batches of one kind at once; fewer Lambda cannot be told.
 # Source: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
-LEAST_RUNS = 2
+MIN_RUNS = 2
 
 
 @dataclass(frozen=True)
@@ -75,17 +132,17 @@ class Deployed(FromEnvironment):
     mail_runs: int = variable(
         "MAIL_RUNS",
         "batches of mails that are worked on at once, of each kind: an eighth of the mails a second"
-        f" that SES takes, at least {LEAST_RUNS}; read when it is deployed",
-        str(LEAST_RUNS),
-        count(LEAST_RUNS),
+        f" that SES takes, at least {MIN_RUNS}; read when it is deployed",
+        str(MIN_RUNS),
+        count(MIN_RUNS),
     )
     # Of seven kinds, and each works in three databases at most: fewer than CouchDB's 500.
     couchdb_runs: int = variable(
         "COUCHDB_RUNS",
         "batches that are worked on at once, of each kind that sends no mail: CouchDB opens 500"
-        f" databases at once (`max_dbs_open`); at least {LEAST_RUNS}; read when it is deployed",
+        f" databases at once (`max_dbs_open`); at least {MIN_RUNS}; read when it is deployed",
         "10",
-        count(LEAST_RUNS),
+        count(MIN_RUNS),
     )
 
 
@@ -214,3 +271,45 @@ def feedback_topic(stage: str) -> str:
 def poller_key(control_db: str, shard: int = 0, shards: int = 1) -> str:
     """The key of the item that holds a poller's lease, and says when it was last seen."""
     return f"poller#{control_db}" + (f"#{shard}of{shards}" if shards > 1 else "")
+
+
+# An unescaped / or @ in the password would leave it in what is taken for the host or the path.
+parse_couchdb_url = match(r"https?://([^\s/?#@]+@)?[^\s/?#@]+(/[^\s?#@]*)?", "CouchDB's URL")
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """What the secret holds.
+
+    Attributes
+    ----------
+    couchdb_url : str
+        With an administrator's credentials.
+    link_keys : tuple of bytes
+        The first signs the links in mails, all of them verify.
+    """
+
+    couchdb_url: str
+    link_keys: tuple[bytes, ...]
+
+
+def read_secrets(client: "SecretsManagerClient", secret_id: str) -> Secrets:
+    """Fetch the secret, ``{"couchdb_url": URL, "link_keys": [HEX, …]}``. One request.
+
+    Raises
+    ------
+    InvalidSettings
+        If it is not of that form, or a key is shorter than 32 bytes; it shows nothing of the value.
+    """
+    value = client.get_secret_value(SecretId=secret_id).get("SecretString", "")
+    try:
+        raw = json.loads(value)
+        keys = tuple(bytes.fromhex(key) for key in list(raw["link_keys"]))
+        url = parse_couchdb_url(raw["couchdb_url"])
+    except (ValueError, TypeError, KeyError):
+        raise InvalidSettings(
+            f'the secret {secret_id} must be {{"couchdb_url": URL, "link_keys": [HEX, …]}}'
+        ) from None
+    if not keys or any(len(key) < 32 for key in keys):
+        raise InvalidSettings(f"the secret {secret_id} needs link_keys of 32 bytes or more each")
+    return Secrets(url, keys)

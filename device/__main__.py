@@ -14,7 +14,8 @@ from io import TextIOWrapper
 from pathlib import Path
 from urllib.parse import quote
 
-from chalicelib.couch import CouchError, JsonDict
+from chalicelib.couch import CouchError
+from chalicelib.domain.documents import JsonDict
 from device import channels, enrol, leaving, texts
 from device.agent import Agent, Pace
 from device.databases import Device
@@ -69,7 +70,7 @@ def _run(arguments: Arguments) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     steady_s = arguments.every
-    pace = Pace(most_s=steady_s, steady_s=steady_s, waiting_s=min(steady_s, Pace.waiting_s))
+    pace = Pace(max_s=steady_s, steady_s=steady_s, waiting_s=min(steady_s, Pace.waiting_s))
     try:
         Agent(Home(arguments.home), _say(arguments), _now, pace).run()
     except KeyboardInterrupt:

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from chalicelib.couch import CouchError, JsonDict
-from chalicelib.identity import subscription_id
-from chalicelib.runner import Message, handle
+from chalicelib.couch import CouchError
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.names import subscription_id
+from chalicelib.engine.runner import Message, handle
 from device import outbox
 from device.backoff import BackOff
 from device.contact import Contact, Sight
@@ -36,7 +37,7 @@ class Pace:
     ----------
     wait_s : float
         For changes here, before it looks at its replications again.
-    least_s, most_s : float
+    min_s, max_s : float
         Between two tries of what fails: from the first to the second, twice as long each time.
     waiting_s : float
         Between two looks at a registration that waits for its owner, at the most.
@@ -48,8 +49,8 @@ class Pace:
     """
 
     wait_s: float = 10
-    least_s: float = 1
-    most_s: float = 60
+    min_s: float = 1
+    max_s: float = 60
     waiting_s: float = 10
     steady_s: float = 60
     restart_s: float = 3600
@@ -75,9 +76,9 @@ class Agent:
         self._home, self._say, self._clock, self._is_ended = home, say, clock, is_ended
         self._pace = pace or Pace()
         self._contact = Contact(home, say)
-        self._looks = BackOff(self._pace.least_s, self._pace.most_s)
-        self._restarts = Restarts(self._pace.least_s, self._pace.restart_s)
-        self._failures = BackOff(self._pace.least_s, self._pace.most_s)
+        self._looks = BackOff(self._pace.min_s, self._pace.max_s)
+        self._restarts = Restarts(self._pace.min_s, self._pace.restart_s)
+        self._failures = BackOff(self._pace.min_s, self._pace.max_s)
 
     def run(self) -> None:
         """Go on until it is ended.
@@ -118,7 +119,7 @@ class Agent:
         device.replications.remove_strays()
         self._failures.succeed()
         while not self._is_ended():
-            page = self._read(device, since, min(self._pace.wait_s, self._looks.left_s))
+            page = self._read(device, since, min(self._pace.wait_s, self._looks.remaining_s))
             since = str(page["last_seq"])
             self._tend(device)
             if _is_unsubscribed(page, device) or self._has_news(device):
@@ -172,7 +173,7 @@ class Agent:
 
     def _has_news(self, device: Device) -> bool:
         """Look at the cloud if it is time; whether what was found asks for a new beginning."""
-        if self._looks.left_s:
+        if self._looks.remaining_s:
             return False
         sight = self._contact.look(device)
         if sight is Sight.BACK:  # its own next try may be hours away

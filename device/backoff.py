@@ -9,27 +9,27 @@ class BackOff:
 
     Parameters
     ----------
-    least_s, most_s : float
+    min_s, max_s : float
         How long to wait after the first failure, and at the most.
     now : callable
         Seconds on a clock that never goes back.
     """
 
     def __init__(
-        self, least_s: float, most_s: float, now: Callable[[], float] = time.monotonic
+        self, min_s: float, max_s: float, now: Callable[[], float] = time.monotonic
     ) -> None:
-        self._least_s, self._most_s, self._now = least_s, most_s, now
+        self._min_s, self._max_s, self._now = min_s, max_s, now
         self._wait_s = self._due_s = 0.0
 
     @property
-    def left_s(self) -> float:
+    def remaining_s(self) -> float:
         """How many seconds are left until it is time to try."""
         return max(0.0, self._due_s - self._now())
 
-    def fail(self, most_s: float | None = None) -> float:
+    def fail(self, max_s: float | None = None) -> float:
         """Wait longer than the last time; for how many seconds is returned."""
-        longest_s = self._most_s if most_s is None else most_s
-        self._wait_s = min(max(2 * self._wait_s, self._least_s), longest_s)
+        longest_s = self._max_s if max_s is None else max_s
+        self._wait_s = min(max(2 * self._wait_s, self._min_s), longest_s)
         self._due_s = self._now() + self._wait_s
         return self._wait_s
 

@@ -4,11 +4,12 @@ import time
 import uuid
 from contextlib import suppress
 
-from chalicelib import fields
-from chalicelib.channel import DEFAULT_NAME, NAME_LENGTH
-from chalicelib.couch import CouchError, Database, InvalidName, JsonDict
-from chalicelib.docstate import Rejected, timestamp
-from chalicelib.identity import owner_id, subscription_id
+from chalicelib.couch import CouchError, Database, InvalidName
+from chalicelib.domain import fields
+from chalicelib.domain.addresses import owner_id_of
+from chalicelib.domain.channel import DEFAULT_NAME, NAME_LENGTH
+from chalicelib.domain.documents import JsonDict, Rejected, timestamp
+from chalicelib.domain.names import subscription_id
 from device.behind import behind
 from device.databases import Device
 from device.errors import AgentRuns, DeviceError
@@ -18,7 +19,7 @@ from device.transitions import obey
 # What the commands are called, and the states that they lead to.
 STATES = {"pause": "paused", "resume": "active", "stop": "stopped"}
 QUIET_LIMIT_S = 30.0
-_MOST_DOCS = 1_000_000
+_MAX_DOCS = 1_000_000
 
 
 def create(device: Device, name: str) -> JsonDict:
@@ -58,7 +59,7 @@ def invite(device: Device, channel: str, address: str) -> JsonDict:
         fields.mail_address({"email": address}, "email")
     except Rejected as exc:
         raise DeviceError(exc.reason) from exc
-    if owner_id(address) == device.profile.owner:
+    if owner_id_of(address) == device.profile.owner:
         raise DeviceError("email is your own address: your devices have the channel already")
     found = find(device, channel)
     if found.get("state") == "shared":
@@ -179,7 +180,7 @@ def all_of(device: Device) -> list[JsonDict]:
 
 def documents(device: Device) -> list[JsonDict]:
     """All documents of the copy of the control database. One request."""
-    rows = device.database.changes("0", limit=_MOST_DOCS)["results"]
+    rows = device.database.changes("0", limit=_MAX_DOCS)["results"]
     return [row["doc"] for row in rows if not row.get("deleted")]
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from contextlib import suppress
 
-from chalicelib.couch import Conflict, JsonDict, NotFound
+from chalicelib.couch import Conflict, NotFound
+from chalicelib.domain.documents import JsonDict
 from device.databases import Device
 
 

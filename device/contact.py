@@ -4,8 +4,8 @@ from dataclasses import replace
 from enum import Enum, auto
 
 from chalicelib.couch import CouchError, Unauthorized
-from chalicelib.docstate import generation_of
-from chalicelib.identity import owner_control_db
+from chalicelib.domain.documents import generation_of
+from chalicelib.domain.names import owner_control_db
 from device import outbox
 from device.databases import Device, Say
 from device.endpoints import is_in_cloud, is_plain_url

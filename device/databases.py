@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Self
 
-from chalicelib.channel import DEFAULT_NAME
-from chalicelib.couch import CouchError, Database, InvalidName, JsonDict, NoDatabase, Server
-from chalicelib.identity import channel_db, owner_control_db
+from chalicelib.couch import CouchError, Database, InvalidName, NoDatabase, Server
+from chalicelib.domain.channel import DEFAULT_NAME
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.names import channel_db, owner_control_db
 from device.endpoints import endpoint, is_in_cloud, is_plain_url, split_login
 from device.errors import DeviceError, without_stop
 from device.home import Profile

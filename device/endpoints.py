@@ -4,7 +4,7 @@ import base64
 import re
 from urllib.parse import unquote, urlsplit
 
-from chalicelib.docstate import JsonDict
+from chalicelib.domain.documents import JsonDict
 
 # What is handed to a replicator is parsed by other code than ours: nothing that two parsers could
 # read differently (a user part, a backslash, white space) comes through.

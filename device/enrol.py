@@ -6,9 +6,9 @@ from dataclasses import replace
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from chalicelib import registration
-from chalicelib.couch import CouchError, JsonDict
-from chalicelib.docstate import Rejected, generation_of, timestamp
+from chalicelib.couch import CouchError
+from chalicelib.domain.device import parse_device
+from chalicelib.domain.documents import JsonDict, Rejected, generation_of, timestamp
 from device import channels, outbox
 from device.databases import Device, Say
 from device.endpoints import is_plain_url, split_login
@@ -66,7 +66,7 @@ def register(
     # SHA-1 is what every server can check, and the password has 256 random bits.
     new = new_device(owner, name, timestamp(clock()), sha256=False)
     try:
-        registration.check(new.doc, "login")
+        parse_device(new.doc, "login")
     except Rejected as exc:
         raise DeviceError(exc.reason) from exc
     profile = Profile(new.doc, new.password, mailbox.rstrip("/"), couch.rstrip("/"), prefix)

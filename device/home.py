@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO
 
-from chalicelib.docstate import JsonDict
-from chalicelib.identity import owner_id
+from chalicelib.domain.addresses import owner_id_of
+from chalicelib.domain.documents import JsonDict
 from device.errors import AgentRuns, DeviceError
 
 _FILE = "device.json"
@@ -65,7 +65,7 @@ class Profile:
     @property
     def owner(self) -> str:
         """The owner's id."""
-        return owner_id(self.address)
+        return owner_id_of(self.address)
 
 
 class Home:

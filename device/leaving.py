@@ -3,7 +3,8 @@
 import time
 from dataclasses import replace
 
-from chalicelib.couch import CouchError, JsonDict
+from chalicelib.couch import CouchError
+from chalicelib.domain.documents import JsonDict
 from device import channels
 from device.contact import hear
 from device.databases import Device

@@ -1,7 +1,7 @@
 """The cloud's mailbox as a device sees it: where a registration goes, and how far it has come."""
 
-from chalicelib.couch import CouchError, JsonDict, NotFound
-from chalicelib.couch_http import Connection
+from chalicelib.couch import Connection, CouchError, NotFound
+from chalicelib.domain.documents import JsonDict
 
 
 class Mailbox:

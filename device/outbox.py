@@ -1,7 +1,6 @@
 """The database in which a registration waits until the replicator has brought it to the mailbox."""
 
-from chalicelib.couch import JsonDict
-from chalicelib.docstate import generation_of
+from chalicelib.domain.documents import JsonDict, generation_of
 from device.databases import OUTBOX, Device
 
 

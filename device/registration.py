@@ -5,7 +5,7 @@ import secrets
 import uuid
 from dataclasses import dataclass
 
-from chalicelib.docstate import JsonDict
+from chalicelib.domain.documents import JsonDict
 
 PASSWORD_BYTES = 32
 # The password is random, 256 bits: nobody guesses it, however few the rounds. Each costs the cloud

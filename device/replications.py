@@ -9,7 +9,8 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chalicelib.couch import Conflict, CouchError, JsonDict, NotFound, Server
+from chalicelib.couch import Conflict, CouchError, NotFound, Server
+from chalicelib.domain.documents import JsonDict
 
 # What CouchDB's scheduler, and the `_replication_state` of PouchDB Server, call those that stand.
 _STANDS = {"error", "failed", "crashing", "completed"}

@@ -15,16 +15,16 @@ class Restarts:
 
     Parameters
     ----------
-    least_s, most_s : float
+    min_s, max_s : float
         How long to wait after the first beginning, and at the most.
     now : callable
         Seconds on a clock that never goes back.
     """
 
     def __init__(
-        self, least_s: float, most_s: float, now: Callable[[], float] = time.monotonic
+        self, min_s: float, max_s: float, now: Callable[[], float] = time.monotonic
     ) -> None:
-        self._least_s, self._most_s, self._now = least_s, most_s, now
+        self._min_s, self._max_s, self._now = min_s, max_s, now
         self._tries: dict[str, _Try] = {}
 
     def due(self, standing: Collection[str]) -> set[str]:
@@ -40,7 +40,7 @@ class Restarts:
             last = self._tries.get(name, _Try(-math.inf, 0.0, now_s))
             if now_s - last.begun_s >= last.wait_s:
                 found.add(name)
-                wait_s = min(max(2 * last.wait_s, self._least_s), self._most_s)
+                wait_s = min(max(2 * last.wait_s, self._min_s), self._max_s)
                 self._tries[name] = _Try(now_s, wait_s, now_s)
             else:
                 self._tries[name] = replace(last, seen_s=now_s)

@@ -1,7 +1,8 @@
 """How a device stands: registration, channels, invitations, replications, what is behind."""
 
-from chalicelib.channel import DEFAULT_NAME
-from chalicelib.couch import CouchError, Database, InvalidName, JsonDict
+from chalicelib.couch import CouchError, Database, InvalidName
+from chalicelib.domain.channel import DEFAULT_NAME
+from chalicelib.domain.documents import JsonDict
 from device import channels
 from device.behind import behind
 from device.databases import Device

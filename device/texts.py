@@ -1,6 +1,6 @@
 """What a person sees of what the commands return. No I/O."""
 
-from chalicelib.couch import JsonDict
+from chalicelib.domain.documents import JsonDict
 
 
 def registered(said: JsonDict, run: str) -> str:

@@ -5,9 +5,10 @@ All of it is safe: at each start of the agent every document is looked at again.
 
 from contextlib import suppress
 
-from chalicelib.couch import Conflict, Database, JsonDict
-from chalicelib.docstate import Control
-from chalicelib.identity import subscription_id
+from chalicelib.couch import Conflict, Database
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.names import subscription_id
+from chalicelib.engine.docstate import Control
 from device.conflicts import settle
 from device.databases import Device
 from device.endpoints import is_in_cloud, is_plain_url

@@ -11,8 +11,10 @@ from typing import TypeVar
 
 import requests
 
-from chalicelib.couch import CouchError, Database, JsonDict, NotFound, Server
-from chalicelib.identity import owner_control_db, owner_id
+from chalicelib.couch import CouchError, Database, NotFound, Server
+from chalicelib.domain.addresses import owner_id_of
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.names import owner_control_db
 from local.browser import Seen, submit, visit
 from local.device_process import DeviceProcess
 from local.errors import LocalError
@@ -80,7 +82,7 @@ class Cast:
 
     def control_of(self, owner: str) -> Database:
         """An owner's control database, as an administrator sees it."""
-        return self.server.database(owner_control_db(self.control.name, owner_id(owner)))
+        return self.server.database(owner_control_db(self.control.name, owner_id_of(owner)))
 
     def new_device(self, owner: str, name: str) -> tuple[DeviceProcess, str]:
         """Register a device, and wait until its owner has the mail; the device, and the link."""

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 
-from chalicelib.channel import parse_channel
-from chalicelib.couch import Database, JsonDict, NotFound, Server
-from chalicelib.docstate import Rejected
+from chalicelib.couch import Database, NotFound, Server
+from chalicelib.domain.channel import parse_channel
+from chalicelib.domain.documents import JsonDict, Rejected
+from chalicelib.domain.names import owner_id_of_database
 from chalicelib.handlers.logins import remove_login
-from chalicelib.identity import owner_of
 
 _PAGE = 200
-_MOST_DATABASES = 100_000
+_MAX_DATABASES = 100_000
 
 
 def remove_all_of(server: Server, control_db: str) -> None:
@@ -23,8 +23,8 @@ def remove_all_of(server: Server, control_db: str) -> None:
             remove_login(server, doc)
     _remove_channels(server, control, None)
     # Not whatever begins with the same name: that may be somebody else's.
-    for name in server.all_dbs(f"{control_db}-", f"{control_db}-~", _MOST_DATABASES):
-        owner = owner_of(control_db, name)
+    for name in server.all_dbs(f"{control_db}-", f"{control_db}-~", _MAX_DATABASES):
+        owner = owner_id_of_database(control_db, name)
         if owner is not None:
             _remove_channels(server, server.database(name), owner)
             server.database(name).delete()

@@ -9,7 +9,7 @@ from contextlib import closing
 import requests
 
 from chalicelib.couch import CouchError, Database
-from chalicelib.identity import subscription_id
+from chalicelib.domain.names import subscription_id
 from local.browser import submit, visit
 from local.cast import Cast, Story, expect, within_limit
 from local.device_process import DeviceProcess

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from chalicelib.couch import Database, JsonDict, Server
+from chalicelib.couch import Database, Server
+from chalicelib.domain.documents import JsonDict
 from device.databases import Device
 from device.home import Home
 from local.couchdb_process import EmbeddedCouchDB
@@ -17,7 +18,7 @@ from local.errors import LocalError
 
 ROOT = Path(__file__).parent.parent
 END_LIMIT_S = 30
-_MOST_DATABASES = 1000
+_MAX_DATABASES = 1000
 
 
 class DeviceProcess:
@@ -121,7 +122,7 @@ class DeviceProcess:
         server = Server(self.couch)
         if Home(self._home).is_registered:
             self.device.replications.remove_all()
-        for name in server.all_dbs(self._prefix, f"{self._prefix}~", _MOST_DATABASES):
+        for name in server.all_dbs(self._prefix, f"{self._prefix}~", _MAX_DATABASES):
             server.database(name).delete()
 
     def _command(self, *words: str) -> list[str]:

@@ -8,12 +8,11 @@ from datetime import UTC
 from email.message import EmailMessage
 from email.utils import parsedate_to_datetime
 from html.parser import HTMLParser
-from typing import Any
 
 import flask
 from werkzeug.serving import make_server
 
-JsonDict = dict[str, Any]
+from chalicelib.domain.documents import JsonDict
 
 
 class Outbox:

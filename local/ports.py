@@ -13,7 +13,7 @@ from local.errors import LocalError
 
 Obstacle = Callable[[int], str | None]
 
-MOST_PORT = 65535
+MAX_PORT = 65535
 
 log = logging.getLogger("local")
 
@@ -26,8 +26,8 @@ def port_number(text: str) -> int:
     argparse.ArgumentTypeError
         If it is no port's number.
     """
-    if not (text.isascii() and text.isdecimal() and int(text) <= MOST_PORT):
-        raise argparse.ArgumentTypeError(f"a port is a number from 0 to {MOST_PORT}, not {text!r}")
+    if not (text.isascii() and text.isdecimal() and int(text) <= MAX_PORT):
+        raise argparse.ArgumentTypeError(f"a port is a number from 0 to {MAX_PORT}, not {text!r}")
     return int(text)
 
 

@@ -4,7 +4,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from chalicelib.couch import CouchError, Database, JsonDict
+from chalicelib.couch import CouchError, Database
+from chalicelib.domain.documents import JsonDict
 from local.errors import LocalError
 
 # Longer than a claim's lease: a step may need a second try.

@@ -13,7 +13,7 @@ from chalicelib.couch import NotFound, Server
 from ops.findings import Verdict, ok, warning, wrong
 
 TIME_LIMIT_S = (3.05, 10.0)
-MOST_SKEW_S = 60
+MAX_SKEW_S = 60
 OLDEST = (3, 4)
 HERE = {"127.0.0.1", "::1", "localhost"}
 
@@ -129,8 +129,8 @@ def compare_clocks(whose: str, date: str | None, now_s: float) -> Verdict:
     if date is None:
         return warning(f"{whose} does not say what time it is")
     ahead_s = parsedate_to_datetime(date).timestamp() - now_s
-    if abs(ahead_s) <= MOST_SKEW_S:
-        return ok(f"{whose}'s and this machine's are the same within {MOST_SKEW_S} s")
+    if abs(ahead_s) <= MAX_SKEW_S:
+        return ok(f"{whose}'s and this machine's are the same within {MAX_SKEW_S} s")
     direction = "ahead of" if ahead_s > 0 else "behind"
     return wrong(
         f"{whose}'s is {abs(ahead_s):.0f} s {direction} this machine's: one of them needs NTP"

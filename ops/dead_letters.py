@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from chalicelib.docstate import Control
-from chalicelib.runner import InvalidMessage, Message
+from chalicelib.engine.docstate import Control
+from chalicelib.engine.runner import InvalidMessage, Message
 
 _ADDRESS = re.compile(r"[^\s@<>\"',;:]+@[^\s@<>\"',;]+")
 _LONGEST = 120

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.couch import CouchError, InvalidName, Server
-from chalicelib.runner import Message
+from chalicelib.engine.runner import Message
 from chalicelib.settings import InvalidSettings, read_secrets
 from ops.dead_letters import shown
 from ops.stage import Stage

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 from botocore.exceptions import ClientError
 
+from chalicelib.domain.documents import JsonDict
 from ops.rights import RIGHTS
-from ops.stage import JsonDict, OpsError, Stage, lambda_name
+from ops.stage import OpsError, Stage, lambda_name
 from ops.tools import Client, is_missing
 
 

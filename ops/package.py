@@ -10,7 +10,7 @@ from ops.bytecode import add_bytecode
 from ops.stage import OpsError, Stage, read_stage
 from ops.tools import Tools, end, make_parser, real_tools
 
-MOST_BYTES = 5_000_000
+MAX_BYTES = 5_000_000
 # Chalice takes app.py, chalicelib/, vendor/ and the packages of requirements.txt. Should it ever
 # take more, the operator hears of it here.
 NOT_OURS_TO_SHIP = {"bench", "device", "docs", "events", "local", "ops", "tests"}
@@ -73,9 +73,9 @@ def check(artifact: Path) -> None:
     if strange:
         raise OpsError(f"{artifact.name} holds what no Lambda needs: {', '.join(strange)}")
     size_bytes = artifact.stat().st_size
-    if size_bytes > MOST_BYTES:
+    if size_bytes > MAX_BYTES:
         raise OpsError(
-            f"{artifact.name} has {size_bytes / 1e6:.2f} MB; {MOST_BYTES / 1e6:.0f} MB is the most"
+            f"{artifact.name} has {size_bytes / 1e6:.2f} MB; {MAX_BYTES / 1e6:.0f} MB is the most"
         )
 
 

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from email.utils import parseaddr
 from pathlib import Path
 
+from chalicelib.domain.documents import JsonDict
 from ops.rights import RIGHTS, Rights
-from ops.stage import ROOT, JsonDict, lambda_name, read_config
+from ops.stage import ROOT, lambda_name, read_config
 
 
 def main(root: Path = ROOT) -> int:

@@ -12,8 +12,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from chalicelib.domain.documents import JsonDict
 from ops.rights import RIGHTS
-from ops.stage import APP_NAME, JsonDict, Stage, lambda_name
+from ops.stage import APP_NAME, Stage, lambda_name
 from ops.tools import Client, Tools, is_missing
 
 SCHEDULED = "sweep_expired"

@@ -14,9 +14,9 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib.docstate import Control
+from chalicelib.engine.docstate import Control
+from chalicelib.engine.runner import Message
 from chalicelib.handlers.all import control
-from chalicelib.runner import Message
 from chalicelib.settings import queue_name
 from ops.dead_letters import DeadLetter
 from ops.look import Look, make_look

@@ -26,7 +26,7 @@ class Rights:
     asks_for_queue : str or None
         The route whose queue it may ask SQS for, and no more.
     claims : bool
-        Whether it holds claims on unsafe steps (chalicelib/claims.py).
+        Whether it holds claims on unsafe steps (chalicelib/aws/claims.py).
     counts, reads, writes : tuple of str
         What the keys begin with: of ledgers that it reads before it counts in them, of items that
         it reads, of items that it writes (ledgers among them: see `Ledger.admit`).

@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parseaddr
 from pathlib import Path
-from typing import Any
 
-JsonDict = dict[str, Any]
+from chalicelib.domain.documents import JsonDict
 
 ROOT = Path(__file__).parent.parent
 APP_NAME = "syncpoint"

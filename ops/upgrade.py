@@ -4,7 +4,8 @@ import json
 import sys
 from collections.abc import Callable
 
-from ops.stage import JsonDict, OpsError, lambda_name, read_stage
+from chalicelib.domain.documents import JsonDict
+from ops.stage import OpsError, lambda_name, read_stage
 from ops.tools import Client, Tools, end, make_parser, real_tools
 
 
@@ -33,7 +34,7 @@ def upgrade(invoke: Callable[[JsonDict], JsonDict], tell: Callable[[str], None])
     Parameters
     ----------
     invoke : callable
-        Given an event, returns the Lambda's answer; see `chalicelib.upgrade.upgrade`.
+        Given an event, returns the Lambda's answer; see `chalicelib.jobs.upgrade.upgrade`.
 
     Returns
     -------

@@ -2,18 +2,18 @@
 
 import math
 import os
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from aws_lambda_powertools import Logger
-from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
+from aws_lambda_powertools.metrics import MetricUnit
 
+from chalicelib.aws.clients import make_client
 from chalicelib.couch import Server
 from chalicelib.settings import PollerSettings, poller_key, read_secrets
+from chalicelib.telemetry import count, make_logger, put
 from poller.ahead import Begin, in_threads
 from poller.checkpoint import Checkpoint
 from poller.follow import Follower, Summary
@@ -24,33 +24,11 @@ from poller.sender import Sender
 from poller.shard import Shard
 from poller.updates import Updates
 
-if TYPE_CHECKING:
-    from botocore.session import Session
-
-NAMESPACE = "Syncpoint"
-
-logger = Logger(service="syncpoint-poller", stream=sys.stderr)
+logger = make_logger("syncpoint-poller")
 
 
-@cache
-def make_client(service: str) -> Any:
-    """An AWS client with time limits; the same one each time. No request."""
-    from botocore.config import Config
-
-    config = Config(
-        connect_timeout=3,
-        read_timeout=10,
-        retries={"total_max_attempts": 3, "mode": "standard"},
-    )
-    return _session().create_client(service, config=config)
-
-
-@cache
-def _session() -> "Session":
-    """Makes the clients that boto3.client does, and imports nothing else of boto3."""
-    from botocore.session import get_session
-
-    return get_session()
+# Kept from one run to the next, while the Lambda lives.
+kept_client = cache(make_client)
 
 
 @dataclass(frozen=True)
@@ -70,7 +48,7 @@ class Outside:
         have their order.
     """
 
-    client: Callable[[str], Any] = make_client
+    client: Callable[[str], Any] = kept_client
     server: Callable[[str], Server] = Server
     now_s: Callable[[], float] = time.time
     monotonic_s: Callable[[], float] = time.monotonic
@@ -141,7 +119,7 @@ def _poll(
     """Follow the feeds; whether every database was left at the end of its own."""
     closes_at_s = outside.monotonic_s() + settings.window_s if settings.window_s else math.inf
 
-    def left_s() -> float:
+    def remaining_s() -> float:
         return 0.0 if stopped() else closes_at_s - outside.monotonic_s()
 
     def warn(what: str, why: str) -> None:
@@ -158,7 +136,7 @@ def _poll(
         control_db=settings.control_db,
         routes=settings.routes,
         page_size=settings.page_size,
-        left_s=left_s,
+        remaining_s=remaining_s,
         warn=warn,
         begin=outside.begin,
         summary=summary,
@@ -170,7 +148,7 @@ def _poll(
         lease=lease,
         place=place,
         is_one_pass=settings.window_s == 0,
-        left_s=left_s,
+        remaining_s=remaining_s,
         pause=outside.pause,
         warn=warn,
     )
@@ -180,20 +158,18 @@ def _poll(
 
 def _measure(stage: str, summary: Summary, lease: Lease) -> None:
     """Say that a poller is at work, what it did, and for how long it has been behind."""
-    metrics = EphemeralMetrics(namespace=NAMESPACE)
-    metrics.add_dimension("Stage", stage)
-    metrics.add_metric("PollerRuns", MetricUnit.Count, 1)
-    metrics.add_metric("PollerChanges", MetricUnit.Count, summary.changes)
-    metrics.add_metric("PollerSent", MetricUnit.Count, summary.sent)
     seq_age_s = max(0.0, lease.now_s() - lease.settled_at_s)
-    metrics.add_metric("PollerSeqAge", MetricUnit.Seconds, seq_age_s)
-    metrics.flush_metrics()
+    put(
+        {
+            "PollerRuns": (MetricUnit.Count, 1),
+            "PollerChanges": (MetricUnit.Count, summary.changes),
+            "PollerSent": (MetricUnit.Count, summary.sent),
+            "PollerSeqAge": (MetricUnit.Seconds, seq_age_s),
+        },
+        stage,
+    )
 
 
 def _warn(stage: str, what: str, why: str) -> None:
     logger.warning(what, extra={"reason": why})
-    metrics = EphemeralMetrics(namespace=NAMESPACE)
-    metrics.add_dimension("Stage", stage)
-    metrics.add_dimension("What", what)
-    metrics.add_metric("FeedWarnings", MetricUnit.Count, 1)
-    metrics.flush_metrics()
+    count("FeedWarnings", stage, What=what)

@@ -2,11 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from chalicelib.couch import BadRequest, Database, Unreadable
-
-JsonDict = dict[str, Any]
+from chalicelib.domain.documents import JsonDict
 
 # `since` for the beginning of a feed.
 BEGINNING = "0"
@@ -110,9 +108,7 @@ class Feed:
         """
         while self._limit > 1:
             try:
-                answer = self._database.changes(
-                    self.since, limit=self._limit, most_bytes=PAGE_BYTES
-                )
+                answer = self._database.changes(self.since, limit=self._limit, max_bytes=PAGE_BYTES)
             except Unreadable:
                 self._limit //= 2
             else:

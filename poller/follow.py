@@ -36,7 +36,7 @@ class Follower:
         ``{"type/state": queue URL}``.
     page_size : int
         How many changes to ask for at once.
-    left_s : callable
+    remaining_s : callable
         How many seconds of the run are left. Without any, nothing more is begun.
     warn : callable
         Told what happened and why.
@@ -60,7 +60,7 @@ class Follower:
     control_db: str
     routes: Mapping[str, str]
     page_size: int
-    left_s: Callable[[], float]
+    remaining_s: Callable[[], float]
     warn: Callable[[str, str], None]
     begin: Begin = when_needed
     summary: Summary = field(default_factory=Summary)
@@ -96,13 +96,13 @@ class Follower:
         info_seqs = {**dict.fromkeys(self.behind, ""), **changed}
         self.behind = set()
         for dbs in by_hundreds(info_seqs):
-            known = self.checkpoint.sent(dbs) if self.left_s() > 0 else {}
+            known = self.checkpoint.sent(dbs) if self.remaining_s() > 0 else {}
             for db in dbs:
                 self._follow_one(db, known.get(db), info_seqs[db])
 
     def _follow_one(self, db: str, sent: Sent | None, info_seq: str) -> None:
         self.checkpoint.lease.renew()
-        if self.left_s() <= 0:
+        if self.remaining_s() <= 0:
             if db not in self.failing:
                 self.behind.add(db)
             return
@@ -136,7 +136,7 @@ class Follower:
                 self.checkpoint.save(feed.db, Sent(page.last_seq, info_seq if page.is_last else ""))
             if page.is_last:
                 return True
-            if self.left_s() <= 0:
+            if self.remaining_s() <= 0:
                 return False
             self.checkpoint.lease.renew()
         return False

@@ -3,9 +3,8 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-JsonDict = dict[str, Any]
+from chalicelib.domain.documents import JsonDict
 
 # SQS takes up to 1 MiB, but counts each 64 KiB as a request, and a queue may be set lower.
 # A batch may hold as much as one message may.

@@ -13,7 +13,7 @@ from poller.updates import Changed, Updates, UpdatesRefused
 LONGPOLL_S = 15.0
 
 # The place goes on behind so many databases that fail: their names are kept with it, in its item.
-MOST_FAILING = 100
+MAX_FAILING = 100
 
 # Between two rounds over all databases, where there is no feed that tells of changes.
 ROUND_PAUSE_S = 2.0
@@ -32,7 +32,7 @@ class Poll:
         Where the last run left off.
     is_one_pass : bool
         Whether to end when all that is there was sent, and wait for nothing.
-    left_s : callable
+    remaining_s : callable
         How many seconds of the run are left.
     pause : callable
         Waits for so many seconds; ``time.sleep`` but in tests.
@@ -46,7 +46,7 @@ class Poll:
     lease: Lease
     place: Place
     is_one_pass: bool
-    left_s: Callable[[], float]
+    remaining_s: Callable[[], float]
     pause: Callable[[float], None]
     warn: Callable[[str, str], None]
     _always: Mapping[str, str] = field(default_factory=dict)
@@ -136,12 +136,12 @@ class Poll:
 
     def _wait_s(self) -> float:
         can_wait = not self.is_one_pass and not self._is_scan_due and self.follower.is_settled
-        return max(0.0, min(LONGPOLL_S, self.left_s())) if can_wait else 0.0
+        return max(0.0, min(LONGPOLL_S, self.remaining_s())) if can_wait else 0.0
 
     def _remember(self, page: Changed, scanned: ScanPage | None) -> None:
         changes: dict[str, Any] = {}
         failing = tuple(self.follower.failing)
-        if not self.follower.behind and len(failing) <= MOST_FAILING:
+        if not self.follower.behind and len(failing) <= MAX_FAILING:
             changes |= {"updates_seq": page.seq, "failing": failing}
         if scanned and not self.follower.behind:
             is_whole = bool(self._since) and (self.place.is_whole or scanned.is_last)
@@ -150,7 +150,7 @@ class Poll:
         self._move(**changes)
 
     def _is_over(self, page: Changed) -> bool:
-        if self.left_s() <= 0:
+        if self.remaining_s() <= 0:
             return True
         is_all = page.is_last and not self._is_scan_due and not self.follower.behind
         return is_all and (self.is_one_pass or self.follower.failure is not None)
@@ -159,11 +159,11 @@ class Poll:
         if self._is_scan_due or self.follower.behind:
             return
         if not self._since:
-            self.pause(min(ROUND_PAUSE_S, self.left_s()))
+            self.pause(min(ROUND_PAUSE_S, self.remaining_s()))
             self._is_scan_due = True
             return
         if page.rows > 0 and not page.dbs and page.is_last:
-            self.pause(min(self._pause_s, self.left_s()))
+            self.pause(min(self._pause_s, self.remaining_s()))
             self._pause_s = min(max(2 * self._pause_s, FIRST_PAUSE_S), LONGEST_PAUSE_S)
         else:
             self._pause_s = 0.0

@@ -7,7 +7,8 @@ So each run looks at one page; and at all pages where there is no such feed, or 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from chalicelib.couch import CouchError, JsonDict, Server
+from chalicelib.couch import CouchError, Server
+from chalicelib.domain.documents import JsonDict
 from poller.checkpoint import DATABASES_AT_ONCE, by_hundreds
 from poller.shard import Shard
 

@@ -8,10 +8,10 @@ from typing import Any
 import hypothesis
 import pytest
 
-from chalicelib.claims import Claims
-from chalicelib.cloud import Cloud
+from chalicelib.aws.claims import Claims
+from chalicelib.aws.rate_limiter import Ledger
 from chalicelib.couch import Database, Server
-from chalicelib.ledger import Ledger
+from chalicelib.engine.context import Cloud
 from local.aws import LocalAws
 from local.cleanup import remove_all_of
 from local.couchdb_process import EmbeddedCouchDB

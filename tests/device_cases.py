@@ -1,6 +1,6 @@
 """Devices as unit and integration tests have them: a profile, made without asking anybody."""
 
-from chalicelib.couch import JsonDict
+from chalicelib.domain.documents import JsonDict
 from device.home import Profile
 from tests.support import a_device, an_address
 

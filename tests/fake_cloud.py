@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from chalicelib.couch import JsonDict
+from chalicelib.domain.documents import JsonDict
 
 NOT_FOUND = (404, {"error": "not_found", "reason": "missing"})
 UNAUTHORIZED = (401, {"error": "unauthorized", "reason": "Name or password is incorrect."})

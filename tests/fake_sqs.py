@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from chalicelib.couch import JsonDict
+from chalicelib.domain.documents import JsonDict
 from poller.sender import Sender
 
 ROUTES = {"device/new": "https://sqs/device-new", "confirm/clicked": "https://sqs/confirm-clicked"}

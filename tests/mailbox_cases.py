@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from chalicelib.couch import JsonDict
+from chalicelib.domain.documents import JsonDict
 
 Change = Callable[[JsonDict], Any]
 

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from chalicelib.couch import Database, JsonDict, Server
+from chalicelib.couch import Database, Server
+from chalicelib.domain.documents import JsonDict
 from chalicelib.settings import PollerSettings, poller_key
 from local.aws import LocalAws
 from poller.app import run

@@ -13,12 +13,13 @@ from typing import TypeVar
 
 from aws_lambda_powertools import Logger
 
-from chalicelib.cloud import Cloud
-from chalicelib.couch import Conflict, JsonDict, NotFound, Server
-from chalicelib.identity import LinkKeys
-from chalicelib.ledger import Ledger
+from chalicelib.aws.rate_limiter import Ledger
+from chalicelib.aws.suppressions import Suppressions
+from chalicelib.couch import Conflict, NotFound, Server
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.link_tokens import LinkKeys
+from chalicelib.engine.context import Cloud
 from chalicelib.settings import Settings
-from chalicelib.suppressions import Suppressions
 from device.registration import NewDevice, new_device
 from tests.planted import plant
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from chalicelib.couch import JsonDict
+from chalicelib.domain.documents import JsonDict
 from local.couchdb_process import find_node
 
 _SCRIPT = Path(__file__).with_suffix(".js")

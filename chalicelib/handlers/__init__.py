@@ -2,11 +2,11 @@
 
 from importlib import import_module
 
-from chalicelib.docstate import Control
+from chalicelib.engine.docstate import Control
 
 MODULES = {
     "channel": "chalicelib.handlers.channels",
-    "confirm": "chalicelib.handlers.confirms",
+    "confirm": "chalicelib.handlers.confirmations",
     "device": "chalicelib.handlers.devices",
     "invitation": "chalicelib.handlers.invitations",
 }

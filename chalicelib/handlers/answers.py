@@ -1,7 +1,7 @@
 """What people answer to a document that waits for them: it moves on once, and then no more."""
 
-from chalicelib.couch import Database, JsonDict
-from chalicelib.docstate import generation_of
+from chalicelib.couch import Database
+from chalicelib.domain.documents import JsonDict, generation_of
 
 
 def answer(database: Database, doc: JsonDict, waits_in: str, changes: JsonDict) -> JsonDict:

@@ -2,11 +2,11 @@
 
 from contextlib import suppress
 
-from chalicelib.channel import DEFAULT_NAME, DESCRIPTION_ID, Channel, merge, parse_channel
-from chalicelib.cloud import Cloud
-from chalicelib.couch import Conflict, Database, JsonDict, NotFound, Unreadable
-from chalicelib.design_docs import PUBLIC_CHANNEL
-from chalicelib.docstate import Rejected, timestamp
+from chalicelib.couch import Conflict, Database, NotFound, Unreadable
+from chalicelib.design import PUBLIC_CHANNEL
+from chalicelib.domain.channel import DEFAULT_NAME, DESCRIPTION_ID, Channel, merge, parse_channel
+from chalicelib.domain.documents import JsonDict, Rejected, timestamp
+from chalicelib.engine.context import Cloud
 from chalicelib.errors import StillConflicting
 from chalicelib.handlers import sharing
 from chalicelib.handlers.registry import control
@@ -14,7 +14,7 @@ from chalicelib.handlers.registry import control
 _SETTLE_ATTEMPTS = 5
 # A device may write any number of branches; each costs two requests, and a run has half a minute.
 # To remove one is a change of the document, so what is left over brings its own message.
-_MOST_LOSERS = 50
+_MAX_LOSERS = 50
 _NO_DESCRIPTION: JsonDict = {"_id": DESCRIPTION_ID}
 
 
@@ -136,7 +136,7 @@ def _merge_conflicts(doc: JsonDict, cloud: Cloud) -> bool:
     bool
         Whether that changed the document: then the change brings its own message.
     """
-    winner, revs = dict(doc), doc.get("_conflicts", [])[:_MOST_LOSERS]
+    winner, revs = dict(doc), doc.get("_conflicts", [])[:_MAX_LOSERS]
     if not revs:
         return False
     del winner["_conflicts"]

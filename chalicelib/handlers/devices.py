@@ -2,17 +2,17 @@
 
 from datetime import timedelta
 
-from chalicelib import registration
-from chalicelib.claims import Claim
-from chalicelib.cloud import Cloud
-from chalicelib.couch import JsonDict, NotFound
-from chalicelib.credentials import TokenUsed
-from chalicelib.docstate import Rejected, generation_of, timestamp
-from chalicelib.handlers import answers, logins, mailing, owners
-from chalicelib.handlers.mailing import HOUR_S
+from chalicelib.aws.claims import Claim
+from chalicelib.couch import NotFound
+from chalicelib.domain.addresses import owner_id_of
+from chalicelib.domain.credentials import TokenUsed
+from chalicelib.domain.device import Registration, parse_device
+from chalicelib.domain.documents import JsonDict, Rejected, generation_of, timestamp
+from chalicelib.emails import sending
+from chalicelib.emails.sending import HOUR_S
+from chalicelib.engine.context import Cloud
+from chalicelib.handlers import answers, logins, owners
 from chalicelib.handlers.registry import control
-from chalicelib.identity import owner_id
-from chalicelib.registration import Registration
 
 # Where a registration goes from ``confirming``, and on whose word.
 ANSWERS = {
@@ -33,10 +33,10 @@ def request_confirmation(doc: JsonDict, cloud: Cloud, claim: Claim) -> JsonDict:
         If a field is missing or wrong, or there were too many mails to this address of late.
     """
     device = _checked(doc, cloud)
-    mailing.count_from_network(cloud, doc)
-    mailing.count_to_address(cloud, doc, device.address)
+    sending.count_from_network(cloud, doc)
+    sending.count_to_address(cloud, doc, device.address)
     mail = _mail(device, generation_of(doc), cloud)
-    mailing.send(cloud, claim, doc, device.address, mail, field="owner")
+    sending.send(cloud, claim, doc, device.address, mail, field="owner")
     now = cloud.clock()
     expires_at = now + timedelta(seconds=cloud.settings.confirm_ttl_s)
     return {
@@ -105,11 +105,11 @@ def answer(cloud: Cloud, device: JsonDict, changes: JsonDict) -> JsonDict:
 def _checked(doc: JsonDict, cloud: Cloud, *, is_mailed: bool = False) -> Registration:
     if not cloud.in_control:
         raise Rejected("devices are registered in the control database, by the cloud alone")
-    return registration.check(doc, cloud.settings.device_auth, is_mailed=is_mailed)
+    return parse_device(doc, cloud.settings.device_auth, is_mailed=is_mailed)
 
 
 def _show_revoked(doc: JsonDict, cloud: Cloud, revoked_at: str) -> None:
-    shown_in = owners.database_of(cloud, owner_id(str(doc.get("owner"))))
+    shown_in = owners.database_of(cloud, owner_id_of(str(doc.get("owner"))))
     changes = {"state": "revoked", "revoked_at": revoked_at}
     owners.change_shown_device(shown_in, doc["_id"], changes)
 
@@ -118,7 +118,7 @@ def _ask_to_revoke(doc: JsonDict, cloud: Cloud) -> JsonDict | None:
     """Move the device's own document to ``revoking``; its transition answers in both databases."""
 
     def change(device: JsonDict) -> JsonDict:
-        if device.get("type") != "device" or owner_id(str(device.get("owner"))) != cloud.owner:
+        if device.get("type") != "device" or owner_id_of(str(device.get("owner"))) != cloud.owner:
             raise Rejected("you have no such device")
         may_go = device.get("state") in ("confirmed", "active")
         return {**device, "state": "revoking"} if may_go else device
@@ -134,12 +134,12 @@ def _ask_to_revoke(doc: JsonDict, cloud: Cloud) -> JsonDict | None:
     return None
 
 
-def _mail(device: Registration, generation: int, cloud: Cloud) -> mailing.Mail:
+def _mail(device: Registration, generation: int, cloud: Cloud) -> sending.Mail:
     # Imported here: of all Lambdas, only those that send mail or show pages need templates.
-    from chalicelib.web import mails
+    from chalicelib.emails import texts
 
     code = cloud.links.sign(device.device_id, generation)
-    return mails.confirmation(
+    return texts.confirmation(
         cloud.page_url("confirm", code),
         device.name,
         hours=cloud.settings.confirm_ttl_s / HOUR_S,

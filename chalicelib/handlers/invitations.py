@@ -2,17 +2,18 @@
 
 from datetime import timedelta
 
-from chalicelib.channel import MOST_MEMBERS
-from chalicelib.claims import Claim
-from chalicelib.cloud import Cloud
-from chalicelib.couch import InvalidName, JsonDict, NotFound
-from chalicelib.docstate import Rejected, generation_of, timestamp
+from chalicelib.aws.claims import Claim
+from chalicelib.couch import InvalidName, NotFound
+from chalicelib.domain.channel import MAX_MEMBERS
+from chalicelib.domain.documents import JsonDict, Rejected, generation_of, timestamp
+from chalicelib.domain.invitation import Invitation, parse_invitation
+from chalicelib.domain.link_tokens import InvitationRef, LinkToken
+from chalicelib.emails import sending
+from chalicelib.emails.sending import HOUR_S
+from chalicelib.engine.context import Cloud
 from chalicelib.errors import StillConflicting
-from chalicelib.handlers import answers, channels, mailing, owners, sharing
-from chalicelib.handlers.mailing import HOUR_S
+from chalicelib.handlers import answers, channels, owners, sharing
 from chalicelib.handlers.registry import control
-from chalicelib.identity import InvitationRef, LinkCode
-from chalicelib.invitation import Invitation, parse_invitation
 
 _SETTLE_ATTEMPTS = 5
 
@@ -42,14 +43,14 @@ def request_answer(doc: JsonDict, cloud: Cloud, claim: Claim) -> JsonDict:
     if invitation.ref.guest in channel.members:
         raise Rejected("email: this guest has the channel already")
     about = f".{invitation.channel_id}.{invitation.ref.guest}"
-    mailing.count_by_owner(cloud, doc, invitation.ref.owner, about)
-    mailing.count_to_address(cloud, doc, invitation.address, about)
+    sending.count_by_owner(cloud, doc, invitation.ref.owner, about)
+    sending.count_to_address(cloud, doc, invitation.address, about)
     now = cloud.clock()
     expires_at = timestamp(now + timedelta(seconds=cloud.settings.invitation_ttl_s))
     _note_expiry(cloud, doc, invitation.ref.owner, expires_at)
     inviter = owners.address_of(cloud.database)
     mail = _mail(invitation, generation_of(doc), inviter, channel.name, cloud)
-    mailing.send(cloud, claim, doc, invitation.address, mail, field="email")
+    sending.send(cloud, claim, doc, invitation.address, mail, field="email")
     return {
         "state": "sent",
         "invited_by": inviter,
@@ -84,7 +85,7 @@ def accept(doc: JsonDict, cloud: Cloud) -> JsonDict:
     """
     invitation = _checked(doc, cloud, is_mailed=True)
     receipt = cloud.invitation_links.verify(str(doc.get("answer_code")))
-    if receipt != LinkCode(invitation.ref.acceptance, generation_of(doc)):
+    if receipt != LinkToken(invitation.ref.acceptance, generation_of(doc)):
         raise Rejected("an invitation is accepted by the link in its mail")
     channel_doc = _add_member(cloud, invitation, doc)
     if invitation.ref.guest in channel_doc.get("joined", {}):
@@ -147,8 +148,8 @@ def _add_member(cloud: Cloud, invitation: Invitation, doc: JsonDict) -> JsonDict
         members, joined = channel_doc.get("members", []), channel_doc.get("joined", {})
         if guest in members or joined.get(guest) == by_answer or not _is_open(channel_doc):
             return channel_doc
-        if len(members) >= MOST_MEMBERS:
-            raise Rejected(f"the channel has {MOST_MEMBERS} members: there is no room for another")
+        if len(members) >= MAX_MEMBERS:
+            raise Rejected(f"the channel has {MAX_MEMBERS} members: there is no room for another")
         return {**channel_doc, "members": [*members, guest], "joined": {**joined, guest: by_answer}}
 
     try:
@@ -203,12 +204,12 @@ def _note_expiry(cloud: Cloud, doc: JsonDict, owner: str, expires_at: str) -> No
 
 def _mail(
     invitation: Invitation, generation: int, inviter: str, channel_name: str, cloud: Cloud
-) -> mailing.Mail:
+) -> sending.Mail:
     # Imported here: of all Lambdas, only those that send mail or show pages need templates.
-    from chalicelib.web import mails
+    from chalicelib.emails import texts
 
     code = cloud.invitation_links.sign(invitation.ref.subject, generation)
-    return mails.invitation(
+    return texts.invitation(
         cloud.page_url("invitation", code),
         inviter,
         channel_name,

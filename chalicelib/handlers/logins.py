@@ -1,11 +1,13 @@
 """A device's login: made for a confirmed device, taken from a revoked one. Idempotent."""
 
-from chalicelib import credentials
-from chalicelib.cloud import Cloud
-from chalicelib.couch import Conflict, Database, JsonDict, Server
-from chalicelib.credentials import USER_ID_PREFIX, TokenUsed
-from chalicelib.identity import normalise_address, owner_role
-from chalicelib.registration import Registration
+from chalicelib.couch import Conflict, Database, Server
+from chalicelib.domain import credentials
+from chalicelib.domain.addresses import normalise_address
+from chalicelib.domain.credentials import USER_ID_PREFIX, TokenUsed
+from chalicelib.domain.device import Registration
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.names import owner_role
+from chalicelib.engine.context import Cloud
 
 
 def create_login(cloud: Cloud, device: Registration) -> None:

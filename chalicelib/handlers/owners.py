@@ -1,9 +1,11 @@
 """An owner's control database, and what the cloud writes into it of devices. Idempotent."""
 
-from chalicelib.cloud import Cloud
-from chalicelib.couch import Database, JsonDict, NotFound
-from chalicelib.design_docs import OWNER_CONTROL
-from chalicelib.identity import normalise_address, owner_control_db, owner_id, owner_role
+from chalicelib.couch import Database, NotFound
+from chalicelib.design import OWNER_CONTROL
+from chalicelib.domain.addresses import normalise_address, owner_id_of
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.names import owner_control_db, owner_role
+from chalicelib.engine.context import Cloud
 
 # What an owner's devices see of one another: no credentials, no device code, no network.
 _SHOWN = ("owner", "name", "created_at", "confirmed_at")
@@ -22,7 +24,7 @@ def ensure_database(cloud: Cloud, address: str) -> Database:
     address : str
         The owner's e-mail address; kept in the security object, which the cloud alone writes.
     """
-    owner = owner_id(address)
+    owner = owner_id_of(address)
     database = database_of(cloud, owner)
     security = {
         "admins": {"names": [], "roles": ["_admin"]},

@@ -7,12 +7,12 @@ own document: a run that has read an earlier one, and comes late, does not undo 
 
 from collections.abc import Callable
 
-from chalicelib.channel import Channel
-from chalicelib.cloud import Cloud
-from chalicelib.couch import Database, JsonDict, NotFound
-from chalicelib.docstate import Rejected
+from chalicelib.couch import Database, NotFound
+from chalicelib.domain.channel import Channel
+from chalicelib.domain.documents import JsonDict, Rejected
+from chalicelib.domain.names import subscription_id
+from chalicelib.engine.context import Cloud
 from chalicelib.handlers import owners
-from chalicelib.identity import subscription_id
 
 Change = Callable[[JsonDict], JsonDict]
 

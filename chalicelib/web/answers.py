@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Concatenate, ParamSpec
 from urllib.parse import parse_qsl
 
-from chalicelib.cloud import Cloud
-from chalicelib.couch import JsonDict
-from chalicelib.link import Link
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.link_status import Link
+from chalicelib.engine.context import Cloud
 from chalicelib.web.guard import Use, guarded
 from chalicelib.web.pages import Page, page
 

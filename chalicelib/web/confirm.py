@@ -1,12 +1,13 @@
 """The page behind the link in a device's mail: GET looks and changes nothing, POST answers."""
 
-from chalicelib.cloud import Cloud
-from chalicelib.couch import Conflict, JsonDict, NotFound
-from chalicelib.docstate import generation_of, timestamp
-from chalicelib.handlers import confirms
-from chalicelib.identity import DEVICE_CODE_LENGTHS, confirm_id, plain_device_code
-from chalicelib.link import Link, link_of
-from chalicelib.registration import DEFAULT_NAME
+from chalicelib.couch import Conflict, NotFound
+from chalicelib.domain.device import DEFAULT_NAME
+from chalicelib.domain.device_codes import DEVICE_CODE_LENGTHS, plain_device_code
+from chalicelib.domain.documents import JsonDict, generation_of, timestamp
+from chalicelib.domain.link_status import Link, link_of
+from chalicelib.domain.names import confirm_id
+from chalicelib.engine.context import Cloud
+from chalicelib.handlers import confirmations
 from chalicelib.web.answers import (
     ANSWERED,
     COMMON_WORDS,
@@ -95,7 +96,7 @@ def answer(cloud: Cloud, code: str, body: bytes | str) -> Page:
     form = read_form(body)
     device, worth = _look_up(cloud, code)
     if device is not None and worth is Link.EXPIRED:
-        confirms.expire(cloud, device)
+        confirmations.expire(cloud, device)
     if device is None or worth is not Link.OPEN:
         return _CLOSINGS.page(worth, device)
     if form.get("answer") == "not-me":
@@ -107,7 +108,7 @@ def _compare(cloud: Cloud, device: JsonDict, code: str, device_code: str) -> Pag
     length = len(plain_device_code(device_code))
     if not DEVICE_CODE_LENGTHS.start <= length < DEVICE_CODE_LENGTHS.stop:
         return _form(device, 422, "Type the code that your device shows.")
-    left = confirms.wrong_codes_left(cloud, device, device_code)
+    left = confirmations.remaining_tries(cloud, device, device_code)
     if left is None:
         _click(cloud, device, code, device_code)
         return see_other(ANSWERED)
@@ -141,7 +142,7 @@ def _click(cloud: Cloud, device: JsonDict, code: str, device_code: str) -> None:
 
 
 def _not_me(cloud: Cloud, device: JsonDict) -> Page:
-    after = confirms.reject(cloud, device, "the owner said: this wasn't me")
+    after = confirmations.reject(cloud, device, "the owner said: this wasn't me")
     if after["state"] != "rejected":
         return _CLOSINGS.page(link_of(after, generation_of(device), cloud.clock()), after)
     text = "Thank you. The device was refused and did not get to see any of your data."

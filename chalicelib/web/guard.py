@@ -6,8 +6,8 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib.cloud import Cloud
 from chalicelib.couch import CouchError
+from chalicelib.engine.context import Cloud
 from chalicelib.errors import NoEffect
 from chalicelib.settings import InvalidSettings
 from chalicelib.telemetry import logger

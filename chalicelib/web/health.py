@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib.couch import CouchError, JsonDict
+from chalicelib.couch import CouchError
+from chalicelib.domain.documents import JsonDict
+from chalicelib.engine.dependencies import Wiring
 from chalicelib.settings import POLLER_SILENT_S, InvalidSettings, poller_key
-from chalicelib.wiring import Wiring
 
 
 def check_health(wiring: Wiring, doc_type: str, state: str) -> tuple[int, JsonDict]:

@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 
-from chalicelib.channel import DEFAULT_NAME
-from chalicelib.cloud import Cloud
-from chalicelib.couch import JsonDict
-from chalicelib.docstate import timestamp
+from chalicelib.domain.channel import DEFAULT_NAME
+from chalicelib.domain.documents import JsonDict, timestamp
+from chalicelib.domain.link_status import Link, link_of
+from chalicelib.domain.link_tokens import InvitationRef
+from chalicelib.engine.context import Cloud
 from chalicelib.handlers import invitations
-from chalicelib.identity import InvitationRef
-from chalicelib.link import Link, link_of
 from chalicelib.web.answers import (
     ANSWERED,
     COMMON_WORDS,

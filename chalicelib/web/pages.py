@@ -1,4 +1,4 @@
-"""Rendering: templates, and the headers that every page carries. No I/O but reading templates."""
+"""Pages: a template with the headers that every page carries. No I/O but reading files."""
 
 import base64
 import hashlib
@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jinja2
+from chalicelib.templating import render
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -36,23 +36,6 @@ def see_other(location: str) -> Page:
         Relative to the page's own address: nothing here is made of a request's Host header.
     """
     return Page(303, "", {"Location": location, **_headers()})
-
-
-def render(template: str, **values: Any) -> str:
-    """A template's text; values are escaped in .html templates."""
-    return _environment().get_template(template).render(**values)
-
-
-@cache
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=jinja2.select_autoescape(["html"]),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        auto_reload=False,
-    )
 
 
 @cache

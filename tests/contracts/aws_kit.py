@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from chalicelib.domain.documents import JsonDict
 from local.aws import LocalAws
 from tests.fakes.aws import FakeAws
-
-JsonDict = dict[str, Any]
 
 
 @dataclass

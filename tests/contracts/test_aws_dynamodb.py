@@ -8,15 +8,10 @@ from typing import Any
 
 import pytest
 
+from chalicelib.domain.documents import JsonDict
 from poller.checkpoint import DATABASES_AT_ONCE
 from tests.conftest import create_table
-from tests.contracts.aws_kit import (
-    Account,
-    JsonDict,
-    Table,
-    a_name,
-    code_of,
-)
+from tests.contracts.aws_kit import Account, Table, a_name, code_of
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.mail import SesMailer
+from chalicelib.aws.ses import SesMailer
 from chalicelib.settings import InvalidSettings, read_secrets
 from tests.contracts.aws_kit import (
     Account,

@@ -15,7 +15,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from chalicelib.couch import JsonDict, Server
+from chalicelib.couch import Server
+from chalicelib.domain.documents import JsonDict
 from device.__main__ import main
 from device.databases import Device
 from device.home import Home, Profile

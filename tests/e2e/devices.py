@@ -8,8 +8,9 @@ from pathlib import Path
 
 import requests
 
-from chalicelib.couch import Database, JsonDict, Server
-from chalicelib.identity import subscription_id
+from chalicelib.couch import Database, Server
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.names import subscription_id
 from device import channels, enrol
 from device.agent import Agent, Pace
 from device.databases import Device
@@ -21,7 +22,7 @@ from tests.e2e.steps import Where, mails_to, post
 from tests.support import wait_for
 
 END_LIMIT_S = 120
-QUICK = Pace(wait_s=0.2, least_s=0.05, most_s=0.5, waiting_s=0.2, steady_s=0.3)
+QUICK = Pace(wait_s=0.2, min_s=0.05, max_s=0.5, waiting_s=0.2, steady_s=0.3)
 
 
 def now() -> datetime:

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import pytest
 
-from chalicelib.couch import JsonDict
+from chalicelib.domain.documents import JsonDict
 from local.couchdb_process import SERVER, find_node
 
 _SCRIPT = Path(__file__).with_name("pouchdb_client.js")

@@ -4,8 +4,10 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from chalicelib.couch import Database, JsonDict, Server
-from chalicelib.identity import owner_control_db, owner_id
+from chalicelib.couch import Database, Server
+from chalicelib.domain.addresses import owner_id_of
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.names import owner_control_db
 from tests.e2e import steps
 from tests.e2e.steps import Registered, Where, mails_to, post
 from tests.support import an_address, wait_for
@@ -92,7 +94,7 @@ def an_invitation(where: Where, name: str = "Ada's photos") -> Invited:
 
 def control_of(where: Where, address: str) -> Database:
     """An owner's control database, as the administrator sees it."""
-    name = owner_control_db(where.control_db, owner_id(address))
+    name = owner_control_db(where.control_db, owner_id_of(address))
     return Server(where.couch).database(name)
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import requests
 
-from chalicelib.couch import Database, JsonDict, Server
-from chalicelib.identity import confirm_id
+from chalicelib.couch import Database, Server
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.names import confirm_id
 from device.registration import NewDevice
 from tests.support import a_device, an_address, wait_for
 

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from chalicelib.channel import DEFAULT_NAME
 from chalicelib.couch import Database, NotFound, Server
-from chalicelib.identity import owner_control_db, owner_id, subscription_id
+from chalicelib.domain.addresses import owner_id_of
+from chalicelib.domain.channel import DEFAULT_NAME
+from chalicelib.domain.names import owner_control_db, subscription_id
 from device import channels, enrol, leaving
 from device.errors import DeviceError, Revoked
 from local.net import Net
@@ -41,7 +42,7 @@ def in_cloud(gadget: Gadget, channel_id: str) -> Database:
 
 def control_in_cloud(gadget: Gadget) -> Database:
     """The owner's control database in the cloud, as its administrator sees it."""
-    name = owner_control_db(gadget.where.control_db, owner_id(gadget.owner))
+    name = owner_control_db(gadget.where.control_db, owner_id_of(gadget.owner))
     return Server(gadget.where.couch).database(name)
 
 
@@ -163,7 +164,7 @@ def test_two_devices_make_channels_offline_and_both_get_both(
         for channel_id in made:
             wait_for_sync(one, channel_id)
     for channel_id in made:
-        doc_id = subscription_id(channel_id, owner_id(phone.owner))
+        doc_id = subscription_id(channel_id, owner_id_of(phone.owner))
         wait_for_state(control_in_cloud(phone), doc_id, "active")
         assert "_conflicts" not in control_in_cloud(phone).get(doc_id, conflicts=True)
 
@@ -261,7 +262,7 @@ def test_of_two_changes_offline_one_holds_and_both_devices_obey_it_and_say_which
         channels.change_subscription(one.device, "Photos", what)
         wait_until_obeyed(one, channel_id)
     net.mend()
-    doc_id = subscription_id(channel_id, owner_id(phone.owner))
+    doc_id = subscription_id(channel_id, owner_id_of(phone.owner))
 
     def one_state() -> str | None:
         docs = [
@@ -297,13 +298,13 @@ def test_what_the_cloud_has_stopped_no_offline_change_outweighs(
     cloud = control_in_cloud(phone)
     cloud.update(channel_id, lambda doc: {**doc, "members": []})
     stopped = control_in_cloud(guest)
-    wait_for_state(stopped, subscription_id(db, owner_id(guest.owner)), "stopped")
+    wait_for_state(stopped, subscription_id(db, owner_id_of(guest.owner)), "stopped")
     net.mend()
     wait_for_word(guest, "Photos", "by the cloud: you are no longer")
     wait_for(lambda: not guest.both_ways(db), "the end of replication")
 
     def is_one() -> bool:
-        doc = stopped.get(subscription_id(db, owner_id(guest.owner)), conflicts=True)
+        doc = stopped.get(subscription_id(db, owner_id_of(guest.owner)), conflicts=True)
         return doc["state"] == "stopped" and "_conflicts" not in doc
 
     wait_for(is_one, "the cloud's word alone")
@@ -323,7 +324,7 @@ def trap() -> Iterator[Trap]:
 def test_the_password_goes_to_the_cloud_and_nowhere_else_whatever_a_document_says(
     phone: Gadget, trap: Trap
 ) -> None:
-    owner = owner_id(phone.owner)
+    owner = owner_id_of(phone.owner)
     for number, remote in enumerate((trap.url, f"{trap.url}/", trap.lookalike(phone))):
         channel_id = f"channel-elsewhere-{number}"
         phone.control.put(

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from chalicelib.couch import JsonDict
-from chalicelib.identity import owner_control_db, subscription_id
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.names import owner_control_db, subscription_id
 from local.couchdb_process import EmbeddedCouchDB
 from local.system import ROOT
 from tests.e2e.device_shell import NOWHERE, Shell, Talk

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Response, expect
 
-from chalicelib.channel import NAME_LENGTH
-from chalicelib.identity import owner_id, subscription_id
+from chalicelib.domain.addresses import owner_id_of
+from chalicelib.domain.channel import NAME_LENGTH
+from chalicelib.domain.names import subscription_id
 from tests.e2e.looking import SIZES, Visit, fits_in_light_and_dark, heading
 from tests.e2e.sharing_steps import Invited, an_invitation
 from tests.e2e.steps import ANSWERED, LONG_AGO, Where, post
@@ -37,7 +38,7 @@ def test_who_accepts_has_the_channel(
     expect(heading(page)).to_have_text("The channel is shared with you")
     expect(page.get_by_role("status")).to_contain_text("on all your devices by itself")
     assert invited.doc()["state"] == "accepted"
-    guest = owner_id(invited.guest)
+    guest = owner_id_of(invited.guest)
     assert invited.owner.control.get(invited.channel_id)["members"] == [guest]
     db = invited.owner.control.get(invited.channel_id)["syncpoint"].rpartition("/")[2]
     assert invited.guest_control.get(subscription_id(db, guest))["state"] == "active"

@@ -12,8 +12,9 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import requests
 
-from chalicelib.couch import Conflict, Database, JsonDict, NotFound, Server
-from chalicelib.ledger import Ledger
+from chalicelib.aws.rate_limiter import Ledger
+from chalicelib.couch import Conflict, Database, NotFound, Server
+from chalicelib.domain.documents import JsonDict
 from device.registration import NewDevice
 from local.lambdas import Api, load_app
 from local.system import ROOT

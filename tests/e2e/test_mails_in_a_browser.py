@@ -3,15 +3,15 @@
 import pytest
 from playwright.sync_api import Browser
 
-from chalicelib import channel, registration
-from chalicelib.web import mails
+from chalicelib.domain import channel, device
+from chalicelib.emails import texts
 from tests.e2e.looking import SIZES, heading, picture
 
 LINK = f"https://sync.example.com/api/invitation/{'a' * 32}.{'b' * 32}.{'i' * 128}.0.{'A' * 22}"
 LONG_ADDRESS = f"{'w' * 64}@{'w' * 63}.{'w' * 63}.example.com"
 MAILS = {
-    "confirmation": mails.confirmation(LINK, "W" * registration.NAME_LENGTH, hours=24),
-    "invitation": mails.invitation(LINK, LONG_ADDRESS, "W" * channel.NAME_LENGTH, hours=168),
+    "confirmation": texts.confirmation(LINK, "W" * device.NAME_LENGTH, hours=24),
+    "invitation": texts.invitation(LINK, LONG_ADDRESS, "W" * channel.NAME_LENGTH, hours=168),
 }
 
 

@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from chalicelib.couch import Database, Server
-from chalicelib.identity import owner_id
+from chalicelib.domain.addresses import owner_id_of
 from device.registration import NewDevice
 from tests.e2e.sharing_steps import Owner, an_owner, wait_until
 from tests.e2e.steps import Where, mails_to, post
@@ -133,9 +133,9 @@ def test_a_channel_renamed_offline_keeps_the_guest_who_joined_meanwhile(
 
     def is_merged() -> bool:
         doc = laptop.owner.control.get(channel["_id"], conflicts=True)
-        return "_conflicts" not in doc and doc.get("members") == [owner_id(invited.guest)]
+        return "_conflicts" not in doc and doc.get("members") == [owner_id_of(invited.guest)]
 
     wait_for(is_merged, "one revision with the name and the guest")
     phone.replicate()
     doc = phone.database.get(channel["_id"])
-    assert (doc["name"], doc["members"]) == ("Holidays 4", [owner_id(invited.guest)])
+    assert (doc["name"], doc["members"]) == ("Holidays 4", [owner_id_of(invited.guest)])

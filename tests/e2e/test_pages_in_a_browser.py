@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, Response, expect
 
-from chalicelib.link import WRONG_CODES
-from chalicelib.registration import NAME_LENGTH
+from chalicelib.domain.device import NAME_LENGTH
+from chalicelib.domain.link_status import WRONG_CODES
 from tests.e2e.conftest import Register
 from tests.e2e.looking import SIZES, Visit, fits_in_light_and_dark, heading
 from tests.e2e.steps import ANSWERED, LONG_AGO, Registered, post, wrong_code

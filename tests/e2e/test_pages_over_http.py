@@ -7,7 +7,7 @@ from threading import Barrier
 import pytest
 import requests
 
-from chalicelib.link import WRONG_CODES
+from chalicelib.domain.link_status import WRONG_CODES
 from tests.e2e.conftest import Register
 from tests.e2e.steps import (
     ANSWERED,

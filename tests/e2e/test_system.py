@@ -7,7 +7,8 @@ from typing import Any
 
 import requests
 
-from chalicelib.couch import JsonDict, Server
+from chalicelib.couch import Server
+from chalicelib.domain.documents import JsonDict
 from local.system import ROOT, LocalSystem
 from tests.support import a_device, an_address, wait_for
 

@@ -9,7 +9,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tests.fakes.aws_errors import Exceptions, JsonDict
+from chalicelib.domain.documents import JsonDict
+from tests.fakes.aws_errors import Exceptions
 from tests.fakes.aws_small import SecretsManager, Ses, Ssm
 from tests.fakes.dynamodb import DynamoDb
 from tests.fakes.sqs import ARN, URL, Sqs

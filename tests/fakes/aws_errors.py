@@ -4,8 +4,6 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-JsonDict = dict[str, Any]
-
 
 class ConditionalCheckFailedException(ClientError):
     pass

@@ -5,7 +5,8 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tests.fakes.aws_errors import JsonDict, client_error
+from chalicelib.domain.documents import JsonDict
+from tests.fakes.aws_errors import client_error
 
 ARN = "arn:aws:secretsmanager:us-east-1:123456789012:secret"
 

@@ -1,6 +1,6 @@
 """FakeCouch's requests about many documents at once."""
 
-from chalicelib.couch import JsonDict
+from chalicelib.domain.documents import JsonDict
 from tests.fakes.couch_docs import StoredDatabase
 from tests.fakes.couch_edits import Edit
 from tests.fakes.couch_http import Answer, Asked, Refusal

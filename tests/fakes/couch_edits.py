@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from chalicelib.couch import JsonDict
+from chalicelib.domain.documents import JsonDict
 from tests.fakes.couch_http import Refusal
 
 _KNOWN = {"_id", "_rev", "_deleted", "_revisions", "_conflicts"}

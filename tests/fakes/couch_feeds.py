@@ -4,7 +4,7 @@ import base64
 import binascii
 import re
 
-from chalicelib.couch import JsonDict
+from chalicelib.domain.documents import JsonDict
 from tests.fakes.couch_docs import Document, StoredDatabase
 from tests.fakes.couch_http import Asked, Refusal
 

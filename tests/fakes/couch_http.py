@@ -11,7 +11,7 @@ from requests import PreparedRequest, Response
 from requests.adapters import BaseAdapter
 from requests.structures import CaseInsensitiveDict
 
-from chalicelib.couch import JsonDict
+from chalicelib.domain.documents import JsonDict
 
 Around = Callable[[str, Callable[[], Response]], Response]
 

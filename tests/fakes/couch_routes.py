@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from chalicelib.couch import JsonDict
+from chalicelib.domain.documents import JsonDict
 from tests.fakes import couch_mango as mango
 from tests.fakes.couch_bulk import all_docs, bulk_docs, revs_diff
 from tests.fakes.couch_docs import CONFLICT, StoredDatabase

@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
-from chalicelib.couch import JsonDict
+from chalicelib.domain.documents import JsonDict
 from tests.fakes.couch_feeds import db_updates
 from tests.fakes.couch_http import Answer, Asked, Refusal
 from tests.fakes.couch_routes import info
 from tests.fakes.couch_store import Store
 from tests.fakes.couch_users import User
 
-_MOST_KEYS = 100
+_MAX_KEYS = 100
 
 
 def welcome(store: Store, asked: Asked, user: User) -> JsonDict:
@@ -38,7 +38,7 @@ def dbs_info(store: Store, asked: Asked, user: User) -> list[JsonDict]:
     keys = asked.object().get("keys")
     if not isinstance(keys, list):
         raise Refusal(400, "bad_request", "`keys` member must exist.")
-    if len(keys) > _MOST_KEYS:
+    if len(keys) > _MAX_KEYS:
         raise Refusal(400, "bad_request", "`keys` member exceeds the maximum number of keys.")
     return [
         {"key": name, "info": info(store.databases[name])}

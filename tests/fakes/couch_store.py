@@ -4,7 +4,7 @@ import re
 import threading
 from dataclasses import dataclass, field
 
-from chalicelib.couch import JsonDict
+from chalicelib.domain.documents import JsonDict
 from tests.fakes.couch_docs import StoredDatabase
 from tests.fakes.couch_edits import Edit
 from tests.fakes.couch_http import Refusal

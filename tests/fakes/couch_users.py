@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from chalicelib.couch import JsonDict
+from chalicelib.domain.documents import JsonDict
 from tests.fakes.couch_docs import StoredDatabase
 from tests.fakes.couch_http import Asked, Refusal
 

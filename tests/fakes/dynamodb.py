@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tests.fakes.aws_errors import JsonDict, client_error, invalid
+from chalicelib.domain.documents import JsonDict
+from tests.fakes.aws_errors import client_error, invalid
 from tests.fakes.dynamodb_checks import KEY, check, key_of, scope_of
 from tests.fakes.expression_tokens import Item, Scope, Value
 from tests.fakes.expressions import NoSuchAttribute, condition, update

@@ -9,7 +9,8 @@ import hashlib
 import threading
 from collections.abc import Callable, Sequence
 
-from tests.fakes.aws_errors import JsonDict, client_error
+from chalicelib.domain.documents import JsonDict
+from tests.fakes.aws_errors import client_error
 from tests.fakes.sqs_queue import Message, NoSuchReceipt, NotInFlight, Queue
 
 URL = "https://sqs.us-east-1.amazonaws.com/123456789012"

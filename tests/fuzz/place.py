@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from chalicelib.cloud import Cloud
-from chalicelib.couch import Database, JsonDict, Server
-from chalicelib.identity import InvitationRef, owner_control_db, owner_id
+from chalicelib.couch import Database, Server
+from chalicelib.domain.addresses import owner_id_of
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.link_tokens import InvitationRef
+from chalicelib.domain.names import owner_control_db
+from chalicelib.engine.context import Cloud
+from chalicelib.engine.dependencies import Wiring
 from chalicelib.settings import poller_key, queue_name
-from chalicelib.wiring import Wiring
 from local.aws import LocalAws
 from local.cleanup import remove_all_of
 from local.lambdas import Api, load_app
@@ -56,7 +59,7 @@ class Place:
         for number, state in enumerate(_with_copies(DEVICE_STATES)):
             self._add_device(state, NAMES[number % len(NAMES)])
         owner = an_address()
-        name = owner_control_db(self.cloud.database.name, owner_id(owner))
+        name = owner_control_db(self.cloud.database.name, owner_id_of(owner))
         database = self.cloud.server.database(name)
         database.create()
         for number, state in enumerate(_with_copies(INVITATION_STATES)):
@@ -75,7 +78,7 @@ class Place:
         doc: JsonDict = {"_id": doc_id, "type": "invitation", "state": state, "email": guest}
         doc |= {"channel": "channel-1", "channel_name": name, "invited_by": owner}
         database.put(doc | {"expires_at": LATER} | _reason(state))
-        ref = InvitationRef(owner_id(owner), owner_id(guest), doc_id)
+        ref = InvitationRef(owner_id_of(owner), owner_id_of(guest), doc_id)
         self.known["invitation-code"].append(self.cloud.invitation_links.sign(ref.subject, 0))
 
 

@@ -20,7 +20,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from chalicelib.couch import JsonDict
+from chalicelib.domain.documents import JsonDict
 from local.aws import LocalAws
 from local.system import ROOT
 from tests.fuzz.place import Place, opened

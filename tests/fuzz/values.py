@@ -10,7 +10,7 @@ import schemathesis
 import yaml
 from hypothesis import strategies as st
 
-from chalicelib.couch import JsonDict
+from chalicelib.domain.documents import JsonDict
 from local.system import ROOT
 from tests.support import a_device
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from chalicelib.claims import Claims
-from chalicelib.cloud import Cloud
+from chalicelib.aws.claims import Claims
 from chalicelib.couch import Server
+from chalicelib.engine.context import Cloud
 from tests.fake_cloud import FakeCloud, running_cloud
 from tests.integration.device_kit import Kit, MakeKit
 from tests.integration.steps import Steps

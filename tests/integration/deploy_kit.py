@@ -15,12 +15,11 @@ from typing import Any, cast
 
 from samcli.cli.types import CfnParameterOverridesType  # type: ignore[import-untyped]
 
+from chalicelib.domain.documents import JsonDict
 from local.aws import ACCOUNT, CODE_BUCKET, ENVIRONMENT, translate
 from local.system import ROOT
 from ops.stage import OpsError, Stage, read_stage
 from ops.tools import Tools
-
-JsonDict = dict[str, Any]
 
 STAGE = "dev"
 EMPTY_ZIP = b"PK\x05\x06" + bytes(18)

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from chalicelib.couch import JsonDict, NotFound, Server
-from chalicelib.identity import owner_id, subscription_id
-from chalicelib.runner import Message, Outcome, handle
+from chalicelib.couch import NotFound, Server
+from chalicelib.domain.addresses import owner_id_of
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.names import subscription_id
+from chalicelib.engine.runner import Message, Outcome, handle
 from device.databases import Device
 from device.home import Home, Profile
 from device.transitions import control
@@ -46,7 +48,7 @@ class Kit:
         return Device.of(self.profile, self.say, FakeClock())
 
     def owner_of(self, address: str) -> str:
-        return owner_id(address)
+        return owner_id_of(address)
 
     def set_cloud(self, *urls: str) -> None:
         """Let the device have heard of a cloud, and of one after another if it moved."""

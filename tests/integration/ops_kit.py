@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from chalicelib.domain.documents import JsonDict
 from chalicelib.handlers.all import control
 from chalicelib.settings import queue_name
 from local.aws import LocalAws, new_link_key
@@ -18,8 +19,6 @@ from local.system import ROOT
 from ops import policies
 from ops.stage import Stage, read_stage
 from ops.tools import Tools
-
-JsonDict = dict[str, Any]
 
 
 @dataclass

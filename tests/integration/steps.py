@@ -5,13 +5,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from chalicelib.claims import Claims
-from chalicelib.cloud import Cloud
-from chalicelib.couch import Database, JsonDict, Server
-from chalicelib.docstate import timestamp
+from chalicelib.aws.claims import Claims
+from chalicelib.couch import Database, Server
+from chalicelib.domain.addresses import owner_id_of
+from chalicelib.domain.documents import JsonDict, timestamp
+from chalicelib.domain.link_tokens import InvitationRef
+from chalicelib.domain.names import confirm_id, owner_control_db
+from chalicelib.engine.context import Cloud
+from chalicelib.engine.runner import Message, Outcome, handle
 from chalicelib.handlers.all import control as registry
-from chalicelib.identity import InvitationRef, confirm_id, owner_control_db, owner_id
-from chalicelib.runner import Message, Outcome, handle
 from chalicelib.web.pages import Page
 from device.registration import NewDevice
 from tests.support import PUBLIC_URL, FakeClock, FakeMailer, a_device, an_address
@@ -116,7 +118,7 @@ class Steps:
 
     def control_db_of(self, address: str) -> Database:
         """The control database of an owner, whether it exists or not."""
-        return self.cloud.server.database(owner_control_db(self.control.name, owner_id(address)))
+        return self.cloud.server.database(owner_control_db(self.control.name, owner_id_of(address)))
 
 
 class Meanwhile(Server):
@@ -156,7 +158,7 @@ class Owner:
 
     @property
     def id(self) -> str:
-        return owner_id(self.address)
+        return owner_id_of(self.address)
 
     def put(self, doc: JsonDict) -> JsonDict:
         """Write a document into the owner's control database; the document with its revision."""

@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 
-from chalicelib.batch import LONGEST_BACK_OFF_S, BatchFailed, Work, back_off_s, handle_batch
-from chalicelib.claims import RunningElsewhere
-from chalicelib.couch import Unavailable
-from chalicelib.couch_http import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
+from chalicelib.aws.claims import RunningElsewhere
+from chalicelib.couch import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, Unavailable
+from chalicelib.engine.batch import LONGEST_BACK_OFF_S, BatchFailed, Work, back_off_s, handle_batch
+from chalicelib.engine.runner import Message, Outcome
 from chalicelib.errors import NoEffect
 from chalicelib.handlers.all import control as registry
-from chalicelib.runner import Message, Outcome
 from local.lambdas import Record, receive
 from tests.fakes.aws import FakeAws
 from tests.world.region import Clock
@@ -44,9 +43,9 @@ class Queue:
         handle_batch(records, self.work(handle))
 
     def work(
-        self, handle: Callable[[Message], Outcome], left_s: Callable[[], float] = lambda: 30.0
+        self, handle: Callable[[Message], Outcome], remaining_s: Callable[[], float] = lambda: 30.0
     ) -> Work:
-        return Work(TRANSITION, handle, LEASE_S, left_s, lambda: self.sqs, lambda: self.url)
+        return Work(TRANSITION, handle, LEASE_S, remaining_s, lambda: self.sqs, lambda: self.url)
 
     def make_visible(self, record: Record) -> None:
         self.sqs.change_message_visibility(

@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from chalicelib.couch import CouchError, Database, JsonDict, NotFound, Server
+from chalicelib.couch import CouchError, Database, NotFound, Server
+from chalicelib.domain.addresses import owner_id_of
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.names import channel_db, owner_role, subscription_id
+from chalicelib.engine.runner import Message, Outcome
 from chalicelib.handlers import channels
-from chalicelib.identity import channel_db, owner_id, owner_role, subscription_id
-from chalicelib.runner import Message, Outcome
 from device.registration import NewDevice
 from tests.integration.steps import Owner, Steps
 from tests.support import an_address
@@ -145,7 +147,7 @@ def test_of_two_members_who_come_at_once_none_is_lost(ada: Owner, steps: Steps) 
     Without A's second look the security would end as {Ben}.
     """
     ada.channel()
-    ben, cy = owner_id(an_address()), owner_id(an_address())
+    ben, cy = owner_id_of(an_address()), owner_id_of(an_address())
     everyone = sorted(owner_role(who) for who in (ada.id, ben, cy))
     database = ada.channel_database()
     written: list[list[str]] = []
@@ -167,7 +169,7 @@ def test_a_security_that_was_written_too_late_is_what_the_second_look_mends(
 ) -> None:
     """The same writes by hand, with no second look: one is lost, until the channel is run."""
     ada.channel()
-    ben, cy = owner_id(an_address()), owner_id(an_address())
+    ben, cy = owner_id_of(an_address()), owner_id_of(an_address())
     database = ada.channel_database()
     early = ada.edit("channel-photos", members=[ben])
     ada.edit("channel-photos", members=[ben, cy])
@@ -346,11 +348,11 @@ def test_a_guest_is_not_lost_when_a_device_renamed_the_channel_offline(ada: Owne
     while ada.run("channel-photos") is not Outcome.UNCHANGED or conflicts(ada, "channel-photos"):
         pass
     doc = ada.control.get("channel-photos")
-    assert (doc["name"], doc["members"]) == ("Holidays", [owner_id(guest)])
-    assert owner_role(owner_id(guest)) in roles(ada.channel_database())
+    assert (doc["name"], doc["members"]) == ("Holidays", [owner_id_of(guest)])
+    assert owner_role(owner_id_of(guest)) in roles(ada.channel_database())
     copy_id = ada.channel_database().name
     theirs = ada.steps.control_db_of(guest)
-    assert theirs.get(subscription_id(copy_id, owner_id(guest)))["state"] == "active"
+    assert theirs.get(subscription_id(copy_id, owner_id_of(guest)))["state"] == "active"
 
 
 def test_a_channel_that_one_device_closed_is_closed_for_the_one_that_renamed_it(

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from chalicelib.couch import Conflict, Database, JsonDict, NotFound
+from chalicelib.aws.ses import AddressRefused, Mailer, MailError, MailNotSent, SesMailer
+from chalicelib.couch import Conflict, Database, NotFound
+from chalicelib.domain.documents import JsonDict
+from chalicelib.emails import texts
 from chalicelib.errors import NoEffect
-from chalicelib.mail import AddressRefused, Mailer, MailError, MailNotSent, SesMailer
-from chalicelib.web import mails
 from local.aws import LocalAws
 from tests.support import FakeDatabase, FakeMailer, Mail, an_address
 
@@ -178,7 +179,7 @@ def test_a_mail_that_was_sent_arrives_as_it_was_given(post: Post) -> None:
 
 def test_a_confirmation_arrives_with_its_link(post: Post) -> None:
     to, link = an_address(), f"https://sync.example.com/api/confirm/device-1.0.{'A' * 22}"
-    subject, text, html = mails.confirmation(link, "Ada's phone 👩‍👩‍👧", hours=24)
+    subject, text, html = texts.confirmation(link, "Ada's phone 👩‍👩‍👧", hours=24)
     post.mailer.send(to, subject, text, html, "token-1")
     (mail,) = post.sent_to(to)
     assert link in mail.text.splitlines()

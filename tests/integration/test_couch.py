@@ -24,15 +24,15 @@ from chalicelib.couch import (
     FileExists,
     Forbidden,
     InvalidName,
-    JsonDict,
     NoDatabase,
     NotFound,
     Server,
     Unauthorized,
     Unavailable,
     Unreadable,
+    error_of,
 )
-from chalicelib.couch_errors import error_of
+from chalicelib.domain.documents import JsonDict
 from tests.fakes.couch import ADMIN_URL, FakeCouch
 from tests.support import an_address, wait_for
 
@@ -458,16 +458,16 @@ def test_an_answer_that_is_too_large_is_not_read_to_its_end() -> None:
         thread.start()
         with pytest.raises(Unreadable, match="more than 1,000 bytes"):
             Server(f"http://127.0.0.1:{listener.getsockname()[1]}").http.request(
-                "GET", "/control/_changes", most_bytes=1_000
+                "GET", "/control/_changes", max_bytes=1_000
             )
         thread.join(10)
 
 
 def test_the_largest_answer_that_is_wanted_is_read() -> None:
     with answering(200, {"ok": True}) as server:
-        assert server.http.request("GET", "/", most_bytes=12) == {"ok": True}
+        assert server.http.request("GET", "/", max_bytes=12) == {"ok": True}
         with pytest.raises(Unreadable):
-            server.http.request("GET", "/", most_bytes=11)
+            server.http.request("GET", "/", max_bytes=11)
 
 
 class Failing(BaseAdapter):

@@ -10,12 +10,12 @@ from chalicelib.couch import (
     CouchError,
     Database,
     Forbidden,
-    JsonDict,
     NotFound,
     Server,
     Unauthorized,
 )
-from chalicelib.credentials import login_user
+from chalicelib.domain.credentials import login_user
+from chalicelib.domain.documents import JsonDict
 from device.registration import NewDevice
 from tests.fakes.couch import FakeCouch
 from tests.support import a_device, an_address

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from chalicelib.couch import BadRequest, Database, JsonDict, NotFound, Server, Unauthorized
+from chalicelib.couch import BadRequest, Database, NotFound, Server, Unauthorized
+from chalicelib.domain.documents import JsonDict
 from tests.fakes.couch import FakeCouch
 from tests.polling import remove
 from tests.support import wait_for

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from chalicelib.domain.documents import JsonDict
 from local.lambdas import load_app
 from local.system import ROOT
 from ops.policies import policy_name
 from ops.rights import RIGHTS
 from ops.stage import lambda_name
-from tests.integration.deploy_kit import STAGE, JsonDict, Place, apis, deployed, running_aws
+from tests.integration.deploy_kit import STAGE, Place, apis, deployed, running_aws
 
 EMPTY: JsonDict = {
     "functions": {},

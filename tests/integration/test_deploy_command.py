@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from chalicelib.domain.documents import JsonDict
 from ops import deploy
 from ops.lookups import find_log_groups
 from ops.record import mend_record, read_record, record_path
 from ops.stage import OpsError
 from ops.tools import end
-from tests.integration.deploy_kit import STAGE, JsonDict, Place, apis, deployed, running_aws
+from tests.integration.deploy_kit import STAGE, Place, apis, deployed, running_aws
 
 STEPS = ["sam build", "sam deploy", "chalice package", "chalice deploy"]
 

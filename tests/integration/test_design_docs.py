@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from chalicelib.couch import Database, JsonDict
-from chalicelib.design_docs import DESIGN_ID, OWNER_CONTROL, PUBLIC_CHANNEL, DesignDoc
+from chalicelib.couch import Database
+from chalicelib.design import DESIGN_ID, OWNER_CONTROL, PUBLIC_CHANNEL, DesignDoc
+from chalicelib.domain.documents import JsonDict
 
 OLDER = replace(OWNER_CONTROL, version=1)
 NEWER = replace(OWNER_CONTROL, version=2)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from chalicelib.couch import Database, JsonDict, NotFound, Server
+from chalicelib.couch import Database, NotFound, Server
+from chalicelib.domain.documents import JsonDict
 from device import channels, leaving, outbox, texts
 from device.agent import Agent, Pace
 from device.errors import DeviceError, Revoked
@@ -18,7 +19,7 @@ from tests.fake_cloud import UNAUTHORIZED, UNAVAILABLE, FakeCloud
 from tests.integration.device_kit import Kit, MakeKit
 from tests.support import FakeClock, wait_for
 
-QUICK = Pace(wait_s=0.2, least_s=0.05, most_s=0.5, waiting_s=0.1, steady_s=0.1)
+QUICK = Pace(wait_s=0.2, min_s=0.05, max_s=0.5, waiting_s=0.1, steady_s=0.1)
 PHOTOS: JsonDict = {"_id": "channel-1", "type": "channel", "state": "ready", "name": "Photos"}
 
 Running = Callable[[Kit], AbstractContextManager[list[Exception]]]

@@ -3,7 +3,7 @@
 import pytest
 
 from chalicelib.couch import NotFound, Server
-from chalicelib.identity import owner_control_db
+from chalicelib.domain.names import owner_control_db
 from device import channels, enrol, leaving
 from device.errors import DeviceError
 from device.home import Home

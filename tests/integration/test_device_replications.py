@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from chalicelib.couch import Conflict, Database, Forbidden, JsonDict, Server
+from chalicelib.couch import Conflict, Database, Forbidden, Server
+from chalicelib.domain.documents import JsonDict
 from device.behind import behind
 from device.databases import CONTROL, Device
 from device.endpoints import endpoint

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from chalicelib.couch import Database, JsonDict, NotFound, Server
-from chalicelib.identity import channel_db
-from chalicelib.runner import Outcome
+from chalicelib.couch import Database, NotFound, Server
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.names import channel_db
+from chalicelib.engine.runner import Outcome
 from device.conflicts import settle
 from device.errors import Revoked
 from tests.device_cases import PASSWORD

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from chalicelib.couch import Database, Server
+from chalicelib.domain.documents import JsonDict
 from chalicelib.settings import poller_key, queue_name
 from local.aws import LocalAws
 from local.system import ROOT
@@ -23,7 +24,7 @@ from ops.check_couchdb import CouchDB
 from ops.findings import Finding, Level, find
 from ops.rights import RIGHTS
 from ops.stage import OpsError, lambda_name
-from tests.integration.ops_kit import JsonDict, Operator, answering
+from tests.integration.ops_kit import Operator, answering
 from tests.self_signed import certificate_for_localhost
 
 ADMINS_ONLY: JsonDict = {

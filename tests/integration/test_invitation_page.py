@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from chalicelib.couch import JsonDict, NotFound, Server
+from chalicelib.couch import NotFound, Server
+from chalicelib.domain.documents import JsonDict
+from chalicelib.engine.runner import Outcome
 from chalicelib.errors import NoEffect
-from chalicelib.runner import Outcome
 from chalicelib.settings import InvalidSettings
 from chalicelib.web import invitation as pages
 from chalicelib.web.pages import Page

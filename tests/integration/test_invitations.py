@@ -6,13 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from chalicelib.channel import MOST_MEMBERS
-from chalicelib.couch import CouchError, JsonDict, NotFound, Server
+from chalicelib.aws.ses import AddressRefused, MailError
+from chalicelib.couch import CouchError, NotFound, Server
+from chalicelib.domain.addresses import owner_id_of
+from chalicelib.domain.channel import MAX_MEMBERS
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.link_tokens import InvitationRef
+from chalicelib.domain.names import owner_role, subscription_id
+from chalicelib.engine.runner import Outcome
 from chalicelib.errors import StillConflicting
 from chalicelib.handlers import invitations
-from chalicelib.identity import InvitationRef, owner_id, owner_role, subscription_id
-from chalicelib.mail import AddressRefused, MailError
-from chalicelib.runner import Outcome
 from tests.integration.steps import Owner, Steps
 from tests.integration.test_channels import login, roles
 from tests.support import a_device, an_address
@@ -36,7 +39,7 @@ def guest() -> str:
 def subscription(ada: Owner, guest: str) -> JsonDict:
     """The guest's subscription to Ada's channel."""
     theirs = ada.steps.control_db_of(guest)
-    return theirs.get(subscription_id(ada.channel_database().name, owner_id(guest)))
+    return theirs.get(subscription_id(ada.channel_database().name, owner_id_of(guest)))
 
 
 def shared(ada: Owner, guest: str) -> JsonDict:
@@ -161,9 +164,9 @@ def test_a_guest_who_accepts_is_a_member_with_an_active_subscription(
     ada: Owner, guest: str
 ) -> None:
     after = ada.share(guest)
-    assert (after["state"], after["guest"]) == ("accepted", owner_id(guest))
-    assert ada.control.get("channel-photos")["members"] == [owner_id(guest)]
-    assert owner_role(owner_id(guest)) in roles(ada.channel_database())
+    assert (after["state"], after["guest"]) == ("accepted", owner_id_of(guest))
+    assert ada.control.get("channel-photos")["members"] == [owner_id_of(guest)]
+    assert owner_role(owner_id_of(guest)) in roles(ada.channel_database())
     channel = shared(ada, guest)
     assert (channel["state"], channel["name"]) == ("shared", "Photos")
     found = subscription(ada, guest)
@@ -218,7 +221,7 @@ def test_a_link_is_worth_nothing_for_an_address_that_was_put_in_later(
     assert "by the link in its mail" in ada.accepted()["error"]["reason"]
     with pytest.raises(NotFound):
         ada.steps.control_db_of(stranger).info()
-    ref = InvitationRef(ada.id, owner_id(guest), "invitation-1")
+    ref = InvitationRef(ada.id, owner_id_of(guest), "invitation-1")
     assert invitations.find(ada.steps.cloud, ref) is None
 
 
@@ -244,7 +247,7 @@ def test_of_guests_who_accept_at_the_same_time_none_is_lost(ada: Owner) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    everyone = {owner_id(guest) for guest in guests}
+    everyone = {owner_id_of(guest) for guest in guests}
     assert set(ada.control.get("channel-photos")["members"]) == everyone
     assert set(roles(ada.channel_database())) == {owner_role(who) for who in {*everyone, ada.id}}
     assert {subscription(ada, guest)["state"] for guest in guests} == {"active"}
@@ -341,7 +344,7 @@ def test_a_guest_for_whom_it_ends_while_accepting_is_left_without_a_subscription
     with ada.steps.meanwhile(ada.steps.control_db_of(guest), "put", end):
         ada.run("invitation-1")
     theirs = ada.steps.control_db_of(guest)
-    assert theirs.get(subscription_id(copy_id, owner_id(guest)))["state"] == "stopped"
+    assert theirs.get(subscription_id(copy_id, owner_id_of(guest)))["state"] == "stopped"
     assert theirs.get(copy_id)["state"] == "closed"
 
 
@@ -355,7 +358,7 @@ def test_guests_hear_of_a_new_name_and_of_the_end(ada: Owner, guest: str) -> Non
     ada.edit("channel-photos", state="closing")
     ada.run("channel-photos")
     assert theirs.get(copy_id)["state"] == "closed"
-    stopped = theirs.get(subscription_id(copy_id, owner_id(guest)))
+    stopped = theirs.get(subscription_id(copy_id, owner_id_of(guest)))
     assert (stopped["state"], stopped["reason"]) == ("stopped", "the channel was closed")
 
 
@@ -385,7 +388,7 @@ def test_a_retried_acceptance_does_not_bring_back_a_guest_who_was_removed_meanwh
     where = ada.channel_database() if at == "put_security" else ada.steps.control_db_of(guest)
     with pytest.raises(ConnectionError), ada.steps.meanwhile(where, at, fail):
         ada.run("invitation-1")
-    assert ada.control.get("channel-photos")["members"] == [owner_id(guest)]
+    assert ada.control.get("channel-photos")["members"] == [owner_id_of(guest)]
     ada.edit("channel-photos", members=[])
     ada.run("channel-photos")
     assert ada.after("invitation-1")["state"] == "accepted"
@@ -408,7 +411,7 @@ def test_an_answer_that_comes_after_the_channel_was_closed_is_an_error(
 
 
 def test_a_channel_has_room_for_so_many_members(ada: Owner, guest: str) -> None:
-    members = [f"{number:032x}" for number in range(MOST_MEMBERS)]
+    members = [f"{number:032x}" for number in range(MAX_MEMBERS)]
     ada.invite(guest)
     ada.edit("channel-photos", members=members)
     assert "no room" in ada.accepted()["error"]["reason"]

@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from chalicelib.couch import CouchError, Database, NotFound, Server
-from chalicelib.credentials import login_user
-from chalicelib.identity import owner_control_db, owner_id, owner_role
+from chalicelib.domain.addresses import owner_id_of
+from chalicelib.domain.credentials import login_user
+from chalicelib.domain.names import owner_control_db, owner_role
 from local import demo
 from local.cleanup import remove_all_of
 from local.errors import LocalError, refusal
@@ -36,14 +37,14 @@ def test_cleaning_up_removes_what_came_of_its_own_documents_and_nothing_else(
     control = server.database(f"syncpoint-test-{uuid.uuid4().hex[:12]}")
     theirs = server.database(f"{control.name}-orders")
     device, others = a_device(owner=an_address()), a_device(owner=an_address())
-    owners = server.database(owner_control_db(control.name, owner_id(device.doc["owner"])))
+    owners = server.database(owner_control_db(control.name, owner_id_of(device.doc["owner"])))
     users = server.database("_users")
     for database in (control, theirs, owners):
         database.create()
     try:
         control.put(device.doc)
         for one in (device, others):
-            role = owner_role(owner_id(one.doc["owner"]))
+            role = owner_role(owner_id_of(one.doc["owner"]))
             users.put(login_user(one.device_id, role, one.doc["credentials"]))
         remove_all_of(server, control.name)
         assert not exists(server, control.name)

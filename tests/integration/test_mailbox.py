@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
-from chalicelib.cloud import Cloud
-from chalicelib.couch import Database, JsonDict, NotFound, Server
-from chalicelib.identity import confirm_id, owner_id
-from chalicelib.mailbox_request import MOST_DOCS
-from chalicelib.runner import Outcome
-from chalicelib.web import confirm, mailbox
-from chalicelib.web.mailbox import Answer
+from chalicelib.couch import Database, NotFound, Server
+from chalicelib.domain.addresses import owner_id_of
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.names import confirm_id
+from chalicelib.engine.context import Cloud
+from chalicelib.engine.runner import Outcome
+from chalicelib.web import confirm, registrations
+from chalicelib.web.registrations import Answer
+from chalicelib.web.replication import MAX_DOCS
 from device.registration import NewDevice
 from tests.integration.steps import Steps
 from tests.support import a_device, an_address
@@ -27,7 +29,7 @@ HOUR_S, DAY_S = 3600, 24 * 3600
 def send(steps: Steps, *docs: Any, source_ip: object = HERE) -> Answer:
     """What a replicator's `_bulk_docs` is answered."""
     body = json.dumps({"docs": docs, "new_edits": False}).encode()
-    return mailbox.bulk_docs(using(steps.cloud), {}, body, source_ip)
+    return registrations.bulk_docs(using(steps.cloud), {}, body, source_ip)
 
 
 def using(cloud: Cloud) -> Callable[[Callable[[Cloud], Answer]], Answer]:
@@ -35,7 +37,7 @@ def using(cloud: Cloud) -> Callable[[Callable[[Cloud], Answer]], Answer]:
 
 
 def state(steps: Steps, device: NewDevice) -> JsonDict:
-    body: JsonDict = mailbox.show_state(using(steps.cloud), device.device_id).body
+    body: JsonDict = registrations.show_state(using(steps.cloud), device.device_id).body
     return body
 
 
@@ -144,13 +146,13 @@ def test_a_document_that_is_no_device_stays_as_it_is(steps: Steps, device: NewDe
     before = steps.control.get(device.device_id)
     assert "belongs to another document" in rows(send(steps, device.doc))[device.device_id]
     assert steps.control.get(device.device_id) == before
-    assert mailbox.show_state(using(steps.cloud), device.device_id).status == 404
+    assert registrations.show_state(using(steps.cloud), device.device_id).status == 404
 
 
 def test_a_registration_that_was_removed_may_come_again(steps: Steps, device: NewDevice) -> None:
     send(steps, device.doc)
     steps.control.remove(steps.control.get(device.device_id))
-    assert mailbox.show_state(using(steps.cloud), device.device_id).status == 404
+    assert registrations.show_state(using(steps.cloud), device.device_id).status == 404
     assert send(steps, device.doc) == Answer(201, [])
     assert state(steps, device) == {"state": "new"}
 
@@ -330,10 +332,10 @@ def test_a_new_registration_does_not_tell_whether_its_address_has_been_in_use(
 
 
 def test_a_request_with_as_many_documents_as_may_be_is_taken(steps: Steps) -> None:
-    limit(steps, network=MOST_DOCS)
-    devices = [a_device(owner=an_address()) for _ in range(MOST_DOCS)]
+    limit(steps, network=MAX_DOCS)
+    devices = [a_device(owner=an_address()) for _ in range(MAX_DOCS)]
     assert send(steps, *(device.doc for device in devices)) == Answer(201, [])
-    assert len(contents(steps.control)) == MOST_DOCS
+    assert len(contents(steps.control)) == MAX_DOCS
 
 
 # At once.
@@ -405,7 +407,7 @@ def test_a_resend_that_comes_a_moment_after_the_answer_takes_nothing_back(
 
 
 def test_it_says_where_the_cloud_is_and_tells_no_credentials(steps: Steps, server: Server) -> None:
-    info = mailbox.info(using(steps.cloud))
+    info = registrations.info(using(steps.cloud))
     assert info.status == 200
     assert (info.body["db_name"], info.body["update_seq"]) == ("mailbox", "0")
     assert info.body["syncpoint"] == {"couchdb": server.url, "control_db": steps.control.name}
@@ -416,12 +418,12 @@ def test_it_says_the_public_url_where_there_is_one(steps: Steps) -> None:
     url = "https://couch.example.com/db"
     settings = replace(steps.cloud.settings, couchdb_public_url=f"{url}/")
     cloud = replace(steps.cloud, settings=settings)
-    assert mailbox.info(using(cloud)).body["syncpoint"]["couchdb"] == url
+    assert registrations.info(using(cloud)).body["syncpoint"]["couchdb"] == url
     assert cloud.public_url(cloud.control) == f"{url}/{cloud.control.name}"
 
 
 def test_a_device_that_is_not_there_is_not_found(steps: Steps, device: NewDevice) -> None:
-    answer = mailbox.show_state(using(steps.cloud), device.device_id)
+    answer = registrations.show_state(using(steps.cloud), device.device_id)
     assert (answer.status, answer.body["error"]) == (404, "not_found")
 
 
@@ -438,7 +440,7 @@ def test_no_document_but_a_device_of_the_mailboxs_is_asked_for(steps: Steps, wha
         "old": "device-old",
     }[what]
     for cloud in (steps.cloud, without_couchdb(steps.cloud)):
-        answer = mailbox.show_state(using(cloud), doc_id)
+        answer = registrations.show_state(using(cloud), doc_id)
         assert (answer.status, answer.body["error"]) == (403, "forbidden")
 
 
@@ -471,14 +473,14 @@ def test_what_does_not_answer_is_said_and_the_replicator_tries_again(
 
 
 def test_a_state_that_cannot_be_looked_up_is_no_404(steps: Steps, device: NewDevice) -> None:
-    answer = mailbox.show_state(using(without_couchdb(steps.cloud)), device.device_id)
+    answer = registrations.show_state(using(without_couchdb(steps.cloud)), device.device_id)
     assert (answer.status, answer.body["error"]) == (503, "service_unavailable")
 
 
 def test_what_needs_nothing_is_answered_without_couchdb(steps: Steps) -> None:
     use = using(without_couchdb(steps.cloud))
-    assert mailbox.info(use).status == 200
-    diff = mailbox.revs_diff(use, {}, b'{"device-x": ["1-a"], "_design/x": []}')
+    assert registrations.info(use).status == 200
+    diff = registrations.revs_diff(use, {}, b'{"device-x": ["1-a"], "_design/x": []}')
     assert diff.body == {"device-x": {"missing": ["1-a"]}, "_design/x": {"missing": []}}
 
 
@@ -489,5 +491,5 @@ def test_an_owner_is_known_by_the_address_as_it_was_written(steps: Steps) -> Non
     steps.run(device.device_id)
     steps.click(device)
     steps.run(device.device_id)
-    assert steps.control_db_of(address).name.endswith(owner_id(address))
+    assert steps.control_db_of(address).name.endswith(owner_id_of(address))
     assert steps.control_db_of(address).get(device.device_id)["state"] == "active"

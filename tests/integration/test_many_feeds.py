@@ -13,9 +13,10 @@ import requests
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.httpsession import URLLib3Session
 
-from chalicelib.couch import Database, JsonDict, Server
+from chalicelib.couch import Database, Server
+from chalicelib.domain.documents import JsonDict
+from chalicelib.engine.dependencies import Wiring
 from chalicelib.web.health import check_health
-from chalicelib.wiring import Wiring
 from local.aws import LocalAws
 from poller.app import run
 from tests.polling import Poller, a_poller, owners

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from chalicelib.couch import Database
+from chalicelib.domain.documents import JsonDict
 from local.aws import LocalAws
 from ops import redrive
 from ops.stage import OpsError
-from tests.integration.ops_kit import JsonDict, Operator
+from tests.integration.ops_kit import Operator
 
 
 @pytest.fixture

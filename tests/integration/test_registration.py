@@ -11,14 +11,16 @@ from typing import Any
 
 import pytest
 
-from chalicelib.claims import RunningElsewhere
-from chalicelib.couch import Database, JsonDict, NotFound, Server, Unauthorized
-from chalicelib.design_docs import OWNER_CONTROL
-from chalicelib.handlers import confirms, devices
+from chalicelib.aws.claims import RunningElsewhere
+from chalicelib.aws.ses import AddressRefused, MailError, MailNotSent
+from chalicelib.couch import Database, NotFound, Server, Unauthorized
+from chalicelib.design import OWNER_CONTROL
+from chalicelib.domain.addresses import owner_id_of
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.names import confirm_id, owner_control_db
+from chalicelib.engine.runner import Message, Outcome
+from chalicelib.handlers import confirmations, devices
 from chalicelib.handlers.all import control as registry
-from chalicelib.identity import confirm_id, owner_control_db, owner_id
-from chalicelib.mail import AddressRefused, MailError, MailNotSent
-from chalicelib.runner import Message, Outcome
 from chalicelib.settings import PollerSettings
 from chalicelib.web import confirm as pages
 from device.registration import NewDevice
@@ -79,7 +81,7 @@ def test_a_click_confirms_and_the_device_becomes_active(
     assert steps.control.get(device.device_id)["state"] == "confirmed"
     assert steps.run(device.device_id) is Outcome.SAVED
     assert steps.control.get(device.device_id)["state"] == "active"
-    role = f"owner-{owner_id(device.doc['owner'])}"
+    role = f"owner-{owner_id_of(device.doc['owner'])}"
     assert login(server, device) | {"roles": [role]} == login(server, device)
     assert login(server, device)["name"] == device.device_id
     with pytest.raises(Unauthorized):
@@ -92,9 +94,9 @@ def test_the_owners_control_database_admits_the_owners_devices_only(
     steps.activate(device)
     stranger = a_device(owner=an_address())
     steps.activate(stranger)
-    name = owner_control_db(steps.control.name, owner_id(device.doc["owner"]))
+    name = owner_control_db(steps.control.name, owner_id_of(device.doc["owner"]))
     assert server.database(name).security()["members"]["roles"] == [
-        f"owner-{owner_id(device.doc['owner'])}"
+        f"owner-{owner_id_of(device.doc['owner'])}"
     ]
     scheme, _, host = server.url.partition("://")
 
@@ -760,7 +762,7 @@ def test_an_owners_control_database_that_was_left_half_made_is_made_whole(
     database.create()  # and there that run ended
     assert steps.activate(device)["state"] == "active"
     assert database.get("_design/syncpoint")["version"] == OWNER_CONTROL.version
-    assert database.security()["members"]["roles"] == [f"owner-{owner_id(device.doc['owner'])}"]
+    assert database.security()["members"]["roles"] == [f"owner-{owner_id_of(device.doc['owner'])}"]
 
 
 def test_after_five_wrong_codes_the_right_one_is_not_even_compared(
@@ -768,11 +770,11 @@ def test_after_five_wrong_codes_the_right_one_is_not_even_compared(
 ) -> None:
     doc = steps.register(device)
     for number in range(5):
-        confirms.wrong_codes_left(steps.cloud, doc, f"WRONG-{number}")
+        confirmations.remaining_tries(steps.cloud, doc, f"WRONG-{number}")
     # As if the rejection had been lost in a crash.
     rejected = steps.control.get(device.device_id)
     steps.control.put({**rejected, "state": "confirming"})
-    assert confirms.wrong_codes_left(steps.cloud, doc, device.device_code) == 0
+    assert confirmations.remaining_tries(steps.cloud, doc, device.device_code) == 0
     assert steps.control.get(device.device_id)["state"] == "rejected"
 
 

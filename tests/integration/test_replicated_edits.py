@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from chalicelib.couch import Database, JsonDict, Server
+from chalicelib.couch import Database, Server
+from chalicelib.domain.documents import JsonDict
 
 SAYS_WHAT_IT_SEES = """function (newDoc, oldDoc) {
   if (newDoc.ask) throw({ forbidden: oldDoc ? oldDoc._rev : 'nothing' });

@@ -2,9 +2,10 @@
 
 import pytest
 
-from chalicelib.couch import CouchError, JsonDict, NotFound, Server, Unauthorized
+from chalicelib.couch import CouchError, NotFound, Server, Unauthorized
+from chalicelib.domain.documents import JsonDict
+from chalicelib.engine.runner import Message, Outcome
 from chalicelib.handlers import devices
-from chalicelib.runner import Message, Outcome
 from device.registration import NewDevice
 from tests.integration.steps import Owner, Steps
 from tests.integration.test_channels import login

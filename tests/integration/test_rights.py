@@ -7,9 +7,11 @@ from urllib.parse import quote
 
 import pytest
 
-from chalicelib.couch import CouchError, Database, Forbidden, JsonDict, Server, Unauthorized
-from chalicelib.identity import InvitationRef, channel_db, owner_role
-from chalicelib.runner import Outcome
+from chalicelib.couch import CouchError, Database, Forbidden, Server, Unauthorized
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.link_tokens import InvitationRef
+from chalicelib.domain.names import channel_db, owner_role
+from chalicelib.engine.runner import Outcome
 from device.registration import NewDevice
 from tests.integration.steps import Owner, Steps
 from tests.support import a_device, an_address

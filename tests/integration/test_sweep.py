@@ -7,16 +7,17 @@ from collections.abc import Iterator
 import pytest
 
 from chalicelib import telemetry
-from chalicelib.couch import Conflict, Database, JsonDict, NotFound
-from chalicelib.sweep import PAGE, sweep
+from chalicelib.couch import Conflict, Database, NotFound
+from chalicelib.domain.documents import JsonDict
+from chalicelib.jobs.sweep import PAGE, sweep
 from tests.integration.steps import Owner, Steps
 from tests.support import a_device, an_address, logged
 
 DAY_S = 24 * 3600
 
 
-def swept(steps: Steps, left_s: float = 100) -> JsonDict:
-    return sweep(steps.cloud, lambda: left_s)
+def swept(steps: Steps, remaining_s: float = 100) -> JsonDict:
+    return sweep(steps.cloud, lambda: remaining_s)
 
 
 def notes(steps: Steps) -> list[str]:
@@ -99,7 +100,7 @@ def test_more_than_a_page_is_swept_page_by_page(steps: Steps) -> None:
 
 def test_a_sweep_without_time_leaves_the_rest_for_the_next(steps: Steps) -> None:
     waiting(steps, 1, "2026-11-22T06:00:00Z")
-    assert swept(steps, left_s=1) == {"expired": 0, "failed": 0, "complete": False}
+    assert swept(steps, remaining_s=1) == {"expired": 0, "failed": 0, "complete": False}
     assert swept(steps) == {"expired": 1, "failed": 0, "complete": True}
 
 
@@ -134,8 +135,8 @@ def log() -> Iterator[io.StringIO]:
 
 def test_a_sweep_that_leaves_something_is_warned_of(steps: Steps, log: io.StringIO) -> None:
     waiting(steps, 1, "2026-11-22T06:00:00Z")
-    for left_s in (1, 100):
-        swept(steps, left_s)
+    for remaining_s in (1, 100):
+        swept(steps, remaining_s)
     lines = [json.loads(line) for line in log.getvalue().splitlines()]
     said = [(line["level"], line["message"], line["complete"]) for line in lines]
     assert said == [("WARNING", "sweep", False), ("INFO", "sweep", True)]

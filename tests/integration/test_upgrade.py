@@ -5,12 +5,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from chalicelib import upgrade as upgrades
-from chalicelib.cloud import Cloud
-from chalicelib.couch import Database, JsonDict, NotFound, Server
-from chalicelib.design_docs import DESIGN_ID, OWNER_CONTROL
-from chalicelib.identity import owner_control_db, owner_id
-from chalicelib.upgrade import upgrade
+from chalicelib.couch import Database, NotFound, Server
+from chalicelib.design import DESIGN_ID, OWNER_CONTROL
+from chalicelib.domain.addresses import owner_id_of
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.names import owner_control_db
+from chalicelib.engine.context import Cloud
+from chalicelib.jobs import upgrade as upgrades
+from chalicelib.jobs.upgrade import upgrade
 from ops.upgrade import upgrade as upgrade_all
 from tests.integration.steps import Steps
 from tests.support import an_address
@@ -21,7 +23,7 @@ AN_OLD_ONE = {"_id": DESIGN_ID, "validate_doc_update": "function () {}", "versio
 @pytest.fixture
 def databases(server: Server, control: Database) -> Iterator[list[Database]]:
     """Three owners' control databases, with an old version, none, and today's."""
-    names = sorted(owner_control_db(control.name, owner_id(an_address())) for _ in range(3))
+    names = sorted(owner_control_db(control.name, owner_id_of(an_address())) for _ in range(3))
     databases = [server.database(name) for name in names]
     for database in databases:
         database.create()
@@ -32,8 +34,8 @@ def databases(server: Server, control: Database) -> Iterator[list[Database]]:
         database.delete()
 
 
-def answer(cloud: Cloud, after: str | None = None, left_s: float = 100) -> JsonDict:
-    return upgrade(cloud, after, lambda: left_s)
+def answer(cloud: Cloud, after: str | None = None, remaining_s: float = 100) -> JsonDict:
+    return upgrade(cloud, after, lambda: remaining_s)
 
 
 def owners_only(cloud: Cloud, result: JsonDict) -> JsonDict:
@@ -63,11 +65,11 @@ def test_a_newer_version_than_ours_is_left_alone(cloud: Cloud, databases: list[D
 
 
 def test_when_time_is_short_it_says_where_to_go_on(cloud: Cloud, databases: list[Database]) -> None:
-    first = answer(cloud, left_s=1)
+    first = answer(cloud, remaining_s=1)
     assert first == {"checked": 1, "written": 1, "after": databases[0].name}
     with pytest.raises(NotFound):
         databases[1].get(DESIGN_ID)
-    second = answer(cloud, first["after"], left_s=1)
+    second = answer(cloud, first["after"], remaining_s=1)
     assert second == {"checked": 1, "written": 1, "after": databases[1].name}
 
 
@@ -86,7 +88,7 @@ def test_the_operators_command_goes_on_until_all_are_done(
     def invoke(event: JsonDict) -> JsonDict:
         # Short of time among the owners, so that it has to be called again.
         is_among_owners = event["after"] != databases[-1].name
-        return answer(cloud, event["after"], left_s=1 if is_among_owners else 100)
+        return answer(cloud, event["after"], remaining_s=1 if is_among_owners else 100)
 
     _, written = upgrade_all(invoke, told.append)
     assert written == 2

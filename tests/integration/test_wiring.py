@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from chalicelib.cloud import Cloud
 from chalicelib.couch import Unauthorized
+from chalicelib.engine.context import Cloud
+from chalicelib.engine.dependencies import SECRET_AGE_S, PublicUrlUnknown, Wiring
 from chalicelib.errors import NoEffect
 from chalicelib.settings import InvalidSettings
 from chalicelib.web import confirm, health
-from chalicelib.wiring import SECRET_AGE_S, PublicUrlUnknown, Wiring
 from tests.support import FakeClock
 
 NOWHERE = "http://127.0.0.1:9"

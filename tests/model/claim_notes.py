@@ -7,7 +7,7 @@ differ by at most `MARGIN_S`: by what the lease is longer than that.
 from collections import Counter
 from dataclasses import dataclass, field
 
-from chalicelib.couch import JsonDict
+from chalicelib.domain.documents import JsonDict
 from tests.support import START, make_settings
 
 TIMEOUT_S = 30  # .chalice/config.json: lambda_timeout

@@ -12,11 +12,12 @@ from typing import Any, Self, cast
 
 from botocore.exceptions import ReadTimeoutError
 
-from chalicelib.claims import Claim, Claims, claim_key
-from chalicelib.couch import Database, JsonDict, Unavailable
-from chalicelib.docstate import Control, Rejected
+from chalicelib.aws.claims import Claim, Claims, claim_key
+from chalicelib.couch import Database, Unavailable
+from chalicelib.domain.documents import JsonDict, Rejected
+from chalicelib.engine.docstate import Control
+from chalicelib.engine.runner import Message, handle
 from chalicelib.errors import NoEffect
-from chalicelib.runner import Message, handle
 from tests.fakes.aws import FakeClient
 from tests.fakes.dynamodb import DynamoDb
 from tests.model.claim_notes import LEASE_S, MARGIN_S, TIMEOUT_S, Notes, Worker

@@ -6,9 +6,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
-from chalicelib.couch import Server
-from chalicelib.couch_errors import error_of
-from chalicelib.couch_http import READ_TIMEOUT_S, Connection
+from chalicelib.couch import READ_TIMEOUT_S, Connection, Server, error_of
 from tests.fakes.couch import ADMIN_URL, FakeCouch
 from tests.fakes.couch_http import Answer, Asked, Refusal
 
@@ -34,7 +32,7 @@ class DirectConnection(Connection):
         params: dict[str, str] | None = None,
         body: Any = None,
         read_timeout_s: float = READ_TIMEOUT_S,
-        most_bytes: int | None = None,
+        max_bytes: int | None = None,
     ) -> Any:
         parts = [unquote(part) for part in path.split("/") if part]
         content = b"" if body is None else json.dumps(body).encode()

@@ -7,7 +7,7 @@ from typing import Any
 
 from botocore.exceptions import ReadTimeoutError
 
-from chalicelib.ledger import Ledger, Limit
+from chalicelib.aws.rate_limiter import Ledger, Limit
 from tests.fakes.aws import FakeClient
 from tests.fakes.dynamodb import DynamoDb
 from tests.model.scheduler import Program, Scheduler

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass, field
 
-from chalicelib.couch import JsonDict
+from chalicelib.domain.documents import JsonDict
 from tests.fakes.couch_docs import Document, StoredDatabase
 from tests.fakes.couch_feeds import number_of
 from tests.fakes.couch_http import Refusal
 
 START_S = 1_800_000_000
 PAGE_SIZE = 2
-MOST_DOCS = 8
+MAX_DOCS = 8
 ROUTED = ("device", "new")
 
 
@@ -51,7 +51,7 @@ class Notes:
                 is_over = until_s < self.passed_s
                 assert is_over or not self.clocks_agree, "two pollers at once"
                 # By its own clock, too, its lease is over: it renews it before it sends more.
-                self.excused += PAGE_SIZE if self.clocks_agree else MOST_DOCS
+                self.excused += PAGE_SIZE if self.clocks_agree else MAX_DOCS
 
     def deliver(self, body: JsonDict) -> None:
         """SQS has accepted a message."""

@@ -8,7 +8,7 @@ from typing import Any
 from botocore.exceptions import ReadTimeoutError
 
 from tests.fakes.couch_http import Answer, Asked
-from tests.model.poller_notes import MOST_DOCS, PAGE_SIZE, START_S, Notes
+from tests.model.poller_notes import MAX_DOCS, PAGE_SIZE, START_S, Notes
 from tests.model.scheduler import Scheduler
 
 Call = Callable[[], Any]
@@ -50,8 +50,8 @@ class Requests:
         if asked.params.get("since", "0") not in ("0", "now"):
             refused = Answer({"error": "bad_request", "reason": "Malformed sequence"}, 400)
             anew = replace(asked, params=asked.params | {"since": "0"})
-            others["refused"] = self._fault(lambda: refused, costs=MOST_DOCS)
-            others["rewound"] = self._fault(lambda: answer(anew), costs=MOST_DOCS)
+            others["refused"] = self._fault(lambda: refused, costs=MAX_DOCS)
+            others["rewound"] = self._fault(lambda: answer(anew), costs=MAX_DOCS)
         answered: Answer = self.scheduler.request(request, lambda: answer(asked), **others)
         return answered
 

@@ -24,7 +24,7 @@ from tests.fakes.dynamodb import DynamoDb
 from tests.fakes.sqs import Sqs
 from tests.model.direct_couch import direct_server
 from tests.model.poller_couch import CONTROL, OWNERS, Change, ControlDatabases
-from tests.model.poller_notes import MOST_DOCS, PAGE_SIZE, ROUTED, START_S, Notes
+from tests.model.poller_notes import MAX_DOCS, PAGE_SIZE, ROUTED, START_S, Notes
 from tests.model.poller_requests import Requests
 from tests.model.scheduler import Heard, Program, Scheduler
 
@@ -202,7 +202,7 @@ class PollerWorld:
 
     def _spoil(self, db: str) -> list[str]:
         self._notes.edits -= 1
-        self._notes.excused += MOST_DOCS
+        self._notes.excused += MAX_DOCS
         self._dynamodb.update_item(
             TableName=TABLE,
             Key={"pk": {"S": f"feed#{db}"}},

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from chalicelib.claims import Claim, Claims, Done
-from chalicelib.ledger import Admission, Ledger
+from chalicelib.aws.claims import Claim, Claims, Done
+from chalicelib.aws.rate_limiter import Admission, Ledger
 from tests.model.cases import AHEAD, BEHIND, GATE, Case, claims, ledger
 from tests.model.claim_notes import LEASE_S, MARGIN_S, TIMEOUT_S
 from tests.model.explorer import Bounds, Violation

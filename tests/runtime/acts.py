@@ -4,7 +4,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from chalicelib.couch import Database, JsonDict
+from chalicelib.couch import Database
+from chalicelib.domain.documents import JsonDict
 from tests.runtime.harness.function import Result
 from tests.runtime.harness.world import World
 from tests.runtime.samples import Cast

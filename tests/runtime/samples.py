@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chalicelib.couch import JsonDict
-from chalicelib.identity import owner_id
+from chalicelib.domain.addresses import owner_id_of
+from chalicelib.domain.documents import JsonDict
 from local.system import ROOT
 from tests.support import an_address
 
@@ -40,7 +40,7 @@ class Cast:
 
     @property
     def owner_id(self) -> str:
-        return owner_id(self.owner)
+        return owner_id_of(self.owner)
 
     def event(self, name: str) -> JsonDict:
         """A sample event, adapted."""
@@ -63,8 +63,8 @@ class Cast:
         for example, ours in {
             OWNER: self.owner,
             GUEST: self.guest,
-            owner_id(OWNER): owner_id(self.owner),
-            owner_id(GUEST): owner_id(self.guest),
+            owner_id_of(OWNER): owner_id_of(self.owner),
+            owner_id_of(GUEST): owner_id_of(self.guest),
             DEVICE_ID: self.device_id,
         }.items():
             text = text.replace(example, ours)

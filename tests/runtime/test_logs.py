@@ -4,7 +4,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from chalicelib.couch import JsonDict
+from chalicelib.domain.documents import JsonDict
 from tests.e2e.steps import LONG_AGO
 from tests.runtime.acts import Acts
 from tests.runtime.harness.function import Result

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from chalicelib.couch import JsonDict
+from chalicelib.domain.documents import JsonDict
 from local.lambdas import delete
 from tests.runtime.acts import Acts
 from tests.runtime.harness.function import Result

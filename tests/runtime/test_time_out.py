@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.couch import JsonDict
+from chalicelib.domain.documents import JsonDict
 from tests.runtime.acts import Acts
 from tests.runtime.harness.artifacts import STAGE
 from tests.runtime.harness.emulator import Emulator, NoEmulator

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from chalice.test import Client
 
-from chalicelib.claims import Claims
+from chalicelib.aws.claims import Claims
 from chalicelib.couch import Database, Server
-from chalicelib.wiring import Wiring
+from chalicelib.engine.dependencies import Wiring
 from local.lambdas import load_app
 from local.system import ROOT
 from tests.integration.steps import Owner, Steps

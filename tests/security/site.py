@@ -11,10 +11,11 @@ from chalice.test import Client, HTTPResponse
 from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
 
-from chalicelib.batch import BatchFailed, Work, handle_batch
-from chalicelib.couch import Database, JsonDict
+from chalicelib.couch import Database
+from chalicelib.domain.documents import JsonDict
+from chalicelib.engine.batch import BatchFailed, Work, handle_batch
+from chalicelib.engine.runner import Message
 from chalicelib.handlers.all import control as registry
-from chalicelib.runner import Message
 from tests.integration.steps import Steps
 
 FORM = "application/x-www-form-urlencoded"

@@ -5,8 +5,8 @@ from itertools import count
 
 import pytest
 
-from chalicelib.couch import JsonDict
-from chalicelib.web import mailbox
+from chalicelib.domain.documents import JsonDict
+from chalicelib.web import registrations
 from device.registration import NewDevice
 from tests.integration.steps import Owner, Steps
 from tests.security.conftest import MakeSite
@@ -29,7 +29,7 @@ def steps(make_site: MakeSite) -> Steps:
 def bring(steps: Steps, device: NewDevice, source_ip: str, **fields: object) -> int:
     """Bring a registration from a network, and run what it asks for; the answer's status."""
     body = json.dumps({"docs": [{**device.doc, **fields}], "new_edits": False})
-    answer = mailbox.bulk_docs(lambda view: view(steps.cloud), {}, body, source_ip)
+    answer = registrations.bulk_docs(lambda view: view(steps.cloud), {}, body, source_ip)
     doc = steps.control.find_one(device.device_id)
     if doc is not None and doc["state"] == "new":
         steps.run(device.device_id)

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from chalice.test import HTTPResponse
 
-from chalicelib.couch import CouchError, JsonDict
+from chalicelib.couch import CouchError
+from chalicelib.domain.documents import JsonDict
 from device.registration import NewDevice
 from local.lambdas import load_app
 from local.system import ROOT

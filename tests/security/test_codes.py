@@ -2,8 +2,9 @@
 
 import pytest
 
-from chalicelib.couch import JsonDict
-from chalicelib.identity import LinkKeys, confirm_id
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.link_tokens import LinkKeys
+from chalicelib.domain.names import confirm_id
 from chalicelib.web import confirm, invitation
 from device.registration import NewDevice
 from tests.integration.steps import Owner, Steps

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from chalice.test import HTTPResponse
 
-from chalicelib.couch import JsonDict
-from chalicelib.docstate import timestamp
-from chalicelib.identity import confirm_id, owner_id
+from chalicelib.domain.addresses import owner_id_of
+from chalicelib.domain.documents import JsonDict, timestamp
+from chalicelib.domain.names import confirm_id
 from device.registration import NewDevice
 from tests.integration.steps import Owner, Steps
 from tests.security.conftest import MakeSite
@@ -38,13 +38,13 @@ def known_address(steps: Steps, how: str) -> str:
         for _ in range(6):
             steps.register(a_device(owner=address))
     if how == "complained":
-        steps.cloud.suppressions.add(owner_id(address), "complaint", timestamp(steps.clock()))
+        steps.cloud.suppressions.add(owner_id_of(address), "complaint", timestamp(steps.clock()))
     return address
 
 
 def alike(requests: list[str], device: NewDevice) -> list[str]:
     """Requests to CouchDB without what the asker chose."""
-    owner = owner_id(str(device.doc["owner"]))
+    owner = owner_id_of(str(device.doc["owner"]))
     return [path.replace(device.device_id, "DEVICE").replace(owner, "OWNER") for path in requests]
 
 
@@ -136,7 +136,7 @@ def test_after_the_answer_the_owner_sees_the_same_of_a_guest_with_devices_and_of
     seen: list[JsonDict] = []
     for number, guest in enumerate((ben.address, an_address())):
         doc = ada.share(guest, number=number)
-        private = (guest, owner_id(guest), f"invitation-{number}")
+        private = (guest, owner_id_of(guest), f"invitation-{number}")
         shown = {name: value for name, value in doc.items() if name not in ("_rev", "answer_code")}
         seen.append({name: "…" if value in private else value for name, value in shown.items()})
     assert seen[0] == seen[1]

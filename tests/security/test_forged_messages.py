@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from chalicelib import feedback
-from chalicelib.feedback import InvalidNotification
-from chalicelib.runner import Message
+from chalicelib.engine.runner import Message
+from chalicelib.jobs import mail_feedback
+from chalicelib.jobs.mail_feedback import InvalidNotification
 from tests.integration.steps import Owner, Steps
 from tests.integration.test_rights import as_device
 from tests.security.inputs import FORGED_MESSAGES, FORGED_NOTIFICATIONS
@@ -66,7 +66,7 @@ def test_a_notification_that_ses_did_not_send_changes_nothing(steps: Steps, ada:
     before = contents(ada.control), contents(steps.control)
     for notification in FORGED_NOTIFICATIONS.values():
         with pytest.raises(InvalidNotification) as caught:
-            feedback.take(steps.cloud, notification)
+            mail_feedback.take(steps.cloud, notification)
         assert len(str(caught.value)) < 100
     assert (contents(ada.control), contents(steps.control)) == before
 
@@ -89,5 +89,5 @@ def test_a_bounce_moves_the_document_of_its_own_mail_and_no_other(steps: Steps, 
         tags = {"doc": [doc_id], "generation": ["0"], **({"owner": [owner]} if owner else {})}
         bounce = {"bounceType": "Permanent", "bounceSubType": "NoEmail"}
         said = {"eventType": "Bounce", "bounce": bounce, "mail": {"destination": [], "tags": tags}}
-        feedback.take(steps.cloud, json.dumps(said))
+        mail_feedback.take(steps.cloud, json.dumps(said))
     assert (contents(ada.control), contents(steps.control)) == before

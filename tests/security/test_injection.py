@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from chalicelib import telemetry
-from chalicelib.couch import JsonDict, Unavailable
-from chalicelib.mail import SesMailer
-from chalicelib.runner import Message
+from chalicelib.aws.ses import SesMailer
+from chalicelib.couch import Unavailable
+from chalicelib.domain.documents import JsonDict
+from chalicelib.engine.runner import Message
 from chalicelib.web import confirm
 from chalicelib.web.pages import Page
 from device.registration import NewDevice

@@ -4,7 +4,9 @@ import json
 
 import pytest
 
-from chalicelib.identity import owner_control_db, owner_id, plain_device_code
+from chalicelib.domain.addresses import owner_id_of
+from chalicelib.domain.device_codes import plain_device_code
+from chalicelib.domain.names import owner_control_db
 from tests.integration.steps import Owner, Steps
 from tests.security.inputs import lures
 from tests.security.site import Site, contents
@@ -51,9 +53,9 @@ def test_who_is_handed_an_invitations_link_gets_nothing_by_it(
     link = f"/invitation/{site.steps.invitation_code()}"
     body = f"answer=accept&email={ben.address}&guest={ben.id}&owner={ben.id}".encode()
     assert site.post(link, body).status_code == 303
-    assert ada.after("invitation-1")["guest"] == owner_id(guest)
+    assert ada.after("invitation-1")["guest"] == owner_id_of(guest)
     assert contents(ben.control) == before
-    assert ada.control.get("channel-photos")["members"] == [owner_id(guest)]
+    assert ada.control.get("channel-photos")["members"] == [owner_id_of(guest)]
 
 
 def test_who_is_handed_a_confirmations_link_confirms_nothing_of_their_own(
@@ -79,4 +81,4 @@ def test_a_registration_under_a_strangers_address_gives_nothing_until_it_is_conf
     assert contents(ada.control) == before
     users = site.steps.cloud.server.database("_users")
     assert users.find_one(f"org.couchdb.user:{eve.device_id}") is None
-    assert ada.control.name == owner_control_db(site.steps.control.name, owner_id(ada.address))
+    assert ada.control.name == owner_control_db(site.steps.control.name, owner_id_of(ada.address))

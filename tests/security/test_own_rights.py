@@ -7,10 +7,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chalicelib.couch import CouchError, Database, JsonDict
+from chalicelib.couch import CouchError, Database
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.link_tokens import InvitationRef
+from chalicelib.domain.names import channel_db, owner_role
 from chalicelib.errors import StillConflicting
 from chalicelib.handlers.all import control as registry
-from chalicelib.identity import InvitationRef, channel_db, owner_role
 from tests.integration.steps import Owner
 from tests.integration.test_rights import as_device
 from tests.security.site import Site, contents

@@ -7,10 +7,12 @@ from urllib.parse import unquote
 import pytest
 import requests
 
-from chalicelib import feedback
-from chalicelib.couch import Database, InvalidName, JsonDict
-from chalicelib.identity import InvitationRef, channel_db, owner_control_db
-from chalicelib.runner import Message
+from chalicelib.couch import Database, InvalidName
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.link_tokens import InvitationRef
+from chalicelib.domain.names import channel_db, owner_control_db
+from chalicelib.engine.runner import Message
+from chalicelib.jobs import mail_feedback
 from tests.integration.steps import Owner
 from tests.security.inputs import IDS, url_safe
 from tests.security.site import Site, contents, handle_messages
@@ -137,7 +139,7 @@ def test_no_id_in_a_bounce_leads_anywhere(site: Site, ada: Owner) -> None:
                 "bounce": {"bounceType": "Permanent", "bounceSubType": "General"},
                 "mail": {"destination": [], "tags": {**tags, "generation": ["0"]}},
             }
-            assert feedback.take(site.steps.cloud, json.dumps(said)) == "bounce"
+            assert mail_feedback.take(site.steps.cloud, json.dumps(said)) == "bounce"
     check_paths(site, site.recorder.paths()[asked:], site.steps.control.name)
     assert everything(site, ada) == before
 

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from chalicelib.couch import JsonDict
-from chalicelib.identity import channel_db
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.names import channel_db
 from tests.integration.steps import Owner
 from tests.security.inputs import URLS
 from tests.security.site import Site, contents

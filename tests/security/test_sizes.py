@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from chalicelib.couch import Unreadable
-from chalicelib.runner import Message
+from chalicelib.engine.runner import Message
 from device.registration import NewDevice
 from tests.integration.steps import Owner
 from tests.integration.test_rights import as_device

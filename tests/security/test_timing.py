@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from chalicelib.identity import LinkKeys, plain_device_code, same_device_code
+from chalicelib.domain.device_codes import plain_device_code, same_device_code
+from chalicelib.domain.link_tokens import LinkKeys
 from device.registration import NewDevice
 from local.system import ROOT
 from tests.security.inputs import forged_codes

@@ -88,7 +88,7 @@ def test_the_next_page_is_read_while_one_is_sent() -> None:
         control_db="control",
         routes=ROUTES,
         page_size=1,
-        left_s=lambda: 100.0,
+        remaining_s=lambda: 100.0,
         warn=lambda what, why: None,
         begin=in_threads,
     )

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.channel import merge, parse_channel
-from chalicelib.couch import JsonDict
-from chalicelib.docstate import Rejected
-from chalicelib.identity import channel_db, owner_id, owner_role
+from chalicelib.domain.addresses import owner_id_of
+from chalicelib.domain.channel import merge, parse_channel
+from chalicelib.domain.documents import JsonDict, Rejected
+from chalicelib.domain.names import channel_db, owner_role
 
-ADA, BEN, CY = (owner_id(f"{name}@example.com") for name in ("ada", "ben", "cy"))
+ADA, BEN, CY = (owner_id_of(f"{name}@example.com") for name in ("ada", "ben", "cy"))
 DOC: JsonDict = {"_id": "channel-photos", "type": "channel", "state": "ready", "name": "Photos"}
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.couch import JsonDict
+from chalicelib.domain.documents import JsonDict
 from poller.checkpoint import DATABASES_AT_ONCE, PAUSE_S, Checkpoint, Sent, by_hundreds
 from poller.lease import Lease, LeaseLost
 from tests.unit.test_lease import KEY, LEASE_S, TABLE, Pollers

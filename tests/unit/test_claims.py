@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from chalicelib.claims import (
+from chalicelib.aws.claims import (
     CLAIM_TTL_S,
     Claim,
     Claims,

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.credentials import (
+from chalicelib.domain.credentials import (
     InvalidCredentials,
-    JsonDict,
     TokenUsed,
     check_login,
     check_oauth,
@@ -19,6 +18,7 @@ from chalicelib.credentials import (
     oauth_config,
     with_oauth,
 )
+from chalicelib.domain.documents import JsonDict
 from device.registration import new_device
 
 LOGIN: JsonDict = {

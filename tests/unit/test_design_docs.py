@@ -11,8 +11,8 @@ import pytest
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
-from chalicelib.couch import JsonDict
-from chalicelib.design_docs import DESIGN_ID, OWNER_CONTROL, PUBLIC_CHANNEL, DesignDoc
+from chalicelib.design import DESIGN_ID, OWNER_CONTROL, PUBLIC_CHANNEL, DesignDoc
+from chalicelib.domain.documents import JsonDict
 from chalicelib.handlers.all import control as registry
 from tests.validation import ADMIN_ROLES, Engine, ValidationFailed, running_engine
 
@@ -844,7 +844,7 @@ def test_what_an_old_engine_does_not_know_fails_here_too(engine: Engine, body: s
 # Versions.
 
 # A database learns of a change by its version alone. Whoever changes a file in chalicelib/design/
-# raises its version in chalicelib/design_docs.py, and adds the version's line here.
+# raises its version in chalicelib/design/__init__.py, and adds the version's line here.
 PUBLISHED = {
     ("owner_control.js", 1): "f7e0a18a031e2cf250f1507d502e28c4b6e2246be249dbce62405d2a6c7a5d7d",
     ("owner_control.js", 2): "4d4f9ea7b3b46e91836ccab31d77656b2266581a8e1f64cd3655a9c9e620cb8e",
@@ -858,7 +858,7 @@ def test_a_changed_file_has_a_higher_version(design: DesignDoc) -> None:
     digest = hashlib.sha256(text_of(design).encode()).hexdigest()
     published = PUBLISHED.get((design.file, design.version))
     assert digest == published, (
-        f"{design.file} has changed: raise its version in chalicelib/design_docs.py, and add "
+        f"{design.file} has changed: raise its version in chalicelib/design/__init__.py, and add "
         f"({design.file!r}, <the new version>): {digest!r} to PUBLISHED, below the older ones"
     )
     assert design.version == max(number for file, number in PUBLISHED if file == design.file)

@@ -32,7 +32,7 @@ def back_off(seconds: Seconds) -> BackOff:
 
 
 def test_the_first_try_is_at_once(back_off: BackOff) -> None:
-    assert back_off.left_s == 0
+    assert back_off.remaining_s == 0
 
 
 def test_each_failure_doubles_the_wait_up_to_the_longest(back_off: BackOff) -> None:
@@ -44,40 +44,40 @@ def test_what_is_left_of_a_wait_goes_down_with_the_time_and_never_below_nothing(
 ) -> None:
     back_off.fail()
     back_off.fail()
-    assert back_off.left_s == 2
+    assert back_off.remaining_s == 2
     seconds.now_s += 1.5
-    assert back_off.left_s == 0.5
+    assert back_off.remaining_s == 0.5
     seconds.now_s += 100
-    assert back_off.left_s == 0
+    assert back_off.remaining_s == 0
 
 
 def test_after_a_success_the_waits_begin_anew(back_off: BackOff) -> None:
     for _ in range(5):
         back_off.fail()
     back_off.succeed()
-    assert back_off.left_s == 0
+    assert back_off.remaining_s == 0
     assert back_off.fail() == 1
 
 
 def test_a_success_may_say_when_to_look_again(back_off: BackOff, seconds: Seconds) -> None:
     back_off.succeed(30)
-    assert back_off.left_s == 30
+    assert back_off.remaining_s == 30
     seconds.now_s += 30
-    assert back_off.left_s == 0
+    assert back_off.remaining_s == 0
 
 
 def test_haste_tries_now_and_goes_on_with_longer_waits_if_that_fails(back_off: BackOff) -> None:
     for _ in range(3):
         back_off.fail()
     back_off.hasten()
-    assert back_off.left_s == 0
+    assert back_off.remaining_s == 0
     assert back_off.fail() == 8
 
 
 def test_haste_cuts_the_pause_after_a_success_short(back_off: BackOff) -> None:
     back_off.succeed(60)
     back_off.hasten()
-    assert back_off.left_s == 0
+    assert back_off.remaining_s == 0
 
 
 def test_a_failure_may_be_bounded_more_tightly_than_others(back_off: BackOff) -> None:
@@ -91,9 +91,9 @@ def test_a_bound_below_the_first_wait_holds(back_off: BackOff) -> None:
 
 @given(waits, waits, st.lists(st.sampled_from(["fail", "hasten", "succeed"]), max_size=40))
 def test_no_wait_is_ever_longer_than_the_longest(
-    least_s: float, most_s: float, steps: list[str]
+    min_s: float, max_s: float, steps: list[str]
 ) -> None:
-    back_off = BackOff(least_s, most_s, Seconds())
+    back_off = BackOff(min_s, max_s, Seconds())
     for step in steps:
         getattr(back_off, step)()
-        assert 0 <= back_off.left_s <= most_s * 1.000001
+        assert 0 <= back_off.remaining_s <= max_s * 1.000001

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.couch import JsonDict
+from chalicelib.domain.documents import JsonDict
 from device.conflicts import pick
 
 STATES = st.sampled_from(["active", "paused", "stopped"])

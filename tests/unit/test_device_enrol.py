@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib import mailbox, registration
-from chalicelib.docstate import timestamp
+from chalicelib.domain import registration
+from chalicelib.domain.device import parse_device
+from chalicelib.domain.documents import timestamp
 from device import enrol
 from device.errors import DeviceError
 from device.home import Home
@@ -181,7 +182,7 @@ def test_a_registered_device_is_named_and_not_registered_again(tmp_path: Path) -
 
 def test_a_new_devices_credentials_are_what_every_couchdb_can_check() -> None:
     new = new_device("ada@example.com", "Ada's phone", timestamp(START), sha256=False)
-    credentials = registration.check(new.doc, "login").credentials
+    credentials = parse_device(new.doc, "login").credentials
     salt = credentials["salt"].encode()
     key = hashlib.pbkdf2_hmac("sha1", new.password.encode(), salt, ITERATIONS)
     assert credentials == {
@@ -202,9 +203,9 @@ def test_a_new_devices_credentials_are_what_every_couchdb_can_check() -> None:
 def test_the_mailbox_takes_what_a_new_device_sends(sha256: bool, owner: str, name: str) -> None:
     new = new_device(owner, name, timestamp(START), sha256=sha256)
     replicated = {**new.doc, "_rev": "1-a", "_revisions": {"start": 1, "ids": ["a"]}}
-    asking = mailbox.read(replicated, "login", "127.0.0.0/24")
+    asking = registration.read(replicated, "login", "127.0.0.0/24")
     assert asking.doc == {**new.doc, "network": "127.0.0.0/24"}
-    assert mailbox.is_device_id(new.device_id)
+    assert registration.is_device_id(new.device_id)
 
 
 def test_no_two_devices_are_alike() -> None:

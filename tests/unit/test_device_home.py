@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.identity import owner_id
+from chalicelib.domain.addresses import owner_id_of
 from device.errors import DeviceError
 from device.home import Home, Profile
 from local.system import ROOT
@@ -83,7 +83,7 @@ def test_a_profile_knows_its_devices_names() -> None:
     profile = a_profile(owner="  Ada@Example.com ")
     assert profile.device_id == profile.doc["_id"]
     assert profile.address == "  Ada@Example.com "
-    assert profile.owner == owner_id("ada@example.com")
+    assert profile.owner == owner_id_of("ada@example.com")
 
 
 def test_a_profile_that_is_shown_shows_no_secret() -> None:

@@ -5,9 +5,10 @@ from typing import Any, Self, cast
 
 import pytest
 
-from chalicelib.couch import Database, JsonDict
-from chalicelib.docstate import Control, RegistryError
-from chalicelib.runner import Message, Outcome, handle
+from chalicelib.couch import Database
+from chalicelib.domain.documents import JsonDict
+from chalicelib.engine.docstate import Control, RegistryError
+from chalicelib.engine.runner import Message, Outcome, handle
 from device.transitions import control
 from tests.support import FakeClock, FakeDatabase
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.couch import JsonDict
+from chalicelib.domain.documents import JsonDict
 from device import texts
 from device.registration import _CODE_LETTERS
 

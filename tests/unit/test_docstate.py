@@ -8,17 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chalicelib.docstate import (
-    Control,
-    InvalidChanges,
-    JsonDict,
-    RegistryError,
-    Rejected,
-    Transition,
-    generation_of,
-    rejection,
-    timestamp,
-)
+from chalicelib.domain.documents import JsonDict, Rejected, generation_of, rejection, timestamp
+from chalicelib.engine.docstate import Control, InvalidChanges, RegistryError, Transition
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

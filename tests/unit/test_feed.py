@@ -6,7 +6,8 @@ from typing import cast
 
 import pytest
 
-from chalicelib.couch import BadRequest, CouchError, Database, JsonDict, Unreadable
+from chalicelib.couch import BadRequest, CouchError, Database, Unreadable
+from chalicelib.domain.documents import JsonDict
 from poller.feed import BEGINNING, PAGE_BYTES, Feed, Page
 from tests.fake_sqs import row
 from tests.fakes.couch_edits import Edit
@@ -25,7 +26,7 @@ class FakePages:
     name: str = "control"
     asked: list[str] = field(default_factory=list)
 
-    def changes(self, since: str, *, limit: int, most_bytes: int) -> JsonDict:
+    def changes(self, since: str, *, limit: int, max_bytes: int) -> JsonDict:
         self.asked.append(since)
         page = self.pages.pop(0) if self.pages else []
         if isinstance(page, CouchError):
@@ -149,7 +150,7 @@ class FeedWithPoison:
     name: str = "control"
 
     def changes(
-        self, since: str, *, limit: int, include_docs: bool = True, most_bytes: int | None = None
+        self, since: str, *, limit: int, include_docs: bool = True, max_bytes: int | None = None
     ) -> JsonDict:
         begin = int(since)
         numbers = range(begin + 1, min(begin + limit, 6) + 1)

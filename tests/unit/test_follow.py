@@ -6,7 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from chalicelib.couch import JsonDict, Unavailable
+from chalicelib.couch import Unavailable
+from chalicelib.domain.documents import JsonDict
 from poller.checkpoint import Sent
 from poller.follow import FAILURES_IN_A_ROW, TURN_PAGES, Follower
 from poller.sender import NotAccepted
@@ -25,7 +26,7 @@ class Following:
     sqs: FakeSqs = field(default_factory=FakeSqs)
     checkpoint: FakeCheckpoint = field(default_factory=FakeCheckpoint)
     told: list[str] = field(default_factory=list)
-    left_s: Callable[[], float] = lambda: 100.0
+    remaining_s: Callable[[], float] = lambda: 100.0
 
     def __post_init__(self) -> None:
         self.follower = Follower(
@@ -35,7 +36,7 @@ class Following:
             control_db="control",
             routes=ROUTES,
             page_size=2,
-            left_s=lambda: self.left_s(),
+            remaining_s=lambda: self.remaining_s(),
             warn=lambda what, why: self.told.append(why),
         )
 
@@ -87,7 +88,7 @@ def test_a_database_that_is_where_it_was_is_not_read() -> None:
     on = Following()
     on.create(ADA, "a1")
     on.checkpoint.known[ADA] = on.sent(ADA, 1, 1)
-    on.left_s = lambda: 0.5
+    on.remaining_s = lambda: 0.5
     on.follow(ADA, info_seq=on.couch.seq(ADA, 1, "info"))
     assert on.couch.asked == []
     assert on.follower.is_settled
@@ -248,7 +249,7 @@ def test_the_lease_is_kept_between_databases_and_between_pages() -> None:
 
 
 def test_when_no_time_is_left_nothing_is_asked() -> None:
-    on = Following(left_s=lambda: 0.0)
+    on = Following(remaining_s=lambda: 0.0)
     on.create(ADA, "a1")
     on.follow(ADA)
     assert (on.checkpoint.reads, on.couch.asked) == ([], [])
@@ -259,7 +260,7 @@ def test_when_the_time_is_over_no_further_database_is_begun() -> None:
     on = Following()
     for db in (ADA, BOB, EVE):
         on.create(db, "d1")
-    on.left_s = lambda: 1.0 if len(on.checkpoint.saved) < 1 else 0.0
+    on.remaining_s = lambda: 1.0 if len(on.checkpoint.saved) < 1 else 0.0
     on.follow(ADA, BOB, EVE)
     assert on.couch.asked == [f"GET /{ADA}/_changes"]
     assert on.follower.behind == {BOB, EVE}
@@ -269,7 +270,7 @@ def test_when_the_time_is_over_no_further_database_is_begun() -> None:
 def test_when_the_time_is_over_a_long_feed_is_left_between_pages() -> None:
     on = Following()
     on.create(ADA, *(f"a{number}" for number in range(9)))
-    on.left_s = lambda: 1.0 if len(on.checkpoint.saved) < 2 else 0.0
+    on.remaining_s = lambda: 1.0 if len(on.checkpoint.saved) < 2 else 0.0
     on.follow(ADA)
     assert on.checkpoint.known[ADA] == on.sent(ADA, 4)
     assert on.follower.behind == {ADA}

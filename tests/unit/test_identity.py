@@ -9,24 +9,23 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from chalicelib import identity
-from chalicelib.identity import (
+from chalicelib.domain import constant_time
+from chalicelib.domain.addresses import (
     ADDRESS_LENGTH,
     InvalidAddress,
-    InvitationRef,
-    LinkCode,
-    LinkKeys,
-    channel_db,
-    confirm_id,
     mail_address,
     normalise_address,
+    owner_id_of,
+)
+from chalicelib.domain.constant_time import same
+from chalicelib.domain.device_codes import plain_device_code, same_device_code
+from chalicelib.domain.link_tokens import InvitationRef, LinkKeys, LinkToken
+from chalicelib.domain.names import (
+    channel_db,
+    confirm_id,
     owner_control_db,
-    owner_id,
-    owner_of,
+    owner_id_of_database,
     owner_role,
-    plain_device_code,
-    same,
-    same_device_code,
     subscription_id,
 )
 
@@ -55,17 +54,19 @@ generations = st.integers(0, 10**9 - 1)
 )
 def test_all_spellings_of_an_address_have_one_owner(address: str) -> None:
     by_hand = hashlib.sha256(b"ada@example.com").hexdigest()[:32]
-    assert owner_id(address) == by_hand == "b5fc85e55755f9e0d030a10ab4429b6b"
+    assert owner_id_of(address) == by_hand == "b5fc85e55755f9e0d030a10ab4429b6b"
 
 
 def test_composed_and_decomposed_letters_have_one_owner() -> None:
     by_hand = hashlib.sha256("ad\u00e8le@example.com".encode()).hexdigest()[:32]
-    assert owner_id("ade\u0300le@example.com") == owner_id("AD\u00c8LE@example.com") == by_hand
+    assert (
+        owner_id_of("ade\u0300le@example.com") == owner_id_of("AD\u00c8LE@example.com") == by_hand
+    )
 
 
 def test_different_addresses_have_different_owners() -> None:
     addresses = ["ada@example.com", "ada@example.org", "ada.l@example.com", "a.da@example.com"]
-    assert len({owner_id(address) for address in addresses}) == len(addresses)
+    assert len({owner_id_of(address) for address in addresses}) == len(addresses)
 
 
 def test_names_made_of_an_owner_are_as_devices_work_them_out() -> None:
@@ -102,7 +103,7 @@ def test_a_channels_database_is_its_owners_own_whatever_the_channels_id() -> Non
 def test_the_owner_is_read_from_the_name_of_an_owners_control_database(
     db: str, owner: str | None
 ) -> None:
-    assert owner_of("control", db) == owner
+    assert owner_id_of_database("control", db) == owner
 
 
 # What an invitation's link is about
@@ -127,8 +128,8 @@ def test_another_subject_is_about_no_invitation(subject: str) -> None:
 
 @given(st.text())
 def test_an_owner_is_32_hex_digits_whatever_the_address(address: str) -> None:
-    assert len(owner_id(address)) == 32
-    assert set(owner_id(address)) <= set(string.hexdigits.lower())
+    assert len(owner_id_of(address)) == 32
+    assert set(owner_id_of(address)) <= set(string.hexdigits.lower())
 
 
 @given(st.text(string.ascii_letters + string.digits + "._+-@", min_size=1))
@@ -235,13 +236,13 @@ def test_an_address_is_sent_to_in_ascii_on_one_line_or_refused(address: str) -> 
 @given(device_ids, generations)
 def test_a_code_says_what_it_was_signed_for(device_id: str, generation: int) -> None:
     code = LINKS.sign(device_id, generation)
-    assert LINKS.verify(code) == LinkCode(device_id, generation)
+    assert LINKS.verify(code) == LinkToken(device_id, generation)
     assert LINKS.sign(device_id, generation) == code
 
 
 @pytest.mark.parametrize("device_id", ["a.b", "a.1", "a.1.b", "...", f"{DEVICE_ID}.7"])
 def test_an_id_with_dots_is_not_torn_apart(device_id: str) -> None:
-    assert LINKS.verify(LINKS.sign(device_id, 12)) == LinkCode(device_id, 12)
+    assert LINKS.verify(LINKS.sign(device_id, 12)) == LinkToken(device_id, 12)
 
 
 def test_a_code_is_made_of_its_id_its_generation_and_a_mac() -> None:
@@ -262,7 +263,7 @@ def test_a_code_of_another_key_is_refused() -> None:
 
 def test_after_a_rotation_the_first_key_signs_and_all_verify() -> None:
     rotated = LinkKeys([NEWER_KEY, KEY], LINKS.purpose)
-    assert rotated.verify(LINKS.sign(DEVICE_ID, 0)) == LinkCode(DEVICE_ID, 0)
+    assert rotated.verify(LINKS.sign(DEVICE_ID, 0)) == LinkToken(DEVICE_ID, 0)
     assert rotated.sign(DEVICE_ID, 0) == LinkKeys([NEWER_KEY], LINKS.purpose).sign(DEVICE_ID, 0)
 
 
@@ -383,7 +384,7 @@ def test_comparing_takes_as_long_wherever_texts_differ() -> None:
     # Time cannot be measured in a test without doubt, so this looks at what is called: nothing but
     # compare_digest, over both texts as bytes; and that verifying and comparing go through it.
     assert set(same.__code__.co_names) == {"hmac", "compare_digest", "encode"}
-    assert vars(identity)["hmac"] is hmac
+    assert vars(constant_time)["hmac"] is hmac
     assert "same" in same_device_code.__code__.co_names
     in_verify = [code for code in LinkKeys.verify.__code__.co_consts if hasattr(code, "co_names")]
     names = set(LinkKeys.verify.__code__.co_names).union(*(code.co_names for code in in_verify))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.ledger import Admission, Entry, Ledger, LedgerBusy, Limit, admit
+from chalicelib.aws.rate_limiter import Admission, Entry, Ledger, LedgerBusy, Limit, admit
 from tests.fakes.aws import FakeAws
 
 HOUR_S = 3600

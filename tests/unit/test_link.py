@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.docstate import JsonDict, timestamp
-from chalicelib.link import Link, link_of
+from chalicelib.domain.documents import JsonDict, timestamp
+from chalicelib.domain.link_status import Link, link_of
 
 EXPIRES = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

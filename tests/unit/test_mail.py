@@ -18,10 +18,10 @@ from botocore.stub import ANY, Stubber
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chalicelib.aws.clients import make_client
+from chalicelib.aws.ses import AddressRefused, MailError, MailNotSent, SesMailer
+from chalicelib.emails import texts
 from chalicelib.errors import NoEffect
-from chalicelib.mail import AddressRefused, MailError, MailNotSent, SesMailer
-from chalicelib.web import mails
-from chalicelib.wiring import make_client
 
 SENDER = "Syncpoint <sync@example.com>"
 TO = "ada@example.com"
@@ -127,7 +127,7 @@ def test_a_mail_travels_in_ascii_with_short_lines() -> None:
 
 
 def test_the_link_of_a_confirmation_survives_both_parts_and_is_not_tracked() -> None:
-    subject, text, html = mails.confirmation(LINK, "Ada's <phone>", hours=24)
+    subject, text, html = texts.confirmation(LINK, "Ada's <phone>", hours=24)
     message = sent(TO, subject, text, html, "token-1")
     in_text, in_html = (part.get_content() for part in message.iter_parts())
     assert LINK in in_text.splitlines()
@@ -403,7 +403,7 @@ def test_a_mail_that_reaches_nobody_surely_did_not_go_out(
     "name", ["https://evil.example/login", "www.evil.example", "a@evil.example"]
 )
 def test_a_devices_name_makes_no_link(name: str) -> None:
-    _, text, html = mails.confirmation(LINK, f"Locked: {name}", hours=24)
+    _, text, html = texts.confirmation(LINK, f"Locked: {name}", hours=24)
     for part in (text, html):
         assert name not in part
         assert "evil.example" not in part
@@ -425,15 +425,15 @@ def test_a_devices_name_makes_no_link(name: str) -> None:
 )
 def test_a_mail_says_how_long_its_link_works(hours: float, words: str) -> None:
     for mail in (
-        mails.confirmation(LINK, "x", hours),
-        mails.invitation(INVITATION_LINK, INVITER, "x", hours),
+        texts.confirmation(LINK, "x", hours),
+        texts.invitation(INVITATION_LINK, INVITER, "x", hours),
     ):
         assert f"works for {words}." in mail[1]
         assert f"works for {words}." in mail[2]
 
 
 def test_an_invitation_says_who_invites_to_what_and_what_that_is() -> None:
-    _, text, html = mails.invitation(INVITATION_LINK, INVITER, "Photos & <films>", hours=168)
+    _, text, html = texts.invitation(INVITATION_LINK, INVITER, "Photos & <films>", hours=168)
     for part, name in ((text, "Photos & <films>"), (html, "Photos &amp; &lt;films&gt;")):
         words = " ".join(part.split())
         assert INVITER in words
@@ -443,7 +443,7 @@ def test_an_invitation_says_who_invites_to_what_and_what_that_is() -> None:
 
 
 def test_the_link_of_an_invitation_survives_both_parts_and_is_not_tracked() -> None:
-    message = sent(TO, *mails.invitation(INVITATION_LINK, INVITER, "Photos", 168), "token-1")
+    message = sent(TO, *texts.invitation(INVITATION_LINK, INVITER, "Photos", 168), "token-1")
     in_text, in_html = (part.get_content() for part in message.iter_parts())
     assert INVITATION_LINK in in_text.splitlines()
     assert f'ses:no-track href="{INVITATION_LINK}"' in in_html
@@ -452,8 +452,8 @@ def test_the_link_of_an_invitation_survives_both_parts_and_is_not_tracked() -> N
 @pytest.mark.parametrize(
     "mail",
     [
-        mails.confirmation(LINK, "x", hours=24),
-        mails.invitation(INVITATION_LINK, INVITER, "x", hours=168),
+        texts.confirmation(LINK, "x", hours=24),
+        texts.invitation(INVITATION_LINK, INVITER, "x", hours=168),
     ],
     ids=["confirmation", "invitation"],
 )
@@ -471,7 +471,7 @@ def test_a_mail_says_whose_it_is_and_shows_its_link_as_text(mail: tuple[str, str
 
 def test_the_subject_of_an_invitation_is_ours_alone() -> None:
     subjects = {
-        mails.invitation(INVITATION_LINK, inviter, name, 168)[0]
+        texts.invitation(INVITATION_LINK, inviter, name, 168)[0]
         for inviter, name in ((INVITER, "Photos"), ("eve@example.com", "You have won"))
     }
     assert subjects == {"You are invited to share a channel"}
@@ -481,7 +481,7 @@ def test_the_subject_of_an_invitation_is_ours_alone() -> None:
     "name", ["https://evil.example/login", "www.evil.example", "a@evil.example"]
 )
 def test_a_channels_name_makes_no_link(name: str) -> None:
-    _, text, html = mails.invitation(INVITATION_LINK, INVITER, f"Locked: {name}", 168)
+    _, text, html = texts.invitation(INVITATION_LINK, INVITER, f"Locked: {name}", 168)
     for part in (text, html):
         assert "evil.example" not in part
         assert name in part.replace("\u2060", "")
@@ -491,13 +491,13 @@ def test_a_channels_name_makes_no_link(name: str) -> None:
     "address", ["www.evil.example@example.com", "evil.example/login@example.com", "a?b=1@b.co"]
 )
 def test_an_inviters_address_makes_no_link_to_a_page(address: str) -> None:
-    for part in mails.invitation(INVITATION_LINK, address, "Photos", 168)[1:]:
+    for part in texts.invitation(INVITATION_LINK, address, "Photos", 168)[1:]:
         assert address not in part
         assert address in part.replace("\u2060", "")
 
 
 def test_a_name_that_is_written_from_right_to_left_leaves_the_words_around_it() -> None:
-    _, text, html = mails.invitation(INVITATION_LINK, INVITER, "תמונות 2026", 168)
+    _, text, html = texts.invitation(INVITATION_LINK, INVITER, "תמונות 2026", 168)
     assert "    תמונות 2026" in text.splitlines()
     assert "<bdi>תמונות 2026</bdi>" in html
     assert f"<bdi>{INVITER}</bdi>" in html

@@ -9,13 +9,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.docstate import JsonDict, Rejected
-from chalicelib.mailbox import RESEND_STATES, Asking, after, is_device_id, network_of, read
-from chalicelib.mailbox_request import (
-    MOST_BYTES,
-    MOST_DOCS,
-    MOST_IDS,
-    MOST_REVS,
+from chalicelib.domain.documents import JsonDict, Rejected
+from chalicelib.domain.registration import (
+    RESEND_STATES,
+    Asking,
+    after,
+    is_device_id,
+    network_of,
+    read,
+)
+from chalicelib.web.replication import (
+    MAX_BYTES,
+    MAX_DOCS,
+    MAX_IDS,
+    MAX_REVS,
     RefusedRequest,
     docs_of,
     revs_of,
@@ -335,19 +342,19 @@ def test_compressed_bodies_are_refused(read_request: Any, encoding: str) -> None
 
 
 def test_what_is_too_much_is_refused_and_what_is_just_enough_is_read() -> None:
-    bulk = {"docs": [1] * MOST_DOCS, "new_edits": False}
-    assert len(docs_of(JSON, posted(bulk))) == MOST_DOCS
-    diff = {str(number): ["1-a"] for number in range(MOST_IDS)}
-    assert len(revs_of(JSON, posted(diff))) == MOST_IDS
-    assert revs_of(JSON, posted({"a": ["1-a"] * MOST_REVS}))
+    bulk = {"docs": [1] * MAX_DOCS, "new_edits": False}
+    assert len(docs_of(JSON, posted(bulk))) == MAX_DOCS
+    diff = {str(number): ["1-a"] for number in range(MAX_IDS)}
+    assert len(revs_of(JSON, posted(diff))) == MAX_IDS
+    assert revs_of(JSON, posted({"a": ["1-a"] * MAX_REVS}))
     full = b'{"docs": [], "new_edits": false}'
-    assert docs_of(JSON, full + b" " * (MOST_BYTES - len(full))) == []
+    assert docs_of(JSON, full + b" " * (MAX_BYTES - len(full))) == []
     for refusal in (
-        refused(docs_of, posted({**bulk, "docs": [1] * (MOST_DOCS + 1)})),
+        refused(docs_of, posted({**bulk, "docs": [1] * (MAX_DOCS + 1)})),
         refused(revs_of, posted({**diff, "more": ["1-a"]})),
-        refused(revs_of, posted({"a": ["1-a"] * (MOST_REVS + 1)})),
-        refused(docs_of, full + b" " * (MOST_BYTES - len(full) + 1)),
-        refused(docs_of, "é" * (MOST_BYTES // 2 + 1)),
+        refused(revs_of, posted({"a": ["1-a"] * (MAX_REVS + 1)})),
+        refused(docs_of, full + b" " * (MAX_BYTES - len(full) + 1)),
+        refused(docs_of, "é" * (MAX_BYTES // 2 + 1)),
     ):
         assert (refusal.status, refusal.error) == (413, "document_too_large")
         assert "at most" in refusal.reason
@@ -375,5 +382,5 @@ def test_the_docs_name_every_field_bound_and_state() -> None:
     fields = REGISTERED - {"credentials"} | {"oauth_creds", *GOOD["credentials"], *OAUTH}
     for name in fields | set(RESEND_STATES):
         assert f"`{name}`" in text
-    bounds = f"{MOST_BYTES // 1024} KiB or {MOST_DOCS} documents at once, {MOST_IDS} ids in"
-    assert f"{bounds} `_revs_diff`, {MOST_REVS} revisions of one" in text
+    bounds = f"{MAX_BYTES // 1024} KiB or {MAX_DOCS} documents at once, {MAX_IDS} ids in"
+    assert f"{bounds} `_revs_diff`, {MAX_REVS} revisions of one" in text

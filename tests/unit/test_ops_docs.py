@@ -12,8 +12,8 @@ from typing import Any, cast
 import pytest
 from samtranslator.yaml_helper import yaml_parse
 
-from chalicelib.identity import owner_id
-from chalicelib.suppressions import Suppressions
+from chalicelib.aws.suppressions import Suppressions
+from chalicelib.domain.addresses import owner_id_of
 from local.system import ROOT
 from ops import deploy, destroy, doctor, package, redrive, upgrade
 from ops.tools import real_tools
@@ -43,7 +43,7 @@ def test_a_suppression_is_lifted_by_the_key_that_it_has() -> None:
         r"^aws dynamodb delete-item --table-name syncpoint-dev --key (.*)$", TEXT, re.M
     )
     client = Keys()
-    Suppressions(cast(Any, client), "syncpoint-dev").holds(owner_id(address))
+    Suppressions(cast(Any, client), "syncpoint-dev").holds(owner_id_of(address))
     assert json.loads(key.replace("'$HASH'", done.stdout.strip()).strip("'")) == client.asked
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.couch import JsonDict
+from chalicelib.domain.documents import JsonDict
 from tests.planted import plant, pytest_runtest_makereport
 
 

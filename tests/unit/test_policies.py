@@ -3,18 +3,16 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from chalicelib.domain.documents import JsonDict
 from chalicelib.handlers.all import control as registry
 from local.lambdas import load_app, queue_sources
 from local.system import ROOT
 from ops import policies
 from ops.rights import RIGHTS, Rights
 from ops.stage import lambda_name, read_config
-
-JsonDict = dict[str, Any]
 
 CONFIG = read_config()
 STAGES = sorted(CONFIG["stages"])
@@ -94,7 +92,7 @@ def test_a_handler_may_take_messages_delete_them_and_hand_them_back(
     stage: str, function: str
 ) -> None:
     [queue] = [s for s in statements(stage, function) if s["Action"][0].startswith("sqs:")]
-    # Lambda receives and deletes in the function's name; chalicelib/batch.py does the rest.
+    # Lambda receives and deletes in the function's name; chalicelib/engine/batch.py does the rest.
     assert queue["Action"] == [
         "sqs:ChangeMessageVisibility",
         "sqs:DeleteMessage",

@@ -6,11 +6,12 @@ from typing import Any, cast
 
 import pytest
 
-from chalicelib.couch import CouchError, JsonDict, Unavailable
+from chalicelib.couch import CouchError, Unavailable
+from chalicelib.domain.documents import JsonDict
 from poller.checkpoint import DATABASES_AT_ONCE, Sent
 from poller.follow import TURN_PAGES, Follower, Summary
 from poller.lease import Place
-from poller.poll import LONGEST_PAUSE_S, LONGPOLL_S, MOST_FAILING, ROUND_PAUSE_S, Poll
+from poller.poll import LONGEST_PAUSE_S, LONGPOLL_S, MAX_FAILING, ROUND_PAUSE_S, Poll
 from poller.scan import Scan
 from poller.shard import Shard
 from poller.updates import ROWS_AT_ONCE, Updates, UpdatesRefused
@@ -72,7 +73,7 @@ class Polling:
         self.couch.asked.clear()
         self.passed_s = 0.0
 
-        def left_s() -> float:
+        def remaining_s() -> float:
             return (self.window_s or 1000.0) - self.passed_s
 
         server = self.couch.server()
@@ -84,7 +85,7 @@ class Polling:
             control_db="control",
             routes=ROUTES,
             page_size=2,
-            left_s=left_s,
+            remaining_s=remaining_s,
             warn=lambda what, why: self.told.append(what),
         )
         poll = Poll(
@@ -94,7 +95,7 @@ class Polling:
             lease=cast(Any, self.lease),
             place=self.place,
             is_one_pass=not self.window_s,
-            left_s=left_s,
+            remaining_s=remaining_s,
             pause=self.pause,
             warn=lambda what, why: self.told.append(what),
         )
@@ -311,7 +312,7 @@ def test_so_many_may_fail_for_good_and_new_changes_are_still_sent() -> None:
         on.write(EVE, f"e{sent}")
 
 
-@pytest.mark.parametrize("failing", [MOST_FAILING, MOST_FAILING + 1])
+@pytest.mark.parametrize("failing", [MAX_FAILING, MAX_FAILING + 1])
 def test_the_place_stays_before_more_failing_databases_than_are_kept(failing: int) -> None:
     on = Polling()
     dbs = [owner(number) for number in range(2 * failing)]
@@ -324,7 +325,7 @@ def test_the_place_stays_before_more_failing_databases_than_are_kept(failing: in
             on.fails(db)
     with pytest.raises(Unavailable):
         on.run()
-    are_kept = failing <= MOST_FAILING
+    are_kept = failing <= MAX_FAILING
     assert on.place.updates_seq == (on.updates_end() if are_kept else before)
     assert len(on.place.failing) == (failing if are_kept else 0)
     on.works_again()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.couch import JsonDict
+from chalicelib.domain.documents import JsonDict
 from poller.messages import MESSAGE_BYTES, Outgoing, messages_for
 from poller.sender import BATCH_MESSAGES, FIRST_PAUSE_S, SEND_ATTEMPTS, NotAccepted, batches
 from tests.fake_sqs import ROUTES, FakeSqs, row, sender_to

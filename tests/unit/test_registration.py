@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.docstate import JsonDict, Rejected
-from chalicelib.registration import DEFAULT_NAME, Registration, check
+from chalicelib.domain.device import DEFAULT_NAME, Registration, parse_device
+from chalicelib.domain.documents import JsonDict, Rejected
 from tests.support import a_device
 
 CREDENTIALS: JsonDict = {
@@ -50,7 +50,7 @@ def credentials_with(**changes: Any) -> JsonDict:
 
 
 def test_a_good_registration_is_read_field_by_field() -> None:
-    assert check(VALID, "login") == Registration(
+    assert parse_device(VALID, "login") == Registration(
         device_id="device-0123456789abcdef0123456789abcdef",
         address="ada@example.com",
         owner=hashlib.sha256(b"ada@example.com").hexdigest()[:32],
@@ -63,32 +63,32 @@ def test_a_good_registration_is_read_field_by_field() -> None:
 
 def test_what_a_device_makes_is_accepted() -> None:
     device = a_device()
-    registration = check(device.doc, "login")
+    registration = parse_device(device.doc, "login")
     assert registration.device_id == device.device_id
     assert registration.device_code == device.device_code
     assert registration.credentials == device.doc["credentials"]
 
 
 def test_the_installations_way_to_log_in_decides_which_credentials_count() -> None:
-    assert check(without("oauth_creds"), "login").credentials == CREDENTIALS
-    assert check(without("credentials"), "oauth1").credentials == OAUTH
+    assert parse_device(without("oauth_creds"), "login").credentials == CREDENTIALS
+    assert parse_device(without("credentials"), "oauth1").credentials == OAUTH
     with pytest.raises(Rejected, match=r"^credentials "):
-        check(without("credentials"), "login")
+        parse_device(without("credentials"), "login")
     with pytest.raises(Rejected, match=r"^oauth_creds "):
-        check(without("oauth_creds"), "oauth1")
+        parse_device(without("oauth_creds"), "oauth1")
 
 
 @pytest.mark.parametrize("name", ["_rev", "type", "state", "generation", "created_at"])
 def test_a_registration_needs_nothing_that_it_is_not_asked_for(name: str) -> None:
-    assert check(without(name), "login") == check(VALID, "login")
+    assert parse_device(without(name), "login") == parse_device(VALID, "login")
 
 
 def test_a_device_without_a_name_gets_one() -> None:
-    assert check(without("name"), "login").name == DEFAULT_NAME
+    assert parse_device(without("name"), "login").name == DEFAULT_NAME
 
 
 def test_an_address_is_sent_to_in_ascii_and_its_owner_is_of_what_was_written() -> None:
-    registration = check(VALID | {"owner": " Ada@BÜCHER.example"}, "login")
+    registration = parse_device(VALID | {"owner": " Ada@BÜCHER.example"}, "login")
     assert registration.address == "ada@xn--bcher-kva.example"
     assert registration.owner_address == "ada@bücher.example"
     assert registration.owner == hashlib.sha256("ada@bücher.example".encode()).hexdigest()[:32]
@@ -108,12 +108,12 @@ def test_an_address_is_sent_to_in_ascii_and_its_owner_is_of_what_was_written() -
     ],
 )
 def test_a_name_may_be_in_any_writing(name: str) -> None:
-    assert check(VALID | {"name": name}, "login").name == name
+    assert parse_device(VALID | {"name": name}, "login").name == name
 
 
 @pytest.mark.parametrize("generation", [0, 1, 5.0, 10**9 - 1])
 def test_a_generation_may_be_any_count(generation: float) -> None:
-    assert check(VALID | {"generation": generation}, "login")
+    assert parse_device(VALID | {"generation": generation}, "login")
 
 
 @pytest.mark.parametrize(
@@ -121,19 +121,19 @@ def test_a_generation_may_be_any_count(generation: float) -> None:
     ["2026-11-23T06:00:00Z", "2026-11-23T06:00:00.123Z", "2026-11-23T06:00:00+01:00", None],
 )
 def test_a_time_may_be_in_iso_8601(created_at: str | None) -> None:
-    assert check(VALID | {"created_at": created_at}, "login")
+    assert parse_device(VALID | {"created_at": created_at}, "login")
 
 
 @pytest.mark.parametrize("device_id", ["device-1", "d", "A_b-9", "x" * 128])
 def test_an_id_may_be_any_login_name(device_id: str) -> None:
-    assert check(VALID | {"_id": device_id}, "login").device_id == device_id
+    assert parse_device(VALID | {"_id": device_id}, "login").device_id == device_id
 
 
 @pytest.mark.parametrize(
     "device_code", ["ABCD", "abcd-2345", "  AB CD  ", "x" * 64, "ＡＢＣＤ", "1234"]
 )
 def test_a_device_code_may_be_what_any_screen_shows(device_code: str) -> None:
-    assert check(VALID | {"device_code": device_code}, "login").device_code == device_code
+    assert parse_device(VALID | {"device_code": device_code}, "login").device_code == device_code
 
 
 WRONG = [
@@ -220,21 +220,21 @@ WRONG = [
 @pytest.mark.parametrize(("doc", "field"), WRONG)
 def test_a_wrong_field_is_rejected_by_name(doc: JsonDict, field: str) -> None:
     with pytest.raises(Rejected) as rejected:
-        check(doc, "login")
+        parse_device(doc, "login")
     assert rejected.value.reason.startswith(f"{field} ")
 
 
 @pytest.mark.parametrize("name", sorted(OAUTH))
 def test_a_wrong_oauth_field_is_rejected_by_name(name: str) -> None:
     with pytest.raises(Rejected) as rejected:
-        check(VALID | {"oauth_creds": {**OAUTH, name: "a b"}}, "oauth1")
+        parse_device(VALID | {"oauth_creds": {**OAUTH, name: "a b"}}, "oauth1")
     assert rejected.value.reason.startswith(f"oauth_creds.{name} ")
 
 
 def test_no_reason_shows_a_secret() -> None:
     wrong = credentials_with(derived_key="not-hex-but-secret", salt="a-secret-salt")
     with pytest.raises(Rejected) as rejected:
-        check(wrong, "login")
+        parse_device(wrong, "login")
     assert "secret" not in rejected.value.reason
 
 
@@ -271,7 +271,7 @@ def test_an_object_of_any_kind_is_read_or_rejected_with_a_reason(doc: JsonDict) 
 
 def read_or_rejected(doc: JsonDict, device_auth: str) -> None:
     try:
-        registration = check(doc, device_auth)
+        registration = parse_device(doc, device_auth)
     except Rejected as exc:
         reason = exc.reason
         assert reason.strip()
@@ -297,19 +297,19 @@ def read_or_rejected(doc: JsonDict, device_auth: str) -> None:
 )
 def test_a_name_that_cannot_be_seen_is_rejected(name: str) -> None:
     with pytest.raises(Rejected, match=r"^name must"):
-        check(VALID | {"name": name}, "login")
+        parse_device(VALID | {"name": name}, "login")
 
 
 @pytest.mark.parametrize("doc_id", [None, 7, ["device-1"], True])
 def test_an_id_must_be_a_text(doc_id: object) -> None:
     with pytest.raises(Rejected, match=r"^_id must"):
-        check(VALID | {"_id": doc_id}, "login")
+        parse_device(VALID | {"_id": doc_id}, "login")
 
 
 @pytest.mark.parametrize("created_at", ["2026-99-99T99:99:99Z", "2026-11-23", "yesterday", 5])
 def test_a_time_must_be_one(created_at: object) -> None:
     with pytest.raises(Rejected, match=r"^created_at must"):
-        check(VALID | {"created_at": created_at}, "login")
+        parse_device(VALID | {"created_at": created_at}, "login")
 
 
 @pytest.mark.parametrize(
@@ -318,4 +318,4 @@ def test_a_time_must_be_one(created_at: object) -> None:
 )
 def test_an_address_that_a_mail_library_would_decode_is_rejected(local: str) -> None:
     with pytest.raises(Rejected, match=r"^owner must be an e-mail address: .*encoded word"):
-        check(VALID | {"owner": f"{local}@example.com"}, "login")
+        parse_device(VALID | {"owner": f"{local}@example.com"}, "login")

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.claims import Claim, Claims, Done, RunningElsewhere, claim_key
-from chalicelib.couch import Database, JsonDict, Unavailable
-from chalicelib.docstate import Control, InvalidChanges, RegistryError, Rejected
+from chalicelib.aws.claims import Claim, Claims, Done, RunningElsewhere, claim_key
+from chalicelib.couch import Database, Unavailable
+from chalicelib.domain.documents import JsonDict, Rejected
+from chalicelib.engine.docstate import Control, InvalidChanges, RegistryError
+from chalicelib.engine.runner import InvalidMessage, Message, Outcome, handle
 from chalicelib.errors import NoEffect, StillConflicting
-from chalicelib.runner import InvalidMessage, Message, Outcome, handle
 from tests.fakes.aws import FakeAws
 from tests.support import START, FakeClock, FakeDatabase
 

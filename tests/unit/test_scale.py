@@ -6,10 +6,10 @@ import pytest
 
 from bench.scale import DEVICES, PARTS, Of, Part, by_need, devices_of_a_cluster, needed
 from bench.scale_cells import SLOTS, Cells, cell_of, split, spread
-from chalicelib.identity import owner_id
+from chalicelib.domain.addresses import owner_id_of
 from local.system import ROOT
 
-OWNERS = [owner_id(f"owner-{number}@example.com") for number in range(20_000)]
+OWNERS = [owner_id_of(f"owner-{number}@example.com") for number in range(20_000)]
 
 
 @pytest.mark.parametrize("part", PARTS, ids=lambda part: part.name)
@@ -61,7 +61,7 @@ def test_owners_spread_evenly_over_cells(count: int) -> None:
 def test_an_owner_is_always_in_the_same_cell() -> None:
     cells = spread(["a", "b", "c"])
     spellings = ("Ada@example.com ", "ada@example.com")
-    assert len({cell_of(owner_id(address), cells) for address in spellings}) == 1
+    assert len({cell_of(owner_id_of(address), cells) for address in spellings}) == 1
 
 
 def test_splitting_a_cell_moves_half_of_its_owners_and_nobody_elses() -> None:

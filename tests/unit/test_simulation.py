@@ -5,18 +5,18 @@ from itertools import pairwise
 import pytest
 
 from bench.simulation import DAY_S, MAX_RECEIVES, Result, Setting, Simulation, hidden_s
-from chalicelib.batch import FIRST_BACK_OFF_S
+from chalicelib.engine.batch import FIRST_BACK_OFF_S
 from chalicelib.handlers.all import control
 from local.lambdas import load_app, queue_sources
 from local.system import ROOT
 
 SETTINGS = {
     "within the rate": Setting(300, ses_rate=100),
-    "above the rate": Setting(2000, ses_rate=14, most_runs=20),
+    "above the rate": Setting(2000, ses_rate=14, max_runs=20),
     "far above the rate": Setting(3000, burst_s=10, ses_rate=2),
     "above the quota": Setting(500, ses_rate=100, ses_daily=200),
-    "bounded": Setting(2000, ses_rate=14, most_runs=2),
-    "runs that die": Setting(500, ses_rate=50, most_runs=4, death_share=0.02),
+    "bounded": Setting(2000, ses_rate=14, max_runs=2),
+    "runs that die": Setting(500, ses_rate=50, max_runs=4, death_share=0.02),
 }
 
 

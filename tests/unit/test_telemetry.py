@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from chalicelib import telemetry
-from chalicelib.claims import RunningElsewhere
+from chalicelib.aws.claims import RunningElsewhere
 from chalicelib.couch import Unavailable
+from chalicelib.engine import batch
+from chalicelib.engine.runner import Message, Outcome
 from chalicelib.handlers.all import control
-from chalicelib.runner import Message, Outcome
 from tests.metrics import Metric, printed
 
 TRANSITION = control.transition("device", "new")
@@ -38,7 +39,7 @@ def message() -> Message:
 def test_a_transition_is_counted_by_type_state_and_outcome(
     metrics: Callable[[], list[Metric]],
 ) -> None:
-    telemetry.log_success(record(), message(), TRANSITION, "dev", Outcome.STALE)
+    batch.log_success(record(), message(), TRANSITION, "dev", Outcome.STALE)
     dimensions = {"Stage": "dev", "Type": "device", "State": "new", "Outcome": "stale"}
     assert metrics() == [("Transitions", 1.0, dimensions)]
 
@@ -47,7 +48,7 @@ def test_the_age_of_what_was_saved_is_measured_from_its_message(
     metrics: Callable[[], list[Metric]],
 ) -> None:
     sent = record(SentTimestamp=str(int((time.time() - 5) * 1000)))
-    telemetry.log_success(sent, message(), TRANSITION, "dev", Outcome.SAVED)
+    batch.log_success(sent, message(), TRANSITION, "dev", Outcome.SAVED)
     [_, (name, age_ms, dimensions)] = metrics()
     assert (name, dimensions) == ("TransitionAge", {"Stage": "dev"})
     assert 5000 <= age_ms < 60_000
@@ -56,7 +57,7 @@ def test_the_age_of_what_was_saved_is_measured_from_its_message(
 def test_what_another_worker_holds_is_counted_as_contended(
     metrics: Callable[[], list[Metric]],
 ) -> None:
-    telemetry.log_failure(record(), message(), TRANSITION, "dev", RunningElsewhere("claim", 30))
+    batch.log_failure(record(), message(), TRANSITION, "dev", RunningElsewhere("claim", 30))
     [(name, _, dimensions)] = metrics()
     assert (name, dimensions["Outcome"]) == ("Transitions", "contended")
 
@@ -78,7 +79,7 @@ def test_a_log_line_has_the_documents_id_for_its_correlation_and_nothing_secret(
         telemetry.logger, "warning", lambda text, extra: lines.append({"text": text, **extra})
     )
     error = Unavailable(503, "service_unavailable", f"no {SECRET}", f"GET /x?{SECRET}")
-    telemetry.log_failure(record(), message(), TRANSITION, "dev", error)
+    batch.log_failure(record(), message(), TRANSITION, "dev", error)
     [line] = lines
     assert line["correlation_id"] == "device-1"
     assert (line["doc_type"], line["doc_state"]) == ("device", "new")

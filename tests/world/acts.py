@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from chalicelib.docstate import generation_of
+from chalicelib.domain.documents import generation_of
 from tests.world.region import CONTROL
 from tests.world.world import Device, World, control_of
 

@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from typing import Any
 
-from chalicelib.docstate import JsonDict
+from chalicelib.domain.documents import JsonDict
 from tests.world.region import QUEUES, TABLE
 from tests.world.world import Mail, World
 

@@ -6,7 +6,8 @@ from functools import cache, partial
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from chalicelib.docstate import Transition, generation_of
+from chalicelib.domain.documents import generation_of
+from chalicelib.engine.docstate import Transition
 from tests.world.acts import ADA, CHANNEL, CHANNELS, DEVICES, GUESTS, Act, acts, invites
 from tests.world.crew import Crew
 from tests.world.faults import Kind

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from chalicelib.batch import BatchFailed, Work, handle_batch
 from chalicelib.couch import Server
-from chalicelib.docstate import Transition
+from chalicelib.engine.batch import BatchFailed, Work, handle_batch
+from chalicelib.engine.dependencies import Wiring
+from chalicelib.engine.docstate import Transition
 from chalicelib.handlers.all import control
 from chalicelib.settings import PollerSettings, queue_name
-from chalicelib.wiring import Wiring
 from poller.ahead import when_needed
 from poller.app import Outside, run
 from poller.lease import LeaseLost
@@ -50,7 +50,7 @@ POLLER = PollerSettings.read(
 # As template.yaml and .chalice/config.json have them.
 VISIBILITY_S, MAX_RECEIVES, HANDLER_TIMEOUT_S, SCHEDULE_S = 180, 5, 30.0, 60
 # More turns than anything should take, and more waits.
-MOST_TURNS, MOST_WAKES = 1000, 100
+MAX_TURNS, MAX_WAKES = 1000, 100
 
 
 class NotQuiet(AssertionError):
@@ -152,7 +152,7 @@ class Region:
 
     def run_until_quiet(self) -> None:
         """Let the cloud work, and time pass, until nothing is left to be done."""
-        for _ in range(MOST_WAKES):
+        for _ in range(MAX_WAKES):
             self.run_while_busy()
             wake_s = self._wakes_at_s()
             if wake_s is None:
@@ -162,7 +162,7 @@ class Region:
 
     def run_while_busy(self) -> None:
         """Let the cloud do what it can do at this moment."""
-        for _ in range(MOST_TURNS):
+        for _ in range(MAX_TURNS):
             if self._idle_turns > len(TRANSITIONS):
                 self._idle_turns = 0
                 return

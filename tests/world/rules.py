@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-from chalicelib.channel import DESCRIPTION_ID, Channel, parse_channel
-from chalicelib.docstate import JsonDict
-from chalicelib.identity import owner_id, owner_of, owner_role, subscription_id
+from chalicelib.domain.addresses import owner_id_of
+from chalicelib.domain.channel import DESCRIPTION_ID, Channel, parse_channel
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.names import owner_id_of_database, owner_role, subscription_id
 from tests.world.region import CONTROL
 from tests.world.world import World
 
@@ -37,7 +38,7 @@ def broken(world: World) -> list[str]:
 def own_databases(databases: dict[str, Docs]) -> Iterator[tuple[str, str, Docs]]:
     """Owners' control databases: the owner, the name, the documents."""
     for name, docs in databases.items():
-        if owner := owner_of(CONTROL, name):
+        if owner := owner_id_of_database(CONTROL, name):
             yield owner, name, docs
 
 
@@ -52,7 +53,7 @@ def _restless(databases: dict[str, Docs]) -> Iterator[str]:
 def _logins(control: Docs, users: Docs) -> Iterator[str]:
     logins = {doc["name"]: doc["roles"] for doc_id, doc in users.items()}
     wanted = {
-        doc_id: [owner_role(owner_id(doc["owner"]))]
+        doc_id: [owner_role(owner_id_of(doc["owner"]))]
         for doc_id, doc in control.items()
         if (doc.get("type"), doc.get("state")) == ("device", "active")
     }
@@ -66,7 +67,7 @@ def _shown_devices(databases: dict[str, Docs]) -> Iterator[str]:
         wanted = {
             doc_id: doc["state"]
             for doc_id, doc in databases[CONTROL].items()
-            if doc.get("type") == "device" and owner_id(doc["owner"]) == owner
+            if doc.get("type") == "device" and owner_id_of(doc["owner"]) == owner
         }
         shown = {id_: doc["state"] for id_, doc in docs.items() if doc.get("type") == "device"}
         for doc_id, state in shown.items():
@@ -79,7 +80,7 @@ def _shown_devices(databases: dict[str, Docs]) -> Iterator[str]:
 
 def _owners(databases: dict[str, Docs], securities: dict[str, JsonDict]) -> Iterator[str]:
     active = {
-        owner_id(doc["owner"])
+        owner_id_of(doc["owner"])
         for doc in databases[CONTROL].values()
         if (doc.get("type"), doc.get("state")) == ("device", "active")
     }

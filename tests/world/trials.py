@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 
-from chalicelib.docstate import JsonDict
+from chalicelib.domain.documents import JsonDict
 from tests.world.faults import Kind
 from tests.world.gate import Asked, Gate, at
 from tests.world.looks import differences, leftovers, mail_differences, picture

@@ -11,14 +11,15 @@ from functools import cache
 from typing import Protocol, TypeVar, cast
 from urllib.parse import urlencode
 
-from chalicelib import feedback
-from chalicelib.docstate import JsonDict
-from chalicelib.identity import owner_control_db, owner_id
-from chalicelib.sweep import sweep
-from chalicelib.web import confirm, invitation, mailbox
+from chalicelib.domain.addresses import owner_id_of
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.names import owner_control_db
+from chalicelib.engine.dependencies import Wiring
+from chalicelib.jobs import mail_feedback
+from chalicelib.jobs.sweep import sweep
+from chalicelib.web import confirm, invitation, registrations
 from chalicelib.web.guard import Use
 from chalicelib.web.pages import Page
-from chalicelib.wiring import Wiring
 from tests.support import PUBLIC_URL
 from tests.world.faults import Killed
 from tests.world.gate import Process
@@ -119,15 +120,16 @@ class World(Region):
         answer = self.bring(device, generation)
         assert (answer.status, answer.body) == (201, []), answer.body
 
-    def bring(self, device: Device, generation: int = 0) -> mailbox.Answer:
+    def bring(self, device: Device, generation: int = 0) -> registrations.Answer:
         """A replicator brings the device's document to the mailbox, until it is answered."""
         doc = device.asks(generation)
         headers = {"content-type": "application/json"}
         diff = json.dumps({device.device_id: [doc["_rev"]]})
         docs = json.dumps({"new_edits": False, "docs": [doc]})
-        self.ask("revs_diff", lambda wiring: mailbox.revs_diff(wiring.use, headers, diff))
+        self.ask("revs_diff", lambda wiring: registrations.revs_diff(wiring.use, headers, diff))
         return self.ask(
-            "bulk_docs", lambda wiring: mailbox.bulk_docs(wiring.use, headers, docs, SOURCE_IP)
+            "bulk_docs",
+            lambda wiring: registrations.bulk_docs(wiring.use, headers, docs, SOURCE_IP),
         )
 
     def look(self, mail: Mail, step: str | None = None) -> Page:
@@ -165,7 +167,9 @@ class World(Region):
                 "mail": {"destination": [mail.to], "tags": tags},
             }
         )
-        self.call("mail_feedback", lambda wiring: wiring.use(lambda c: feedback.take(c, message)))
+        self.call(
+            "mail_feedback", lambda wiring: wiring.use(lambda c: mail_feedback.take(c, message))
+        )
 
     def sweep(self) -> None:
         """The daily sweep, until one has left nothing for the next day."""
@@ -232,7 +236,7 @@ class World(Region):
 
 def control_of(owner: str) -> str:
     """The name of an owner's control database."""
-    return owner_control_db(CONTROL, owner_id(owner))
+    return owner_control_db(CONTROL, owner_id_of(owner))
 
 
 @cache

@@ -9,8 +9,8 @@ import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from chalicelib.domain.documents import JsonDict
 from local.aws import REGION
 from local.system import ROOT
 from ops.bytecode import add_bytecode
@@ -24,8 +24,6 @@ _SOURCES = (
     *("app.py", "chalicelib", "poller", "template.yaml", "Makefile"),
     *(wheelhouse.ALL, wheelhouse.POLLERS),
 )
-
-JsonDict = dict[str, Any]
 
 
 @dataclass(frozen=True)

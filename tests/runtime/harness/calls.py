@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from email.utils import parseaddr
 from typing import Any
 
+from chalicelib.domain.documents import JsonDict
 from local.aws import ACCOUNT, REGION
 from tests.runtime.harness import iam
 from tests.runtime.harness.iam import Request
-from tests.runtime.harness.runtime_api import JsonDict
 
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 

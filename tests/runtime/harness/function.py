@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.runtime.harness.runtime_api import Invocation, JsonDict, RuntimeApi
+from chalicelib.domain.documents import JsonDict
+from tests.runtime.harness.runtime_api import Invocation, RuntimeApi
 
 _IMPORT_TIME = re.compile(r"import time:\s+(\d+) \|\s+\d+ \| +(\S+)\n")
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-JsonDict = dict[str, Any]
+from chalicelib.domain.documents import JsonDict
 
 _FIELDS = {"Sid", "Effect", "Action", "Resource", "Condition"}
 

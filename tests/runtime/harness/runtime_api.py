@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-JsonDict = dict[str, Any]
+from chalicelib.domain.documents import JsonDict
 
 _PREFIX = "/2018-06-01/runtime"
 

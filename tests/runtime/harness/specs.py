@@ -3,9 +3,10 @@
 import ast
 from typing import Any
 
+from chalicelib.domain.documents import JsonDict
 from local.aws import LocalAws
 from local.system import ROOT
-from tests.runtime.harness.artifacts import STAGE, Artifacts, JsonDict
+from tests.runtime.harness.artifacts import STAGE, Artifacts
 from tests.runtime.harness.function import Spec
 
 APP_NAME = "syncpoint"

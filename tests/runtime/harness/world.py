@@ -11,12 +11,13 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.serving import make_server
 
 from chalicelib.couch import Database, Server
+from chalicelib.domain.documents import JsonDict
 from local.aws import ENVIRONMENT, LocalAws, new_link_key
 from local.cleanup import remove_all_of
 from local.lambdas import Record, receive
 from local.outbox import read_mail
 from tests.runtime.harness import specs
-from tests.runtime.harness.artifacts import STAGE, Artifacts, JsonDict
+from tests.runtime.harness.artifacts import STAGE, Artifacts
 from tests.runtime.harness.calls import GuardedAws
 from tests.runtime.harness.function import Function, Result, Spec
 

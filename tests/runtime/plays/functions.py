@@ -2,7 +2,7 @@
 
 import json
 
-from chalicelib.identity import channel_db, subscription_id
+from chalicelib.domain.names import channel_db, subscription_id
 from tests.e2e.steps import LONG_AGO
 from tests.runtime import samples
 from tests.runtime.acts import Acts

@@ -1,0 +1,1 @@
+"""Adapters of AWS: DynamoDB, SES, the clients."""

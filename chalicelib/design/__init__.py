@@ -1,0 +1,81 @@
+"""The design documents that Syncpoint writes into databases, and how a new version gets there."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from chalicelib.couch import Database, NotFound
+from chalicelib.domain.documents import JsonDict
+
+DESIGN_ID = "_design/syncpoint"
+_FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class DesignDoc:
+    """``_design/syncpoint`` of one kind of database.
+
+    Attributes
+    ----------
+    file : str
+        The file in ``design/`` with its ``validate_doc_update``.
+    version : int
+        Raised with every change of the file; a database never goes back to a lower one.
+    """
+
+    file: str
+    version: int
+
+    @cached_property
+    def doc(self) -> JsonDict:
+        """The document, without a revision."""
+        return {
+            "_id": DESIGN_ID,
+            "language": "javascript",
+            "version": self.version,
+            "validate_doc_update": (_FOLDER / self.file).read_text(encoding="utf-8"),
+        }
+
+    def install(self, database: Database, *, is_new: bool = False) -> bool:
+        """Bring the database to this version, if it is not there yet. One request; two to write.
+
+        Parameters
+        ----------
+        is_new : bool
+            Whether the database was just made: then it is not read before it is written.
+
+        Returns
+        -------
+        bool
+            Whether this call wrote it.
+        """
+        return self._write(database, {"_id": DESIGN_ID}, is_new=is_new)
+
+    def upgrade(self, database: Database) -> bool:
+        """As `install`, but only where the document is installed already, in some version."""
+        try:
+            return self._write(database, None)
+        except NotFound:
+            return False
+
+    def _write(self, database: Database, default: JsonDict | None, *, is_new: bool = False) -> bool:
+        is_written = False
+
+        def change(current: JsonDict) -> JsonDict:
+            nonlocal is_written
+            changed = self._newer(current)
+            is_written = changed is not current
+            return changed
+
+        database.update(DESIGN_ID, change, default, is_likely_new=is_new)
+        return is_written
+
+    def _newer(self, current: JsonDict) -> JsonDict:
+        if current.get("version", 0) >= self.version:
+            return current
+        rev = {"_rev": current["_rev"]} if "_rev" in current else {}
+        return {**self.doc, **rev}
+
+
+OWNER_CONTROL = DesignDoc("owner_control.js", version=3)
+PUBLIC_CHANNEL = DesignDoc("public_channel.js", version=1)

@@ -1,0 +1,1 @@
+"""What a document may be: rules without I/O."""

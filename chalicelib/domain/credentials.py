@@ -1,0 +1,211 @@
+"""The two ways in which a device may log in, and what each leaves in CouchDB. No I/O.
+
+``login`` (CouchDB 3): the device makes its password and sends only the key derived from it; the
+login's name is the device's id. ``oauth1`` (CouchDB 1.x): the consumer key and token of the
+original system, in the owner's user document.
+"""
+
+import hashlib
+import json
+import re
+
+from chalicelib.domain.documents import JsonDict
+
+# CouchDB's pseudo-random functions and the length of their derived keys, in bytes. No `pbkdf2_prf`
+# is CouchDB 1.x's SHA-1, which every version and PouchDB Server know.
+# Source: https://docs.couchdb.org/en/stable/intro/security.html#users-documents
+_KEY_BYTES = {None: 20, "sha": 20, "sha224": 28, "sha256": 32, "sha384": 48, "sha512": 64}
+_MAX_ITERATIONS = 1_000_000
+
+_OAUTH_FIELDS = ("consumer_key", "consumer_secret", "token", "token_secret")
+
+USER_ID_PREFIX = "org.couchdb.user:"
+
+
+class InvalidCredentials(ValueError):
+    """A field of the credentials is missing or wrong; the message names it."""
+
+
+class TokenUsed(Exception):
+    """A login's name, a consumer key or a token belongs to another device already."""
+
+
+def check_login(given: object) -> JsonDict:
+    """The credentials of a ``login`` device, checked.
+
+    Parameters
+    ----------
+    given : object
+        The document's ``credentials``: ``{password_scheme: "pbkdf2", derived_key: hex, salt,
+        iterations, pbkdf2_prf?}``.
+
+    Returns
+    -------
+    dict
+        Just those fields, as a user document carries them.
+
+    Raises
+    ------
+    InvalidCredentials
+        If one is missing or wrong.
+    """
+    if not isinstance(given, dict):
+        raise InvalidCredentials("credentials must be an object")
+    prf = given.get("pbkdf2_prf")
+    if given.get("password_scheme") != "pbkdf2":
+        raise InvalidCredentials('credentials.password_scheme must be "pbkdf2"')
+    if not isinstance(prf, str | None) or prf not in _KEY_BYTES:
+        raise InvalidCredentials("credentials.pbkdf2_prf must be one of sha, sha224 … sha512")
+    if not _is_text(given.get("salt"), r"[\x21-\x7e]{8,128}"):
+        raise InvalidCredentials("credentials.salt must be 8 to 128 printable ASCII characters")
+    if not _is_text(given.get("derived_key"), rf"[0-9a-f]{{{2 * _KEY_BYTES[prf]}}}"):
+        raise InvalidCredentials(
+            f"credentials.derived_key must be {2 * _KEY_BYTES[prf]} lower case hex digits"
+        )
+    iterations = given.get("iterations")
+    if type(iterations) is not int or not 1 <= iterations <= _MAX_ITERATIONS:
+        raise InvalidCredentials(f"credentials.iterations must be 1 to {_MAX_ITERATIONS}")
+    kept = ("password_scheme", "derived_key", "salt", "iterations", "pbkdf2_prf")
+    return {name: given[name] for name in kept if given.get(name) is not None}
+
+
+def check_oauth(given: object) -> dict[str, str]:
+    """The credentials of an ``oauth1`` device, checked.
+
+    Parameters
+    ----------
+    given : object
+        The document's ``oauth_creds``: ``{consumer_key, consumer_secret, token, token_secret}``.
+
+    Raises
+    ------
+    InvalidCredentials
+        If one is missing or wrong.
+    """
+    if not isinstance(given, dict):
+        raise InvalidCredentials("oauth_creds must be an object")
+    for name in _OAUTH_FIELDS:
+        # They become keys and values of an .ini file: nothing that means something there.
+        if not _is_text(given.get(name), r"[A-Za-z0-9._~-]{1,128}"):
+            raise InvalidCredentials(
+                f"oauth_creds.{name} must be 1 to 128 letters, digits, . _ ~ -"
+            )
+    return {name: given[name] for name in _OAUTH_FIELDS}
+
+
+def login_user(device_id: str, role: str, credentials: JsonDict) -> JsonDict:
+    """The user document of a device's own login.
+
+    CouchDB may hash the key anew at a login, so `syncpoint` keeps what tells this device's login
+    from another's: which device, and a fingerprint of the credentials as they were sent.
+    """
+    return {
+        "_id": USER_ID_PREFIX + device_id,
+        "name": device_id,
+        "type": "user",
+        "roles": [role],
+        **credentials,
+        "syncpoint": {"device": device_id, "credentials": _fingerprint(credentials)},
+    }
+
+
+def is_same_login(user: JsonDict, wanted: JsonDict) -> bool:
+    """Whether an existing user document is the one that `wanted` would make."""
+    return all(user.get(name) == wanted[name] for name in ("syncpoint", "roles"))
+
+
+def new_oauth_user(address: str, role: str) -> JsonDict:
+    """The user document of an owner whose devices log in by OAuth; no password, no keys yet."""
+    return {
+        "_id": USER_ID_PREFIX + address,
+        "name": address,
+        "type": "user",
+        "roles": [role],
+    }
+
+
+def with_oauth(user: JsonDict, device_id: str, creds: dict[str, str]) -> JsonDict:
+    """The owner's user document with one more device's keys; equal to `user` if it has them.
+
+    Raises
+    ------
+    TokenUsed
+        If the consumer key or the token is in use by another device, or the device has others.
+
+    Source
+    ------
+    The original's oauthUsers.js: ``{oauth: {consumer_keys: {key: secret}, tokens: {token: secret},
+    devices: {device id: [consumer key, token]}}}``.
+    """
+    oauth = user.get("oauth", {})
+    keys, tokens = oauth.get("consumer_keys", {}), oauth.get("tokens", {})
+    devices = oauth.get("devices", {})
+    consumer_key, token = creds["consumer_key"], creds["token"]
+    merged = {
+        **oauth,
+        "consumer_keys": {**keys, consumer_key: creds["consumer_secret"]},
+        "tokens": {**tokens, token: creds["token_secret"]},
+        "devices": {**devices, device_id: [consumer_key, token]},
+    }
+    is_taken = consumer_key in keys or token in tokens or device_id in devices
+    if is_taken and merged != oauth:
+        raise TokenUsed("the consumer key or the token belongs to another device")
+    return {**user, "oauth": merged}
+
+
+def oauth_keys(user: JsonDict, device_id: str) -> tuple[str, str] | None:
+    """The consumer key and the token of one device, None if its owner's document has none."""
+    keys = user.get("oauth", {}).get("devices", {}).get(device_id)
+    return tuple(keys) if keys else None
+
+
+def without_oauth(user: JsonDict, device_id: str) -> JsonDict:
+    """The owner's user document without one device's keys; equal to `user` if it has none."""
+    keys = oauth_keys(user, device_id)
+    if keys is None:
+        return user
+    oauth = user["oauth"]
+    return {
+        **user,
+        "oauth": {
+            **oauth,
+            "consumer_keys": _without(oauth["consumer_keys"], keys[0]),
+            "tokens": _without(oauth["tokens"], keys[1]),
+            "devices": _without(oauth["devices"], device_id),
+        },
+    }
+
+
+def is_spent(user: JsonDict) -> bool:
+    """Whether an owner's user document has no device's keys left, and no password of its own."""
+    return not user.get("oauth", {}).get("devices") and "derived_key" not in user
+
+
+def oauth_config(address: str, creds: dict[str, str]) -> list[tuple[str, str, str]]:
+    """The configuration that CouchDB 1.x checks OAuth requests by: (section, key, value) each."""
+    return [
+        ("oauth_consumer_secrets", creds["consumer_key"], creds["consumer_secret"]),
+        ("oauth_token_users", creds["token"], address),
+        ("oauth_token_secrets", creds["token"], creds["token_secret"]),
+    ]
+
+
+def oauth_config_keys(consumer_key: str, token: str) -> list[tuple[str, str]]:
+    """Where in the configuration a device's keys are: (section, key) each."""
+    return [
+        ("oauth_token_users", token),
+        ("oauth_token_secrets", token),
+        ("oauth_consumer_secrets", consumer_key),
+    ]
+
+
+def _is_text(value: object, pattern: str) -> bool:
+    return isinstance(value, str) and re.fullmatch(pattern, value) is not None
+
+
+def _without(mapping: JsonDict, name: str) -> JsonDict:
+    return {key: value for key, value in mapping.items() if key != name}
+
+
+def _fingerprint(credentials: JsonDict) -> str:
+    return hashlib.sha256(json.dumps(credentials, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,59 @@
+"""What an invitation's document says, checked. No I/O."""
+
+import re
+from dataclasses import dataclass
+
+from chalicelib.domain import fields
+from chalicelib.domain.addresses import owner_id_of
+from chalicelib.domain.documents import JsonDict, Rejected
+from chalicelib.domain.link_tokens import InvitationRef
+
+# Part of a link: nothing in it that an address would have to escape, and no dot.
+_INVITATION_ID = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Invitation:
+    """An invitation whose every field is as it should be.
+
+    Attributes
+    ----------
+    ref : InvitationRef
+        Who invites whom, by which document.
+    address : str
+        Where to send mail; its domain in ASCII.
+    channel_id : str
+        The `_id` of a channel in the same database.
+    """
+
+    ref: InvitationRef
+    address: str
+    channel_id: str
+
+
+def parse_invitation(doc: JsonDict, owner: str, *, is_mailed: bool = False) -> Invitation:
+    """Read an invitation's document.
+
+    Parameters
+    ----------
+    owner : str
+        The id of the owner whose control database it lies in.
+    is_mailed : bool
+        Whether a mail has gone to the guest, whose address then need not be checked again.
+
+    Raises
+    ------
+    Rejected
+        If a field is missing or wrong; the reason names the field.
+    """
+    if not _INVITATION_ID.fullmatch(doc["_id"]):
+        raise Rejected("_id must be letters, digits, _ and -, at most 128 of them")
+    fields.check_generation(doc)
+    address = (fields.known_address if is_mailed else fields.mail_address)(doc, "email")
+    guest = owner_id_of(doc["email"])
+    if guest == owner:
+        raise Rejected("email is your own address: your devices have the channel already")
+    channel_id = doc.get("channel")
+    if not isinstance(channel_id, str) or not channel_id:
+        raise Rejected("channel must be the _id of one of your channels")
+    return Invitation(InvitationRef(owner, guest, doc["_id"]), address, channel_id)

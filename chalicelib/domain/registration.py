@@ -1,0 +1,153 @@
+"""What the mailbox takes: new device documents, and resends of them. No I/O."""
+
+import ipaddress
+import json
+import re
+from dataclasses import dataclass
+
+from chalicelib.domain.constant_time import same
+from chalicelib.domain.device import parse_device
+from chalicelib.domain.documents import JsonDict, Rejected, generation_of
+
+DB_NAME = "mailbox"
+UNKNOWN_NETWORK = "unknown"
+
+# States in which a device may ask for another mail; in all others its owner has answered.
+RESEND_STATES = ("new", "confirming", "expired", "undeliverable", "error")
+
+# Of addresses of one network the last bits are the sender's own to choose.
+_PREFIX_BITS = {4: 24, 6: 48}
+
+_DEVICE_ID = re.compile(r"device-[0-9a-f]{12}4[0-9a-f]{3}[89ab][0-9a-f]{15}")
+
+# What a replicator adds to every document. It is read by nobody and never stored.
+_REPLICATION_FIELDS = {"_rev", "_revisions"}
+_CREDENTIALS = {
+    "login": (
+        "credentials",
+        {"password_scheme", "pbkdf2_prf", "salt", "iterations", "derived_key"},
+    ),
+    "oauth1": ("oauth_creds", {"consumer_key", "consumer_secret", "token", "token_secret"}),
+}
+_FIELDS = {"_id", "type", "state", "owner", "name", "device_code", "generation", "created_at"}
+
+# What a device is known by, and may not change: all that it says of itself, but how often it asked.
+_FIXED = ("owner", "name", "device_code", "created_at", "credentials", "oauth_creds")
+
+
+@dataclass(frozen=True)
+class Asking:
+    """A device that asks for a mail.
+
+    Attributes
+    ----------
+    doc : dict
+        Its document as it is stored if it is new: known fields only, no ``_rev``.
+    address : str
+        Where the mail goes.
+    """
+
+    doc: JsonDict
+    address: str
+
+
+def is_device_id(doc_id: object) -> bool:
+    """Whether an id has the one form that the mailbox knows, ``device-<uuid4 hex>``."""
+    return isinstance(doc_id, str) and _DEVICE_ID.fullmatch(doc_id) is not None
+
+
+def network_of(source_ip: object) -> str:
+    """The network that an IP address belongs to: IPv4's /24, IPv6's /48; "unknown" if it is none.
+
+    An IPv4 address in IPv6's clothes (``::ffff:192.0.2.1``) counts as what it is.
+    """
+    try:
+        address = ipaddress.ip_address(str(source_ip))
+    except ValueError:
+        return UNKNOWN_NETWORK
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    prefix = (int(address), _PREFIX_BITS[address.version])
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(ipaddress.IPv4Network(prefix, strict=False))
+    return str(ipaddress.IPv6Network(prefix, strict=False))
+
+
+def read(doc: object, device_auth: str, network: str) -> Asking:
+    """Read a document that a replicator brings.
+
+    Parameters
+    ----------
+    doc : object
+        Whatever JSON it is.
+    device_auth : str
+        ``login`` or ``oauth1``: which credentials it must have.
+    network : str
+        Where it comes from; stored with it, so that its mail is counted against that network.
+
+    Raises
+    ------
+    Rejected
+        If it is not a new device document with known fields only; the reason names the field.
+    """
+    if not isinstance(doc, dict):
+        raise Rejected("a document must be an object")
+    credentials, subfields = _CREDENTIALS[device_auth]
+    _refuse_unknown(doc, _REPLICATION_FIELDS | _FIELDS | {credentials}, only_reserved=True)
+    if not is_device_id(doc.get("_id")):
+        raise Rejected("_id must be device- and the 32 hex digits of a random UUID (version 4)")
+    if doc.get("type") != "device":
+        raise Rejected('type must be "device": the mailbox takes registrations only')
+    if doc.get("state") != "new":
+        raise Rejected('state must be "new": all other states are for the cloud to write')
+    _refuse_unknown(doc, _REPLICATION_FIELDS | _FIELDS | {credentials})
+    checked = parse_device(doc, device_auth)
+    _refuse_unknown(doc[credentials], subfields, within=f"{credentials}.")
+    kept = {name: value for name, value in doc.items() if name not in _REPLICATION_FIELDS}
+    if "generation" in kept:
+        kept["generation"] = generation_of(doc)
+    return Asking({**kept, credentials: checked.credentials, "network": network}, checked.address)
+
+
+def after(stored: JsonDict | None, wanted: JsonDict) -> JsonDict:
+    """The document as it should stand after `wanted` came; `stored` itself if it may stay.
+
+    Parameters
+    ----------
+    stored : dict or None
+        The document of that id as it is; None if there is none.
+    wanted : dict
+        An `Asking.doc`.
+
+    Raises
+    ------
+    Rejected
+        If the id is another document's, or the device may not ask again.
+    """
+    if stored is None:
+        return wanted
+    if stored.get("type") != "device":
+        raise Rejected("_id belongs to another document; register with a new one")
+    if not same(_fixed(stored), _fixed(wanted)):
+        raise Rejected("_id is registered with other fields; register with a new _id")
+    if generation_of(wanted) <= generation_of(stored):
+        return stored
+    if stored.get("state") not in RESEND_STATES:
+        raise Rejected(
+            f"generation must not be raised any more: the device is {stored.get('state')}"
+        )
+    asked_again = {name: wanted[name] for name in ("state", "generation", "network")}
+    return {**stored, **asked_again}
+
+
+def _fixed(doc: JsonDict) -> str:
+    return json.dumps({name: doc.get(name) for name in _FIXED}, sort_keys=True)
+
+
+def _refuse_unknown(
+    doc: JsonDict, known: set[str], *, only_reserved: bool = False, within: str = ""
+) -> None:
+    for name in doc:
+        if name not in known and (name.startswith("_") or not only_reserved):
+            shown = ascii(within + name[:60])
+            raise Rejected(f"{shown} is no field of a registration; leave it out")

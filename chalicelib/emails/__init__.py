@@ -1,0 +1,1 @@
+"""The mails: their texts, and sending them within limits."""

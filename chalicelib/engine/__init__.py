@@ -1,0 +1,1 @@
+"""What drives documents from state to state."""

@@ -1,0 +1,218 @@
+"""A batch of SQS messages, of which each stands or falls alone.
+
+Chalice's event source mapping knows no partial failures: returning deletes all messages, raising
+brings all of them back. What is right with and without ReportBatchItemFailures: delete what
+succeeded, hide what failed for a while that grows with its tries, then raise.
+"""
+
+import time
+import traceback
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+from zlib import crc32
+
+from aws_lambda_powertools.metrics import MetricUnit
+
+from chalicelib.aws.claims import RunningElsewhere
+from chalicelib.couch import CouchError
+from chalicelib.engine.docstate import Control, Transition
+from chalicelib.engine.runner import Message, Outcome, handle
+from chalicelib.errors import NoEffect
+from chalicelib.telemetry import count, logger, put
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+    from chalicelib.engine.dependencies import Wiring
+
+# 10, 40, 160, 640 s: five tries outlast some fourteen minutes of an outage.
+FIRST_BACK_OFF_S = 10
+LONGEST_BACK_OFF_S = 900
+# With less time than this left, no further message is begun: a CouchDB that hangs takes 13 s of it.
+# If the Lambda is cut off all the same, its messages come back when their visibility time-out ends.
+MIN_TIME_S = 15.0
+
+
+# One record of a Lambda's SQS event: {messageId, receiptHandle, body, attributes, …}
+Record = dict[str, Any]
+
+
+class BatchFailed(Exception):
+    """Some messages of the batch are to be tried again; the others are deleted already."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a batch is handled with.
+
+    Attributes
+    ----------
+    handle : callable
+        What to do with one message; whatever it raises concerns that message alone.
+    lease_s : int
+        How long an unsafe step stays claimed after a run of unknown effect.
+    remaining_s : callable
+        How many seconds the Lambda has left.
+    sqs, queue_url : callable
+        Called only if some message failed.
+    stage : str
+        For the metrics.
+    """
+
+    transition: Transition
+    handle: Callable[[Message], Outcome]
+    lease_s: int
+    remaining_s: Callable[[], float]
+    sqs: Callable[[], "SQSClient"]
+    queue_url: Callable[[], str]
+    stage: str = "dev"
+
+    @classmethod
+    def of(
+        cls,
+        wiring: "Wiring",
+        control: Control,
+        transition: Transition,
+        remaining_s: Callable[[], float],
+    ) -> Self:
+        """The work of one transition, with the tools that the environment gives."""
+        return cls(
+            transition=transition,
+            handle=lambda message: wiring.use(
+                lambda cloud: handle(message, control, cloud, wiring.claims)
+            ),
+            lease_s=wiring.settings.claim_lease_s,
+            remaining_s=remaining_s,
+            sqs=lambda: wiring.sqs,
+            queue_url=lambda: wiring.queue_url(transition.doc_type, transition.state),
+            stage=wiring.settings.stage,
+        )
+
+
+def handle_batch(records: Iterable[Record], work: Work) -> None:
+    """Handle each record by itself.
+
+    Sends nothing of its own if all succeed (Lambda deletes them then), else two requests.
+
+    Raises
+    ------
+    BatchFailed
+        If some failed, or there was no time for them.
+    """
+    done: list[Record] = []
+    again: list[tuple[Record, int]] = []
+    for record in records:
+        if work.remaining_s() < MIN_TIME_S:
+            # It was received, and so has one try less: at once, all five would soon be gone; and
+            # all at the same time, some would find no time again.
+            again.append((record, spread_s(back_off_s(record, work, NoEffect()), record)))
+            continue
+        message: Message | None = None
+        try:
+            message = Message.parse(record["body"])
+            outcome = work.handle(message)
+        except Exception as exc:  # noqa: BLE001 - the loop that isolates one message from the next
+            log_failure(record, message, work.transition, work.stage, exc)
+            again.append((record, back_off_s(record, work, exc)))
+        else:
+            log_success(record, message, work.transition, work.stage, outcome)
+            done.append(record)
+    if again:
+        _settle(work.sqs(), work.queue_url(), done, again)
+        raise BatchFailed(f"{len(again)} of {len(done) + len(again)} messages are tried again")
+
+
+def back_off_s(record: Record, work: Work, exc: Exception) -> int:
+    """For how many seconds to hide a message that failed."""
+    if isinstance(exc, RunningElsewhere):
+        return min(exc.retry_after_s, LONGEST_BACK_OFF_S)
+    tries = int(record["attributes"]["ApproximateReceiveCount"])
+    wait_s: int = min(FIRST_BACK_OFF_S * 4 ** min(tries - 1, 9), LONGEST_BACK_OFF_S)
+    # An error of unknown effect leaves the claim standing: to come back earlier is a try in vain.
+    is_claimed = work.transition.unsafe and not isinstance(exc, NoEffect)
+    return max(wait_s, work.lease_s + 1) if is_claimed else wait_s
+
+
+def spread_s(wait_s: int, record: Record) -> int:
+    """Up to twice as long, by the message's id: those that wait with it come back at other times.
+
+    Source: https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/
+    """
+    return wait_s + crc32(record["messageId"].encode()) % wait_s
+
+
+def _settle(
+    sqs: "SQSClient", queue_url: str, done: list[Record], again: list[tuple[Record, int]]
+) -> None:
+    if done:
+        sqs.delete_message_batch(
+            QueueUrl=queue_url,
+            Entries=[
+                {"Id": str(number), "ReceiptHandle": record["receiptHandle"]}
+                for number, record in enumerate(done)
+            ],
+        )
+    sqs.change_message_visibility_batch(
+        QueueUrl=queue_url,
+        Entries=[
+            {
+                "Id": str(number),
+                "ReceiptHandle": record["receiptHandle"],
+                "VisibilityTimeout": wait_s,
+            }
+            for number, (record, wait_s) in enumerate(again)
+        ],
+    )
+
+
+def log_success(
+    record: Record, message: Message, transition: Transition, stage: str, outcome: Outcome
+) -> None:
+    """Log and count a message that was handled."""
+    _count_transition(record, transition, stage, outcome)
+    logger.info("transition", extra=_about(record, message, transition) | {"outcome": outcome})
+
+
+def log_failure(
+    record: Record, message: Message | None, transition: Transition, stage: str, exc: Exception
+) -> None:
+    """Log and count a message that is tried again.
+
+    With the error's type and where it came from, not its text: that might hold what a log must not.
+
+    Parameters
+    ----------
+    message : Message or None
+        None if the record could not be read as one.
+    """
+    outcome = "contended" if isinstance(exc, RunningElsewhere) else "failed"
+    _count_transition(record, transition, stage, outcome)
+    frames = traceback.extract_tb(exc.__traceback__)[-4:]
+    extra = _about(record, message, transition) | {
+        "outcome": outcome,
+        "exception_type": type(exc).__name__,
+        "raised_at": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+    }
+    if isinstance(exc, CouchError):
+        extra |= {"couchdb_status": exc.status, "couchdb_error": exc.error}
+    logger.warning("the message is tried again", extra=extra)
+
+
+def _count_transition(record: Record, transition: Transition, stage: str, outcome: str) -> None:
+    """Count a message by type, state and outcome, and measure how long it was on its way."""
+    count("Transitions", stage, Type=transition.doc_type, State=transition.state, Outcome=outcome)
+    sent_ms = record.get("attributes", {}).get("SentTimestamp")
+    if sent_ms is not None and outcome in (Outcome.SAVED, Outcome.REJECTED):
+        age_ms = max(0.0, time.time() * 1000 - int(sent_ms))
+        put({"TransitionAge": (MetricUnit.Milliseconds, age_ms)}, stage)
+
+
+def _about(record: Record, message: Message | None, transition: Transition) -> dict[str, Any]:
+    return {
+        "correlation_id": message.doc_id if message else None,
+        "doc_type": transition.doc_type,
+        "doc_state": transition.state,
+        "sqs_message_id": record.get("messageId"),
+        "receive_count": record.get("attributes", {}).get("ApproximateReceiveCount"),
+    }

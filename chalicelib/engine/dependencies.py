@@ -1,0 +1,181 @@
+"""How the tools are made from the environment: clients, secrets, where the pages are."""
+
+import os
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from chalicelib.aws.claims import Claims
+from chalicelib.aws.clients import make_client
+from chalicelib.aws.rate_limiter import Ledger
+from chalicelib.aws.ses import SesMailer
+from chalicelib.aws.suppressions import Suppressions
+from chalicelib.couch import Server, Unauthorized
+from chalicelib.domain.link_tokens import LinkKeys
+from chalicelib.engine.context import Clock, Cloud, utc_now
+from chalicelib.errors import NoEffect
+from chalicelib.settings import Secrets, Settings, queue_name, read_secrets
+from chalicelib.telemetry import count_mail
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_sesv2 import SESV2Client
+    from mypy_boto3_sqs import SQSClient
+
+# For how long the secret is taken from memory before it is fetched again: a key that was rotated
+# reaches every running Lambda within this time.
+SECRET_AGE_S = 300
+
+Result = TypeVar("Result")
+MakeClient = Callable[[str], Any]
+MakeServer = Callable[[str], Server]
+
+
+class PublicUrlUnknown(NoEffect):
+    """No link can be written: the SSM parameter that says where the pages are is not there."""
+
+
+class Wiring:
+    """Makes the clients when they are first needed, and keeps them while the Lambda lives.
+
+    Parameters
+    ----------
+    environ : mapping
+        Where the settings come from; ``os.environ`` but in tests.
+    client : callable
+        Makes the AWS client of a service's name.
+    server : callable
+        Makes the CouchDB server of its URL.
+    """
+
+    def __init__(
+        self,
+        environ: Mapping[str, str] | None = None,
+        clock: Clock = utc_now,
+        client: MakeClient | None = None,
+        server: MakeServer = Server,
+    ) -> None:
+        self._environ = os.environ if environ is None else environ
+        self._clock = clock
+        self._client = client or make_client
+        self._server = server
+        self._cloud: Cloud | None = None
+        self._cloud_until_s = 0.0
+        self._known_pages_url = ""
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The environment, read and checked at the first use."""
+        return Settings.read(self._environ)
+
+    @cached_property
+    def dynamodb(self) -> "DynamoDBClient":
+        """The DynamoDB client."""
+        return cast("DynamoDBClient", self._lazy("dynamodb"))
+
+    @cached_property
+    def sqs(self) -> "SQSClient":
+        """The SQS client."""
+        return cast("SQSClient", self._lazy("sqs"))
+
+    @cached_property
+    def claims(self) -> Claims:
+        """The claims of unsafe steps."""
+        return Claims(self.dynamodb, self.settings.table_name, self.settings.claim_lease_s)
+
+    def now(self) -> datetime:
+        """The time, in UTC."""
+        return self._clock()
+
+    def cloud(self) -> Cloud:
+        """The tools, standing in the control database.
+
+        Sends a request to Secrets Manager at the first use, and when the secret has aged.
+        """
+        now_s = self._clock().timestamp()
+        if self._cloud is None or now_s >= self._cloud_until_s:
+            self._cloud = self._renewed()
+            self._cloud_until_s = now_s + SECRET_AGE_S
+        return self._cloud
+
+    def use(self, action: Callable[[Cloud], Result]) -> Result:
+        """Do something with the tools; after a 401 of CouchDB's the next use has a fresh secret."""
+        try:
+            return action(self.cloud())
+        except Unauthorized:
+            self._cloud_until_s = 0.0
+            raise
+
+    def _renewed(self) -> Cloud:
+        try:
+            secrets = read_secrets(self._client("secretsmanager"), self.settings.secret_id)
+        except (BotoCoreError, ClientError):
+            if self._cloud is None:
+                raise
+            return self._cloud  # an aged secret is better than none
+        self._known_pages_url = ""  # it ages like the secret
+        return self._make(secrets)
+
+    def queue_url(self, doc_type: str, state: str) -> str:
+        """The URL of a route's queue. One request."""
+        name = queue_name(self.settings.stage, doc_type, state)
+        return self.sqs.get_queue_url(QueueName=name)["QueueUrl"]
+
+    def _make(self, secrets: Secrets) -> Cloud:
+        settings = self.settings
+        server = self._server(secrets.couchdb_url)
+        return Cloud(
+            settings=settings,
+            server=server,
+            database=server.database(settings.control_db),
+            mail=SesMailer(
+                cast("SESV2Client", self._lazy("sesv2")),
+                settings.mail_from,
+                settings.mail_configuration_set,
+            ),
+            ledger=Ledger(self.dynamodb, settings.table_name),
+            suppressions=Suppressions(self.dynamodb, settings.table_name),
+            links=_link_keys(secrets, "confirm", settings),
+            invitation_links=_link_keys(secrets, "invitation", settings),
+            pages_url=self._pages_url,
+            count_mail=lambda outcome: count_mail(settings.stage, outcome),
+            clock=self._clock,
+        )
+
+    def _lazy(self, service: str) -> "_LazyClient":
+        return _LazyClient(lambda: self._client(service))
+
+    def _pages_url(self) -> str:
+        """Where the pages are: as the environment says, or as `make deploy` has written."""
+        if not self._known_pages_url:
+            self._known_pages_url = self.settings.public_url or self._deployed_url()
+        return self._known_pages_url
+
+    def _deployed_url(self) -> str:
+        name = self.settings.public_url_parameter
+        try:
+            url: str = self._client("ssm").get_parameter(Name=name)["Parameter"]["Value"]
+        except ClientError as exc:
+            code = exc.response["Error"]["Code"]
+            raise PublicUrlUnknown(f"{name}: {code}; `make deploy` writes it") from exc
+        return url
+
+
+def _link_keys(secrets: Secrets, page: str, settings: Settings) -> LinkKeys:
+    return LinkKeys(secrets.link_keys, f"{page} {settings.stage} {settings.control_db}")
+
+
+class _LazyClient:
+    """An AWS client that is made when it is first used: of a few, most functions use one."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        self._client: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        if self._client is None:
+            self._client = self._make()
+        return getattr(self._client, name)

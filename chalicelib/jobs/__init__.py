@@ -1,0 +1,1 @@
+"""What runs beside the transitions: the daily sweep, upgrades, SES's feedback."""

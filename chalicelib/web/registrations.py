@@ -1,0 +1,181 @@
+"""The mailbox: the target side of CouchDB's replication protocol. Documents go in, none come out.
+
+Source: https://docs.couchdb.org/en/stable/replication/protocol.html
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Concatenate, ParamSpec
+from urllib.parse import unquote
+
+from chalicelib.domain import registration
+from chalicelib.domain.documents import JsonDict, Rejected
+from chalicelib.emails import sending
+from chalicelib.emails.sending import TooManyMails
+from chalicelib.engine.context import Cloud
+from chalicelib.web.guard import Use, guarded
+from chalicelib.web.replication import RefusedRequest, docs_of, revs_of
+
+# There is one mailbox, and it was never made anew: a replicator compares these, and is content.
+_NEVER_RESTARTED = {"instance_start_time": "0"}
+
+Headers = Mapping[str, str]
+Rest = ParamSpec("Rest")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer to a replicator; `body` is JSON."""
+
+    status: int
+    body: Any
+    headers: Headers = field(default_factory=dict)
+
+
+def or_refused(
+    view: Callable[Concatenate[Cloud, Rest], Answer], /
+) -> Callable[Concatenate[Use[Answer], Rest], Answer]:
+    """Refuse what is no request of a replicator; where CouchDB or AWS does not answer, say so."""
+
+    def refusing(cloud: Cloud, /, *args: Rest.args, **kwargs: Rest.kwargs) -> Answer:
+        try:
+            return view(cloud, *args, **kwargs)
+        except RefusedRequest as exc:
+            return _error(exc.status, exc.error, exc.reason, exc.headers)
+
+    def unavailable() -> Answer:
+        return _error(503, "service_unavailable", "nothing is lost: try again in a moment")
+
+    return guarded(refusing, unavailable)
+
+
+@or_refused
+def info(cloud: Cloud) -> Answer:
+    """What a replicator asks first; and where a device finds the cloud's CouchDB. No request."""
+    body = {
+        "db_name": registration.DB_NAME,
+        "update_seq": "0",
+        "doc_count": 0,
+        "doc_del_count": 0,
+        **_NEVER_RESTARTED,
+        "syncpoint": {
+            "couchdb": cloud.public_couchdb_url,
+            "control_db": cloud.settings.control_db,
+        },
+    }
+    return Answer(200, body)
+
+
+def no_checkpoint() -> Answer:
+    """There is none: each replication starts over, and what is here already is accepted again."""
+    return _error(404, "not_found", "missing")
+
+
+def put_checkpoint(local_id: str) -> Answer:
+    """Take a replicator's checkpoint, and forget it.
+
+    Parameters
+    ----------
+    local_id : str
+        As it stands in the path, percent-encoded.
+    """
+    return Answer(201, {"ok": True, "id": f"_local/{unquote(local_id)}", "rev": "0-1"})
+
+
+def ensure_full_commit() -> Answer:
+    """What CouchDB's replicator asks for at each checkpoint."""
+    return Answer(201, {"ok": True, **_NEVER_RESTARTED})
+
+
+@or_refused
+def revs_diff(_: Cloud, headers: Headers, body: bytes | str) -> Answer:
+    """Everything that is asked for is missing: who asks learns nothing of what is here."""
+    missing = {doc_id: {"missing": revs} for doc_id, revs in revs_of(headers, body).items()}
+    return Answer(200, missing)
+
+
+@or_refused
+def bulk_docs(cloud: Cloud, headers: Headers, body: bytes | str, source_ip: object) -> Answer:
+    """Take new device documents; the answer lists those that were refused, and why.
+
+    Two requests to CouchDB for each document that is taken, and one to four to DynamoDB.
+
+    Parameters
+    ----------
+    source_ip : object
+        Where the request comes from, as API Gateway saw it.
+    """
+    network = registration.network_of(source_ip)
+    refused: list[JsonDict] = []
+    for doc in docs_of(headers, body):
+        try:
+            _take(cloud, registration.read(doc, cloud.settings.device_auth, network))
+        except Rejected as exc:
+            refused.append(_row(doc, exc.reason))
+    return Answer(201, refused)
+
+
+@or_refused
+def show_state(cloud: Cloud, device_id: str) -> Answer:
+    """``{"state"}`` of a registration. One request, none if the id is no device's."""
+    if not registration.is_device_id(device_id):
+        reason = "the mailbox shows the state of a device (device-<uuid4 hex>), and nothing else"
+        return _error(403, "forbidden", reason)
+    device = cloud.control.find_one(device_id)
+    if device is None or device.get("type") != "device":
+        return _error(404, "not_found", "there is no such device")
+    return Answer(200, {"state": device["state"]})
+
+
+def refuse() -> Answer:
+    """Whatever else might be asked of a database."""
+    reason = (
+        "the mailbox takes registrations that a replicator brings, without attachments, "
+        "and nothing else"
+    )
+    return _error(403, "forbidden", reason)
+
+
+def _take(cloud: Cloud, asking: registration.Asking) -> None:
+    """Store a new device's document, or move a stored one back to ``new``; or neither."""
+
+    def change(stored: JsonDict) -> JsonDict:
+        is_new = "_rev" not in stored
+        after = registration.after(None if is_new else stored, asking.doc)
+        if after is not stored:
+            _count(cloud, after, None if is_new else asking.address)
+        return after
+
+    doc_id = asking.doc["_id"]
+    cloud.control.update(doc_id, change, default={"_id": doc_id})
+
+
+def _count(cloud: Cloud, doc: JsonDict, address: str | None) -> None:
+    """Count a mail before it is asked for; its transition counts the same one, which is no more.
+
+    Parameters
+    ----------
+    address : str or None
+        Of a device that asks again. That of a new one is left to the transition: the answer here
+        would tell a stranger whether the address has been in use.
+    """
+    try:
+        sending.count_from_network(cloud, doc)
+    except TooManyMails as exc:
+        wait_s = max(1, math.ceil(exc.retry_at_s - cloud.clock().timestamp()))
+        headers = {"Retry-After": str(wait_s)}
+        raise RefusedRequest(429, "too_many_requests", exc.reason, headers) from exc
+    if address is not None:
+        sending.count_to_address(cloud, doc, address)
+
+
+def _row(doc: object, reason: str) -> JsonDict:
+    given = doc if isinstance(doc, dict) else {}
+    named = {name: given.get(f"_{name}") for name in ("id", "rev")}
+    texts = {name: text if isinstance(text, str) else "" for name, text in named.items()}
+    return {**texts, "error": "forbidden", "reason": reason}
+
+
+def _error(status: int, error: str, reason: str, headers: Headers | None = None) -> Answer:
+    return Answer(status, {"error": error, "reason": reason}, headers or {})
