@@ -11,7 +11,7 @@ class InvalidAddress(ValueError):
 
 
 def normalise_address(address: str) -> str:
-    """The one spelling of an address that counts: trimmed, NFKC, lower case (design.md, 4).
+    """The one spelling of an address that counts: trimmed, NFKC, lower case (docs/design.md).
 
     A device computes the same, offline.
     """

@@ -1,7 +1,7 @@
 // @ts-check
 'use strict';
 // A proxy that makes the embedded server answer like CouchDB 3 where the two differ and code could
-// come to depend on it (shared/couchdb-facts.md):
+// come to depend on it (docs/couchdb.md):
 //   - seqs are opaque strings; one that it did not give is refused with 400 "Malformed sequence",
 //     one of a database that was deleted and made again starts from the beginning
 //     and a database's update_seq is another string than its last_seq

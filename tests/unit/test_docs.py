@@ -9,6 +9,7 @@ import pytest
 from docs.generate import BLOCKS, PAGES, rendered
 from local.system import ROOT, LocalSystem, Options
 
+DECISIONS = ROOT / "docs/decisions"
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 
@@ -28,6 +29,18 @@ def test_links_between_pages_and_to_files_lead_somewhere(page: Path) -> None:
     for link in LINK.findall(page.read_text(encoding="utf-8")):
         if not re.match(r"https?:", link):
             assert (page.parent / link).exists(), link
+
+
+def test_the_index_of_decisions_lists_each_record_with_its_date_and_status() -> None:
+    heads = re.compile(r"# (.+)\n\n- Date: (\S+).*\n- Status: (.+)\n")
+    rows = []
+    for record in sorted(DECISIONS.glob("[0-9]*.md")):
+        head = heads.match(record.read_text(encoding="utf-8"))
+        assert head, record.name
+        title, date, status = head.groups()
+        rows.append(f"| {record.name[:4]} | [{title}]({record.name}) | {date} | {status} |")
+    index = (DECISIONS / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| \d.*$", index, re.MULTILINE) == rows
 
 
 def test_the_readme_names_only_commands_that_exist() -> None:

@@ -19,7 +19,7 @@ DEVICE: JsonDict = {
     "confirm_expires_at": timestamp(EXPIRES),
 }
 
-# Every state of the device's row in design.md, section 5.
+# Every state of a device (docs/how-it-works.md).
 WORTH_BY_STATE = {
     "new": Link.EARLY,
     "confirming": Link.OPEN,

@@ -378,7 +378,7 @@ def test_a_deep_document_is_read_or_refused_and_ends_nothing() -> None:
 
 
 def test_the_docs_name_every_field_bound_and_state() -> None:
-    text = (ROOT / "docs" / "mailbox.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "registrations.md").read_text(encoding="utf-8")
     fields = REGISTERED - {"credentials"} | {"oauth_creds", *GOOD["credentials"], *OAUTH}
     for name in fields | set(RESEND_STATES):
         assert f"`{name}`" in text
