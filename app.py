@@ -1,4 +1,7 @@
-"""The Lambdas: one function per (type, state), and the routes. Wiring only."""
+"""The Lambdas: one function per (type, state), and the routes.
+
+Entry points only: no rule and no storage lives here.
+"""
 
 import os
 from collections.abc import Callable
@@ -7,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from chalice.app import Chalice, CloudWatchEvent, Rate, Request, Response, SNSEvent, SQSEvent
 
 from chalicelib import settings
-from chalicelib.engine.dependencies import Wiring
+from chalicelib.engine.dependencies import Dependencies
 from chalicelib.telemetry import count_feedback
 from chalicelib.web import registrations
 from chalicelib.web.default_headers import add_default_headers
@@ -21,7 +24,7 @@ ANY = "*/*"  # the view itself refuses what it cannot read, in the words of Couc
 # Chalice would set the level of the logger that is ours, too: nothing but errors would be logged.
 app = Chalice(app_name="syncpoint", configure_logs=False)
 app.register_middleware(add_default_headers, "http")
-wiring = Wiring()
+dependencies = Dependencies()
 
 deployed = settings.Deployed.read(os.environ)
 
@@ -94,7 +97,7 @@ def sweep_expired(event: CloudWatchEvent) -> None:
     """Once a day: registrations and invitations that nobody answered in time → expired."""
     from chalicelib.jobs.sweep import sweep
 
-    wiring.use(lambda cloud: sweep(cloud, lambda: remaining_s(event.context)))
+    dependencies.use(lambda context: sweep(context, lambda: remaining_s(event.context)))
 
 
 @app.on_sns_message(topic=settings.feedback_topic(deployed.stage), name="mail_feedback")
@@ -102,7 +105,7 @@ def mail_feedback(event: SNSEvent) -> None:
     """Bounces and complaints of mails → undeliverable; after a complaint, no more mail."""
     from chalicelib.jobs import mail_feedback
 
-    kind = wiring.use(lambda cloud: mail_feedback.take(cloud, event.message))
+    kind = dependencies.use(lambda context: mail_feedback.take(context, event.message))
     count_feedback(deployed.stage, kind)
 
 
@@ -111,19 +114,19 @@ def upgrade_designs(event: dict[str, Any], context: object) -> dict[str, Any]:
     """By hand, after a deployment (`make upgrade`): new design documents for old databases."""
     from chalicelib.jobs.upgrade import upgrade
 
-    return wiring.use(
-        lambda cloud: upgrade(cloud, event.get("after"), lambda: remaining_s(context))
+    return dependencies.use(
+        lambda context: upgrade(context, event.get("after"), lambda: remaining_s(context))
     )
 
 
 def work(event: SQSEvent, doc_type: str, state: str) -> None:
     """Hand a batch of messages to the transition of (type, state)."""
     from chalicelib.engine.batch import Work, handle_batch
-    from chalicelib.handlers import control_of
+    from chalicelib.handlers import registry_for
 
-    control = control_of(doc_type)
-    transition = control.transition(doc_type, state)
-    batch = Work.of(wiring, control, transition, lambda: remaining_s(event.context))
+    registry = registry_for(doc_type)
+    transition = registry.transition(doc_type, state)
+    batch = Work.of(dependencies, registry, transition, lambda: remaining_s(event.context))
     handle_batch(event.to_dict()["Records"], batch)
 
 
@@ -138,7 +141,7 @@ def show_confirmation(code: str) -> Response:
     from chalicelib.web import confirm
 
     query = dict(request().query_params or {})
-    return respond(confirm.show(wiring.use, code, query.get("step")))
+    return respond(confirm.show(dependencies.use, code, query.get("step")))
 
 
 @app.route("/confirm/{code}", methods=["POST"], content_types=[FORM])
@@ -146,7 +149,7 @@ def answer_confirmation(code: str) -> Response:
     """The owner's answer: the device code, or "this wasn't me"."""
     from chalicelib.web import confirm
 
-    return respond(confirm.answer(wiring.use, code, request().raw_body))
+    return respond(confirm.answer(dependencies.use, code, request().raw_body))
 
 
 @app.route("/invitation/{code}", methods=["GET"])
@@ -155,7 +158,7 @@ def show_invitation(code: str) -> Response:
     from chalicelib.web import invitation
 
     query = dict(request().query_params or {})
-    return respond(invitation.show(wiring.use, code, query.get("step")))
+    return respond(invitation.show(dependencies.use, code, query.get("step")))
 
 
 @app.route("/invitation/{code}", methods=["POST"], content_types=[FORM])
@@ -163,13 +166,13 @@ def answer_invitation(code: str) -> Response:
     """The guest's answer: accept or decline."""
     from chalicelib.web import invitation
 
-    return respond(invitation.answer(wiring.use, code, request().raw_body))
+    return respond(invitation.answer(dependencies.use, code, request().raw_body))
 
 
 @app.route("/mailbox", methods=["GET"])
 def mailbox_info() -> Response:
     """What a replicator asks first; and where a device finds the cloud's CouchDB."""
-    return reply(registrations.info(wiring.use))
+    return reply(registrations.info(dependencies.use))
 
 
 @app.route("/mailbox", methods=["HEAD"])
@@ -199,7 +202,7 @@ def mailbox_ensure_full_commit() -> Response:
 @app.route("/mailbox/_revs_diff", methods=["POST"], content_types=[ANY])
 def mailbox_revs_diff() -> Response:
     """Everything that is asked for is missing."""
-    return reply(registrations.revs_diff(wiring.use, request().headers, request().raw_body))
+    return reply(registrations.revs_diff(dependencies.use, request().headers, request().raw_body))
 
 
 @app.route("/mailbox/_bulk_docs", methods=["POST"], content_types=[ANY])
@@ -207,13 +210,15 @@ def mailbox_bulk_docs() -> Response:
     """Takes new device documents; answers with those that it refused, and why."""
     asked = request()
     source_ip = asked.context.get("identity", {}).get("sourceIp")
-    return reply(registrations.bulk_docs(wiring.use, asked.headers, asked.raw_body, source_ip))
+    return reply(
+        registrations.bulk_docs(dependencies.use, asked.headers, asked.raw_body, source_ip)
+    )
 
 
 @app.route("/mailbox/{doc_id}", methods=["GET"])
 def mailbox_show_state(doc_id: str) -> Response:
     """`{"state"}` of a device, and nothing more."""
-    return reply(registrations.show_state(wiring.use, doc_id))
+    return reply(registrations.show_state(dependencies.use, doc_id))
 
 
 @app.route("/mailbox", methods=["POST", "PUT", "DELETE"], content_types=[ANY])
@@ -231,7 +236,7 @@ def health() -> Response:
     """Whether CouchDB, DynamoDB and SQS answer, and the poller's age."""
     from chalicelib.web.health import check_health
 
-    status, body = check_health(wiring, "device", "new")
+    status, body = check_health(dependencies, "device", "new")
     return Response(body, {"Cache-Control": "no-store"}, status)
 
 

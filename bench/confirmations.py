@@ -45,7 +45,7 @@ class Confirmations:
         code = read_mail(self._handlers.mails[-1])["links"][0].rpartition("/")[2]
         form = urlencode({"device_code": device.device_code})
         before = self._handlers.requests.copy()
-        use = self._handlers.wiring.use
+        use = self._handlers.dependencies.use
         seconds = timed_s(lambda: confirm.answer(use, code, form))
         seconds += self._handle(confirm_id(device.device_id, 0))
         seconds += self._handle(device.device_id)

@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from chalicelib.domain.addresses import owner_id_of
-from chalicelib.handlers.all import control
+from chalicelib.handlers.all import registry
 from chalicelib.web import registrations
 from poller.ahead import when_needed
 from poller.app import Outside, run
@@ -64,7 +64,10 @@ def _opens(address: str, step: str | None = None) -> Act:
 
 
 def _looks(world: World) -> None:
-    world.ask("GET state", lambda wiring: registrations.show_state(wiring.use, PHONE.device_id))
+    world.ask(
+        "GET state",
+        lambda dependencies: registrations.show_state(dependencies.use, PHONE.device_id),
+    )
 
 
 def _accepts(world: World) -> None:
@@ -72,7 +75,7 @@ def _accepts(world: World) -> None:
 
 
 def _handles(doc_type: str, state: str) -> Act:
-    return lambda world: world.deliver(control.transition(doc_type, state))
+    return lambda world: world.deliver(registry.transition(doc_type, state))
 
 
 _quiet: Act = World.run_until_quiet
@@ -123,7 +126,7 @@ STORY = (
 
 
 def counted() -> Costs:
-    """The requests of each step, in their order: ``{step: ["couchdb.GET /control/{device}", …]}``.
+    """The requests of each step, in their order: ``{step: ["couchdb.GET /registry/{device}", …]}``.
 
     What the poller asks for in windows of a minute stands beside the steps.
     """

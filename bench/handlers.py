@@ -10,9 +10,9 @@ from requests.adapters import HTTPAdapter
 
 from chalicelib.couch import Server
 from chalicelib.domain.documents import JsonDict
-from chalicelib.engine.dependencies import Wiring
+from chalicelib.engine.dependencies import Dependencies
 from chalicelib.engine.runner import Message, Outcome, handle
-from chalicelib.handlers.all import control
+from chalicelib.handlers.all import registry
 from tests.fakes.aws import FakeAws
 
 _ENVIRONMENT = {
@@ -56,7 +56,7 @@ class Handlers:
         self._aws.put_secret("bench", json.dumps(secret))
         self.requests: Counter[str] = Counter()
         adapter = WatchedAdapter(self._around, connections)
-        self.wiring = Wiring(
+        self.dependencies = Dependencies(
             _ENVIRONMENT | {"CONTROL_DB": control_db},
             client=lambda service: self._aws.client(service, self._around),
             server=lambda url: Server(url, adapter),
@@ -76,7 +76,9 @@ class Handlers:
             If the document did not get into its next state.
         """
         message = Message(db, doc["_id"], doc["type"], doc["state"], doc)
-        outcome = self.wiring.use(lambda cloud: handle(message, control, cloud, self.wiring.claims))
+        outcome = self.dependencies.use(
+            lambda context: handle(message, registry, context, self.dependencies.claims)
+        )
         if outcome is not Outcome.SAVED:
             raise RuntimeError(f"{doc['type']}/{doc['state']} of {doc['_id']}: {outcome}")
 

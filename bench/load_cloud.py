@@ -14,9 +14,9 @@ from bench.load_couch import Couch
 from bench.load_people import Answer
 from chalicelib.couch import Server
 from chalicelib.engine.batch import BatchFailed, Work, handle_batch
-from chalicelib.engine.dependencies import Wiring
+from chalicelib.engine.dependencies import Dependencies
 from chalicelib.engine.docstate import Transition
-from chalicelib.handlers.all import control as registry
+from chalicelib.handlers.all import registry
 from chalicelib.settings import PollerSettings, queue_name
 from chalicelib.web import confirm
 from local.aws import new_link_key
@@ -31,7 +31,7 @@ LEFT_S = 30.0
 
 
 class LoadedCloud:
-    """The whole cloud in one process; each thread has a wiring of its own, as a Lambda has.
+    """The whole cloud in one process; each thread has a dependencies of its own, as a Lambda has.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class LoadedCloud:
         }
         environment = self._environment(routes)
         self._poller = PollerSettings.read(environment)
-        self._wiring = partial(Wiring, environment, self._now, self._client, self._server)
+        self._wiring = partial(Dependencies, environment, self._now, self._client, self._server)
 
     def poll(self) -> int:
         """One pass of the poller; how many messages it sent."""
@@ -131,11 +131,11 @@ class LoadedCloud:
         body = f"device_code={answer.device_code}"
         return confirm.answer(self._own_wiring().use, answer.code, body).status
 
-    def _own_wiring(self) -> Wiring:
-        if not hasattr(self._local, "wiring"):
-            self._local.wiring = self._wiring()
-        wiring: Wiring = self._local.wiring
-        return wiring
+    def _own_wiring(self) -> Dependencies:
+        if not hasattr(self._local, "dependencies"):
+            self._local.dependencies = self._wiring()
+        dependencies: Dependencies = self._local.dependencies
+        return dependencies
 
     def _client(self, service: str) -> Any:
         return self.aws.client(service, self._counted)

@@ -62,20 +62,20 @@ def register_many(couch: Couch, count: int, tell: Tell, *, measures_memory: bool
     people = People(DEVICES_OF_AN_OWNER)
     with (
         closing(couch.server()) as server,
-        closing(LoadedCloud(couch, people.take_mail, THREADS)) as cloud,
+        closing(LoadedCloud(couch, people.take_mail, THREADS)) as context,
     ):
         control = server.database(couch.control_db)
         figures, began = Figures(count), time.perf_counter()
         for size in _waves(count):
             write(server, control, people.new_documents(size))
-            _settle(cloud, people)
+            _settle(context, people)
             if measures_memory and (memory_bytes := _memory_bytes()):
-                figures.memory_bytes.append(memory_bytes - cloud.aws.table_bytes(TABLE))
+                figures.memory_bytes.append(memory_bytes - context.aws.table_bytes(TABLE))
             figures.seconds = time.perf_counter() - began
             tell(_progress(figures, people.registered))
         figures.mails = people.mails
-        figures.requests, figures.again = cloud.requests, cloud.again
-        _check_nothing_left(cloud)
+        figures.requests, figures.again = context.requests, context.again
+        _check_nothing_left(context)
         people.check_states(changed_devices(control, "0")[0])
         people.check_mails()
     if figures.grown_bytes > FLAT_BYTES:
@@ -94,21 +94,21 @@ def _progress(figures: Figures, done: int) -> str:
     return f"{done} of {figures.registrations}, {done / figures.seconds:.1f}/s{memory}"
 
 
-def _settle(cloud: LoadedCloud, people: People) -> None:
+def _settle(context: LoadedCloud, people: People) -> None:
     """Poll, handle and answer until nothing is left to do, not even later."""
     is_busy = True
     while is_busy:
-        sent, handled = cloud.poll(), cloud.handle_all()
+        sent, handled = context.poll(), context.handle_all()
         answers = people.take_unanswered()
-        refused = cloud.confirm_all(answers)
+        refused = context.confirm_all(answers)
         people.unanswered += refused
-        is_busy = sent + handled + len(answers) > len(refused) or cloud.skip_the_wait()
+        is_busy = sent + handled + len(answers) > len(refused) or context.skip_the_wait()
 
 
-def _check_nothing_left(cloud: LoadedCloud) -> None:
-    if letters := cloud.dead_letters():
+def _check_nothing_left(context: LoadedCloud) -> None:
+    if letters := context.dead_letters():
         raise CheckFailed(f"{len(letters)} dead letters, the first: {letters[0][:200]}")
-    if running := cloud.running_claims():
+    if running := context.running_claims():
         raise CheckFailed(f"{len(running)} claims were left running, the first: {running[0]}")
 
 

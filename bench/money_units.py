@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bench import cost
-from chalicelib.handlers.all import control
+from chalicelib.handlers.all import registry
 from local.system import ROOT
 
 MONTH_S = 730 * 3600
@@ -115,7 +115,7 @@ def at_rest(assumed: Assumed) -> Units:
     window = cost.kinds(cost.kept()[AT_REST])
     # What is counted is a window of 50 s; the lease is taken and given back in any.
     writes = 2 + (window["DynamoDB write"] - 2) * assumed.window_s / 50
-    routes = len(list(control))
+    routes = len(list(registry))
     template = (ROOT / "template.yaml").read_text(encoding="utf-8")
     return {
         "events": runs,

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from chalicelib.aws.ses import MailNotSent
 from chalicelib.engine.batch import Work, back_off_s
 from chalicelib.engine.runner import Outcome
-from chalicelib.handlers.all import control
+from chalicelib.handlers.all import registry
 
 BATCH_MESSAGES = 10
 MAX_RECEIVES = 5
@@ -221,7 +221,7 @@ def _never(*_: object) -> Outcome:
 
 
 _WORK = Work(
-    transition=control.transition("device", "new"),
+    transition=registry.transition("device", "new"),
     handle=_never,
     lease_s=90,
     remaining_s=lambda: 30.0,

@@ -21,12 +21,12 @@ from device.errors import DeviceError, Revoked
 from device.home import Home
 from device.replications import Replication
 from device.restarts import Restarts
-from device.transitions import control
+from device.transitions import registry
 
 _PAGE = 100
 # What a server says of a request that it cannot take, as with an id of 40,000 characters.
 _OF_THE_DOCUMENT = {400, 413, 414, 431}
-_KNOWN = [[transition.doc_type, transition.state] for transition in control]
+_KNOWN = [[transition.doc_type, transition.state] for transition in registry]
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class Agent:
             return
         message = Message(device.database.name, doc["_id"], doc["type"], doc["state"], doc)
         try:
-            handle(message, control, device)
+            handle(message, registry, device)
         except Revoked:
             raise
         except Exception as exc:  # the loop that isolates one document from the next

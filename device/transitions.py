@@ -8,22 +8,22 @@ from contextlib import suppress
 from chalicelib.couch import Conflict, Database
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import subscription_id
-from chalicelib.engine.docstate import Control
+from chalicelib.engine.docstate import Registry
 from device.conflicts import settle
 from device.databases import Device
 from device.endpoints import is_in_cloud, is_plain_url
 from device.errors import Revoked
 
-control = Control()
+registry = Registry()
 
 
-@control.safe("channel", "new", to="new")
+@registry.safe("channel", "new", to="new")
 def prepare(doc: JsonDict, device: Device) -> None:
     """A channel's own copy is there at once: what is put into it waits for the cloud."""
     device.make(device.channel(doc["_id"]))
 
 
-@control.safe("channel", "ready", to="ready")
+@registry.safe("channel", "ready", to="ready")
 def subscribe(doc: JsonDict, device: Device) -> None:
     """Subscribe to the owner's own channels, once: whoever stopped that has stopped it.
 
@@ -43,9 +43,9 @@ def subscribe(doc: JsonDict, device: Device) -> None:
             device.database.put(subscription)
 
 
-@control.safe("subscription", "active", to="active")
-@control.safe("subscription", "paused", to="paused")
-@control.safe("subscription", "stopped", to="stopped")
+@registry.safe("subscription", "active", to="active")
+@registry.safe("subscription", "paused", to="paused")
+@registry.safe("subscription", "stopped", to="stopped")
 def obey(doc: JsonDict, device: Device) -> None:
     """Active: a database here, replicated both ways. Else no replication; what is here stays.
 
@@ -62,7 +62,7 @@ def obey(doc: JsonDict, device: Device) -> None:
         device.say(name, f"{doc['state']}{why}")
 
 
-@control.safe("device", "revoked", to="revoked")
+@registry.safe("device", "revoked", to="revoked")
 def leave(doc: JsonDict, device: Device) -> None:
     """If it is this device: the agent says so, and ends.
 

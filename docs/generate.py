@@ -13,9 +13,9 @@ from samtranslator.yaml_helper import yaml_parse
 
 from bench import cost, money, scale, simulation_report
 from chalicelib.handlers import devices, invitations
-from chalicelib.handlers.all import control
+from chalicelib.handlers.all import registry
 from chalicelib.settings import PollerSettings, Settings, Variable, queue_name
-from device.transitions import control as on_device
+from device.transitions import registry as on_device
 from local.lambdas import load_app, queue_sources
 
 ROOT = Path(__file__).parent.parent
@@ -47,7 +47,7 @@ def states() -> str:
     """The states and what leads from one to the next, as a Mermaid diagram."""
     lines = [
         f"    {t.doc_type}/{t.state} --> {t.doc_type}/{state}: {'unsafe' if t.unsafe else 'safe'}"
-        for t in control
+        for t in registry
         for state in t.to
     ]
     lines += [f"    {here} --> {there}: {by}" for here, there, by in _answers()]
@@ -68,7 +68,7 @@ def queues() -> str:
             f"`{queue_name('{stage}', t.doc_type, t.state)}`",
             f"`{functions[f'{t.doc_type}-{t.state}']}`",
         )
-        for t in control
+        for t in registry
     ]
     return _table(("document", "mode", "queue", "function in app.py"), rows)
 

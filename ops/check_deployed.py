@@ -5,7 +5,7 @@ from typing import Any
 import requests
 from botocore.exceptions import ClientError
 
-from chalicelib.handlers.all import control
+from chalicelib.handlers.all import registry
 from chalicelib.settings import POLLER_SILENT_S, poller_key, queue_name
 from ops.check_couchdb import TIME_LIMIT_S
 from ops.dead_letters import age
@@ -47,7 +47,7 @@ def check_table(stage: Stage, client: Client) -> Verdict:
 
 def check_queues(stage: Stage, client: Client) -> Verdict:
     """Each transition has its queue."""
-    names = [queue_name(stage.name, t.doc_type, t.state) for t in control]
+    names = [queue_name(stage.name, t.doc_type, t.state) for t in registry]
     missing = [name for name in names if queue_url(name, client) is None]
     if missing:
         return wrong(f"not there: {', '.join(missing)}; deploy again")

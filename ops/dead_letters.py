@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from chalicelib.engine.docstate import Control
+from chalicelib.engine.docstate import Registry
 from chalicelib.engine.runner import InvalidMessage, Message
 
 _ADDRESS = re.compile(r"[^\s@<>\"',;:]+@[^\s@<>\"',;]+")
@@ -31,14 +31,14 @@ class DeadLetter:
     sent_at_s: float
 
     @classmethod
-    def read(cls, received: Any, control: Control) -> "DeadLetter":
+    def read(cls, received: Any, registry: Registry) -> "DeadLetter":
         """Read a message as SQS gives it, with its system attributes."""
         attributes = received.get("Attributes", {})
         return cls(
             message_id=received["MessageId"],
             receipt_handle=received["ReceiptHandle"],
             body=received["Body"],
-            message=_ours(received["Body"], control),
+            message=_ours(received["Body"], registry),
             receive_count=int(attributes.get("ApproximateReceiveCount", "0")),
             sent_at_s=int(attributes.get("SentTimestamp", "0")) / 1000,
         )
@@ -69,10 +69,10 @@ def shown(text: str) -> str:
     return masked if len(masked) <= _LONGEST else masked[:_LONGEST] + "…"
 
 
-def _ours(body: str, control: Control) -> Message | None:
+def _ours(body: str, registry: Registry) -> Message | None:
     try:
         message = Message.parse(body)
     except InvalidMessage:
         return None
-    routes = {(transition.doc_type, transition.state) for transition in control}
+    routes = {(transition.doc_type, transition.state) for transition in registry}
     return message if (message.doc_type, message.state) in routes else None

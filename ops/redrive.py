@@ -14,9 +14,9 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib.engine.docstate import Control
+from chalicelib.engine.docstate import Registry
 from chalicelib.engine.runner import Message
-from chalicelib.handlers.all import control
+from chalicelib.handlers.all import registry
 from chalicelib.settings import queue_name
 from ops.dead_letters import DeadLetter
 from ops.look import Look, make_look
@@ -52,7 +52,7 @@ def main(arguments: list[str], tools: Tools, wait_s: int = WAIT_S) -> int:
     given = parser.parse_args(arguments)
     stage = read_stage(given.stage, tools.root)
     account(tools.client)  # without credentials, that is all there is to say
-    redrive = Redrive(stage, tools.client("sqs"), control, make_look(stage, tools), tools.tell)
+    redrive = Redrive(stage, tools.client("sqs"), registry, make_look(stage, tools), tools.tell)
     redrive.run(given.dry_run, wait_s)
     return 1 if redrive.failed else 0
 
@@ -71,7 +71,7 @@ class Redrive:
 
     stage: Stage
     sqs: Any
-    control: Control
+    registry: Registry
     look: Look
     tell: Callable[[str], None]
     now_s: Callable[[], float] = time.time
@@ -114,7 +114,7 @@ class Redrive:
             WaitTimeSeconds=wait_s,
             MessageSystemAttributeNames=["All"],
         ).get("Messages", [])
-        return [DeadLetter.read(message, self.control) for message in messages]
+        return [DeadLetter.read(message, self.registry) for message in messages]
 
     def _bring_back(self, letter: DeadLetter, dry_run: bool) -> bool:
         """Say what a letter is and, if it is the poller's, send it; whether SQS accepted it."""

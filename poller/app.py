@@ -1,4 +1,4 @@
-"""The poller's Lambda. Wiring only."""
+"""The poller's Lambda: its entry point. No rule and no storage lives here."""
 
 import math
 import os

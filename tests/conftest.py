@@ -11,13 +11,13 @@ import pytest
 from chalicelib.aws.claims import Claims
 from chalicelib.aws.rate_limiter import RateLimiter
 from chalicelib.couch import Database, Server
-from chalicelib.engine.context import Cloud
+from chalicelib.engine.context import Context
 from local.aws import LocalAws
 from local.cleanup import remove_all_of
 from local.couchdb_process import EmbeddedCouchDB
 from local.system import prepare_process
 from tests.planted import plant, pytest_runtest_makereport  # noqa: F401 - a hook
-from tests.support import FakeClock, FakeMailer, make_cloud
+from tests.support import FakeClock, FakeMailer, make_context
 
 pytest_plugins = ["tests.figures"]
 os.environ["POWERTOOLS_LOG_LEVEL"] = "INFO"  # what is logged is looked at, too
@@ -97,16 +97,16 @@ def claims(dynamodb: Any, table_name: str) -> Claims:
 
 
 @pytest.fixture
-def cloud(
+def context(
     server: Server,
     control: Database,
     dynamodb: Any,
     table_name: str,
     mailer: FakeMailer,
     clock: FakeClock,
-) -> Cloud:
+) -> Context:
     """A transition's tools: real CouchDB and DynamoDB, a mailer and a clock to look at."""
-    return make_cloud(server, control.name, RateLimiter(dynamodb, table_name), mailer, clock)
+    return make_context(server, control.name, RateLimiter(dynamodb, table_name), mailer, clock)
 
 
 def create_table(dynamodb: Any, name: str) -> None:

@@ -18,7 +18,7 @@ from chalicelib.aws.suppressions import Suppressions
 from chalicelib.couch import Conflict, NotFound, Server
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.link_tokens import LinkKeys
-from chalicelib.engine.context import Cloud
+from chalicelib.engine.context import Context
 from chalicelib.settings import Settings
 from device.registration import NewDevice, new_device
 from tests.planted import plant
@@ -128,16 +128,16 @@ def make_settings(**changes: str) -> Settings:
     return Settings.read(environment | changes)
 
 
-def make_cloud(
+def make_context(
     server: Server,
     control_db: str,
     rate_limiter: RateLimiter,
     mailer: FakeMailer,
     clock: Callable[[], datetime],
     **changes: str,
-) -> Cloud:
+) -> Context:
     """The tools of a transition, over a real server and a real rate_limiter."""
-    return Cloud(
+    return Context(
         settings=make_settings(CONTROL_DB=control_db, **changes),
         server=server,
         database=server.database(control_db),

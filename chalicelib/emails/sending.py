@@ -9,7 +9,7 @@ from chalicelib.aws.rate_limiter import Quota
 from chalicelib.aws.ses import AddressRefused
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict, Rejected, generation_of, timestamp
-from chalicelib.engine.context import Cloud
+from chalicelib.engine.context import Context
 
 HOUR_S, DAY_S = 3600, 24 * 3600
 
@@ -32,9 +32,9 @@ class MailRef:
     owner: str | None
 
     @classmethod
-    def of(cls, cloud: Cloud, doc: JsonDict) -> Self:
+    def of(cls, context: Context, doc: JsonDict) -> Self:
         """The reference to the document at hand."""
-        return cls(doc["_id"], generation_of(doc), cloud.owner)
+        return cls(doc["_id"], generation_of(doc), context.owner)
 
     @classmethod
     def parse(cls, tags: JsonDict) -> Self | None:
@@ -61,15 +61,15 @@ class TooManyMails(Rejected):
         self.retry_at_s = retry_at_s
 
 
-def count_from_network(cloud: Cloud, doc: JsonDict) -> None:
+def count_from_network(context: Context, doc: JsonDict) -> None:
     """Count a mail against the network that its document came from, if the mailbox wrote one."""
-    settings, network = cloud.settings, doc.get("network")
+    settings, network = context.settings, doc.get("network")
     if isinstance(network, str):
         quotas = _quotas(settings.mails_per_network_hour, settings.mails_per_network_day)
-        _count(cloud, f"mails-from#{network}", doc, quotas, "from this network")
+        _count(context, f"mails-from#{network}", doc, quotas, "from this network")
 
 
-def count_by_owner(cloud: Cloud, doc: JsonDict, owner: str, about: str) -> None:
+def count_by_owner(context: Context, doc: JsonDict, owner: str, about: str) -> None:
     """Count a mail against the owner whose device caused it.
 
     Parameters
@@ -77,21 +77,21 @@ def count_by_owner(cloud: Cloud, doc: JsonDict, owner: str, about: str) -> None:
     about : str
         What makes it another mail, beside the document and its generation.
     """
-    settings = cloud.settings
+    settings = context.settings
     quotas = _quotas(settings.mails_per_owner_hour, settings.mails_per_owner_day)
-    _count(cloud, f"mails-by#{owner}", doc, quotas, "for this owner", about)
+    _count(context, f"mails-by#{owner}", doc, quotas, "for this owner", about)
 
 
-def count_to_address(cloud: Cloud, doc: JsonDict, address: str, about: str = "") -> None:
+def count_to_address(context: Context, doc: JsonDict, address: str, about: str = "") -> None:
     """Count a mail against the address that it goes to; `about` as in `count_by_owner`.
 
     By the address as it is sent to: spellings that differ in their owner may reach one mailbox.
     Last of all counts: whoever has used up their own quota must not use up their victims'.
     """
-    settings = cloud.settings
+    settings = context.settings
     quotas = _quotas(settings.mails_per_address_hour, settings.mails_per_address_day)
     _count(
-        cloud,
+        context,
         f"mails-to#{owner_id_of(address)}",
         doc,
         quotas,
@@ -101,7 +101,9 @@ def count_to_address(cloud: Cloud, doc: JsonDict, address: str, about: str = "")
     )
 
 
-def send(cloud: Cloud, claim: Claim, doc: JsonDict, address: str, mail: Mail, field: str) -> None:
+def send(
+    context: Context, claim: Claim, doc: JsonDict, address: str, mail: Mail, field: str
+) -> None:
     """Send a document's mail. Two requests.
 
     Parameters
@@ -114,22 +116,22 @@ def send(cloud: Cloud, claim: Claim, doc: JsonDict, address: str, mail: Mail, fi
     Rejected
         If somebody at this address complained, or the mail service will never send to it.
     """
-    if cloud.suppressions.holds(owner_id_of(address)):
-        cloud.count_mail("unwanted")
+    if context.suppressions.holds(owner_id_of(address)):
+        context.count_mail("unwanted")
         raise Rejected(f"{field}: somebody at this address wants no mail from here")
     subject, text, html = mail
     try:
-        cloud.mail.send(
-            address, subject, text, html, message_id=claim.token, tags=MailRef.of(cloud, doc).tags
+        context.mail.send(
+            address, subject, text, html, message_id=claim.token, tags=MailRef.of(context, doc).tags
         )
     except AddressRefused as exc:
-        cloud.count_mail("refused")
+        context.count_mail("refused")
         raise Rejected(f"{field}: the mail service does not send to this address") from exc
-    cloud.count_mail("sent")
+    context.count_mail("sent")
 
 
 def _count(
-    cloud: Cloud,
+    context: Context,
     bucket: str,
     doc: JsonDict,
     quotas: list[Quota],
@@ -146,13 +148,13 @@ def _count(
         If there were too many of late; the reason says when there is room again.
     """
     key = f"{doc['_id']}.{generation_of(doc)}{about}"
-    if not cloud.in_control:
-        key = f"{cloud.database.name}/{key}"  # ids are unique within a database only
-    decision = cloud.rate_limiter.allow(
-        bucket, key, quotas, cloud.clock().timestamp(), is_likely_first=is_likely_first
+    if not context.in_control_database:
+        key = f"{context.database.name}/{key}"  # ids are unique within a database only
+    decision = context.rate_limiter.allow(
+        bucket, key, quotas, context.clock().timestamp(), is_likely_first=is_likely_first
     )
     if decision.retry_at_s is not None:
-        cloud.count_mail("over_quota")
+        context.count_mail("over_quota")
         raise TooManyMails(which, decision.retry_at_s)
 
 

@@ -16,7 +16,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from chalicelib.aws.claims import RunningElsewhere
 from chalicelib.couch import CouchError
-from chalicelib.engine.docstate import Control, Transition
+from chalicelib.engine.docstate import Registry, Transition
 from chalicelib.engine.runner import Message, Outcome, handle
 from chalicelib.errors import NoEffect
 from chalicelib.telemetry import count, logger, put
@@ -24,7 +24,7 @@ from chalicelib.telemetry import count, logger, put
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-    from chalicelib.engine.dependencies import Wiring
+    from chalicelib.engine.dependencies import Dependencies
 
 # 10, 40, 160, 640 s: five tries outlast some fourteen minutes of an outage.
 FIRST_BACK_OFF_S = 10
@@ -71,22 +71,22 @@ class Work:
     @classmethod
     def of(
         cls,
-        wiring: "Wiring",
-        control: Control,
+        dependencies: "Dependencies",
+        registry: Registry,
         transition: Transition,
         remaining_s: Callable[[], float],
     ) -> Self:
         """The work of one transition, with the tools that the environment gives."""
         return cls(
             transition=transition,
-            handle=lambda message: wiring.use(
-                lambda cloud: handle(message, control, cloud, wiring.claims)
+            handle=lambda message: dependencies.use(
+                lambda context: handle(message, registry, context, dependencies.claims)
             ),
-            lease_s=wiring.settings.claim_lease_s,
+            lease_s=dependencies.settings.claim_lease_s,
             remaining_s=remaining_s,
-            sqs=lambda: wiring.sqs,
-            queue_url=lambda: wiring.queue_url(transition.doc_type, transition.state),
-            stage=wiring.settings.stage,
+            sqs=lambda: dependencies.sqs,
+            queue_url=lambda: dependencies.queue_url(transition.doc_type, transition.state),
+            stage=dependencies.settings.stage,
         )
 
 

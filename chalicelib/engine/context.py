@@ -1,4 +1,4 @@
-"""The tools that a transition gets as its `cloud`."""
+"""The tools that a transition gets as its `context`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ def utc_now() -> datetime:
 
 
 @dataclass(frozen=True)
-class Cloud:
+class Context:
     """What transitions and routes work with.
 
     Attributes
@@ -49,7 +49,7 @@ class Cloud:
     clock: Clock = utc_now
 
     @property
-    def in_control(self) -> bool:
+    def in_control_database(self) -> bool:
         """Whether the document at hand lives where only the cloud writes: the control database."""
         return self.database.name == self.settings.control_db
 
@@ -59,7 +59,7 @@ class Cloud:
         return owner_id_of_database(self.settings.control_db, self.database.name)
 
     @property
-    def control(self) -> Database:
+    def control_database(self) -> Database:
         """The control database, wherever the document at hand lives."""
         return self.server.database(self.settings.control_db)
 

@@ -15,7 +15,7 @@ from chalicelib.aws.ses import SesMailer
 from chalicelib.aws.suppressions import Suppressions
 from chalicelib.couch import Server, Unauthorized
 from chalicelib.domain.link_tokens import LinkKeys
-from chalicelib.engine.context import Clock, Cloud, utc_now
+from chalicelib.engine.context import Clock, Context, utc_now
 from chalicelib.errors import NoEffect
 from chalicelib.settings import Secrets, Settings, queue_name, read_secrets
 from chalicelib.telemetry import count_mail
@@ -38,7 +38,7 @@ class PublicUrlUnknown(NoEffect):
     """No link can be written: the SSM parameter that says where the pages are is not there."""
 
 
-class Wiring:
+class Dependencies:
     """Makes the clients when they are first needed, and keeps them while the Lambda lives.
 
     Parameters
@@ -62,7 +62,7 @@ class Wiring:
         self._clock = clock
         self._client = client or make_client
         self._server = server
-        self._cloud: Cloud | None = None
+        self._cloud: Context | None = None
         self._cloud_until_s = 0.0
         self._known_pages_url = ""
 
@@ -90,7 +90,7 @@ class Wiring:
         """The time, in UTC."""
         return self._clock()
 
-    def cloud(self) -> Cloud:
+    def context(self) -> Context:
         """The tools, standing in the control database.
 
         Sends a request to Secrets Manager at the first use, and when the secret has aged.
@@ -101,15 +101,15 @@ class Wiring:
             self._cloud_until_s = now_s + SECRET_AGE_S
         return self._cloud
 
-    def use(self, action: Callable[[Cloud], Result]) -> Result:
+    def use(self, action: Callable[[Context], Result]) -> Result:
         """Do something with the tools; after a 401 of CouchDB's the next use has a fresh secret."""
         try:
-            return action(self.cloud())
+            return action(self.context())
         except Unauthorized:
             self._cloud_until_s = 0.0
             raise
 
-    def _renewed(self) -> Cloud:
+    def _renewed(self) -> Context:
         try:
             secrets = read_secrets(self._client("secretsmanager"), self.settings.secret_id)
         except (BotoCoreError, ClientError):
@@ -124,10 +124,10 @@ class Wiring:
         name = queue_name(self.settings.stage, doc_type, state)
         return self.sqs.get_queue_url(QueueName=name)["QueueUrl"]
 
-    def _make(self, secrets: Secrets) -> Cloud:
+    def _make(self, secrets: Secrets) -> Context:
         settings = self.settings
         server = self._server(secrets.couchdb_url)
-        return Cloud(
+        return Context(
             settings=settings,
             server=server,
             database=server.database(settings.control_db),

@@ -41,7 +41,7 @@ class Transition:
     Attributes
     ----------
     run : callable
-        ``run(doc, cloud)`` if safe, ``run(doc, cloud, claim)`` if unsafe.
+        ``run(doc, context)`` if safe, ``run(doc, context, claim)`` if unsafe.
     unsafe : bool
         Whether it must not be run by two workers at once; then it runs under a claim.
     to : tuple of str
@@ -49,7 +49,7 @@ class Transition:
     conflicts : bool
         Whether its document comes with the revisions that lost against it, in ``_conflicts``.
     late : callable, optional
-        ``late(doc, cloud)``, for a message that finds its document moved on. A run before it may
+        ``late(doc, context)``, for a message that finds its document moved on. A run before it may
         have been killed halfway, or overtaken: what that left outside the document is put right.
         Not for a document that is gone, which says nothing.
     about : tuple of str
@@ -105,7 +105,7 @@ class Transition:
         return merged
 
 
-class Control:
+class Registry:
     """A registry of transitions, one for each (type, state)."""
 
     def __init__(self) -> None:
@@ -124,7 +124,7 @@ class Control:
         conflicts: bool = False,
         late: Late | None = None,
     ) -> Callable[[AnyRun], AnyRun]:
-        """Register ``run(doc, cloud)``, which may run twice at once or again and do no harm.
+        """Register ``run(doc, context)``, which may run twice at once or again and do no harm.
 
         Parameters
         ----------
@@ -145,7 +145,7 @@ class Control:
     def unsafe(
         self, doc_type: str, state: str, *, to: str, about: Sequence[str] = ()
     ) -> Callable[[AnyRun], AnyRun]:
-        """Register ``run(doc, cloud, claim)``, which racing workers must not run twice.
+        """Register ``run(doc, context, claim)``, which racing workers must not run twice.
 
         Parameters
         ----------

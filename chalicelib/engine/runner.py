@@ -16,7 +16,7 @@ from chalicelib.aws.claims import Claim, Claims, Done, claim_key
 from chalicelib.couch import Conflict, CouchError, Database
 from chalicelib.domain import documents
 from chalicelib.domain.documents import JsonDict, Rejected
-from chalicelib.engine.docstate import Control, RegistryError, Transition
+from chalicelib.engine.docstate import Registry, RegistryError, Transition
 from chalicelib.errors import NoEffect, StillConflicting
 
 # How often a save may lose to other writers of the same document before the message is handed back.
@@ -37,7 +37,7 @@ class InvalidMessage(Exception):
 
 
 class Tools(Protocol):
-    """What the runner needs of the `cloud` that a transition gets."""
+    """What the runner needs of the `context` that a transition gets."""
 
     @property
     def database(self) -> Database:
@@ -87,7 +87,7 @@ class Message:
 
 
 def handle(
-    message: Message, control: Control, tools: Tools, claims: Claims | None = None
+    message: Message, registry: Registry, tools: Tools, claims: Claims | None = None
 ) -> Outcome:
     """Run the transition that a message asks for, if its document still waits for it.
 
@@ -105,7 +105,7 @@ def handle(
     Exception
         Whatever the transition, CouchDB or DynamoDB raised that may pass: try the message again.
     """
-    transition = control.transition(message.doc_type, message.state)
+    transition = registry.transition(message.doc_type, message.state)
     here = tools.at(message.db)
     if not transition.unsafe:
         return _run_safe(transition, message.doc_id, here)

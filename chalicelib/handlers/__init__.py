@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-from chalicelib.engine.docstate import Control
+from chalicelib.engine.docstate import Registry
 
 MODULES = {
     "channel": "chalicelib.handlers.channels",
@@ -12,15 +12,15 @@ MODULES = {
 }
 
 
-def control_of(doc_type: str) -> Control:
+def registry_for(doc_type: str) -> Registry:
     """The registry with the transitions of this type in it: a Lambda that starts needs no others.
 
     Parameters
     ----------
     doc_type : str
-        One of `MODULES`; who wants all transitions takes `chalicelib.handlers.all.control`.
+        One of `MODULES`; who wants all transitions takes `chalicelib.handlers.all.registry`.
     """
     import_module(MODULES[doc_type])
-    from chalicelib.handlers.registry import control
+    from chalicelib.handlers.registry import registry
 
-    return control
+    return registry

@@ -6,10 +6,10 @@ from chalicelib.couch import Conflict, Database, NotFound, Unreadable
 from chalicelib.design import PUBLIC_CHANNEL
 from chalicelib.domain.channel import DEFAULT_NAME, DESCRIPTION_ID, Channel, merge, parse_channel
 from chalicelib.domain.documents import JsonDict, Rejected, timestamp
-from chalicelib.engine.context import Cloud
+from chalicelib.engine.context import Context
 from chalicelib.errors import StillConflicting
 from chalicelib.handlers import sharing
-from chalicelib.handlers.registry import control
+from chalicelib.handlers.registry import registry
 
 _SETTLE_ATTEMPTS = 5
 # A device may write any number of branches; each costs two requests, and a run has half a minute.
@@ -18,24 +18,24 @@ _MAX_LOSERS = 50
 _NO_DESCRIPTION: JsonDict = {"_id": DESCRIPTION_ID}
 
 
-def catch_up(doc: JsonDict, cloud: Cloud) -> None:
+def catch_up(doc: JsonDict, context: Context) -> None:
     """Put right what was done too late for a channel that is further by now.
 
     A: reads new ................................ makes the database, writes its rights
     B:             ready, renamed; or closed, with no database to delete
     """
     if doc.get("state") == "ready":
-        follow(doc, cloud)
+        follow(doc, context)
     elif doc.get("state") in ("closing", "closed"):
-        channel = _channel_to_close(doc, cloud)
-        database = cloud.server.database(channel.db)
+        channel = _channel_to_close(doc, context)
+        database = context.server.database(channel.db)
         security = _security(database)
         if security is not None and channel.owns(security):
             database.delete()
 
 
-@control.safe("channel", "new", to="ready", conflicts=True, late=catch_up)
-def provision(doc: JsonDict, cloud: Cloud) -> JsonDict | None:
+@registry.safe("channel", "new", to="ready", conflicts=True, late=catch_up)
+def provision(doc: JsonDict, context: Context) -> JsonDict | None:
     """Make the channel's database, with its rights and its description → ``ready``.
 
     Raises
@@ -43,20 +43,20 @@ def provision(doc: JsonDict, cloud: Cloud) -> JsonDict | None:
     Rejected
         If a field is missing or wrong, or the database is another channel's.
     """
-    if _merge_conflicts(doc, cloud):
+    if _merge_conflicts(doc, context):
         return None
-    channel = channel_of(doc, cloud)
-    database = cloud.server.database(channel.db)
-    _settle(cloud, channel, database, is_new=database.create())
+    channel = channel_of(doc, context)
+    database = context.server.database(channel.db)
+    _settle(context, channel, database, is_new=database.create())
     return {
         "state": "ready",
-        "syncpoint": cloud.public_url(database),
-        "ready_at": doc.get("ready_at", timestamp(cloud.clock())),
+        "syncpoint": context.public_url(database),
+        "ready_at": doc.get("ready_at", timestamp(context.clock())),
     }
 
 
-@control.safe("channel", "ready", to="ready", conflicts=True)
-def keep_up(doc: JsonDict, cloud: Cloud) -> None:
+@registry.safe("channel", "ready", to="ready", conflicts=True)
+def keep_up(doc: JsonDict, context: Context) -> None:
     """Let the database follow the document's name and members, whenever that changes.
 
     Raises
@@ -64,26 +64,26 @@ def keep_up(doc: JsonDict, cloud: Cloud) -> None:
     Rejected
         If a field is wrong, or the database is another channel's, or gone.
     """
-    if not _merge_conflicts(doc, cloud):
-        follow(doc, cloud)
+    if not _merge_conflicts(doc, context):
+        follow(doc, context)
 
 
-@control.safe("channel", "closing", to="closed")
-def close(doc: JsonDict, cloud: Cloud) -> JsonDict:
+@registry.safe("channel", "closing", to="closed")
+def close(doc: JsonDict, context: Context) -> JsonDict:
     """Stop all subscriptions, and delete the channel's database with all it holds → ``closed``."""
-    channel = _channel_to_close(doc, cloud)
-    database = cloud.server.database(channel.db)
+    channel = _channel_to_close(doc, context)
+    database = context.server.database(channel.db)
     security = _security(database) or {}
     reason = "the channel was closed"
     if channel.owns(security):  # else it was refused, and has neither database nor guests
         for guest in channel.members | _writers(security) - {channel.owner}:
-            sharing.unshare(cloud, channel, guest, reason)
+            sharing.unshare(context, channel, guest, reason)
         database.delete()
-    sharing.stop_own_subscription(cloud, channel, reason)
-    return {"state": "closed", "closed_at": timestamp(cloud.clock())}
+    sharing.stop_own_subscription(context, channel, reason)
+    return {"state": "closed", "closed_at": timestamp(context.clock())}
 
 
-def channel_of(doc: JsonDict, cloud: Cloud) -> Channel:
+def channel_of(doc: JsonDict, context: Context) -> Channel:
     """The channel that a document of the database at hand describes.
 
     Raises
@@ -92,12 +92,12 @@ def channel_of(doc: JsonDict, cloud: Cloud) -> Channel:
         If a field is missing or wrong, or the database at hand is nobody's control database: what
         members write into a channel means nothing, whoever says that it should be handled.
     """
-    if cloud.owner is None and not cloud.in_control:
+    if context.owner is None and not context.in_control_database:
         raise Rejected("channels are written in a control database")
-    return parse_channel(doc, cloud.database.name, cloud.owner)
+    return parse_channel(doc, context.database.name, context.owner)
 
 
-def follow(doc: JsonDict, cloud: Cloud) -> None:
+def follow(doc: JsonDict, context: Context) -> None:
     """Make a ready channel's database as its document says, and as it says by then.
 
     Security objects have no revisions, and two runs may write theirs in the wrong order:
@@ -111,13 +111,13 @@ def follow(doc: JsonDict, cloud: Cloud) -> None:
     has written nothing too late, and need not look again.
     """
     for _ in range(_SETTLE_ATTEMPTS):
-        channel, is_there = channel_of(doc, cloud), True
+        channel, is_there = channel_of(doc, context), True
         try:
-            if not _settle(cloud, channel, cloud.server.database(channel.db)):
+            if not _settle(context, channel, context.server.database(channel.db)):
                 return
         except NotFound:
             is_there = False
-        newer = cloud.again(doc)
+        newer = context.again(doc)
         if newer is None or newer.get("state") != "ready":
             return  # gone on, and another transition's now
         if not is_there:
@@ -128,7 +128,7 @@ def follow(doc: JsonDict, cloud: Cloud) -> None:
     raise StillConflicting(f"{doc['_id']} changed each time that its database was settled")
 
 
-def _merge_conflicts(doc: JsonDict, cloud: Cloud) -> bool:
+def _merge_conflicts(doc: JsonDict, context: Context) -> bool:
     """Make one revision of several that devices and cloud wrote not knowing of each other.
 
     Returns
@@ -140,17 +140,19 @@ def _merge_conflicts(doc: JsonDict, cloud: Cloud) -> bool:
     if not revs:
         return False
     del winner["_conflicts"]
-    losers = [cloud.database.get(doc["_id"], rev) for rev in revs]
+    losers = [context.database.get(doc["_id"], rev) for rev in revs]
     merged = merge(winner, losers)
     if merged != winner:
-        cloud.database.put(merged)
+        context.database.put(merged)
     for loser in losers:
         with suppress(Conflict, NotFound):  # another run has removed it
-            cloud.database.remove(loser)
+            context.database.remove(loser)
     return merged != winner
 
 
-def _settle(cloud: Cloud, channel: Channel, database: Database, *, is_new: bool = False) -> bool:
+def _settle(
+    context: Context, channel: Channel, database: Database, *, is_new: bool = False
+) -> bool:
     """Rights, then the description, then what the guests see. Writes only what is not so yet.
 
     Parameters
@@ -173,7 +175,7 @@ def _settle(cloud: Cloud, channel: Channel, database: Database, *, is_new: bool 
         raise Rejected("the database of that name belongs to another channel; choose another _id")
     # Those who are no members any more, while the security object still knows them.
     for guest in _writers(security) - {channel.owner} - channel.members:
-        sharing.unshare(cloud, channel, guest, "you are no longer a member")
+        sharing.unshare(context, channel, guest, "you are no longer a member")
     has_rights = security == channel.security
     if not has_rights:
         if channel.public:
@@ -183,7 +185,7 @@ def _settle(cloud: Cloud, channel: Channel, database: Database, *, is_new: bool 
     is_described = description.get("name") == channel.name
     if not is_described:
         # The guests first: the description says that all have heard of it.
-        sharing.rename(cloud, channel)
+        sharing.rename(context, channel)
         with suppress(Unreadable):
             database.update(DESCRIPTION_ID, channel.describe, _NO_DESCRIPTION, known=description)
     return not (has_rights and is_described)
@@ -212,6 +214,6 @@ def _writers(security: JsonDict) -> frozenset[str]:
     return frozenset(role.removeprefix("owner-") for role in roles)
 
 
-def _channel_to_close(doc: JsonDict, cloud: Cloud) -> Channel:
+def _channel_to_close(doc: JsonDict, context: Context) -> Channel:
     """As `channel_of`, but neither name nor publicity matters any more, be they right or wrong."""
-    return channel_of({**doc, "name": DEFAULT_NAME, "public": False}, cloud)
+    return channel_of({**doc, "name": DEFAULT_NAME, "public": False}, context)

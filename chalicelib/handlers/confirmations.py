@@ -5,9 +5,9 @@ from chalicelib.domain import device_codes
 from chalicelib.domain.documents import JsonDict, Rejected, generation_of, timestamp
 from chalicelib.domain.link_status import WRONG_CODES, Link, link_of
 from chalicelib.emails.sending import DAY_S
-from chalicelib.engine.context import Cloud
+from chalicelib.engine.context import Context
 from chalicelib.handlers import devices
-from chalicelib.handlers.registry import control
+from chalicelib.handlers.registry import registry
 
 # Why a click is in error, where the worth of its link does not say it in a word.
 _REASONS = {
@@ -20,8 +20,8 @@ _REASONS = {
 }
 
 
-@control.safe("confirm", "clicked", to="used")
-def use_confirmation(doc: JsonDict, cloud: Cloud) -> JsonDict:
+@registry.safe("confirm", "clicked", to="used")
+def use_confirmation(doc: JsonDict, context: Context) -> JsonDict:
     """Confirm the device that the code names → ``used``; the device goes on by itself.
 
     The route has checked all this; here it is checked for documents that came another way.
@@ -31,27 +31,27 @@ def use_confirmation(doc: JsonDict, cloud: Cloud) -> JsonDict:
     Rejected
         With the reason: no matching device, expired, already used, wrong device code …
     """
-    if not cloud.in_control:
+    if not context.in_control_database:
         raise Rejected("devices are confirmed in the control database, by the cloud alone")
     device_code = _text(doc, "device_code")
-    link = cloud.links.verify(_text(doc, "confirm_code"))
-    device = cloud.database.find_one(link.subject) if link else None
+    link = context.links.verify(_text(doc, "confirm_code"))
+    device = context.database.find_one(link.subject) if link else None
     if link is None or device is None:
         raise _refusal(Link.UNKNOWN)
     if device.get("confirmed_by") == doc["_id"]:
         return {"state": "used"}  # a run before this one came as far as the device
-    worth = link_of(device, link.generation, cloud.clock())
+    worth = link_of(device, link.generation, context.clock())
     if worth is Link.EXPIRED:
-        expire(cloud, device)
+        expire(context, device)
     if worth is not Link.OPEN:
         raise _refusal(worth)
-    left = remaining_tries(cloud, device, device_code)
+    left = remaining_tries(context, device, device_code)
     if left is not None:
         raise Rejected("wrong device code" if left else "too many wrong device codes")
-    return _confirm(cloud, device, doc["_id"])
+    return _confirm(context, device, doc["_id"])
 
 
-def remaining_tries(cloud: Cloud, device: JsonDict, device_code: str) -> int | None:
+def remaining_tries(context: Context, device: JsonDict, device_code: str) -> int | None:
     """Compare a typed device code with the device's; the last wrong one rejects the registration.
 
     The code is counted before it is compared, so no number of clicks at once tries more than
@@ -63,42 +63,42 @@ def remaining_tries(cloud: Cloud, device: JsonDict, device_code: str) -> int | N
         None if the code is right; else how many more may be tried, 0 if the device is rejected now.
     """
     device_id, generation = device["_id"], generation_of(device)
-    right = cloud.links.guess_ids(device_id, device["device_code"])
-    tries = cloud.rate_limiter.allow(
-        f"tries#{cloud.database.name}#{device_id}#{generation}",
-        cloud.links.guess_ids(device_id, device_code)[0],
-        [Quota(WRONG_CODES, cloud.settings.confirm_ttl_s + DAY_S)],
-        cloud.clock().timestamp(),
+    right = context.links.guess_ids(device_id, device["device_code"])
+    tries = context.rate_limiter.allow(
+        f"tries#{context.database.name}#{device_id}#{generation}",
+        context.links.guess_ids(device_id, device_code)[0],
+        [Quota(WRONG_CODES, context.settings.confirm_ttl_s + DAY_S)],
+        context.clock().timestamp(),
         is_likely_first=True,
     )
     if tries.allowed and device_codes.same_device_code(device_code, device["device_code"]):
         return None
     remaining = WRONG_CODES - len(tries.keys.difference(right))
     if remaining <= 0:
-        reject(cloud, device, "too many wrong device codes")
+        reject(context, device, "too many wrong device codes")
     return max(remaining, 0)
 
 
-def reject(cloud: Cloud, device: JsonDict, reason: str) -> JsonDict:
+def reject(context: Context, device: JsonDict, reason: str) -> JsonDict:
     """Refuse a registration for good, if it still waits; returns the device's document as it is."""
     changes = {"state": "rejected", "rejected_reason": reason}
-    return devices.answer(cloud, device, changes)
+    return devices.answer(context, device, changes)
 
 
-def expire(cloud: Cloud, device: JsonDict) -> JsonDict:
+def expire(context: Context, device: JsonDict) -> JsonDict:
     """Mark a registration whose time is over; returns the device's document as it is now."""
-    return devices.answer(cloud, device, {"state": "expired"})
+    return devices.answer(context, device, {"state": "expired"})
 
 
-def _confirm(cloud: Cloud, device: JsonDict, confirm_doc_id: str) -> JsonDict:
+def _confirm(context: Context, device: JsonDict, confirm_doc_id: str) -> JsonDict:
     changes = {
         "state": "confirmed",
-        "confirmed_at": timestamp(cloud.clock()),
+        "confirmed_at": timestamp(context.clock()),
         "confirmed_by": confirm_doc_id,
     }
-    answered = devices.answer(cloud, device, changes)
+    answered = devices.answer(context, device, changes)
     if answered.get("confirmed_by") != confirm_doc_id:
-        raise _refusal(link_of(answered, generation_of(device), cloud.clock()))
+        raise _refusal(link_of(answered, generation_of(device), context.clock()))
     return {"state": "used"}
 
 

@@ -10,9 +10,9 @@ from chalicelib.domain.device import Registration, parse_device
 from chalicelib.domain.documents import JsonDict, Rejected, generation_of, timestamp
 from chalicelib.emails import sending
 from chalicelib.emails.sending import HOUR_S
-from chalicelib.engine.context import Cloud
+from chalicelib.engine.context import Context
 from chalicelib.handlers import answers, logins, owners
-from chalicelib.handlers.registry import control
+from chalicelib.handlers.registry import registry
 
 # Where a registration goes from ``confirming``, and on whose word.
 ANSWERS = {
@@ -23,8 +23,8 @@ ANSWERS = {
 }
 
 
-@control.unsafe("device", "new", to="confirming")
-def request_confirmation(doc: JsonDict, cloud: Cloud, claim: Claim) -> JsonDict:
+@registry.unsafe("device", "new", to="confirming")
+def request_confirmation(doc: JsonDict, context: Context, claim: Claim) -> JsonDict:
     """Mail the owner a link to confirm the device → ``confirming``.
 
     Raises
@@ -32,13 +32,13 @@ def request_confirmation(doc: JsonDict, cloud: Cloud, claim: Claim) -> JsonDict:
     Rejected
         If a field is missing or wrong, or there were too many mails to this address of late.
     """
-    device = _checked(doc, cloud)
-    sending.count_from_network(cloud, doc)
-    sending.count_to_address(cloud, doc, device.address)
-    mail = _mail(device, generation_of(doc), cloud)
-    sending.send(cloud, claim, doc, device.address, mail, field="owner")
-    now = cloud.clock()
-    expires_at = now + timedelta(seconds=cloud.settings.confirm_ttl_s)
+    device = _checked(doc, context)
+    sending.count_from_network(context, doc)
+    sending.count_to_address(context, doc, device.address)
+    mail = _mail(device, generation_of(doc), context)
+    sending.send(context, claim, doc, device.address, mail, field="owner")
+    now = context.clock()
+    expires_at = now + timedelta(seconds=context.settings.confirm_ttl_s)
     return {
         "state": "confirming",
         "requested_at": timestamp(now),
@@ -46,19 +46,19 @@ def request_confirmation(doc: JsonDict, cloud: Cloud, claim: Claim) -> JsonDict:
     }
 
 
-def shut_out(doc: JsonDict, cloud: Cloud) -> None:
+def shut_out(doc: JsonDict, context: Context) -> None:
     """Take a login away that was made too late: the device was revoked meanwhile.
 
     A: reads confirmed ........................ makes the login, shows the device
     B:                   revoked, with no login to take away
     """
-    if cloud.in_control and doc.get("state") in ("revoking", "revoked"):
-        logins.remove_login(cloud.server, doc)
-        _show_revoked(doc, cloud, doc.get("revoked_at", timestamp(cloud.clock())))
+    if context.in_control_database and doc.get("state") in ("revoking", "revoked"):
+        logins.remove_login(context.server, doc)
+        _show_revoked(doc, context, doc.get("revoked_at", timestamp(context.clock())))
 
 
-@control.safe("device", "confirmed", to="active", late=shut_out)
-def activate(doc: JsonDict, cloud: Cloud) -> JsonDict:
+@registry.safe("device", "confirmed", to="active", late=shut_out)
+def activate(doc: JsonDict, context: Context) -> JsonDict:
     """Make the owner's control database and the device's login → ``active``.
 
     Raises
@@ -66,19 +66,19 @@ def activate(doc: JsonDict, cloud: Cloud) -> JsonDict:
     Rejected
         ``token_used`` if the login's name, the key or the token belongs to another device.
     """
-    device = _checked(doc, cloud, is_mailed=True)
-    database = owners.ensure_database(cloud, doc["owner"])
+    device = _checked(doc, context, is_mailed=True)
+    database = owners.ensure_database(context, doc["owner"])
     try:
-        logins.create_login(cloud, device)
+        logins.create_login(context, device)
     except TokenUsed as exc:
         raise Rejected(f"token_used: {exc}; register again with new credentials") from exc
-    changes = {"state": "active", "activated_at": timestamp(cloud.clock())}
+    changes = {"state": "active", "activated_at": timestamp(context.clock())}
     owners.show_device(database, doc, changes)
     return changes
 
 
-@control.safe("device", "revoking", to="revoked")
-def revoke(doc: JsonDict, cloud: Cloud) -> JsonDict | None:
+@registry.safe("device", "revoking", to="revoked")
+def revoke(doc: JsonDict, context: Context) -> JsonDict | None:
     """Take the device's login away → ``revoked``, in the control database and in the owner's.
 
     A device's owner asks for it in the owner's control database; what is done is done for the
@@ -89,42 +89,42 @@ def revoke(doc: JsonDict, cloud: Cloud) -> JsonDict | None:
     Rejected
         If the owner has no such device.
     """
-    if not cloud.in_control:
-        return _ask_to_revoke(doc, cloud)
-    logins.remove_login(cloud.server, doc)
-    revoked_at = timestamp(cloud.clock())
-    _show_revoked(doc, cloud, revoked_at)
+    if not context.in_control_database:
+        return _ask_to_revoke(doc, context)
+    logins.remove_login(context.server, doc)
+    revoked_at = timestamp(context.clock())
+    _show_revoked(doc, context, revoked_at)
     return {"state": "revoked", "revoked_at": revoked_at}
 
 
-def answer(cloud: Cloud, device: JsonDict, changes: JsonDict) -> JsonDict:
+def answer(context: Context, device: JsonDict, changes: JsonDict) -> JsonDict:
     """Move a registration on that waits for its owner's answer; see `answers.answer`."""
-    return answers.answer(cloud.database, device, "confirming", changes)
+    return answers.answer(context.database, device, "confirming", changes)
 
 
-def _checked(doc: JsonDict, cloud: Cloud, *, is_mailed: bool = False) -> Registration:
-    if not cloud.in_control:
+def _checked(doc: JsonDict, context: Context, *, is_mailed: bool = False) -> Registration:
+    if not context.in_control_database:
         raise Rejected("devices are registered in the control database, by the cloud alone")
-    return parse_device(doc, cloud.settings.device_auth, is_mailed=is_mailed)
+    return parse_device(doc, context.settings.device_auth, is_mailed=is_mailed)
 
 
-def _show_revoked(doc: JsonDict, cloud: Cloud, revoked_at: str) -> None:
-    shown_in = owners.database_of(cloud, owner_id_of(str(doc.get("owner"))))
+def _show_revoked(doc: JsonDict, context: Context, revoked_at: str) -> None:
+    shown_in = owners.database_of(context, owner_id_of(str(doc.get("owner"))))
     changes = {"state": "revoked", "revoked_at": revoked_at}
     owners.change_shown_device(shown_in, doc["_id"], changes)
 
 
-def _ask_to_revoke(doc: JsonDict, cloud: Cloud) -> JsonDict | None:
+def _ask_to_revoke(doc: JsonDict, context: Context) -> JsonDict | None:
     """Move the device's own document to ``revoking``; its transition answers in both databases."""
 
     def change(device: JsonDict) -> JsonDict:
-        if device.get("type") != "device" or owner_id_of(str(device.get("owner"))) != cloud.owner:
+        if device.get("type") != "device" or owner_id_of(str(device.get("owner"))) != context.owner:
             raise Rejected("you have no such device")
         may_go = device.get("state") in ("confirmed", "active")
         return {**device, "state": "revoking"} if may_go else device
 
     try:
-        device = cloud.control.update(doc["_id"], change)
+        device = context.control_database.update(doc["_id"], change)
     except NotFound:
         raise Rejected("you have no such device") from None
     if device["state"] == "revoked":
@@ -134,13 +134,13 @@ def _ask_to_revoke(doc: JsonDict, cloud: Cloud) -> JsonDict | None:
     return None
 
 
-def _mail(device: Registration, generation: int, cloud: Cloud) -> sending.Mail:
+def _mail(device: Registration, generation: int, context: Context) -> sending.Mail:
     # Imported here: of all Lambdas, only those that send mail or show pages need templates.
     from chalicelib.emails import texts
 
-    code = cloud.links.sign(device.device_id, generation)
+    code = context.links.sign(device.device_id, generation)
     return texts.confirmation(
-        cloud.page_url("confirm", code),
+        context.page_url("confirm", code),
         device.name,
-        hours=cloud.settings.confirm_ttl_s / HOUR_S,
+        hours=context.settings.confirm_ttl_s / HOUR_S,
     )

@@ -10,10 +10,10 @@ from chalicelib.domain.invitation import Invitation, parse_invitation
 from chalicelib.domain.link_tokens import InvitationRef, LinkToken
 from chalicelib.emails import sending
 from chalicelib.emails.sending import HOUR_S
-from chalicelib.engine.context import Cloud
+from chalicelib.engine.context import Context
 from chalicelib.errors import StillConflicting
 from chalicelib.handlers import answers, channels, owners, sharing
-from chalicelib.handlers.registry import control
+from chalicelib.handlers.registry import registry
 
 _SETTLE_ATTEMPTS = 5
 
@@ -27,8 +27,8 @@ ANSWERS = {
 }
 
 
-@control.unsafe("invitation", "new", to="sent", about=("channel", "email"))
-def request_answer(doc: JsonDict, cloud: Cloud, claim: Claim) -> JsonDict:
+@registry.unsafe("invitation", "new", to="sent", about=("channel", "email"))
+def request_answer(doc: JsonDict, context: Context, claim: Claim) -> JsonDict:
     """Mail the guest a link to answer by → ``sent``.
 
     Raises
@@ -37,20 +37,20 @@ def request_answer(doc: JsonDict, cloud: Cloud, claim: Claim) -> JsonDict:
         If a field is missing or wrong, there is no such channel, the guest has it already, or
         there were too many mails of late.
     """
-    invitation = _checked(doc, cloud)
-    channel_doc = _find_channel(cloud, invitation)
-    channel = channels.channel_of(channel_doc, cloud)
+    invitation = _checked(doc, context)
+    channel_doc = _find_channel(context, invitation)
+    channel = channels.channel_of(channel_doc, context)
     if invitation.ref.guest in channel.members:
         raise Rejected("email: this guest has the channel already")
     about = f".{invitation.channel_id}.{invitation.ref.guest}"
-    sending.count_by_owner(cloud, doc, invitation.ref.owner, about)
-    sending.count_to_address(cloud, doc, invitation.address, about)
-    now = cloud.clock()
-    expires_at = timestamp(now + timedelta(seconds=cloud.settings.invitation_ttl_s))
-    _note_expiry(cloud, doc, invitation.ref.owner, expires_at)
-    inviter = owners.address_of(cloud.database)
-    mail = _mail(invitation, generation_of(doc), inviter, channel.name, cloud)
-    sending.send(cloud, claim, doc, invitation.address, mail, field="email")
+    sending.count_by_owner(context, doc, invitation.ref.owner, about)
+    sending.count_to_address(context, doc, invitation.address, about)
+    now = context.clock()
+    expires_at = timestamp(now + timedelta(seconds=context.settings.invitation_ttl_s))
+    _note_expiry(context, doc, invitation.ref.owner, expires_at)
+    inviter = owners.address_of(context.database)
+    mail = _mail(invitation, generation_of(doc), inviter, channel.name, context)
+    sending.send(context, claim, doc, invitation.address, mail, field="email")
     return {
         "state": "sent",
         "invited_by": inviter,
@@ -60,22 +60,22 @@ def request_answer(doc: JsonDict, cloud: Cloud, claim: Claim) -> JsonDict:
     }
 
 
-def catch_up(doc: JsonDict, cloud: Cloud) -> None:
+def catch_up(doc: JsonDict, context: Context) -> None:
     """Put right what was done too late for a guest who is a member, or one no more, by now.
 
     A: reads the channel (with Ben) .............................. writes its rights
     B:                               accepted; Ben is removed again
     """
-    invitation = _checked(doc, cloud, is_mailed=True)
-    channel_doc = cloud.database.find_one(invitation.channel_id)
+    invitation = _checked(doc, context, is_mailed=True)
+    channel_doc = context.database.find_one(invitation.channel_id)
     if channel_doc is None or not _has_member(channel_doc, invitation.ref.guest):
-        _settle(cloud, invitation, channel_doc or {"_id": invitation.channel_id})
+        _settle(context, invitation, channel_doc or {"_id": invitation.channel_id})
     else:
-        channels.follow(channel_doc, cloud)
+        channels.follow(channel_doc, context)
 
 
-@control.safe("invitation", "accepting", to="accepted", late=catch_up)
-def accept(doc: JsonDict, cloud: Cloud) -> JsonDict:
+@registry.safe("invitation", "accepting", to="accepted", late=catch_up)
+def accept(doc: JsonDict, context: Context) -> JsonDict:
     """Make the guest a member, and give them the channel → ``accepted``.
 
     Raises
@@ -83,24 +83,24 @@ def accept(doc: JsonDict, cloud: Cloud) -> JsonDict:
     Rejected
         If the answer did not come by the link in the mail, or the channel is closed.
     """
-    invitation = _checked(doc, cloud, is_mailed=True)
-    receipt = cloud.invitation_links.verify(str(doc.get("answer_code")))
+    invitation = _checked(doc, context, is_mailed=True)
+    receipt = context.invitation_links.verify(str(doc.get("answer_code")))
     if receipt != LinkToken(invitation.ref.acceptance, generation_of(doc)):
         raise Rejected("an invitation is accepted by the link in its mail")
-    channel_doc = _add_member(cloud, invitation, doc)
+    channel_doc = _add_member(context, invitation, doc)
     if invitation.ref.guest in channel_doc.get("joined", {}):
         # Even if they are out again: a run before this one may have begun to make it.
-        owners.ensure_database(cloud, doc["email"])
-    channel_doc = _settle(cloud, invitation, channel_doc)
+        owners.ensure_database(context, doc["email"])
+    channel_doc = _settle(context, invitation, channel_doc)
     if not _is_open(channel_doc):
         raise Rejected("the channel was closed before it was shared")
     return {"state": "accepted", "guest": invitation.ref.guest}
 
 
-def find(cloud: Cloud, ref: InvitationRef) -> JsonDict | None:
+def find(context: Context, ref: InvitationRef) -> JsonDict | None:
     """The invitation's document, None if there is none, or it is to somebody else by now."""
     try:
-        doc = owners.database_of(cloud, ref.owner).get(ref.invitation_id)
+        doc = owners.database_of(context, ref.owner).get(ref.invitation_id)
         is_invitation = doc.get("type") == "invitation"
         is_it = is_invitation and parse_invitation(doc, ref.owner, is_mailed=True).ref == ref
     except (NotFound, Rejected):
@@ -108,25 +108,25 @@ def find(cloud: Cloud, ref: InvitationRef) -> JsonDict | None:
     return doc if is_it else None
 
 
-def answer(cloud: Cloud, owner: str, doc: JsonDict, changes: JsonDict) -> JsonDict:
+def answer(context: Context, owner: str, doc: JsonDict, changes: JsonDict) -> JsonDict:
     """Move an invitation on that waits for its guest's answer; see `answers.answer`."""
-    return answers.answer(owners.database_of(cloud, owner), doc, "sent", changes)
+    return answers.answer(owners.database_of(context, owner), doc, "sent", changes)
 
 
-def expire(cloud: Cloud, owner: str, doc: JsonDict) -> JsonDict:
+def expire(context: Context, owner: str, doc: JsonDict) -> JsonDict:
     """Mark an invitation whose time is over; returns its document as it is now."""
-    return answer(cloud, owner, doc, {"state": "expired"})
+    return answer(context, owner, doc, {"state": "expired"})
 
 
-def _checked(doc: JsonDict, cloud: Cloud, *, is_mailed: bool = False) -> Invitation:
-    if cloud.owner is None:
+def _checked(doc: JsonDict, context: Context, *, is_mailed: bool = False) -> Invitation:
+    if context.owner is None:
         raise Rejected("invitations are written in the control database of the channel's owner")
-    return parse_invitation(doc, cloud.owner, is_mailed=is_mailed)
+    return parse_invitation(doc, context.owner, is_mailed=is_mailed)
 
 
-def _find_channel(cloud: Cloud, invitation: Invitation) -> JsonDict:
+def _find_channel(context: Context, invitation: Invitation) -> JsonDict:
     try:
-        doc = cloud.database.get(invitation.channel_id)
+        doc = context.database.get(invitation.channel_id)
     except (NotFound, InvalidName):
         doc = {}
     if not _is_open(doc):
@@ -134,7 +134,7 @@ def _find_channel(cloud: Cloud, invitation: Invitation) -> JsonDict:
     return doc
 
 
-def _add_member(cloud: Cloud, invitation: Invitation, doc: JsonDict) -> JsonDict:
+def _add_member(context: Context, invitation: Invitation, doc: JsonDict) -> JsonDict:
     """The channel's document with the guest among its members.
 
     The document is under MVCC: of two guests who accept at once, none is lost. `joined` says by
@@ -153,12 +153,12 @@ def _add_member(cloud: Cloud, invitation: Invitation, doc: JsonDict) -> JsonDict
         return {**channel_doc, "members": [*members, guest], "joined": {**joined, guest: by_answer}}
 
     try:
-        return cloud.database.update(invitation.channel_id, change)
+        return context.database.update(invitation.channel_id, change)
     except NotFound:
         return {"_id": invitation.channel_id}
 
 
-def _settle(cloud: Cloud, invitation: Invitation, channel_doc: JsonDict) -> JsonDict:
+def _settle(context: Context, invitation: Invitation, channel_doc: JsonDict) -> JsonDict:
     """Give the guest the channel, or take it, as its document says; and as it says by then.
 
     Returns
@@ -168,14 +168,16 @@ def _settle(cloud: Cloud, invitation: Invitation, channel_doc: JsonDict) -> Json
     """
     guest = invitation.ref.guest
     for _ in range(_SETTLE_ATTEMPTS):
-        channel = channels.channel_of(channel_doc, cloud)
+        channel = channels.channel_of(channel_doc, context)
         if _is_open(channel_doc):
-            channels.follow(channel_doc, cloud)  # rights first: a subscription finds the door open
+            channels.follow(
+                channel_doc, context
+            )  # rights first: a subscription finds the door open
         if _has_member(channel_doc, guest):
-            sharing.share(cloud, channel, guest)
+            sharing.share(context, channel, guest)
         else:
-            sharing.unshare(cloud, channel, guest, "you are no longer a member")
-        now = cloud.again(channel_doc) or {"_id": invitation.channel_id}
+            sharing.unshare(context, channel, guest, "you are no longer a member")
+        now = context.again(channel_doc) or {"_id": invitation.channel_id}
         if now.get("_rev") == channel_doc.get("_rev"):
             return now
         channel_doc = now
@@ -191,10 +193,10 @@ def _is_open(channel_doc: JsonDict) -> bool:
     return channel_doc.get("type") == "channel" and channel_doc.get("state") in ("new", "ready")
 
 
-def _note_expiry(cloud: Cloud, doc: JsonDict, owner: str, expires_at: str) -> None:
+def _note_expiry(context: Context, doc: JsonDict, owner: str, expires_at: str) -> None:
     """A note in the control database: the sweep cannot look into every owner's own."""
     note_id = f"expiry-{owner}-{doc['_id']}"
-    cloud.control.update(
+    context.control_database.update(
         note_id,
         lambda note: {**note, "generation": generation_of(doc), "expires_at": expires_at},
         default={"_id": note_id, "type": "expiry", "owner": owner, "invitation": doc["_id"]},
@@ -203,15 +205,15 @@ def _note_expiry(cloud: Cloud, doc: JsonDict, owner: str, expires_at: str) -> No
 
 
 def _mail(
-    invitation: Invitation, generation: int, inviter: str, channel_name: str, cloud: Cloud
+    invitation: Invitation, generation: int, inviter: str, channel_name: str, context: Context
 ) -> sending.Mail:
     # Imported here: of all Lambdas, only those that send mail or show pages need templates.
     from chalicelib.emails import texts
 
-    code = cloud.invitation_links.sign(invitation.ref.subject, generation)
+    code = context.invitation_links.sign(invitation.ref.subject, generation)
     return texts.invitation(
-        cloud.page_url("invitation", code),
+        context.page_url("invitation", code),
         inviter,
         channel_name,
-        hours=cloud.settings.invitation_ttl_s / HOUR_S,
+        hours=context.settings.invitation_ttl_s / HOUR_S,
     )

@@ -7,10 +7,10 @@ from chalicelib.domain.credentials import USER_ID_PREFIX, TokenUsed
 from chalicelib.domain.device import Registration
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import owner_role
-from chalicelib.engine.context import Cloud
+from chalicelib.engine.context import Context
 
 
-def create_login(cloud: Cloud, device: Registration) -> None:
+def create_login(context: Context, device: Registration) -> None:
     """Let the device in, with the credentials that it registered with.
 
     Raises
@@ -18,10 +18,10 @@ def create_login(cloud: Cloud, device: Registration) -> None:
     TokenUsed
         If its name, key or token belongs to another device: nothing is ever overwritten.
     """
-    if cloud.settings.device_auth == "oauth1":
-        _create_oauth_login(cloud, device)
+    if context.settings.device_auth == "oauth1":
+        _create_oauth_login(context, device)
     else:
-        _create_password_login(cloud, device)
+        _create_password_login(context, device)
 
 
 def remove_login(server: Server, device: JsonDict) -> None:
@@ -38,8 +38,8 @@ def remove_login(server: Server, device: JsonDict) -> None:
         _remove_oauth_login(server, users, device)
 
 
-def _create_password_login(cloud: Cloud, device: Registration) -> None:
-    users = cloud.server.database("_users")
+def _create_password_login(context: Context, device: Registration) -> None:
+    users = context.server.database("_users")
     wanted = credentials.login_user(device.device_id, owner_role(device.owner), device.credentials)
     try:
         users.put(wanted)
@@ -49,20 +49,20 @@ def _create_password_login(cloud: Cloud, device: Registration) -> None:
             raise TokenUsed("the device's name belongs to another login") from None
 
 
-def _create_oauth_login(cloud: Cloud, device: Registration) -> None:
+def _create_oauth_login(context: Context, device: Registration) -> None:
     creds = device.credentials
     config = credentials.oauth_config(device.owner_address, creds)
     # Another owner's keys are not in this owner's user document, but in the configuration.
     settings_of_others = [
         (section, key)
         for section, key, value in config
-        if cloud.server.config_get(section, key) not in (None, value)
+        if context.server.config_get(section, key) not in (None, value)
     ]
     if settings_of_others:
         raise TokenUsed("the consumer key or the token belongs to another owner's device")
-    _add_to_owner(cloud.server.database("_users"), device)
+    _add_to_owner(context.server.database("_users"), device)
     for section, key, value in config:
-        cloud.server.config_set(section, key, value)
+        context.server.config_set(section, key, value)
 
 
 def _add_to_owner(users: Database, device: Registration) -> None:

@@ -5,18 +5,18 @@ from chalicelib.design import OWNER_CONTROL
 from chalicelib.domain.addresses import normalise_address, owner_id_of
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import owner_control_db, owner_role
-from chalicelib.engine.context import Cloud
+from chalicelib.engine.context import Context
 
 # What an owner's devices see of one another: no credentials, no device code, no network.
 _SHOWN = ("owner", "name", "created_at", "confirmed_at")
 
 
-def database_of(cloud: Cloud, owner: str) -> Database:
+def database_of(context: Context, owner: str) -> Database:
     """The owner's control database, whether it exists or not. Sends no request."""
-    return cloud.server.database(owner_control_db(cloud.settings.control_db, owner))
+    return context.server.database(owner_control_db(context.settings.control_db, owner))
 
 
-def ensure_database(cloud: Cloud, address: str) -> Database:
+def ensure_database(context: Context, address: str) -> Database:
     """The owner's control database, made where it is missing. Three requests; two if it is there.
 
     Parameters
@@ -25,7 +25,7 @@ def ensure_database(cloud: Cloud, address: str) -> Database:
         The owner's e-mail address; kept in the security object, which the cloud alone writes.
     """
     owner = owner_id_of(address)
-    database = database_of(cloud, owner)
+    database = database_of(context, owner)
     security = {
         "admins": {"names": [], "roles": ["_admin"]},
         "members": {"names": [], "roles": [owner_role(owner)]},

@@ -1,5 +1,5 @@
 """The one registry that all handlers register in."""
 
-from chalicelib.engine.docstate import Control
+from chalicelib.engine.docstate import Registry
 
-control = Control()
+registry = Registry()

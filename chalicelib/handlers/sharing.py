@@ -11,13 +11,13 @@ from chalicelib.couch import Database, NotFound
 from chalicelib.domain.channel import Channel
 from chalicelib.domain.documents import JsonDict, Rejected
 from chalicelib.domain.names import subscription_id
-from chalicelib.engine.context import Cloud
+from chalicelib.engine.context import Context
 from chalicelib.handlers import owners
 
 Change = Callable[[JsonDict], JsonDict]
 
 
-def share(cloud: Cloud, channel: Channel, guest: str) -> None:
+def share(context: Context, channel: Channel, guest: str) -> None:
     """Give a guest the channel, and an active subscription to it; two requests, or four.
 
     Parameters
@@ -30,8 +30,8 @@ def share(cloud: Cloud, channel: Channel, guest: str) -> None:
     Rejected
         If one of the guest's devices made a document where the channel's would be.
     """
-    database = owners.database_of(cloud, guest)
-    url = cloud.public_url(cloud.server.database(channel.db))
+    database = owners.database_of(context, guest)
+    url = context.public_url(context.server.database(channel.db))
 
     def shared(doc: JsonDict) -> JsonDict:
         if doc.get("state", "shared") not in ("shared", "closed"):
@@ -62,13 +62,13 @@ def share(cloud: Cloud, channel: Channel, guest: str) -> None:
         database.update(doc_id, guarded, default={"_id": doc_id}, is_likely_new=True)
 
 
-def rename(cloud: Cloud, channel: Channel) -> None:
+def rename(context: Context, channel: Channel) -> None:
     """Tell the guests the channel's name; a request for each, and another where it is new."""
     for guest in channel.members:
-        _change_shared(cloud, channel, guest, {"name": channel.name})
+        _change_shared(context, channel, guest, {"name": channel.name})
 
 
-def unshare(cloud: Cloud, channel: Channel, guest: str, reason: str) -> None:
+def unshare(context: Context, channel: Channel, guest: str, reason: str) -> None:
     """Take the channel from a guest, and stop the guest's subscription; four requests.
 
     Parameters
@@ -78,22 +78,22 @@ def unshare(cloud: Cloud, channel: Channel, guest: str, reason: str) -> None:
     reason : str
         Why, for people; while it stands in the subscription, no device can start that again.
     """
-    _change_shared(cloud, channel, guest, {"state": "closed", "reason": reason})
+    _change_shared(context, channel, guest, {"state": "closed", "reason": reason})
     stop = _unless_later(channel, _stopped(reason))
-    _change(owners.database_of(cloud, guest), subscription_id(channel.db, guest), stop)
+    _change(owners.database_of(context, guest), subscription_id(channel.db, guest), stop)
 
 
-def stop_own_subscription(cloud: Cloud, channel: Channel, reason: str) -> None:
+def stop_own_subscription(context: Context, channel: Channel, reason: str) -> None:
     """Stop the subscription of the channel's owner, if there is one; two requests."""
-    database = owners.database_of(cloud, channel.owner)
+    database = owners.database_of(context, channel.owner)
     _change(database, subscription_id(channel.channel_id, channel.owner), _stopped(reason))
 
 
-def _change_shared(cloud: Cloud, channel: Channel, guest: str, changes: JsonDict) -> None:
+def _change_shared(context: Context, channel: Channel, guest: str, changes: JsonDict) -> None:
     def change(doc: JsonDict) -> JsonDict:
         return {**doc, **changes} if doc.get("state") == "shared" else doc
 
-    _change(owners.database_of(cloud, guest), channel.db, _unless_later(channel, change))
+    _change(owners.database_of(context, guest), channel.db, _unless_later(channel, change))
 
 
 def _change(database: Database, doc_id: str, change: Change) -> None:

@@ -11,7 +11,7 @@ from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict, generation_of, timestamp
 from chalicelib.domain.names import is_owner_id
 from chalicelib.emails.sending import MailRef
-from chalicelib.engine.context import Cloud
+from chalicelib.engine.context import Context
 from chalicelib.handlers import devices, invitations, owners
 
 # A mailbox that answers by itself is told as a bounce, too, though the mail arrived.
@@ -26,7 +26,7 @@ class InvalidNotification(Exception):
     """The topic brought something that SES did not send."""
 
 
-def take(cloud: Cloud, message: str) -> str:
+def take(context: Context, message: str) -> str:
     """Take one notification: the document moves on, and after a complaint all mail stops.
 
     Parameters
@@ -60,9 +60,9 @@ def take(cloud: Cloud, message: str) -> str:
         return "other"
     if kind == "complaint":
         for address in addresses:
-            cloud.suppressions.add(owner_id_of(address), reason, timestamp(cloud.clock()))
+            context.suppressions.add(owner_id_of(address), reason, timestamp(context.clock()))
     if ref is not None:
-        _move(cloud, ref, reason)
+        _move(context, ref, reason)
     return kind
 
 
@@ -80,11 +80,11 @@ def _reason(kind: str, said: JsonDict) -> str | None:
     return f"the mail did not arrive: {'/'.join(types)}"
 
 
-def _move(cloud: Cloud, ref: MailRef, reason: str) -> None:
+def _move(context: Context, ref: MailRef, reason: str) -> None:
     """Tell the document of it, if it still waits for its owner's, or its guest's, answer."""
     if ref.owner is not None and not is_owner_id(ref.owner):
         return  # no mail of ours is tagged so
-    database = owners.database_of(cloud, ref.owner) if ref.owner else cloud.control
+    database = owners.database_of(context, ref.owner) if ref.owner else context.control_database
     try:
         doc = database.find_one(ref.doc_id)
     except (InvalidName, NoDatabase):
@@ -94,8 +94,8 @@ def _move(cloud: Cloud, ref: MailRef, reason: str) -> None:
     if doc.get("state") == "new":
         raise TooEarly(ref.doc_id)
     if ref.owner:
-        changes = documents.rejection(f"email: {reason}", cloud.clock())
-        invitations.answer(cloud, ref.owner, doc, changes)
+        changes = documents.rejection(f"email: {reason}", context.clock())
+        invitations.answer(context, ref.owner, doc, changes)
     else:
         changes = {"state": "undeliverable", "undeliverable_reason": reason}
-        devices.answer(cloud, doc, changes)
+        devices.answer(context, doc, changes)

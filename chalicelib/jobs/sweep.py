@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from chalicelib.couch import Conflict, CouchError, NotFound
 from chalicelib.domain.documents import JsonDict, generation_of, timestamp
-from chalicelib.engine.context import Cloud
+from chalicelib.engine.context import Context
 from chalicelib.handlers import confirmations, invitations, owners
 from chalicelib.telemetry import logger
 
@@ -36,26 +36,26 @@ class Query:
     name: str
     equal: dict[str, str]
     until: str
-    expire: Callable[[Cloud, JsonDict], object]
+    expire: Callable[[Context, JsonDict], object]
 
-    def page(self, cloud: Cloud, skip: int) -> list[JsonDict]:
+    def page(self, context: Context, skip: int) -> list[JsonDict]:
         """Some documents whose time is over, the oldest first, without `skip` of them. One request.
 
         Not by a bookmark: CouchDB goes on one after the document that it names, and that one may
         have left the index.
         """
-        selector = {**self.equal, self.until: {"$lt": timestamp(cloud.clock())}}
-        return cloud.database.find(selector, index=self.name, limit=PAGE, skip=skip)
+        selector = {**self.equal, self.until: {"$lt": timestamp(context.clock())}}
+        return context.database.find(selector, index=self.name, limit=PAGE, skip=skip)
 
 
-def expire_invitation(cloud: Cloud, note: JsonDict) -> None:
+def expire_invitation(context: Context, note: JsonDict) -> None:
     """Expire the invitation that a note is about, if it still waits; then remove the note."""
     with suppress(NotFound):  # deleted: there is nothing left to expire
-        doc = owners.database_of(cloud, note["owner"]).get(note["invitation"])
+        doc = owners.database_of(context, note["owner"]).get(note["invitation"])
         if generation_of(doc) == note["generation"]:
-            invitations.expire(cloud, note["owner"], doc)
+            invitations.expire(context, note["owner"], doc)
     with suppress(Conflict):  # sent again just now, and the note is about that
-        cloud.control.remove(note)
+        context.control_database.remove(note)
 
 
 QUERIES = (
@@ -69,7 +69,7 @@ QUERIES = (
 )
 
 
-def sweep(cloud: Cloud, remaining_s: Callable[[], float]) -> JsonDict:
+def sweep(context: Context, remaining_s: Callable[[], float]) -> JsonDict:
     """Expire all whose time is over, page by page, as long as there is time; and log how that went.
 
     Parameters
@@ -85,8 +85,8 @@ def sweep(cloud: Cloud, remaining_s: Callable[[], float]) -> JsonDict:
     expired = failed = 0
     complete = True
     for query in QUERIES:
-        cloud.database.create_index(query.name, [*query.equal, query.until])
-        done, missed, finished = _sweep(cloud, query, remaining_s)
+        context.database.create_index(query.name, [*query.equal, query.until])
+        done, missed, finished = _sweep(context, query, remaining_s)
         expired, failed = expired + done, failed + missed
         complete = complete and finished
     result = {"expired": expired, "failed": failed, "complete": complete}
@@ -95,16 +95,18 @@ def sweep(cloud: Cloud, remaining_s: Callable[[], float]) -> JsonDict:
     return result
 
 
-def _sweep(cloud: Cloud, query: Query, remaining_s: Callable[[], float]) -> tuple[int, int, bool]:
+def _sweep(
+    context: Context, query: Query, remaining_s: Callable[[], float]
+) -> tuple[int, int, bool]:
     """One query's pages: what is done has left the index, what failed is at its front."""
     done = failed = 0
     while True:
-        docs = query.page(cloud, skip=failed)
+        docs = query.page(context, skip=failed)
         for doc in docs:
             if remaining_s() < MIN_TIME_S:
                 return done, failed, False
             try:
-                query.expire(cloud, doc)
+                query.expire(context, doc)
             except CouchError as exc:  # one that cannot be written must not hold up the others
                 failed += 1
                 extra = {"doc_id": doc["_id"], "exception_type": type(exc).__name__}

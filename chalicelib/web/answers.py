@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.link_status import Link
-from chalicelib.engine.context import Cloud
+from chalicelib.engine.context import Context
 from chalicelib.web.guard import Use, guarded
 from chalicelib.web.pages import Page, page
 
@@ -49,7 +49,7 @@ Rest = ParamSpec("Rest")
 
 
 def or_try_again(
-    view: Callable[Concatenate[Cloud, Rest], Page], /
+    view: Callable[Concatenate[Context, Rest], Page], /
 ) -> Callable[Concatenate[Use[Page], Rest], Page]:
     """Where CouchDB or AWS does not answer, say so, instead of a stack trace."""
 

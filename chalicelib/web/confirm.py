@@ -6,7 +6,7 @@ from chalicelib.domain.device_codes import DEVICE_CODE_LENGTHS, plain_device_cod
 from chalicelib.domain.documents import JsonDict, generation_of, timestamp
 from chalicelib.domain.link_status import Link, link_of
 from chalicelib.domain.names import confirm_id
-from chalicelib.engine.context import Cloud
+from chalicelib.engine.context import Context
 from chalicelib.handlers import confirmations
 from chalicelib.web.answers import (
     ANSWERED,
@@ -60,7 +60,7 @@ _CLOSINGS = Closings(
 
 
 @or_try_again
-def show(cloud: Cloud, code: str, step: str | None) -> Page:
+def show(context: Context, code: str, step: str | None) -> Page:
     """What a link's page says now. Changes nothing: mail scanners follow links.
 
     One request to CouchDB; two while the answer is under way.
@@ -70,7 +70,7 @@ def show(cloud: Cloud, code: str, step: str | None) -> Page:
     step : str or None
         "answered" where the browser comes from giving its answer.
     """
-    device, worth = _look_up(cloud, code)
+    device, worth = _look_up(context, code)
     if device is None or worth is Link.UNKNOWN:
         return _CLOSINGS.page(Link.UNKNOWN)
     if worth is Link.EARLY:
@@ -80,12 +80,12 @@ def show(cloud: Cloud, code: str, step: str | None) -> Page:
     if device["state"] == "active":
         return page(200, "active.html", title="Your device is active", about=_about(device))
     if device["state"] in ("confirming", "confirmed"):
-        return _under_way(cloud, device)
+        return _under_way(context, device)
     return _CLOSINGS.page(worth, device)
 
 
 @or_try_again
-def answer(cloud: Cloud, code: str, body: bytes | str) -> Page:
+def answer(context: Context, code: str, body: bytes | str) -> Page:
     """Take the owner's answer: the device code, or "this wasn't me".
 
     Parameters
@@ -94,23 +94,23 @@ def answer(cloud: Cloud, code: str, body: bytes | str) -> Page:
         The form as posted: ``device_code``; or ``answer`` = "not-me".
     """
     form = read_form(body)
-    device, worth = _look_up(cloud, code)
+    device, worth = _look_up(context, code)
     if device is not None and worth is Link.EXPIRED:
-        confirmations.expire(cloud, device)
+        confirmations.expire(context, device)
     if device is None or worth is not Link.OPEN:
         return _CLOSINGS.page(worth, device)
     if form.get("answer") == "not-me":
-        return _not_me(cloud, device)
-    return _compare(cloud, device, code, form.get("device_code", ""))
+        return _not_me(context, device)
+    return _compare(context, device, code, form.get("device_code", ""))
 
 
-def _compare(cloud: Cloud, device: JsonDict, code: str, device_code: str) -> Page:
+def _compare(context: Context, device: JsonDict, code: str, device_code: str) -> Page:
     length = len(plain_device_code(device_code))
     if not DEVICE_CODE_LENGTHS.start <= length < DEVICE_CODE_LENGTHS.stop:
         return _form(device, 422, "Type the code that your device shows.")
-    left = confirmations.remaining_tries(cloud, device, device_code)
+    left = confirmations.remaining_tries(context, device, device_code)
     if left is None:
-        _click(cloud, device, code, device_code)
+        _click(context, device, code, device_code)
         return see_other(ANSWERED)
     if left == 0:
         text = "The device was refused. If it is yours, start the registration again on the device."
@@ -120,7 +120,7 @@ def _compare(cloud: Cloud, device: JsonDict, code: str, device_code: str) -> Pag
     return _form(device, 403, problem)
 
 
-def _click(cloud: Cloud, device: JsonDict, code: str, device_code: str) -> None:
+def _click(context: Context, device: JsonDict, code: str, device_code: str) -> None:
     """Write the confirm document; its well-known id makes a second click conflict.
 
     One that ended in error (it came another way, with a wrong code) gives way to the right one.
@@ -131,45 +131,45 @@ def _click(cloud: Cloud, device: JsonDict, code: str, device_code: str) -> None:
         "state": "clicked",
         "confirm_code": code,
         "device_code": device_code,
-        "created_at": timestamp(cloud.clock()),
+        "created_at": timestamp(context.clock()),
     }
     try:
-        cloud.database.put(doc)
+        context.database.put(doc)
     except Conflict:
-        clicked = cloud.database.get(doc["_id"])
+        clicked = context.database.get(doc["_id"])
         if clicked.get("state") == "error":
-            cloud.database.put({**doc, "_rev": clicked["_rev"]})
+            context.database.put({**doc, "_rev": clicked["_rev"]})
 
 
-def _not_me(cloud: Cloud, device: JsonDict) -> Page:
-    after = confirmations.reject(cloud, device, "the owner said: this wasn't me")
+def _not_me(context: Context, device: JsonDict) -> Page:
+    after = confirmations.reject(context, device, "the owner said: this wasn't me")
     if after["state"] != "rejected":
-        return _CLOSINGS.page(link_of(after, generation_of(device), cloud.clock()), after)
+        return _CLOSINGS.page(link_of(after, generation_of(device), context.clock()), after)
     text = "Thank you. The device was refused and did not get to see any of your data."
     return ending(200, "Registration refused", text)
 
 
-def _under_way(cloud: Cloud, device: JsonDict) -> Page:
+def _under_way(context: Context, device: JsonDict) -> Page:
     """The answer was given, the device is not active yet."""
     answered_at = device.get("confirmed_at")
     if device["state"] == "confirming":
         try:
-            confirm = cloud.database.get(confirm_id(device["_id"], generation_of(device)))
+            confirm = context.database.get(confirm_id(device["_id"], generation_of(device)))
         except NotFound:
             return _form(device)
         if confirm.get("state") == "error":
             return _CLOSINGS.page(Link.FAILED, confirm)
         answered_at = confirm.get("created_at")
-    slow = is_overdue(cloud.clock(), answered_at)
+    slow = is_overdue(context.clock(), answered_at)
     return wait("Activating your device", _about(device), _GOES_ON, is_slow=slow)
 
 
-def _look_up(cloud: Cloud, code: str) -> tuple[JsonDict | None, Link]:
-    link = cloud.links.verify(code)
-    device = cloud.database.find_one(link.subject) if link else None
+def _look_up(context: Context, code: str) -> tuple[JsonDict | None, Link]:
+    link = context.links.verify(code)
+    device = context.database.find_one(link.subject) if link else None
     if link is None or device is None:
         return None, Link.UNKNOWN
-    return device, link_of(device, link.generation, cloud.clock())
+    return device, link_of(device, link.generation, context.clock())
 
 
 def _form(device: JsonDict, status: int = 200, problem: str | None = None) -> Page:

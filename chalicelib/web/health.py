@@ -6,11 +6,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.couch import CouchError
 from chalicelib.domain.documents import JsonDict
-from chalicelib.engine.dependencies import Wiring
+from chalicelib.engine.dependencies import Dependencies
 from chalicelib.settings import POLLER_SILENT_S, InvalidSettings, poller_key
 
 
-def check_health(wiring: Wiring, doc_type: str, state: str) -> tuple[int, JsonDict]:
+def check_health(dependencies: Dependencies, doc_type: str, state: str) -> tuple[int, JsonDict]:
     """Ask CouchDB, DynamoDB and SQS, a request or two each; one for each poller.
 
     Parameters
@@ -29,12 +29,12 @@ def check_health(wiring: Wiring, doc_type: str, state: str) -> tuple[int, JsonDi
 
     def poller() -> None:
         nonlocal age_s
-        age_s = _poller_age_s(wiring)
+        age_s = _poller_age_s(dependencies)
 
     body: JsonDict = {
-        "couchdb": _ask(lambda: wiring.use(lambda cloud: cloud.database.info())),
+        "couchdb": _ask(lambda: dependencies.use(lambda context: context.database.info())),
         "dynamodb": _ask(poller),
-        "sqs": _ask(lambda: wiring.queue_url(doc_type, state)),
+        "sqs": _ask(lambda: dependencies.queue_url(doc_type, state)),
     }
     seen = age_s is not None and age_s < POLLER_SILENT_S
     body["poller"] = "ok" if seen else "not seen lately"
@@ -56,22 +56,22 @@ def _ask(question: Callable[[], object]) -> str:
     return "ok"
 
 
-def _poller_age_s(wiring: Wiring) -> float | None:
+def _poller_age_s(dependencies: Dependencies) -> float | None:
     """The age of the poller that was not seen for longest, None if one never was."""
-    shards = wiring.settings.poller_shards
+    shards = dependencies.settings.poller_shards
     seen_at_ms = [
         int(item["seen_at_ms"]["N"])
         for shard in range(shards)
-        if (item := _poller_item(wiring, shard, shards))
+        if (item := _poller_item(dependencies, shard, shards))
     ]
     if len(seen_at_ms) < shards:
         return None
-    return round(wiring.now().timestamp() - min(seen_at_ms) / 1000, 1)
+    return round(dependencies.now().timestamp() - min(seen_at_ms) / 1000, 1)
 
 
-def _poller_item(wiring: Wiring, shard: int, shards: int) -> JsonDict | None:
-    key = poller_key(wiring.settings.control_db, shard, shards)
-    item: JsonDict | None = wiring.dynamodb.get_item(
-        TableName=wiring.settings.table_name, Key={"pk": {"S": key}}
+def _poller_item(dependencies: Dependencies, shard: int, shards: int) -> JsonDict | None:
+    key = poller_key(dependencies.settings.control_db, shard, shards)
+    item: JsonDict | None = dependencies.dynamodb.get_item(
+        TableName=dependencies.settings.table_name, Key={"pk": {"S": key}}
     ).get("Item")
     return item

@@ -6,7 +6,7 @@ from chalicelib.domain.channel import DEFAULT_NAME
 from chalicelib.domain.documents import JsonDict, timestamp
 from chalicelib.domain.link_status import Link, link_of
 from chalicelib.domain.link_tokens import InvitationRef
-from chalicelib.engine.context import Cloud
+from chalicelib.engine.context import Context
 from chalicelib.handlers import invitations
 from chalicelib.web.answers import (
     ANSWERED,
@@ -66,7 +66,7 @@ class _Opened:
 
 
 @or_try_again
-def show(cloud: Cloud, code: str, step: str | None) -> Page:
+def show(context: Context, code: str, step: str | None) -> Page:
     """What a link's page says now. Changes nothing: mail scanners follow links.
 
     One request to CouchDB.
@@ -76,7 +76,7 @@ def show(cloud: Cloud, code: str, step: str | None) -> Page:
     step : str or None
         "answered" where the browser comes from accepting.
     """
-    opened = _open(cloud, code)
+    opened = _open(context, code)
     if opened is None:
         return _CLOSINGS.page(Link.UNKNOWN)
     if opened.worth is Link.EARLY:
@@ -84,12 +84,12 @@ def show(cloud: Cloud, code: str, step: str | None) -> Page:
     if opened.worth is Link.OPEN:
         return _form(opened.doc)
     if opened.worth is Link.USED and step == STEP_ANSWERED:
-        return _answered(cloud, opened.doc)
+        return _answered(context, opened.doc)
     return _CLOSINGS.page(opened.worth, opened.doc)
 
 
 @or_try_again
-def answer(cloud: Cloud, code: str, body: bytes | str) -> Page:
+def answer(context: Context, code: str, body: bytes | str) -> Page:
     """Take the guest's answer. No code to type: that the link is known proves the address.
 
     Parameters
@@ -97,50 +97,50 @@ def answer(cloud: Cloud, code: str, body: bytes | str) -> Page:
     body : bytes or str
         The form as posted: ``answer`` = "accept" or "decline".
     """
-    opened = _open(cloud, code)
+    opened = _open(context, code)
     if opened is None:
         return _CLOSINGS.page(Link.UNKNOWN)
     if opened.worth is Link.EXPIRED:
-        invitations.expire(cloud, opened.ref.owner, opened.doc)
+        invitations.expire(context, opened.ref.owner, opened.doc)
     if opened.worth is not Link.OPEN:
         return _CLOSINGS.page(opened.worth, opened.doc)
     choice = read_form(body).get("answer")
     if choice == "accept":
         # Not the link's own code: whoever invites reads the document, and could answer by it.
-        receipt = cloud.invitation_links.sign(opened.ref.acceptance, opened.generation)
+        receipt = context.invitation_links.sign(opened.ref.acceptance, opened.generation)
         accepting = {"state": "accepting", "answer_code": receipt}
-        return _take(cloud, opened, accepting, then=see_other(ANSWERED))
+        return _take(context, opened, accepting, then=see_other(ANSWERED))
     if choice == "decline":
         text = "Thank you. Nothing was shared with you, and the link does not work any more."
         declined = ending(200, "Invitation declined", text)
-        return _take(cloud, opened, {"state": "declined"}, then=declined)
+        return _take(context, opened, {"state": "declined"}, then=declined)
     return _form(opened.doc, 422, "Choose whether you accept or decline.")
 
 
-def _open(cloud: Cloud, code: str) -> _Opened | None:
+def _open(context: Context, code: str) -> _Opened | None:
     """The invitation that a code is about; None if it leads nowhere."""
-    link = cloud.invitation_links.verify(code)
+    link = context.invitation_links.verify(code)
     ref = InvitationRef.parse(link.subject) if link else None
-    doc = invitations.find(cloud, ref) if ref else None
+    doc = invitations.find(context, ref) if ref else None
     if link is None or ref is None or doc is None:
         return None
-    return _Opened(ref, link.generation, doc, link_of(doc, link.generation, cloud.clock()))
+    return _Opened(ref, link.generation, doc, link_of(doc, link.generation, context.clock()))
 
 
-def _take(cloud: Cloud, opened: _Opened, changes: JsonDict, then: Page) -> Page:
+def _take(context: Context, opened: _Opened, changes: JsonDict, then: Page) -> Page:
     """Write an answer, if the invitation still waits for one; else say what came before it."""
-    changes = {**changes, "answered_at": timestamp(cloud.clock())}
-    after = invitations.answer(cloud, opened.ref.owner, opened.doc, changes)
+    changes = {**changes, "answered_at": timestamp(context.clock())}
+    after = invitations.answer(context, opened.ref.owner, opened.doc, changes)
     if after["state"] == changes["state"]:
         return then
-    return _CLOSINGS.page(link_of(after, opened.generation, cloud.clock()), after)
+    return _CLOSINGS.page(link_of(after, opened.generation, context.clock()), after)
 
 
-def _answered(cloud: Cloud, doc: JsonDict) -> Page:
+def _answered(context: Context, doc: JsonDict) -> Page:
     if doc["state"] == "accepted":
         return page(200, "shared.html", title="The channel is shared with you", about=_about(doc))
     if doc["state"] == "accepting":
-        slow = is_overdue(cloud.clock(), doc.get("answered_at"))
+        slow = is_overdue(context.clock(), doc.get("answered_at"))
         return wait("Sharing the channel", _about(doc), _GOES_ON, is_slow=slow)
     return _CLOSINGS.page(Link.USED)
 

@@ -13,7 +13,7 @@ from chalicelib.domain import registration
 from chalicelib.domain.documents import JsonDict, Rejected
 from chalicelib.emails import sending
 from chalicelib.emails.sending import TooManyMails
-from chalicelib.engine.context import Cloud
+from chalicelib.engine.context import Context
 from chalicelib.web.guard import Use, guarded
 from chalicelib.web.replication import RefusedRequest, docs_of, revs_of
 
@@ -34,13 +34,13 @@ class Answer:
 
 
 def or_refused(
-    view: Callable[Concatenate[Cloud, Rest], Answer], /
+    view: Callable[Concatenate[Context, Rest], Answer], /
 ) -> Callable[Concatenate[Use[Answer], Rest], Answer]:
     """Refuse what is no request of a replicator; where CouchDB or AWS does not answer, say so."""
 
-    def refusing(cloud: Cloud, /, *args: Rest.args, **kwargs: Rest.kwargs) -> Answer:
+    def refusing(context: Context, /, *args: Rest.args, **kwargs: Rest.kwargs) -> Answer:
         try:
-            return view(cloud, *args, **kwargs)
+            return view(context, *args, **kwargs)
         except RefusedRequest as exc:
             return _error(exc.status, exc.error, exc.reason, exc.headers)
 
@@ -51,7 +51,7 @@ def or_refused(
 
 
 @or_refused
-def info(cloud: Cloud) -> Answer:
+def info(context: Context) -> Answer:
     """What a replicator asks first; and where a device finds the cloud's CouchDB. No request."""
     body = {
         "db_name": registration.DB_NAME,
@@ -60,8 +60,8 @@ def info(cloud: Cloud) -> Answer:
         "doc_del_count": 0,
         **_NEVER_RESTARTED,
         "syncpoint": {
-            "couchdb": cloud.public_couchdb_url,
-            "control_db": cloud.settings.control_db,
+            "couchdb": context.public_couchdb_url,
+            "control_db": context.settings.control_db,
         },
     }
     return Answer(200, body)
@@ -89,14 +89,14 @@ def ensure_full_commit() -> Answer:
 
 
 @or_refused
-def revs_diff(_: Cloud, headers: Headers, body: bytes | str) -> Answer:
+def revs_diff(_: Context, headers: Headers, body: bytes | str) -> Answer:
     """Everything that is asked for is missing: who asks learns nothing of what is here."""
     missing = {doc_id: {"missing": revs} for doc_id, revs in revs_of(headers, body).items()}
     return Answer(200, missing)
 
 
 @or_refused
-def bulk_docs(cloud: Cloud, headers: Headers, body: bytes | str, source_ip: object) -> Answer:
+def bulk_docs(context: Context, headers: Headers, body: bytes | str, source_ip: object) -> Answer:
     """Take new device documents; the answer lists those that were refused, and why.
 
     Two requests to CouchDB for each document that is taken, and one to four to DynamoDB.
@@ -110,19 +110,19 @@ def bulk_docs(cloud: Cloud, headers: Headers, body: bytes | str, source_ip: obje
     refused: list[JsonDict] = []
     for doc in docs_of(headers, body):
         try:
-            _take(cloud, registration.read(doc, cloud.settings.device_auth, network))
+            _take(context, registration.read(doc, context.settings.device_auth, network))
         except Rejected as exc:
             refused.append(_row(doc, exc.reason))
     return Answer(201, refused)
 
 
 @or_refused
-def show_state(cloud: Cloud, device_id: str) -> Answer:
+def show_state(context: Context, device_id: str) -> Answer:
     """``{"state"}`` of a registration. One request, none if the id is no device's."""
     if not registration.is_device_id(device_id):
         reason = "the mailbox shows the state of a device (device-<uuid4 hex>), and nothing else"
         return _error(403, "forbidden", reason)
-    device = cloud.control.find_one(device_id)
+    device = context.control_database.find_one(device_id)
     if device is None or device.get("type") != "device":
         return _error(404, "not_found", "there is no such device")
     return Answer(200, {"state": device["state"]})
@@ -137,21 +137,21 @@ def refuse() -> Answer:
     return _error(403, "forbidden", reason)
 
 
-def _take(cloud: Cloud, asking: registration.Asking) -> None:
+def _take(context: Context, asking: registration.Asking) -> None:
     """Store a new device's document, or move a stored one back to ``new``; or neither."""
 
     def change(stored: JsonDict) -> JsonDict:
         is_new = "_rev" not in stored
         after = registration.after(None if is_new else stored, asking.doc)
         if after is not stored:
-            _count(cloud, after, None if is_new else asking.address)
+            _count(context, after, None if is_new else asking.address)
         return after
 
     doc_id = asking.doc["_id"]
-    cloud.control.update(doc_id, change, default={"_id": doc_id})
+    context.control_database.update(doc_id, change, default={"_id": doc_id})
 
 
-def _count(cloud: Cloud, doc: JsonDict, address: str | None) -> None:
+def _count(context: Context, doc: JsonDict, address: str | None) -> None:
     """Count a mail before it is asked for; its transition counts the same one, which is no more.
 
     Parameters
@@ -161,13 +161,13 @@ def _count(cloud: Cloud, doc: JsonDict, address: str | None) -> None:
         would tell a stranger whether the address has been in use.
     """
     try:
-        sending.count_from_network(cloud, doc)
+        sending.count_from_network(context, doc)
     except TooManyMails as exc:
-        wait_s = max(1, math.ceil(exc.retry_at_s - cloud.clock().timestamp()))
+        wait_s = max(1, math.ceil(exc.retry_at_s - context.clock().timestamp()))
         headers = {"Retry-After": str(wait_s)}
         raise RefusedRequest(429, "too_many_requests", exc.reason, headers) from exc
     if address is not None:
-        sending.count_to_address(cloud, doc, address)
+        sending.count_to_address(context, doc, address)
 
 
 def _row(doc: object, reason: str) -> JsonDict:

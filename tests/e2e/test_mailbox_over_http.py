@@ -14,7 +14,7 @@ import requests
 from chalicelib.couch import Database, Server
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import confirm_id
-from chalicelib.handlers.all import control as registry
+from chalicelib.handlers.all import registry
 from device.registration import NewDevice
 from tests.e2e.conftest import Register
 from tests.e2e.steps import Registered, Where, all_mails

@@ -21,7 +21,7 @@ from local.system import ROOT
 from tests.e2e import pouchdb
 from tests.e2e.pouchdb import PouchDB
 from tests.e2e.steps import Where, mails_to, post
-from tests.support import FakeClock, FakeMailer, a_device, an_address, make_cloud, wait_for
+from tests.support import FakeClock, FakeMailer, a_device, an_address, make_context, wait_for
 
 
 @pytest.fixture
@@ -149,9 +149,9 @@ def busy(where: Where, dynamodb: Any, table_name: str) -> Iterator[Busy]:
     server, clock = Server(where.couch), FakeClock()
     rate_limiter = RateLimiter(dynamodb, table_name)
     few = {"MAILS_PER_NETWORK_HOUR": "1"}
-    cloud = make_cloud(server, where.control_db, rate_limiter, FakeMailer(), clock, **few)
+    context = make_context(server, where.control_db, rate_limiter, FakeMailer(), clock, **few)
     module = load_app(ROOT)
-    module.wiring = SimpleNamespace(use=lambda view: view(cloud))  # type: ignore[attr-defined]
+    module.dependencies = SimpleNamespace(use=lambda view: view(context))  # type: ignore[attr-defined]
     api = Api(module, ROOT)
     api.start()
     yield Busy(f"{api.url}/mailbox", clock)

@@ -13,8 +13,8 @@ from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.link_tokens import InvitationRef
 from chalicelib.domain.names import owner_control_db
-from chalicelib.engine.context import Cloud
-from chalicelib.engine.dependencies import Wiring
+from chalicelib.engine.context import Context
+from chalicelib.engine.dependencies import Dependencies
 from chalicelib.settings import poller_key, queue_name
 from local.aws import LocalAws
 from local.cleanup import remove_all_of
@@ -50,7 +50,7 @@ class Place:
     """
 
     url: str
-    cloud: Cloud
+    context: Context
     known: dict[str, list[str]] = field(default_factory=dict)
 
     def renew(self) -> None:
@@ -59,8 +59,8 @@ class Place:
         for number, state in enumerate(_with_copies(DEVICE_STATES)):
             self._add_device(state, NAMES[number % len(NAMES)])
         owner = an_address()
-        name = owner_control_db(self.cloud.database.name, owner_id_of(owner))
-        database = self.cloud.server.database(name)
+        name = owner_control_db(self.context.database.name, owner_id_of(owner))
+        database = self.context.server.database(name)
         database.create()
         for number, state in enumerate(_with_copies(INVITATION_STATES)):
             self._add_invitation(database, owner, state, NAMES[number % len(NAMES)])
@@ -68,8 +68,8 @@ class Place:
     def _add_device(self, state: str, name: str) -> None:
         device = a_device(an_address(), name)
         doc: JsonDict = {**device.doc, "state": state, "confirm_expires_at": LATER}
-        self.cloud.database.put(doc | {"device_code": DEVICE_CODE} | _reason(state))
-        self.known["confirm-code"].append(self.cloud.links.sign(device.device_id, 0))
+        self.context.database.put(doc | {"device_code": DEVICE_CODE} | _reason(state))
+        self.known["confirm-code"].append(self.context.links.sign(device.device_id, 0))
         self.known["device-code"].append(DEVICE_CODE)
         self.known["doc-id"].append(device.device_id)
 
@@ -79,7 +79,7 @@ class Place:
         doc |= {"channel": "channel-1", "channel_name": name, "invited_by": owner}
         database.put(doc | {"expires_at": LATER} | _reason(state))
         ref = InvitationRef(owner_id_of(owner), owner_id_of(guest), doc_id)
-        self.known["invitation-code"].append(self.cloud.invitation_links.sign(ref.subject, 0))
+        self.known["invitation-code"].append(self.context.invitation_links.sign(ref.subject, 0))
 
 
 @contextmanager
@@ -92,17 +92,17 @@ def opened(couch_url: str, aws: LocalAws) -> Iterator[Place]:
     create_table(dynamodb, name)
     server = Server(couch_url)
     server.database(name).create()
-    wiring = Wiring(_environment(name, secret))
+    dependencies = Dependencies(_environment(name, secret))
     _let_the_poller_be_seen(dynamodb, name)
     module: Any = load_app(ROOT)
-    module.wiring = wiring
+    module.dependencies = dependencies
     api = Api(module, ROOT)
     api.start()
     try:
-        yield Place(api.url, wiring.cloud())
+        yield Place(api.url, dependencies.context())
     finally:
         api.stop()
-        wiring.cloud().server.close()
+        dependencies.context().server.close()
         remove_all_of(server, name)
         dynamodb.delete_table(TableName=name)
         sqs.delete_queue(QueueUrl=queue_url)

@@ -8,7 +8,7 @@ import pytest
 
 from chalicelib.aws.claims import Claims
 from chalicelib.couch import Server
-from chalicelib.engine.context import Cloud
+from chalicelib.engine.context import Context
 from tests.fake_cloud import FakeCloud, running_cloud
 from tests.integration.device_kit import Kit, MakeKit
 from tests.integration.steps import Steps
@@ -16,13 +16,13 @@ from tests.support import FakeClock, FakeMailer
 
 
 @pytest.fixture
-def steps(cloud: Cloud, claims: Claims, mailer: FakeMailer, clock: FakeClock) -> Steps:
-    return Steps(cloud, claims, mailer, clock)
+def steps(context: Context, claims: Claims, mailer: FakeMailer, clock: FakeClock) -> Steps:
+    return Steps(context, claims, mailer, clock)
 
 
 @pytest.fixture
 def make_kit(server: Server, couch_url: str, tmp_path: Path) -> Iterator[MakeKit]:
-    """Makes a device on the CouchDB: `make_kit(cloud="https://…", control_db="control")`."""
+    """Makes a device on the CouchDB: `make_kit(context="https://…", control_db="control")`."""
     made: list[Kit] = []
 
     def make(**profile: Any) -> Kit:
@@ -37,5 +37,5 @@ def make_kit(server: Server, couch_url: str, tmp_path: Path) -> Iterator[MakeKit
 
 @pytest.fixture
 def fake_cloud() -> Iterator[FakeCloud]:
-    with running_cloud() as cloud:
-        yield cloud
+    with running_cloud() as context:
+        yield context

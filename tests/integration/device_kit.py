@@ -13,7 +13,7 @@ from chalicelib.domain.names import subscription_id
 from chalicelib.engine.runner import Message, Outcome, handle
 from device.databases import Device
 from device.home import Home, Profile
-from device.transitions import control
+from device.transitions import registry
 from tests.device_cases import a_profile
 from tests.support import FakeClock
 
@@ -78,7 +78,7 @@ class Kit:
     def obey(self, doc: JsonDict) -> Outcome:
         """Let the device do what it does about a document."""
         message = Message(self.device.database.name, doc["_id"], doc["type"], doc["state"], doc)
-        return handle(message, control, self.device)
+        return handle(message, registry, self.device)
 
     def replications(self) -> list[JsonDict]:
         """The documents in `_replicator`; those from here before those to here."""

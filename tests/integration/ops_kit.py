@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from chalicelib.domain.documents import JsonDict
-from chalicelib.handlers.all import control
+from chalicelib.handlers.all import registry
 from chalicelib.settings import queue_name
 from local.aws import LocalAws, new_link_key
 from local.system import ROOT
@@ -90,7 +90,7 @@ class Operator:
 
     def make_queues(self) -> None:
         """Those of the routes, and the dead letters."""
-        names = [queue_name(self.name, t.doc_type, t.state) for t in control]
+        names = [queue_name(self.name, t.doc_type, t.state) for t in registry]
         for name in [*names, self.stage.dead_letters]:
             self.client("sqs").create_queue(QueueName=name)
 

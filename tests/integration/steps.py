@@ -11,9 +11,9 @@ from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict, timestamp
 from chalicelib.domain.link_tokens import InvitationRef
 from chalicelib.domain.names import confirm_id, owner_control_db
-from chalicelib.engine.context import Cloud
+from chalicelib.engine.context import Context
 from chalicelib.engine.runner import Message, Outcome, handle
-from chalicelib.handlers.all import control as registry
+from chalicelib.handlers.all import registry
 from chalicelib.web.pages import Page
 from device.registration import NewDevice
 from tests.support import PUBLIC_URL, FakeClock, FakeMailer, a_device, an_address
@@ -23,7 +23,7 @@ from tests.support import PUBLIC_URL, FakeClock, FakeMailer, a_device, an_addres
 class Steps:
     """Does by hand what the poller and the queues do: a message for a document as it is now."""
 
-    cloud: Cloud
+    context: Context
     claims: Claims
     mailer: FakeMailer
     clock: FakeClock
@@ -31,7 +31,7 @@ class Steps:
 
     @property
     def control(self) -> Database:
-        return self.cloud.database
+        return self.context.database
 
     def message(self, doc_id: str, database: Database | None = None) -> Message:
         database = database or self.control
@@ -45,7 +45,7 @@ class Steps:
         return self.deliver(message)
 
     def deliver(self, message: Message) -> Outcome:
-        return handle(message, registry, self.cloud, self.claims)
+        return handle(message, registry, self.context, self.claims)
 
     def register(self, device: NewDevice, **fields: Any) -> JsonDict:
         """Write the device's document and run its first transition; the document after it."""
@@ -53,9 +53,9 @@ class Steps:
         self.run(device.device_id)
         return self.control.get(device.device_id)
 
-    def use(self, view: Callable[[Cloud], Page]) -> Page:
-        """What a page's view is called with, in place of the wiring's own."""
-        return view(self.cloud)
+    def use(self, view: Callable[[Context], Page]) -> Page:
+        """What a page's view is called with, in place of the dependencies' own."""
+        return view(self.context)
 
     def code(self) -> str:
         """The code in the newest mail's link."""
@@ -67,7 +67,7 @@ class Steps:
 
     def receipt(self) -> str:
         """What the page writes down when the guest of the newest mail accepts."""
-        links = self.cloud.invitation_links
+        links = self.context.invitation_links
         link = links.verify(self.invitation_code())
         ref = InvitationRef.parse(link.subject) if link else None
         assert link is not None
@@ -108,17 +108,19 @@ class Steps:
         self, database: Database, method: str, action: Callable[[], object]
     ) -> Iterator[None]:
         """While this lasts: do something, once, just before a method of a database is called."""
-        before = self.cloud
+        before = self.context
         server = Meanwhile(before.server, database, method, action)
-        self.cloud = replace(before, server=server, database=server.database(self.control.name))
+        self.context = replace(before, server=server, database=server.database(self.control.name))
         try:
             yield
         finally:
-            self.cloud = before
+            self.context = before
 
     def control_db_of(self, address: str) -> Database:
         """The control database of an owner, whether it exists or not."""
-        return self.cloud.server.database(owner_control_db(self.control.name, owner_id_of(address)))
+        return self.context.server.database(
+            owner_control_db(self.control.name, owner_id_of(address))
+        )
 
 
 class Meanwhile(Server):
@@ -183,7 +185,7 @@ class Owner:
 
     def channel_database(self, channel_id: str = "channel-photos") -> Database:
         name = self.control.get(channel_id)["syncpoint"].rpartition("/")[2]
-        return self.steps.cloud.server.database(name)
+        return self.steps.context.server.database(name)
 
     def invite(
         self, email: str, channel_id: str = "channel-photos", invitation_id: str = "invitation-1"

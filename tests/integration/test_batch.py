@@ -15,7 +15,7 @@ from chalicelib.couch import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, Unavailable
 from chalicelib.engine.batch import LONGEST_BACK_OFF_S, BatchFailed, Work, back_off_s, handle_batch
 from chalicelib.engine.runner import Message, Outcome
 from chalicelib.errors import NoEffect
-from chalicelib.handlers.all import control as registry
+from chalicelib.handlers.all import registry
 from local.lambdas import Record, receive
 from tests.fakes.aws import FakeAws
 from tests.world.region import Clock

@@ -45,7 +45,7 @@ def exists(database: Database) -> bool:
 def test_a_new_channel_gets_a_database_and_says_where_it_is(ada: Owner) -> None:
     doc = ada.channel("channel-photos")
     assert doc["state"] == "ready"
-    assert doc["syncpoint"] == f"{ada.steps.cloud.server.url}/{channel_db(ada.id, doc['_id'])}"
+    assert doc["syncpoint"] == f"{ada.steps.context.server.url}/{channel_db(ada.id, doc['_id'])}"
     database = ada.channel_database()
     assert database.get("description") | {"name": "Photos"} == database.get("description")
     assert roles(database) == [owner_role(ada.id)]
@@ -59,14 +59,14 @@ def test_the_owners_devices_read_and_write_it(ada: Owner, server: Server) -> Non
 
 
 def test_the_address_that_devices_are_told_is_the_public_one(ada: Owner) -> None:
-    settings = replace(ada.steps.cloud.settings, couchdb_public_url="https://sync.example.com/")
-    ada.steps.cloud = replace(ada.steps.cloud, settings=settings)
+    settings = replace(ada.steps.context.settings, couchdb_public_url="https://sync.example.com/")
+    ada.steps.context = replace(ada.steps.context, settings=settings)
     name = channel_db(ada.id, "channel-photos")
     assert ada.channel()["syncpoint"] == f"https://sync.example.com/{name}"
 
 
 def test_a_database_that_is_there_already_is_fine(ada: Owner) -> None:
-    ada.steps.cloud.server.database(channel_db(ada.id, "channel-photos")).create()
+    ada.steps.context.server.database(channel_db(ada.id, "channel-photos")).create()
     assert ada.channel()["state"] == "ready"
 
 
@@ -174,7 +174,7 @@ def test_a_security_that_was_written_too_late_is_what_the_second_look_mends(
     early = ada.edit("channel-photos", members=[ben])
     ada.edit("channel-photos", members=[ben, cy])
     ada.run("channel-photos")
-    database.put_security(channels.channel_of(early, steps.cloud.at(ada.control.name)).security)
+    database.put_security(channels.channel_of(early, steps.context.at(ada.control.name)).security)
     assert owner_role(cy) not in roles(database)
     ada.run("channel-photos")
     assert owner_role(cy) in roles(database)
@@ -232,7 +232,7 @@ def test_closing_may_be_run_again(ada: Owner, steps: Steps) -> None:
     message = steps.message("channel-photos", ada.control)
     assert steps.deliver(message) is Outcome.SAVED
     assert steps.deliver(message) is Outcome.STALE
-    channels.close(ada.control.get("channel-photos"), steps.cloud.at(ada.control.name))
+    channels.close(ada.control.get("channel-photos"), steps.context.at(ada.control.name))
 
 
 def test_a_channel_in_error_can_be_closed(ada: Owner) -> None:
@@ -252,7 +252,7 @@ def test_a_slow_provisioning_leaves_no_database_of_a_channel_that_was_closed(
     database = ada.channel_database()
     ada.edit("channel-photos", state="closing")
     ada.run("channel-photos")
-    channels.provision({**early, "state": "new"}, steps.cloud.at(ada.control.name))
+    channels.provision({**early, "state": "new"}, steps.context.at(ada.control.name))
     assert exists(database)
     assert steps.deliver(message) is Outcome.STALE
     assert not exists(database)
@@ -264,7 +264,7 @@ def test_a_closing_meets_no_database_that_a_provisioning_makes_after_it(
     """A: reads new …               B: ready … closing, closed … A: makes the database, looks."""
     ada.put({"_id": "channel-photos", "type": "channel", "state": "new", "name": "Photos"})
     message = steps.message("channel-photos", ada.control)
-    database = steps.cloud.server.database(channel_db(ada.id, "channel-photos"))
+    database = steps.context.server.database(channel_db(ada.id, "channel-photos"))
 
     def another_run_and_the_end() -> None:
         ada.run("channel-photos")
@@ -284,7 +284,7 @@ def test_a_slow_provisioning_does_not_open_a_channel_that_became_private_meanwhi
     doc = {"_id": "channel-photos", "type": "channel", "state": "new", "name": "Photos"}
     ada.put({**doc, "public": True})
     message = steps.message("channel-photos", ada.control)
-    database = steps.cloud.server.database(channel_db(ada.id, "channel-photos"))
+    database = steps.context.server.database(channel_db(ada.id, "channel-photos"))
 
     def another_run() -> None:
         ada.edit("channel-photos", public=False)

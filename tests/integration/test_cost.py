@@ -7,7 +7,7 @@ import pytest
 
 from bench import cost
 from bench.cost_story import counted
-from chalicelib.handlers.all import control
+from chalicelib.handlers.all import registry
 
 CHANGED = "python -m bench.cost --write; make docs; and say in the commit what the request is for"
 
@@ -30,7 +30,7 @@ def test_every_step_that_is_counted_is_written_down() -> None:
 
 def test_every_transition_is_counted() -> None:
     steps = {step.partition(",")[0] for step in cost.kept()}
-    assert {f"{t.doc_type}/{t.state}" for t in control} <= steps
+    assert {f"{t.doc_type}/{t.state}" for t in registry} <= steps
 
 
 def test_a_registration_is_made_of_steps_that_are_counted() -> None:

@@ -290,7 +290,7 @@ def forged_codes(code: str, other: str, device_code: str) -> dict[str, str]:
 
 
 def test_codes_that_lead_nowhere_give_the_very_same_page(ada: Owner, guest: str) -> None:
-    device_code = ada.steps.cloud.links.sign(ada.device.device_id, 0)
+    device_code = ada.steps.context.links.sign(ada.device.device_id, 0)
     ada.invite(an_address(), invitation_id="invitation-2")
     other = ada.steps.invitation_code()
     ada.invite(guest)
@@ -305,7 +305,7 @@ def test_codes_that_lead_nowhere_give_the_very_same_page(ada: Owner, guest: str)
 
 @pytest.mark.parametrize("subject", ["x", "device-1", "a.b", "a.b.c.d"])
 def test_a_code_of_ours_that_is_about_no_invitation_leads_nowhere(ada: Owner, subject: str) -> None:
-    assert show(ada, ada.steps.cloud.invitation_links.sign(subject, 0)).status == 404
+    assert show(ada, ada.steps.context.invitation_links.sign(subject, 0)).status == 404
 
 
 def test_the_link_of_a_deleted_invitation_leads_nowhere(ada: Owner, code: str) -> None:
@@ -470,10 +470,10 @@ def test_every_answer_is_kept_by_nobody_and_framed_by_nobody(ada: Owner, code: s
 
 
 def test_when_couchdb_does_not_answer_the_page_says_so(ada: Owner, code: str) -> None:
-    cloud = replace(ada.steps.cloud, server=Server("http://127.0.0.1:9"))
+    context = replace(ada.steps.context, server=Server("http://127.0.0.1:9"))
     for page in (
-        pages.show(lambda view: view(cloud), code, None),
-        pages.answer(lambda view: view(cloud), code, ACCEPT),
+        pages.show(lambda view: view(context), code, None),
+        pages.answer(lambda view: view(context), code, ACCEPT),
     ):
         assert (page.status, heading(page)) == (503, "Not now")
         assert "Nothing is lost" in page.body

@@ -138,8 +138,8 @@ def test_after_an_unclear_failure_the_same_link_is_sent_again(ada: Owner, guest:
 def test_invitations_count_against_their_owner_and_against_the_address(
     ada: Owner, guest: str
 ) -> None:
-    settings = replace(ada.steps.cloud.settings, mails_per_owner_hour=2, mails_per_address_hour=1)
-    ada.steps.cloud = replace(ada.steps.cloud, settings=settings)
+    settings = replace(ada.steps.context.settings, mails_per_owner_hour=2, mails_per_address_hour=1)
+    ada.steps.context = replace(ada.steps.context, settings=settings)
     assert ada.invite(guest, invitation_id="i1")["state"] == "sent"
     to_address = ada.invite(guest, invitation_id="i2")["error"]["reason"]
     assert to_address == "too many mails to this address; ask again after 2026-11-23T07:00:00Z"
@@ -148,9 +148,9 @@ def test_invitations_count_against_their_owner_and_against_the_address(
 
 
 def test_two_owners_invitations_of_one_id_count_twice(steps: Steps, guest: str) -> None:
-    settings = replace(steps.cloud.settings, mails_per_address_hour=1)
+    settings = replace(steps.context.settings, mails_per_address_hour=1)
     ada, ben = steps.an_owner(), steps.an_owner()
-    steps.cloud = replace(steps.cloud, settings=settings)
+    steps.context = replace(steps.context, settings=settings)
     for owner in (ada, ben):
         owner.channel()
     assert ada.invite(guest)["state"] == "sent"
@@ -222,7 +222,7 @@ def test_a_link_is_worth_nothing_for_an_address_that_was_put_in_later(
     with pytest.raises(NotFound):
         ada.steps.control_db_of(stranger).info()
     ref = InvitationRef(ada.id, owner_id_of(guest), "invitation-1")
-    assert invitations.find(ada.steps.cloud, ref) is None
+    assert invitations.find(ada.steps.context, ref) is None
 
 
 def test_of_guests_who_accept_at_the_same_time_none_is_lost(ada: Owner) -> None:

@@ -13,7 +13,7 @@ from chalicelib.couch import Database, NotFound, Server
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import confirm_id
-from chalicelib.engine.context import Cloud
+from chalicelib.engine.context import Context
 from chalicelib.engine.runner import Outcome
 from chalicelib.web import confirm, registrations
 from chalicelib.web.registrations import Answer
@@ -29,15 +29,15 @@ HOUR_S, DAY_S = 3600, 24 * 3600
 def send(steps: Steps, *docs: Any, source_ip: object = HERE) -> Answer:
     """What a replicator's `_bulk_docs` is answered."""
     body = json.dumps({"docs": docs, "new_edits": False}).encode()
-    return registrations.bulk_docs(using(steps.cloud), {}, body, source_ip)
+    return registrations.bulk_docs(using(steps.context), {}, body, source_ip)
 
 
-def using(cloud: Cloud) -> Callable[[Callable[[Cloud], Answer]], Answer]:
-    return lambda view: view(cloud)
+def using(context: Context) -> Callable[[Callable[[Context], Answer]], Answer]:
+    return lambda view: view(context)
 
 
 def state(steps: Steps, device: NewDevice) -> JsonDict:
-    body: JsonDict = registrations.show_state(using(steps.cloud), device.device_id).body
+    body: JsonDict = registrations.show_state(using(steps.context), device.device_id).body
     return body
 
 
@@ -49,7 +49,7 @@ def again(device: NewDevice, generation: int) -> JsonDict:
 def limit(steps: Steps, **most: int) -> None:
     """Set budgets: ``limit(steps, network=2)`` an hour."""
     settings: JsonDict = {f"mails_per_{what}_hour": count for what, count in most.items()}
-    steps.cloud = replace(steps.cloud, settings=replace(steps.cloud.settings, **settings))
+    steps.context = replace(steps.context, settings=replace(steps.context.settings, **settings))
 
 
 def rows(answer: Answer) -> dict[str, str]:
@@ -146,13 +146,13 @@ def test_a_document_that_is_no_device_stays_as_it_is(steps: Steps, device: NewDe
     before = steps.control.get(device.device_id)
     assert "belongs to another document" in rows(send(steps, device.doc))[device.device_id]
     assert steps.control.get(device.device_id) == before
-    assert registrations.show_state(using(steps.cloud), device.device_id).status == 404
+    assert registrations.show_state(using(steps.context), device.device_id).status == 404
 
 
 def test_a_registration_that_was_removed_may_come_again(steps: Steps, device: NewDevice) -> None:
     send(steps, device.doc)
     steps.control.remove(steps.control.get(device.device_id))
-    assert registrations.show_state(using(steps.cloud), device.device_id).status == 404
+    assert registrations.show_state(using(steps.context), device.device_id).status == 404
     assert send(steps, device.doc) == Answer(201, [])
     assert state(steps, device) == {"state": "new"}
 
@@ -214,7 +214,7 @@ def test_the_page_of_a_registration_asks_for_another_mail_where_the_mailbox_give
     steps: Steps, device: NewDevice, end: str, status: int, title: str
 ) -> None:
     steps.control.put({**device.doc, "state": end})
-    page = confirm.show(steps.use, steps.cloud.links.sign(device.device_id, 0), None)
+    page = confirm.show(steps.use, steps.context.links.sign(device.device_id, 0), None)
     assert (page.status, f"<h1>{title}</h1>" in page.body) == (status, True)
     is_given = send(steps, again(device, 1)) == Answer(201, [])
     assert ("sk for another mail on the device." in page.body) is is_given
@@ -407,7 +407,7 @@ def test_a_resend_that_comes_a_moment_after_the_answer_takes_nothing_back(
 
 
 def test_it_says_where_the_cloud_is_and_tells_no_credentials(steps: Steps, server: Server) -> None:
-    info = registrations.info(using(steps.cloud))
+    info = registrations.info(using(steps.context))
     assert info.status == 200
     assert (info.body["db_name"], info.body["update_seq"]) == ("mailbox", "0")
     assert info.body["syncpoint"] == {"couchdb": server.url, "control_db": steps.control.name}
@@ -416,14 +416,14 @@ def test_it_says_where_the_cloud_is_and_tells_no_credentials(steps: Steps, serve
 
 def test_it_says_the_public_url_where_there_is_one(steps: Steps) -> None:
     url = "https://couch.example.com/db"
-    settings = replace(steps.cloud.settings, couchdb_public_url=f"{url}/")
-    cloud = replace(steps.cloud, settings=settings)
-    assert registrations.info(using(cloud)).body["syncpoint"]["couchdb"] == url
-    assert cloud.public_url(cloud.control) == f"{url}/{cloud.control.name}"
+    settings = replace(steps.context.settings, couchdb_public_url=f"{url}/")
+    context = replace(steps.context, settings=settings)
+    assert registrations.info(using(context)).body["syncpoint"]["couchdb"] == url
+    assert context.public_url(context.control_database) == f"{url}/{context.control_database.name}"
 
 
 def test_a_device_that_is_not_there_is_not_found(steps: Steps, device: NewDevice) -> None:
-    answer = registrations.show_state(using(steps.cloud), device.device_id)
+    answer = registrations.show_state(using(steps.context), device.device_id)
     assert (answer.status, answer.body["error"]) == (404, "not_found")
 
 
@@ -439,46 +439,46 @@ def test_no_document_but_a_device_of_the_mailboxs_is_asked_for(steps: Steps, wha
         "design": "_design/syncpoint",
         "old": "device-old",
     }[what]
-    for cloud in (steps.cloud, without_couchdb(steps.cloud)):
-        answer = registrations.show_state(using(cloud), doc_id)
+    for context in (steps.context, without_couchdb(steps.context)):
+        answer = registrations.show_state(using(context), doc_id)
         assert (answer.status, answer.body["error"]) == (403, "forbidden")
 
 
 # Out of reach.
 
 
-def without_couchdb(cloud: Cloud) -> Cloud:
+def without_couchdb(context: Context) -> Context:
     """The same tools, but nobody answers where CouchDB should be."""
     nowhere = Server("http://127.0.0.1:9")
-    return replace(cloud, server=nowhere, database=nowhere.database(cloud.database.name))
+    return replace(context, server=nowhere, database=nowhere.database(context.database.name))
 
 
-def without_table(cloud: Cloud) -> Cloud:
-    return replace(cloud, rate_limiter=replace(cloud.rate_limiter, table_name="no-such-table"))
+def without_table(context: Context) -> Context:
+    return replace(context, rate_limiter=replace(context.rate_limiter, table_name="no-such-table"))
 
 
 @pytest.mark.parametrize("failing", [without_couchdb, without_table])
 def test_what_does_not_answer_is_said_and_the_replicator_tries_again(
-    steps: Steps, device: NewDevice, failing: Callable[[Cloud], Cloud]
+    steps: Steps, device: NewDevice, failing: Callable[[Context], Context]
 ) -> None:
-    cloud = steps.cloud
-    steps.cloud = failing(cloud)
+    context = steps.context
+    steps.context = failing(context)
     answer = send(steps, device.doc)
     assert (answer.status, answer.body["error"]) == (503, "service_unavailable")
     assert "try again" in answer.body["reason"]
-    steps.cloud = cloud
+    steps.context = context
     with pytest.raises(NotFound):
         steps.control.get(device.device_id)
     assert send(steps, device.doc) == Answer(201, [])
 
 
 def test_a_state_that_cannot_be_looked_up_is_no_404(steps: Steps, device: NewDevice) -> None:
-    answer = registrations.show_state(using(without_couchdb(steps.cloud)), device.device_id)
+    answer = registrations.show_state(using(without_couchdb(steps.context)), device.device_id)
     assert (answer.status, answer.body["error"]) == (503, "service_unavailable")
 
 
 def test_what_needs_nothing_is_answered_without_couchdb(steps: Steps) -> None:
-    use = using(without_couchdb(steps.cloud))
+    use = using(without_couchdb(steps.context))
     assert registrations.info(use).status == 200
     diff = registrations.revs_diff(use, {}, b'{"device-x": ["1-a"], "_design/x": []}')
     assert diff.body == {"device-x": {"missing": ["1-a"]}, "_design/x": {"missing": []}}

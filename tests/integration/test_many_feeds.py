@@ -15,7 +15,7 @@ from botocore.httpsession import URLLib3Session
 
 from chalicelib.couch import Database, Server
 from chalicelib.domain.documents import JsonDict
-from chalicelib.engine.dependencies import Wiring
+from chalicelib.engine.dependencies import Dependencies
 from chalicelib.web.health import check_health
 from local.aws import LocalAws
 from poller.app import run
@@ -194,7 +194,7 @@ def test_another_number_of_shards_goes_on_from_what_was_sent(
 def test_the_poller_is_as_old_as_the_one_of_them_not_seen_for_longest(
     poller: Poller,
 ) -> None:
-    wiring = Wiring(
+    dependencies = Dependencies(
         {
             "TABLE_NAME": poller.settings.table_name,
             "SECRET_ID": poller.settings.secret_id,
@@ -206,7 +206,7 @@ def test_the_poller_is_as_old_as_the_one_of_them_not_seen_for_longest(
     )
 
     def health() -> JsonDict:
-        return check_health(wiring, "device", "new")[1]
+        return check_health(dependencies, "device", "new")[1]
 
     poller.lease(now_s=time.time() - 1000, shards=2).take()
     assert health()["poller_age_s"] is None

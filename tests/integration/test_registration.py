@@ -20,7 +20,7 @@ from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import confirm_id, owner_control_db
 from chalicelib.engine.runner import Message, Outcome
 from chalicelib.handlers import confirmations, devices
-from chalicelib.handlers.all import control as registry
+from chalicelib.handlers.all import registry
 from chalicelib.settings import PollerSettings
 from chalicelib.web import confirm as pages
 from device.registration import NewDevice
@@ -155,7 +155,7 @@ def test_an_edit_between_mail_and_save_sends_no_second_mail(
             steps.control.put({**doc, "name": f"edit {len(self.sent)}"})
 
     mailer = EditingMailer()
-    steps.cloud = replace(steps.cloud, mail=mailer)
+    steps.context = replace(steps.context, mail=mailer)
     steps.control.put(device.doc)
     message = steps.message(device.device_id)
     steps.deliver(message)
@@ -213,7 +213,7 @@ def test_a_crash_between_mail_and_finish_sends_the_same_code_after_the_lease(
                 raise Crash
 
     mailer = CrashingMailer()
-    steps.cloud = replace(steps.cloud, mail=mailer)
+    steps.context = replace(steps.context, mail=mailer)
     steps.control.put(device.doc)
     message = steps.message(device.device_id)
     with pytest.raises(Crash):
@@ -386,8 +386,8 @@ def test_mails_to_one_address_leave_anothers_budget_alone(steps: Steps) -> None:
 def test_a_network_has_a_budget_of_its_own_that_spares_the_addresses(
     steps: Steps, clock: FakeClock
 ) -> None:
-    settings = replace(steps.cloud.settings, mails_per_network_hour=2)
-    steps.cloud = replace(steps.cloud, settings=settings)
+    settings = replace(steps.context.settings, mails_per_network_hour=2)
+    steps.context = replace(steps.context, settings=settings)
     victim = an_address()
     for _ in range(2):
         steps.register(a_device(owner=an_address()), network="192.0.2.0/24")
@@ -600,7 +600,9 @@ def oauth_fields(tag: str) -> JsonDict:
 
 @pytest.fixture
 def oauth_steps(steps: Steps) -> Steps:
-    steps.cloud = replace(steps.cloud, settings=replace(steps.cloud.settings, device_auth="oauth1"))
+    steps.context = replace(
+        steps.context, settings=replace(steps.context.settings, device_auth="oauth1")
+    )
     return steps
 
 
@@ -716,7 +718,7 @@ def test_a_page_that_does_not_know_when_the_cloud_was_asked_shows_no_time(
     steps: Steps, device: NewDevice, requested_at: object
 ) -> None:
     steps.control.put({**device.doc, "requested_at": requested_at})
-    code = steps.cloud.links.sign(device.device_id, 0)
+    code = steps.context.links.sign(device.device_id, 0)
     page = pages.show(steps.use, code, None)
     assert (page.status, "<h1>One moment</h1>" in page.body) == (200, True)
     for no_time in ("1970", "UTC", "Requested"):
@@ -726,9 +728,9 @@ def test_a_page_that_does_not_know_when_the_cloud_was_asked_shows_no_time(
 def test_when_couchdb_does_not_answer_the_page_says_so(steps: Steps, device: NewDevice) -> None:
     steps.register(device)
     nowhere = Server("http://127.0.0.1:9").database("control")
-    cloud = replace(steps.cloud, database=nowhere)
-    assert pages.show(lambda view: view(cloud), steps.code(), None).status == 503
-    answered = pages.answer(lambda view: view(cloud), steps.code(), b"device_code=AAAA-AAAA")
+    context = replace(steps.context, database=nowhere)
+    assert pages.show(lambda view: view(context), steps.code(), None).status == 503
+    answered = pages.answer(lambda view: view(context), steps.code(), b"device_code=AAAA-AAAA")
     assert (answered.status, "Nothing is lost" in answered.body) == (503, True)
 
 
@@ -751,7 +753,7 @@ def test_a_refusal_that_comes_after_the_confirmation_changes_nothing(
     steps.run(device.device_id)
     active = steps.control.get(device.device_id)
     for as_it_was_read in (waiting, active):
-        after = devices.answer(steps.cloud, as_it_was_read, {"state": "rejected"})
+        after = devices.answer(steps.context, as_it_was_read, {"state": "rejected"})
         assert after == active == steps.control.get(device.device_id)
 
 
@@ -770,11 +772,11 @@ def test_after_five_wrong_codes_the_right_one_is_not_even_compared(
 ) -> None:
     doc = steps.register(device)
     for number in range(5):
-        confirmations.remaining_tries(steps.cloud, doc, f"WRONG-{number}")
+        confirmations.remaining_tries(steps.context, doc, f"WRONG-{number}")
     # As if the rejection had been lost in a crash.
     rejected = steps.control.get(device.device_id)
     steps.control.put({**rejected, "state": "confirming"})
-    assert confirmations.remaining_tries(steps.cloud, doc, device.device_code) == 0
+    assert confirmations.remaining_tries(steps.context, doc, device.device_code) == 0
     assert steps.control.get(device.device_id)["state"] == "rejected"
 
 
@@ -795,11 +797,11 @@ def test_a_document_mended_while_it_was_being_rejected_is_not_put_into_error(
 
     steps.control.put({**device.doc, "owner": "no address"})
     message = steps.message(device.device_id)
-    steady = steps.cloud
+    steady = steps.context
     server = MendingServer(steady.server.url)
     server.http = steady.server.http
-    steps.cloud = replace(steady, server=server)
+    steps.context = replace(steady, server=server)
     assert steps.deliver(message) is Outcome.STALE
-    steps.cloud = steady
+    steps.context = steady
     assert steps.control.get(device.device_id)["state"] == "new"
     assert steps.run(device.device_id) is Outcome.SAVED

@@ -129,7 +129,7 @@ def test_an_activation_that_comes_too_late_leaves_no_login(
 ) -> None:
     """A: reads confirmed … makes the login          B: revoking, revoked."""
     late, early = revoked_before_its_activation(ada)
-    devices.activate(early, steps.cloud)
+    devices.activate(early, steps.context)
     assert login(server, late, ada.control.name).info()
     message = Message(steps.control.name, late.device_id, "device", "confirmed", early)
     assert steps.deliver(message) is Outcome.STALE
@@ -152,8 +152,8 @@ def test_oauth_keys_go_and_those_of_the_owners_other_device_stay(
 ) -> None:
     from dataclasses import replace
 
-    settings = replace(steps.cloud.settings, device_auth="oauth1")
-    steps.cloud = replace(steps.cloud, settings=settings)
+    settings = replace(steps.context.settings, device_auth="oauth1")
+    steps.context = replace(steps.context, settings=settings)
     address = an_address()
     one, other = a_device(owner=address), a_device(owner=address)
     for device in (one, other):

@@ -43,7 +43,7 @@ def ben(steps: Steps) -> Owner:
 
 def as_device(owner: Owner, device: NewDevice | None = None) -> Server:
     device = device or owner.device
-    return logged_in(owner.steps.cloud.server, f"{device.device_id}:{device.password}@")
+    return logged_in(owner.steps.context.server, f"{device.device_id}:{device.password}@")
 
 
 def as_nobody(server: Server) -> Server:
@@ -465,7 +465,7 @@ def forged_documents(ada: Owner, ben: Owner, pending: NewDevice) -> dict[str, Js
     steps.register(pending)
     code = steps.code()
     ada_s_invitation = InvitationRef(ada.id, ben.id, "invitation-1")
-    foreign_code = steps.cloud.invitation_links.sign(ada_s_invitation.acceptance, 0)
+    foreign_code = steps.context.invitation_links.sign(ada_s_invitation.acceptance, 0)
     ben.channel("channel-ben")
     invitation = {
         "_id": "invitation-1",

@@ -17,7 +17,7 @@ DAY_S = 24 * 3600
 
 
 def swept(steps: Steps, remaining_s: float = 100) -> JsonDict:
-    return sweep(steps.cloud, lambda: remaining_s)
+    return sweep(steps.context, lambda: remaining_s)
 
 
 def notes(steps: Steps) -> list[str]:

@@ -10,7 +10,7 @@ from chalicelib.design import DESIGN_ID, OWNER_CONTROL
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import owner_control_db
-from chalicelib.engine.context import Cloud
+from chalicelib.engine.context import Context
 from chalicelib.jobs import upgrade as upgrades
 from chalicelib.jobs.upgrade import upgrade
 from ops.upgrade import upgrade as upgrade_all
@@ -34,61 +34,67 @@ def databases(server: Server, control: Database) -> Iterator[list[Database]]:
         database.delete()
 
 
-def answer(cloud: Cloud, after: str | None = None, remaining_s: float = 100) -> JsonDict:
-    return upgrade(cloud, after, lambda: remaining_s)
+def answer(context: Context, after: str | None = None, remaining_s: float = 100) -> JsonDict:
+    return upgrade(context, after, lambda: remaining_s)
 
 
-def owners_only(cloud: Cloud, result: JsonDict) -> JsonDict:
+def owners_only(context: Context, result: JsonDict) -> JsonDict:
     """A result without the channels' databases, which other tests make and delete meanwhile."""
     return {name: result[name] for name in ("written", "after")}
 
 
-def test_every_owner_has_todays_rules_afterwards(cloud: Cloud, databases: list[Database]) -> None:
-    assert owners_only(cloud, answer(cloud)) == {"written": 2, "after": None}
+def test_every_owner_has_todays_rules_afterwards(
+    context: Context, databases: list[Database]
+) -> None:
+    assert owners_only(context, answer(context)) == {"written": 2, "after": None}
     for database in databases:
         assert database.get(DESIGN_ID)["version"] == OWNER_CONTROL.version
         assert database.get(DESIGN_ID)["validate_doc_update"].startswith("function (newDoc")
 
 
-def test_running_it_again_writes_nothing(cloud: Cloud, databases: list[Database]) -> None:
-    answer(cloud)
+def test_running_it_again_writes_nothing(context: Context, databases: list[Database]) -> None:
+    answer(context)
     revs = [database.get(DESIGN_ID)["_rev"] for database in databases]
-    assert answer(cloud)["written"] == 0
+    assert answer(context)["written"] == 0
     assert [database.get(DESIGN_ID)["_rev"] for database in databases] == revs
 
 
-def test_a_newer_version_than_ours_is_left_alone(cloud: Cloud, databases: list[Database]) -> None:
+def test_a_newer_version_than_ours_is_left_alone(
+    context: Context, databases: list[Database]
+) -> None:
     old = databases[0].get(DESIGN_ID)
     databases[0].put({**old, "version": OWNER_CONTROL.version + 1})
-    assert answer(cloud)["written"] == 1
+    assert answer(context)["written"] == 1
     assert databases[0].get(DESIGN_ID)["validate_doc_update"] == "function () {}"
 
 
-def test_when_time_is_short_it_says_where_to_go_on(cloud: Cloud, databases: list[Database]) -> None:
-    first = answer(cloud, remaining_s=1)
+def test_when_time_is_short_it_says_where_to_go_on(
+    context: Context, databases: list[Database]
+) -> None:
+    first = answer(context, remaining_s=1)
     assert first == {"checked": 1, "written": 1, "after": databases[0].name}
     with pytest.raises(NotFound):
         databases[1].get(DESIGN_ID)
-    second = answer(cloud, first["after"], remaining_s=1)
+    second = answer(context, first["after"], remaining_s=1)
     assert second == {"checked": 1, "written": 1, "after": databases[1].name}
 
 
 def test_more_than_a_page_is_walked_page_by_page(
-    cloud: Cloud, databases: list[Database], monkeypatch: pytest.MonkeyPatch
+    context: Context, databases: list[Database], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(upgrades, "PAGE", 2)
-    assert answer(cloud)["written"] == 2
+    assert answer(context)["written"] == 2
 
 
 def test_the_operators_command_goes_on_until_all_are_done(
-    cloud: Cloud, databases: list[Database]
+    context: Context, databases: list[Database]
 ) -> None:
     told: list[str] = []
 
     def invoke(event: JsonDict) -> JsonDict:
         # Short of time among the owners, so that it has to be called again.
         is_among_owners = event["after"] != databases[-1].name
-        return answer(cloud, event["after"], remaining_s=1 if is_among_owners else 100)
+        return answer(context, event["after"], remaining_s=1 if is_among_owners else 100)
 
     _, written = upgrade_all(invoke, told.append)
     assert written == 2
@@ -102,18 +108,18 @@ def test_a_public_channel_gets_the_new_version_and_a_private_one_none(steps: Ste
     ada.channel("private")
     public, private = ada.channel_database("public"), ada.channel_database("private")
     public.put({**AN_OLD_ONE, "_rev": public.get(DESIGN_ID)["_rev"]})
-    answer(steps.cloud)
+    answer(steps.context)
     assert public.get(DESIGN_ID)["version"] > 0
     with pytest.raises(NotFound):
         private.get(DESIGN_ID)
 
 
-def test_somebody_elses_database_is_not_touched(cloud: Cloud, server: Server) -> None:
-    theirs = server.database(f"{cloud.settings.control_db}-{uuid.uuid4().hex[:8]}-orders")
+def test_somebody_elses_database_is_not_touched(context: Context, server: Server) -> None:
+    theirs = server.database(f"{context.settings.control_db}-{uuid.uuid4().hex[:8]}-orders")
     theirs.create()
     try:
         theirs.put(AN_OLD_ONE)
-        answer(cloud)
+        answer(context)
         assert theirs.get(DESIGN_ID)["version"] == 0
     finally:
         theirs.delete()

@@ -15,7 +15,7 @@ from botocore.exceptions import ReadTimeoutError
 from chalicelib.aws.claims import Claim, Claims, claim_key
 from chalicelib.couch import Database, Unavailable
 from chalicelib.domain.documents import JsonDict, Rejected
-from chalicelib.engine.docstate import Control
+from chalicelib.engine.docstate import Registry
 from chalicelib.engine.runner import Message, handle
 from chalicelib.errors import NoEffect
 from tests.fakes.aws import FakeClient
@@ -98,7 +98,7 @@ class ClaimWorld:
         self._claims = {
             name: claims(self._client(name), TABLE, LEASE_S) for name in workers | rescuer
         }
-        self._control = Control()
+        self._control = Registry()
         self._control.unsafe("mail", "new", to="sent")(self._send)
         self.programs: Mapping[str, Program] = {name: self._program(name) for name in workers}
 

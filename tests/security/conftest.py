@@ -10,7 +10,7 @@ from chalice.test import Client
 
 from chalicelib.aws.claims import Claims
 from chalicelib.couch import Database, Server
-from chalicelib.engine.dependencies import Wiring
+from chalicelib.engine.dependencies import Dependencies
 from local.lambdas import load_app
 from local.system import ROOT
 from tests.integration.steps import Owner, Steps
@@ -59,20 +59,20 @@ def make_site(
             "CONTROL_DB": control.name,
         }
         clients = {"dynamodb": dynamodb, "secretsmanager": Secrets(couch_url)}
-        wiring = Wiring(
+        dependencies = Dependencies(
             environment | changes, clock, clients.__getitem__, lambda url: Server(url, recorder)
         )
         app = load_app(ROOT)
-        app.wiring = wiring  # type: ignore[attr-defined]
-        cloud = replace(wiring.cloud(), mail=mailer, count_mail=mailer.outcomes.append)
+        app.dependencies = dependencies  # type: ignore[attr-defined]
+        context = replace(dependencies.context(), mail=mailer, count_mail=mailer.outcomes.append)
         claims = Claims(dynamodb, table_name, lease_s=90)
-        site = Site(Client(app.app), Steps(cloud, claims, mailer, clock), recorder)
+        site = Site(Client(app.app), Steps(context, claims, mailer, clock), recorder)
         made.append(site)
         return site
 
     yield make
     for site in made:
-        site.steps.cloud.server.close()
+        site.steps.context.server.close()
 
 
 @pytest.fixture

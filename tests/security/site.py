@@ -15,7 +15,7 @@ from chalicelib.couch import Database
 from chalicelib.domain.documents import JsonDict
 from chalicelib.engine.batch import BatchFailed, Work, handle_batch
 from chalicelib.engine.runner import Message
-from chalicelib.handlers.all import control as registry
+from chalicelib.handlers.all import registry
 from tests.integration.steps import Steps
 
 FORM = "application/x-www-form-urlencoded"
@@ -88,7 +88,7 @@ def whole(answer: HTTPResponse) -> tuple[int, bytes, dict[str, str]]:
 
 def with_settings(steps: Steps, **changes: Any) -> None:
     """Give the cloud of these steps other budgets."""
-    steps.cloud = replace(steps.cloud, settings=replace(steps.cloud.settings, **changes))
+    steps.context = replace(steps.context, settings=replace(steps.context.settings, **changes))
 
 
 class Elements(HTMLParser):

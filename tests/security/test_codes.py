@@ -143,7 +143,7 @@ def test_a_code_of_another_stage_or_installation_is_none_here(
     here, there = make_site(), make_site(**elsewhere)
     device = a_device(owner=an_address())
     here.steps.register(device)
-    foreign = there.steps.cloud.links.sign(device.device_id, 0)
+    foreign = there.steps.context.links.sign(device.device_id, 0)
     assert whole(here.get(f"/confirm/{foreign}")) == whole(here.get("/confirm/nothing"))
     assert here.post(f"/confirm/{foreign}", confirm_form(device)).status_code == 404
     assert here.get(f"/confirm/{here.steps.code()}").status_code == 200
@@ -155,14 +155,14 @@ def test_a_code_of_another_page_is_none_on_this_one(site: Site, ada: Owner) -> N
     ada.invite(an_address())
     code, device_id = steps.invitation_code(), ada.device.device_id
     receipt = steps.receipt()
-    link = steps.cloud.invitation_links.verify(code)
+    link = steps.context.invitation_links.verify(code)
     assert link is not None
     subject, before = link.subject, contents(ada.control)
     crossed = {
         f"/confirm/{code}",
-        f"/confirm/{steps.cloud.invitation_links.sign(device_id, 0)}",
-        f"/invitation/{steps.cloud.links.sign(device_id, 0)}",
-        f"/invitation/{steps.cloud.links.sign(subject, 0)}",
+        f"/confirm/{steps.context.invitation_links.sign(device_id, 0)}",
+        f"/invitation/{steps.context.links.sign(device_id, 0)}",
+        f"/invitation/{steps.context.links.sign(subject, 0)}",
         f"/invitation/{receipt}",
         f"/confirm/{receipt}",
     }
@@ -173,7 +173,7 @@ def test_a_code_of_another_page_is_none_on_this_one(site: Site, ada: Owner) -> N
 
 
 def test_a_key_that_was_taken_out_of_use_opens_nothing(site: Site, device: NewDevice) -> None:
-    cloud = site.steps.cloud
-    old = LinkKeys([b"o" * 32], cloud.links.purpose).sign(device.device_id, 0)
+    context = site.steps.context
+    old = LinkKeys([b"o" * 32], context.links.purpose).sign(device.device_id, 0)
     assert site.post(f"/confirm/{old}", confirm_form(device)).status_code == 404
-    assert list(cloud.links.keys) == [LINK_KEY]
+    assert list(context.links.keys) == [LINK_KEY]

@@ -38,7 +38,7 @@ def known_address(steps: Steps, how: str) -> str:
         for _ in range(6):
             steps.register(a_device(owner=address))
     if how == "complained":
-        steps.cloud.suppressions.add(owner_id_of(address), "complaint", timestamp(steps.clock()))
+        steps.context.suppressions.add(owner_id_of(address), "complaint", timestamp(steps.clock()))
     return address
 
 

@@ -39,7 +39,7 @@ def without_private(doc: dict[str, object]) -> dict[str, object]:
 def test_a_message_that_nobody_sent_changes_nothing_and_others_go_on(ada: Owner) -> None:
     steps = ada.steps
     names = {"control": ada.control.name, "channel": ada.channel_database().name}
-    server, users = steps.cloud.server, steps.cloud.server.database("_users")
+    server, users = steps.context.server, steps.context.server.database("_users")
     before = contents(ada.control), contents(steps.control), contents(users)
     rights = [database.security() for database in (ada.control, ada.channel_database())]
     mails, databases = len(steps.mailer.sent), set(server.all_dbs("a", "~", 100_000))
@@ -66,7 +66,7 @@ def test_a_notification_that_ses_did_not_send_changes_nothing(steps: Steps, ada:
     before = contents(ada.control), contents(steps.control)
     for notification in FORGED_NOTIFICATIONS.values():
         with pytest.raises(InvalidNotification) as caught:
-            mail_feedback.take(steps.cloud, notification)
+            mail_feedback.take(steps.context, notification)
         assert len(str(caught.value)) < 100
     assert (contents(ada.control), contents(steps.control)) == before
 
@@ -89,5 +89,5 @@ def test_a_bounce_moves_the_document_of_its_own_mail_and_no_other(steps: Steps, 
         tags = {"doc": [doc_id], "generation": ["0"], **({"owner": [owner]} if owner else {})}
         bounce = {"bounceType": "Permanent", "bounceSubType": "NoEmail"}
         said = {"eventType": "Bounce", "bounce": bounce, "mail": {"destination": [], "tags": tags}}
-        mail_feedback.take(steps.cloud, json.dumps(said))
+        mail_feedback.take(steps.context, json.dumps(said))
     assert (contents(ada.control), contents(steps.control)) == before

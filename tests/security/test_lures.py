@@ -79,6 +79,6 @@ def test_a_registration_under_a_strangers_address_gives_nothing_until_it_is_conf
     site.bring(eve.doc)
     site.steps.run(eve.device_id)
     assert contents(ada.control) == before
-    users = site.steps.cloud.server.database("_users")
+    users = site.steps.context.server.database("_users")
     assert users.find_one(f"org.couchdb.user:{eve.device_id}") is None
     assert ada.control.name == owner_control_db(site.steps.control.name, owner_id_of(ada.address))

@@ -12,7 +12,7 @@ from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.link_tokens import InvitationRef
 from chalicelib.domain.names import channel_db, owner_role
 from chalicelib.errors import StillConflicting
-from chalicelib.handlers.all import control as registry
+from chalicelib.handlers.all import registry
 from tests.integration.steps import Owner
 from tests.integration.test_rights import as_device
 from tests.security.site import Site, contents
@@ -31,7 +31,7 @@ class World:
 
     def __init__(self, site: Site, ada: Owner, eve: Owner) -> None:
         self.site, self.ada, self.eve = site, ada, eve
-        self.steps, self.server = site.steps, site.steps.cloud.server
+        self.steps, self.server = site.steps, site.steps.context.server
         self.steps.control.put_security(
             {"members": {"roles": ["_admin"]}, "admins": {"roles": ["_admin"]}}
         )
@@ -52,7 +52,7 @@ class World:
             *self.ids,
             *(ada.id, eve.id, ada.address, eve.address, owner_role(ada.id), "_admin"),
             *(ada.channel_database().name, ada.channel_database().url, ada.control.name),
-            *(self.invitation_code, self.steps.cloud.links.sign(pending.device_id, 0)),
+            *(self.invitation_code, self.steps.context.links.sign(pending.device_id, 0)),
             *(foreign, pending.device_code, "https://evil.example/db"),
             *(True, False, None, 0, 1, -1, 1e300, "", [], {}, [ada.id], [ada.address, eve.id]),
             *({"names": ["x"], "roles": [owner_role(ada.id)]}, {"roles": []}, [None, {}]),
@@ -116,7 +116,7 @@ def documents(draw: st.DrawFn, world: World, kind: tuple[str, str]) -> JsonDict:
     if draw(st.integers(0, 9)) == 9:
         doc["_attachments"] = {"x": {"content_type": "text/plain", "data": "eA=="}}
     if doc_type == "confirm":
-        code = world.steps.cloud.links.sign(world.pending.device_id, 0)
+        code = world.steps.context.links.sign(world.pending.device_id, 0)
         doc |= {"confirm_code": code, "device_code": world.pending.device_code}
     odd = st.dictionaries(st.sampled_from(FIELDS), st.sampled_from(world.values), max_size=3)
     return {**doc, **draw(odd)}

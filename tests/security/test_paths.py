@@ -57,14 +57,14 @@ def test_no_id_leads_the_mailbox_anywhere(site: Site) -> None:
 def test_no_id_in_a_link_leads_a_page_anywhere(site: Site, ada: Owner) -> None:
     """Though it was signed with the right key, as if the cloud had let it through."""
     before, asked = everything(site, ada), len(site.recorder.asked)
-    cloud = site.steps.cloud
+    context = site.steps.context
     for what, doc_id in IDS.items():
         codes = {
-            "confirm": cloud.links.sign(doc_id, 0),
-            "invitation": cloud.invitation_links.sign(
+            "confirm": context.links.sign(doc_id, 0),
+            "invitation": context.invitation_links.sign(
                 InvitationRef(ada.id, "0" * 32, doc_id).subject, 0
             ),
-            "invitation of": cloud.invitation_links.sign(
+            "invitation of": context.invitation_links.sign(
                 InvitationRef(doc_id, "0" * 32, "invitation-1").subject, 0
             ),
         }
@@ -73,9 +73,9 @@ def test_no_id_in_a_link_leads_a_page_anywhere(site: Site, ada: Owner) -> None:
             for answer in (site.get(path), site.post(path, b"answer=accept")):
                 # 500: an id that is none, which no code has that the cloud made itself.
                 assert answer.status_code in (404, 500, 503), (what, page)
-    known = (cloud.database.name, ada.control.name)
+    known = (context.database.name, ada.control.name)
     names = {path.split("/")[1] for path in site.recorder.paths()[asked:]}
-    allowed = {name for name in names if name.startswith(f"{cloud.database.name}-")} | set(known)
+    allowed = {name for name in names if name.startswith(f"{context.database.name}-")} | set(known)
     check_paths(site, site.recorder.paths()[asked:], *allowed)
     assert everything(site, ada) == before
 
@@ -139,7 +139,7 @@ def test_no_id_in_a_bounce_leads_anywhere(site: Site, ada: Owner) -> None:
                 "bounce": {"bounceType": "Permanent", "bounceSubType": "General"},
                 "mail": {"destination": [], "tags": {**tags, "generation": ["0"]}},
             }
-            assert mail_feedback.take(site.steps.cloud, json.dumps(said)) == "bounce"
+            assert mail_feedback.take(site.steps.context, json.dumps(said)) == "bounce"
     check_paths(site, site.recorder.paths()[asked:], site.steps.control.name)
     assert everything(site, ada) == before
 
@@ -164,7 +164,7 @@ def look_up(database: Database, doc_id: str) -> None:
 @pytest.mark.parametrize("name", ["x/../_users", "../_users", "_users/x", "%2e%2e", "Control"])
 def test_no_owner_leads_to_another_database(site: Site, name: str) -> None:
     """An owner's database has the name of a hash; the adapter quotes whatever else it is given."""
-    database: Callable[[str], Database] = site.steps.cloud.server.database
+    database: Callable[[str], Database] = site.steps.context.server.database
     try:
         url = database(owner_control_db(site.steps.control.name, name)).url
     except InvalidName:

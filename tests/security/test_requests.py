@@ -74,7 +74,7 @@ def test_no_transition_asks_what_a_document_names(
 
 
 def check_asked(site: Site, since: int) -> None:
-    here = urlsplit(site.steps.cloud.server.url)
+    here = urlsplit(site.steps.context.server.url)
     places = {urlsplit(url)[:2] for _, url in site.recorder.asked[since:]}
     assert places == {(here.scheme, here.netloc)}
 
@@ -86,7 +86,7 @@ def test_what_a_guest_is_told_is_where_the_cloud_is_and_not_what_the_owner_wrote
     guest = an_address()
     ada.edit("channel-photos", **hostile(trap, "http://{trap}/db"))
     ada.share(guest)
-    database = ada.steps.cloud.server.database(channel_db(ada.id, "channel-photos"))
+    database = ada.steps.context.server.database(channel_db(ada.id, "channel-photos"))
     theirs = contents(ada.steps.control_db_of(guest))
     urls = {doc[name] for doc in theirs.values() for name in ("syncpoint", "remote") if name in doc}
     assert urls == {database.url}
@@ -98,6 +98,6 @@ def test_no_header_of_a_request_is_an_address_to_ask(site: Site, trap: socket.so
     for url in URLS.values():
         named = dict.fromkeys(headers, url.format(trap=f"127.0.0.1:{trap.getsockname()[1]}"))
         assert site.bring(a_device(owner=an_address()).doc, **named).status_code == 201
-        site.get(f"/confirm/{site.steps.cloud.links.sign('device-1', 0)}", **named)
+        site.get(f"/confirm/{site.steps.context.links.sign('device-1', 0)}", **named)
     check_asked(site, asked)
     assert not was_asked(trap)

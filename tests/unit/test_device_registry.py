@@ -7,9 +7,9 @@ import pytest
 
 from chalicelib.couch import Database
 from chalicelib.domain.documents import JsonDict
-from chalicelib.engine.docstate import Control, RegistryError
+from chalicelib.engine.docstate import Registry, RegistryError
 from chalicelib.engine.runner import Message, Outcome, handle
-from device.transitions import control
+from device.transitions import registry
 from tests.support import FakeClock, FakeDatabase
 
 NEW: JsonDict = {"_id": "a", "type": "mail", "state": "new"}
@@ -33,16 +33,16 @@ def tools() -> FakeTools:
 
 
 def test_every_transition_of_a_device_is_safe() -> None:
-    assert {(one.doc_type, one.state) for one in control if one.unsafe} == set()
+    assert {(one.doc_type, one.state) for one in registry if one.unsafe} == set()
 
 
 def test_the_device_leaves_every_document_in_its_state() -> None:
     """What the documents say is the owner's and the cloud's to change."""
-    assert all(one.to == (one.state,) for one in control)
+    assert all(one.to == (one.state,) for one in registry)
 
 
 def test_without_claims_no_unsafe_transition_runs(tools: FakeTools) -> None:
-    registry, runs = Control(), []
+    registry, runs = Registry(), []
 
     @registry.unsafe("mail", "new", to="sent")
     def send(doc: JsonDict, cloud: Any, claim: Any) -> JsonDict:
@@ -56,7 +56,7 @@ def test_without_claims_no_unsafe_transition_runs(tools: FakeTools) -> None:
 
 
 def test_without_claims_a_safe_transition_runs(tools: FakeTools) -> None:
-    registry = Control()
+    registry = Registry()
 
     @registry.safe("mail", "new", to="sent")
     def send(doc: JsonDict, cloud: Any) -> JsonDict:

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chalicelib.domain.documents import JsonDict, Rejected, generation_of, rejection, timestamp
-from chalicelib.engine.docstate import Control, InvalidChanges, RegistryError, Transition
+from chalicelib.engine.docstate import InvalidChanges, Registry, RegistryError, Transition
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -23,8 +23,8 @@ def nothing(doc: JsonDict, *_: object) -> None:
     return None
 
 
-def a_registry() -> Control:
-    control = Control()
+def a_registry() -> Registry:
+    control = Registry()
     control.safe("channel", "new", to="ready closed")(nothing)
     control.unsafe("device", "new", to="confirming")(nothing)
     return control
@@ -48,7 +48,7 @@ def test_a_transition_knows_whether_it_is_unsafe() -> None:
 
 
 def test_registering_leaves_the_function_as_it_was() -> None:
-    control = Control()
+    control = Registry()
     assert control.safe("channel", "new", to="ready")(nothing) is nothing
     assert control.unsafe("device", "new", to="confirming")(nothing) is nothing
 
@@ -56,7 +56,7 @@ def test_registering_leaves_the_function_as_it_was() -> None:
 @pytest.mark.parametrize("first", ["safe", "unsafe"])
 @pytest.mark.parametrize("second", ["safe", "unsafe"])
 def test_a_pair_that_is_registered_twice_is_refused_by_name(first: str, second: str) -> None:
-    control = Control()
+    control = Registry()
     getattr(control, first)("device", "new", to="confirming")(nothing)
     with pytest.raises(RegistryError, match="device/new is registered twice"):
         getattr(control, second)("device", "new", to="confirming")(nothing)
@@ -65,7 +65,7 @@ def test_a_pair_that_is_registered_twice_is_refused_by_name(first: str, second: 
 def test_a_refused_registration_leaves_the_first_in_place() -> None:
     control = a_registry()
     with pytest.raises(RegistryError):
-        control.safe("device", "new", to="stolen")(lambda doc, cloud: {"state": "stolen"})
+        control.safe("device", "new", to="stolen")(lambda doc, context: {"state": "stolen"})
     assert control.transition("device", "new").run is nothing
 
 
@@ -83,7 +83,7 @@ def test_an_unknown_pair_is_refused_by_name(doc_type: str, state: str) -> None:
 
 def test_iteration_gives_all_transitions_in_the_order_of_registration() -> None:
     pairs = [("b", "two"), ("a", "one"), ("c", "three")]
-    control = Control()
+    control = Registry()
     for doc_type, state in pairs:
         control.safe(doc_type, state, to="done")(nothing)
     assert [(t.doc_type, t.state) for t in control] == pairs
@@ -91,7 +91,7 @@ def test_iteration_gives_all_transitions_in_the_order_of_registration() -> None:
 
 def test_two_registries_know_nothing_of_each_other() -> None:
     a_registry()
-    assert list(Control()) == []
+    assert list(Registry()) == []
 
 
 @pytest.mark.parametrize(
@@ -221,8 +221,8 @@ def test_a_document_stands_in_its_own_generation_alone(
 
 
 def test_what_a_step_is_about_makes_it_another() -> None:
-    control = Control()
-    control.unsafe("mail", "new", to="sent", about=("to", "of"))(lambda doc, cloud, claim: None)
+    control = Registry()
+    control.unsafe("mail", "new", to="sent", about=("to", "of"))(lambda doc, context, claim: None)
     step_of = control.transition("mail", "new").step_of
     mail = {"to": "ben", "of": "photos", "generation": 1}
     assert step_of(mail | {"note": "any"}) == step_of(mail)

@@ -14,7 +14,7 @@ from botocore.exceptions import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.handlers.all import control
+from chalicelib.handlers.all import registry
 from ops.dead_letters import DeadLetter, age, shown
 from ops.findings import Finding, Level
 from ops.stage import OpsError
@@ -106,6 +106,6 @@ def test_nothing_unprintable_and_no_address_is_shown(text: str) -> None:
 @given(st.text())
 def test_whatever_is_in_the_dead_letters_can_be_read(body: str) -> None:
     received = {"MessageId": "1", "ReceiptHandle": "r", "Body": body}
-    letter = DeadLetter.read(received, control)
+    letter = DeadLetter.read(received, registry)
     assert letter.message is None
     assert "none of the poller's" in letter.about(0)

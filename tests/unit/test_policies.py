@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from chalicelib.domain.documents import JsonDict
-from chalicelib.handlers.all import control as registry
+from chalicelib.handlers.all import registry
 from local.lambdas import load_app, queue_sources
 from local.system import ROOT
 from ops import policies

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from chalicelib.aws.claims import Claim, Claims, Done, RunningElsewhere, claim_key
 from chalicelib.couch import Database, Unavailable
 from chalicelib.domain.documents import JsonDict, Rejected
-from chalicelib.engine.docstate import Control, InvalidChanges, RegistryError
+from chalicelib.engine.docstate import InvalidChanges, Registry, RegistryError
 from chalicelib.engine.runner import InvalidMessage, Message, Outcome, handle
 from chalicelib.errors import NoEffect, StillConflicting
 from tests.fakes.aws import FakeAws
@@ -52,16 +52,16 @@ class Bench:
     claims: Claims
     database: FakeDatabase
     clock: FakeClock
-    control: Control = field(default_factory=Control)
+    registry: Registry = field(default_factory=Registry)
     runs: list[JsonDict] = field(default_factory=list)
     claimed: list[Claim] = field(default_factory=list)
     tools: list[FakeTools] = field(default_factory=list)
     result: Callable[[JsonDict], JsonDict | None] = lambda doc: {"state": "next"}
 
     def __post_init__(self) -> None:
-        self.control.safe("thing", "new", to="next")(self._run_safe)
-        self.control.unsafe("mail", "new", to="next")(self._run_unsafe)
-        self.control.unsafe("letter", "new", to="next", about=["to"])(self._run_unsafe)
+        self.registry.safe("thing", "new", to="next")(self._run_safe)
+        self.registry.unsafe("mail", "new", to="next")(self._run_unsafe)
+        self.registry.unsafe("letter", "new", to="next", about=["to"])(self._run_unsafe)
 
     def _run_safe(self, doc: JsonDict, tools: FakeTools) -> JsonDict | None:
         self.runs.append(doc)
@@ -81,7 +81,7 @@ class Bench:
 
     def handle(self, message: Message) -> Outcome:
         tools = FakeTools(cast(Database, self.database), self.clock)
-        return handle(message, self.control, tools, self.claims)
+        return handle(message, self.registry, tools, self.claims)
 
     @property
     def doc(self) -> JsonDict:
@@ -214,14 +214,14 @@ def test_an_unsafe_step_without_claims_is_a_fault_of_the_wiring_and_does_not_run
 ) -> None:
     tools = FakeTools(cast(Database, bench.database), bench.clock)
     with pytest.raises(RegistryError, match="mail/new"):
-        handle(bench.add("mail"), bench.control, tools)
+        handle(bench.add("mail"), bench.registry, tools)
     assert bench.runs == []
 
 
 @KINDS
 def test_the_tools_stand_in_the_messages_database(bench: Bench, kind: str) -> None:
     tools = FakeTools(cast(Database, bench.database), bench.clock)
-    handle(replace(bench.add(kind), db="other"), bench.control, tools, bench.claims)
+    handle(replace(bench.add(kind), db="other"), bench.registry, tools, bench.claims)
     assert tools.asked_for == ["other"]
     assert bench.tools == [tools]
 
@@ -244,8 +244,8 @@ def test_a_transition_sees_the_revisions_that_lost_in_each_run_if_it_asked_for_t
         seen.append("_conflicts" in doc)
         return {"state": "next"}
 
-    bench.control = Control()
-    bench.control.safe("thing", "new", to="next", conflicts=conflicts)(look)
+    bench.registry = Registry()
+    bench.registry.safe("thing", "new", to="next", conflicts=conflicts)(look)
     message = bench.add("thing")
     racing = ConflictedDatabase([edit(count=1)])
     racing.docs = bench.database.docs
@@ -571,8 +571,8 @@ def test_a_message_that_comes_too_late_puts_right_what_a_killed_run_may_have_lef
         assert tools.database is cast(Database, bench.database)
         seen.append(doc)
 
-    bench.control = Control()
-    late = bench.control.safe("thing", "new", to="next", late=put_right)
+    bench.registry = Registry()
+    late = bench.registry.safe("thing", "new", to="next", late=put_right)
     late(lambda doc, tools: {"state": "next"})
     message = bench.add("thing")
     assert bench.handle(message) is Outcome.SAVED
@@ -586,8 +586,8 @@ def test_a_message_that_comes_too_late_puts_right_what_a_killed_run_may_have_lef
 
 def test_a_run_that_was_overtaken_puts_right_what_it_did_itself(bench: Bench) -> None:
     seen: list[JsonDict] = []
-    bench.control = Control()
-    late = bench.control.safe("thing", "new", to="next", late=lambda doc, tools: seen.append(doc))
+    bench.registry = Registry()
+    late = bench.registry.safe("thing", "new", to="next", late=lambda doc, tools: seen.append(doc))
     late(lambda doc, tools: {"state": "next"})
     bench.database = RacingDatabase([])
     message = bench.add("thing")
@@ -602,8 +602,8 @@ def test_what_a_late_message_finds_wrong_is_not_written_into_a_document_that_is_
     def refuse(doc: JsonDict, tools: FakeTools) -> None:
         raise Rejected("of another state")
 
-    bench.control = Control()
-    bench.control.safe("thing", "new", to="next", late=refuse)(lambda doc, tools: None)
+    bench.registry = Registry()
+    bench.registry.safe("thing", "new", to="next", late=refuse)(lambda doc, tools: None)
     message = bench.add("thing")
     edit(state="next")(bench.database)
     assert bench.handle(message) is Outcome.STALE

@@ -6,7 +6,7 @@ import pytest
 
 from bench.simulation import DAY_S, MAX_RECEIVES, Result, Setting, Simulation, hidden_s
 from chalicelib.engine.batch import FIRST_BACK_OFF_S
-from chalicelib.handlers.all import control
+from chalicelib.handlers.all import registry
 from local.lambdas import load_app, queue_sources
 from local.system import ROOT
 
@@ -73,7 +73,7 @@ def test_more_than_ses_takes_ends_among_the_dead_letters_unless_few_batches_run_
 
 def test_the_deployed_functions_are_bounded_those_that_send_mail_the_most() -> None:
     bounds = {source.name: source.maximum_concurrency for source in queue_sources(load_app(ROOT))}
-    assert bounds == {f"{t.doc_type}_{t.state}": 2 if t.unsafe else 10 for t in control}
+    assert bounds == {f"{t.doc_type}_{t.state}": 2 if t.unsafe else 10 for t in registry}
 
 
 def test_what_ses_refuses_is_hidden_for_longer_each_time() -> None:

@@ -12,10 +12,10 @@ from chalicelib.aws.claims import RunningElsewhere
 from chalicelib.couch import Unavailable
 from chalicelib.engine import batch
 from chalicelib.engine.runner import Message, Outcome
-from chalicelib.handlers.all import control
+from chalicelib.handlers.all import registry
 from tests.metrics import Metric, printed
 
-TRANSITION = control.transition("device", "new")
+TRANSITION = registry.transition("device", "new")
 SECRET = "hunter2"
 Metrics = Callable[[], list[Metric]]
 

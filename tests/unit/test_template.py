@@ -8,7 +8,7 @@ import pytest
 from chalice.config import Config
 from samtranslator.yaml_helper import yaml_parse
 
-from chalicelib.handlers.all import control as registry
+from chalicelib.handlers.all import registry
 from chalicelib.settings import InvalidSettings, PollerSettings, Settings, queue_name
 from local.aws import REGION, translate
 from local.lambdas import load_app, queue_sources

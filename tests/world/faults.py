@@ -1,7 +1,7 @@
 """What can go wrong with one request, as the real libraries tell of it.
 
 A single failure comes through to the code: the retries that boto3's clients are configured with
-(`wiring.make_client`) are not imitated, so this is harsher than AWS is.
+(`dependencies.make_client`) are not imitated, so this is harsher than AWS is.
 """
 
 from collections.abc import Callable

@@ -1,8 +1,8 @@
 """Everything that runs in the cloud, in one process and in virtual time, over the two fakes.
 
-Each run of a Lambda is a process of its own: it has a `Wiring` of its own, knows nothing of those
-before it, and all that it asks of CouchDB and AWS goes through the one gate. What CouchDB and AWS
-do by themselves does not: the schedule, the event source mappings, the API.
+Each run of a Lambda is a process of its own: it has `Dependencies` of its own, knows nothing of
+those before it, and all that it asks of CouchDB and AWS goes through the one gate. What CouchDB
+and AWS do by themselves does not: the schedule, the event source mappings, the API.
 """
 
 import json
@@ -13,9 +13,9 @@ from typing import Any, Self
 
 from chalicelib.couch import Server
 from chalicelib.engine.batch import BatchFailed, Work, handle_batch
-from chalicelib.engine.dependencies import Wiring
+from chalicelib.engine.dependencies import Dependencies
 from chalicelib.engine.docstate import Transition
-from chalicelib.handlers.all import control
+from chalicelib.handlers.all import registry
 from chalicelib.settings import PollerSettings, queue_name
 from poller.ahead import when_needed
 from poller.app import Outside, run
@@ -38,7 +38,7 @@ ENVIRON = {
     "PUBLIC_URL_PARAMETER": PARAMETER,
     "MAIL_FROM": "sync@example.com",
 }
-TRANSITIONS = tuple(control)
+TRANSITIONS = tuple(registry)
 QUEUES = {t: queue_name(STAGE, t.doc_type, t.state) for t in TRANSITIONS}
 POLLER = PollerSettings.read(
     ENVIRON
@@ -125,10 +125,10 @@ class Region:
         self.beginning(name)
         return Process(name)
 
-    def wiring(self, process: Process) -> Wiring:
+    def dependencies(self, process: Process) -> Dependencies:
         """What a new process makes of its environment."""
         around = self.gate.around(process)
-        return Wiring(
+        return Dependencies(
             ENVIRON,
             self.clock,
             lambda service: self.aws.client(service, around),
@@ -218,7 +218,7 @@ class Region:
         self, process: Process, transition: Transition, records: list[dict[str, Any]]
     ) -> None:
         """What Lambda does with a batch: its messages are deleted if the function returns."""
-        work = Work.of(self.wiring(process), control, transition, lambda: HANDLER_TIMEOUT_S)
+        work = Work.of(self.dependencies(process), registry, transition, lambda: HANDLER_TIMEOUT_S)
         try:
             handle_batch(records, work)
         except BatchFailed:

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import owner_control_db
-from chalicelib.engine.dependencies import Wiring
+from chalicelib.engine.dependencies import Dependencies
 from chalicelib.jobs import mail_feedback
 from chalicelib.jobs.sweep import sweep
 from chalicelib.web import confirm, invitation, registrations
@@ -38,7 +38,7 @@ class Answered(Protocol):
 
 
 SomeAnswer = TypeVar("SomeAnswer", bound=Answered)
-View = Callable[[Wiring], SomeAnswer]
+View = Callable[[Dependencies], SomeAnswer]
 
 
 @dataclass(frozen=True)
@@ -126,20 +126,29 @@ class World(Region):
         headers = {"content-type": "application/json"}
         diff = json.dumps({device.device_id: [doc["_rev"]]})
         docs = json.dumps({"new_edits": False, "docs": [doc]})
-        self.ask("revs_diff", lambda wiring: registrations.revs_diff(wiring.use, headers, diff))
+        self.ask(
+            "revs_diff",
+            lambda dependencies: registrations.revs_diff(dependencies.use, headers, diff),
+        )
         return self.ask(
             "bulk_docs",
-            lambda wiring: registrations.bulk_docs(wiring.use, headers, docs, SOURCE_IP),
+            lambda dependencies: registrations.bulk_docs(
+                dependencies.use, headers, docs, SOURCE_IP
+            ),
         )
 
     def look(self, mail: Mail, step: str | None = None) -> Page:
         """Somebody opens the link in a mail."""
-        return self.ask("GET page", lambda wiring: mail.page.show(wiring.use, mail.code, step))
+        return self.ask(
+            "GET page", lambda dependencies: mail.page.show(dependencies.use, mail.code, step)
+        )
 
     def post(self, mail: Mail, **form: str) -> Page:
         """Somebody answers on the page behind a link."""
         body = urlencode(form)
-        return self.ask("POST page", lambda wiring: mail.page.answer(wiring.use, mail.code, body))
+        return self.ask(
+            "POST page", lambda dependencies: mail.page.answer(dependencies.use, mail.code, body)
+        )
 
     def click(self, device: Device, mail: int = -1, code: str | None = None) -> Page:
         """The owner types the device's code, or another, on the page of one of its mails."""
@@ -168,13 +177,15 @@ class World(Region):
             }
         )
         self.call(
-            "mail_feedback", lambda wiring: wiring.use(lambda c: mail_feedback.take(c, message))
+            "mail_feedback",
+            lambda dependencies: dependencies.use(lambda c: mail_feedback.take(c, message)),
         )
 
     def sweep(self) -> None:
         """The daily sweep, until one has left nothing for the next day."""
         result = self.call(
-            "sweep", lambda wiring: wiring.use(lambda c: sweep(c, lambda: HANDLER_TIMEOUT_S))
+            "sweep",
+            lambda dependencies: dependencies.use(lambda c: sweep(c, lambda: HANDLER_TIMEOUT_S)),
         )
         if result["failed"] or not result["complete"]:
             self.clock.move(DAY_S)
@@ -191,7 +202,7 @@ class World(Region):
                 raise NotAnswered(name)
         raise NotAnswered(f"{name}: {TRIES} times")
 
-    def call(self, name: str, act: Callable[[Wiring], JsonDict | str]) -> JsonDict:
+    def call(self, name: str, act: Callable[[Dependencies], JsonDict | str]) -> JsonDict:
         """An event that calls a Lambda, which is called again after a minute if it fails."""
         for _ in range(TRIES):
             process = self.begin(name)
@@ -219,15 +230,15 @@ class World(Region):
 
     def _answer(self, process: Process, view: View[SomeAnswer]) -> SomeAnswer | None:
         try:
-            return view(self.wiring(process))
+            return view(self.dependencies(process))
         except Killed:
             return None
 
     def _result(
-        self, process: Process, act: Callable[[Wiring], JsonDict | str]
+        self, process: Process, act: Callable[[Dependencies], JsonDict | str]
     ) -> JsonDict | str | None:
         try:
-            return act(self.wiring(process))
+            return act(self.dependencies(process))
         except (Exception, Killed):
             if not process.was_hit:
                 raise

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from chalicelib.couch import Unauthorized
-from chalicelib.engine.context import Cloud
-from chalicelib.engine.dependencies import SECRET_AGE_S, PublicUrlUnknown, Wiring
+from chalicelib.engine.context import Context
+from chalicelib.engine.dependencies import SECRET_AGE_S, Dependencies, PublicUrlUnknown
 from chalicelib.errors import NoEffect
 from chalicelib.settings import InvalidSettings
 from chalicelib.web import confirm, health
@@ -39,71 +39,71 @@ def secret(aws: Any) -> Iterator[Secret]:
 
 
 @pytest.fixture
-def wiring(secret: Secret, clock: FakeClock) -> Wiring:
+def dependencies(secret: Secret, clock: FakeClock) -> Dependencies:
     environment = {
         "TABLE_NAME": "unused",
         "SECRET_ID": secret.name,
         "PUBLIC_URL": "https://sync.example.com",
         "MAIL_FROM": "sync@example.com",
     }
-    return Wiring(environment, clock)
+    return Dependencies(environment, clock)
 
 
 def test_the_secret_is_fetched_once_in_its_time(
-    wiring: Wiring, secret: Secret, clock: FakeClock
+    dependencies: Dependencies, secret: Secret, clock: FakeClock
 ) -> None:
-    first = wiring.cloud()
+    first = dependencies.context()
     secret.change("http://admin:new@other.example.com")
     clock.move(SECRET_AGE_S - 1)
-    assert wiring.cloud() is first
+    assert dependencies.context() is first
     clock.move(1)
-    assert wiring.cloud().server.url == "http://other.example.com"
+    assert dependencies.context().server.url == "http://other.example.com"
 
 
 def test_a_secret_that_couchdb_did_not_take_is_fetched_again_at_once(
-    wiring: Wiring, secret: Secret
+    dependencies: Dependencies, secret: Secret
 ) -> None:
-    def refused(cloud: Cloud) -> None:
+    def refused(context: Context) -> None:
         raise Unauthorized(401, "unauthorized", "Name or password is incorrect.")
 
-    wiring.cloud()
+    dependencies.context()
     secret.change("http://admin:new@other.example.com")
     with pytest.raises(Unauthorized):
-        wiring.use(refused)
-    assert wiring.cloud().server.url == "http://other.example.com"
+        dependencies.use(refused)
+    assert dependencies.context().server.url == "http://other.example.com"
 
 
 def test_an_aged_secret_is_better_than_none(
-    wiring: Wiring, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    dependencies: Dependencies, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = wiring.cloud()
+    first = dependencies.context()
     monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", NOWHERE)
     clock.move(SECRET_AGE_S)
-    assert wiring.cloud() is first
+    assert dependencies.context() is first
 
 
 def test_when_aws_does_not_answer_the_page_says_so_with_all_its_headers(
-    wiring: Wiring, monkeypatch: pytest.MonkeyPatch
+    dependencies: Dependencies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", NOWHERE)
-    page = confirm.show(wiring.use, "device-1.0.AAAAAAAAAAAAAAAAAAAAAA", None)
+    page = confirm.show(dependencies.use, "device-1.0.AAAAAAAAAAAAAAAAAAAAAA", None)
     assert (page.status, page.headers["Cache-Control"]) == (503, "no-store")
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]
     assert "Nothing is lost" in page.body
 
 
 def test_a_missing_variable_is_named_and_the_page_still_answers() -> None:
-    wiring = Wiring({})
+    dependencies = Dependencies({})
     with pytest.raises(InvalidSettings, match="TABLE_NAME is not set"):
-        wiring.cloud()
-    assert confirm.show(wiring.use, "x", None).status == 503
+        dependencies.context()
+    assert confirm.show(dependencies.use, "x", None).status == 503
 
 
 def test_health_says_which_part_does_not_answer(
-    wiring: Wiring, monkeypatch: pytest.MonkeyPatch
+    dependencies: Dependencies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", NOWHERE)
-    status, body = health.check_health(wiring, "device", "new")
+    status, body = health.check_health(dependencies, "device", "new")
     assert status == 503
     assert body["ok"] is False
     assert body["sqs"].startswith("failed: ")
@@ -112,16 +112,16 @@ def test_health_says_which_part_does_not_answer(
 
 
 def test_health_says_that_the_secret_is_malformed_and_nothing_of_it(
-    wiring: Wiring, secret: Secret
+    dependencies: Dependencies, secret: Secret
 ) -> None:
     secret.change("admin:hunter2@couch.example.com")
-    status, body = health.check_health(wiring, "device", "new")
+    status, body = health.check_health(dependencies, "device", "new")
     assert (status, body["couchdb"]) == (503, "failed: settings")
     assert "hunter2" not in json.dumps(body)
 
 
 def test_health_answers_though_a_variable_is_missing() -> None:
-    status, body = health.check_health(Wiring({}), "device", "new")
+    status, body = health.check_health(Dependencies({}), "device", "new")
     parts = {name: body[name] for name in ("couchdb", "dynamodb", "sqs")}
     assert (status, parts) == (503, dict.fromkeys(parts, "failed: settings"))
 
@@ -130,8 +130,8 @@ def test_health_answers_though_a_variable_is_missing() -> None:
 
 
 @pytest.fixture
-def deployed(secret: Secret, clock: FakeClock, aws: Any) -> Iterator[tuple[Wiring, Any, str]]:
-    """A wiring that asks SSM where the pages are; the client, and the parameter's name."""
+def deployed(secret: Secret, clock: FakeClock, aws: Any) -> Iterator[tuple[Dependencies, Any, str]]:
+    """Dependencies that ask SSM where the pages are; the client, and the parameter's name."""
     ssm, name = aws.client("ssm"), f"/test/{uuid.uuid4().hex[:12]}/public-url"
     environment = {
         "TABLE_NAME": "unused",
@@ -139,30 +139,34 @@ def deployed(secret: Secret, clock: FakeClock, aws: Any) -> Iterator[tuple[Wirin
         "PUBLIC_URL_PARAMETER": name,
         "MAIL_FROM": "sync@example.com",
     }
-    yield Wiring(environment, clock), ssm, name
+    yield Dependencies(environment, clock), ssm, name
     with suppress(ssm.exceptions.ParameterNotFound):
         ssm.delete_parameter(Name=name)
 
 
 def test_a_link_leads_where_the_deployment_says(
-    deployed: tuple[Wiring, Any, str], clock: FakeClock
+    deployed: tuple[Dependencies, Any, str], clock: FakeClock
 ) -> None:
-    wiring, ssm, name = deployed
+    dependencies, ssm, name = deployed
     ssm.put_parameter(Name=name, Value="https://a.example/api", Type="String")
-    assert wiring.cloud().page_url("confirm", "code") == "https://a.example/api/confirm/code"
+    assert (
+        dependencies.context().page_url("confirm", "code") == "https://a.example/api/confirm/code"
+    )
     ssm.put_parameter(Name=name, Value="https://b.example/api", Type="String", Overwrite=True)
     clock.move(SECRET_AGE_S)
-    assert wiring.cloud().page_url("confirm", "code") == "https://b.example/api/confirm/code"
+    assert (
+        dependencies.context().page_url("confirm", "code") == "https://b.example/api/confirm/code"
+    )
 
 
 def test_without_a_deployment_no_link_is_written_and_nothing_was_done(
-    deployed: tuple[Wiring, Any, str],
+    deployed: tuple[Dependencies, Any, str],
 ) -> None:
-    wiring, _, name = deployed
+    dependencies, _, name = deployed
     with pytest.raises(PublicUrlUnknown, match=f"{name}: .*`make deploy` writes it") as caught:
-        wiring.cloud().page_url("confirm", "code")
+        dependencies.context().page_url("confirm", "code")
     assert isinstance(caught.value, NoEffect)
 
 
-def test_a_domain_of_the_operators_own_asks_nobody(wiring: Wiring) -> None:
-    assert wiring.cloud().page_url("confirm", "x") == "https://sync.example.com/confirm/x"
+def test_a_domain_of_the_operators_own_asks_nobody(dependencies: Dependencies) -> None:
+    assert dependencies.context().page_url("confirm", "x") == "https://sync.example.com/confirm/x"
