@@ -14,7 +14,7 @@ from chalicelib.domain.addresses import owner_id_of
 from chalicelib.handlers.all import registry
 from chalicelib.web import registrations
 from poller.ahead import when_needed
-from poller.app import Outside, run
+from poller.app import PollerDependencies, run
 from tests.world.region import POLLER
 from tests.world.world import Device, World
 
@@ -190,7 +190,7 @@ def _window(world: World, acts: Sequence[Act]) -> list[list[str]]:
         waves.append([])
 
     world.couch.waited = waited
-    outside = Outside(
+    dependencies = PollerDependencies(
         client=lambda service: world.aws.client(service, around),
         server=lambda url: world.couch.server(around),
         now_s=world.clock.time_s,
@@ -198,7 +198,7 @@ def _window(world: World, acts: Sequence[Act]) -> list[list[str]]:
         pause=world.clock.move,
         begin=when_needed,
     )
-    run(replace(POLLER, window_s=WINDOW_S), outside=outside)
+    run(replace(POLLER, window_s=WINDOW_S), dependencies=dependencies)
     world.couch.waited = lambda wait_s: None
     world.clock.move(60 - WINDOW_S)
     return waves

@@ -15,7 +15,7 @@ import requests
 from bench.item import timed_s
 from bench.null_aws import NullAws
 from chalicelib.settings import PollerSettings
-from poller.app import Outside, run
+from poller.app import PollerDependencies, run
 
 ROUTES = {"device/new": "https://sqs.example.com/device-new"}
 
@@ -37,7 +37,7 @@ def settings(db: str) -> PollerSettings:
 def poller(url: str, db: str, send_s: float = 0.0) -> int:
     """The poller that ships, into a queue that takes everything; how many messages it took."""
     aws = NullAws(url, send_s)
-    run(settings(db), outside=Outside(client=aws.client))
+    run(settings(db), dependencies=PollerDependencies(client=aws.client))
     return aws.accepted
 
 

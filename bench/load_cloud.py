@@ -20,7 +20,7 @@ from chalicelib.handlers.all import registry
 from chalicelib.settings import PollerSettings, queue_name
 from chalicelib.web import confirm
 from local.aws import new_link_key
-from poller.app import Outside, run
+from poller.app import PollerDependencies, run
 from tests.fakes.aws import FakeAws
 
 STAGE = "load"
@@ -72,8 +72,8 @@ class LoadedCloud:
 
     def poll(self) -> int:
         """One pass of the poller; how many messages it sent."""
-        outside = Outside(self._client, self._server, self._now_s)
-        return int(run(self._poller, outside=outside)["sent"])
+        dependencies = PollerDependencies(self._client, self._server, self._now_s)
+        return int(run(self._poller, dependencies=dependencies)["sent"])
 
     def handle_all(self) -> int:
         """Handle what waits in the queues, in all threads; how many messages."""

@@ -13,7 +13,7 @@ from bench.feed_reader import settings
 from bench.handlers import Around
 from chalicelib.couch import Server
 from poller.ahead import when_needed
-from poller.app import Outside, run
+from poller.app import PollerDependencies, run
 from tests.fakes.aws import FakeAws
 from tests.fakes.couch import ADMIN_URL
 
@@ -91,9 +91,9 @@ class Feeds:
         return Pass(1000 * took_s, 1000 * (took_s - answers_s), requests)
 
     def _run(self, around: Around = lambda name, call: call()) -> dict[str, Any]:
-        outside = Outside(
+        dependencies = PollerDependencies(
             client=lambda service: self._aws.client(service, around),
             server=lambda url: self._make_server(around),
             begin=when_needed,
         )
-        return run(self._settings, outside=outside)
+        return run(self._settings, dependencies=dependencies)

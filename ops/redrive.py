@@ -63,7 +63,7 @@ class Redrive:
 
     Parameters
     ----------
-    control : Control
+    control : Registry
         The transitions, each of which has a queue.
     now_s : callable
         The time, in seconds since 1970.

@@ -17,7 +17,7 @@ from chalicelib.telemetry import count, make_logger, put
 from poller.ahead import Begin, in_threads
 from poller.checkpoint import Checkpoint
 from poller.follow import Follower, Summary
-from poller.lease import Lease, LeaseHeld, Place
+from poller.lease import Cursor, Lease, LeaseHeld
 from poller.poll import Poll
 from poller.scan import Scan
 from poller.sender import Sender
@@ -32,7 +32,7 @@ kept_client = cache(make_client)
 
 
 @dataclass(frozen=True)
-class Outside:
+class PollerDependencies:
     """What a poller finds around it.
 
     Attributes
@@ -71,7 +71,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
 def run(
     settings: PollerSettings,
     stopped: Callable[[], bool] = lambda: False,
-    outside: Outside | None = None,
+    dependencies: PollerDependencies | None = None,
 ) -> dict[str, Any]:
     """One run of the poller.
 
@@ -79,66 +79,68 @@ def run(
     ----------
     stopped : callable
         Whether to close the window early; the local system does when it ends.
-    outside : Outside, optional
+    dependencies : PollerDependencies, optional
         AWS, CouchDB and the time; the real ones if not given.
     """
-    outside = outside or Outside()
-    lease = _lease(settings, outside)
+    dependencies = dependencies or PollerDependencies()
+    lease = _lease(settings, dependencies)
     try:
-        place = lease.take()
+        cursor = lease.take()
     except LeaseHeld:
         logger.info("another poller is at work")
         return {"polled": False, **asdict(Summary())}
-    summary, is_settled = Summary(), False
+    summary, is_caught_up = Summary(), False
     try:
-        is_settled = _poll(settings, outside, lease, place, stopped, summary)
+        is_caught_up = _poll(settings, dependencies, lease, cursor, stopped, summary)
         return {"polled": True, **asdict(summary)}
     finally:
-        lease.release(is_settled=is_settled)
+        lease.release(is_caught_up=is_caught_up)
         _measure(settings.stage, summary, lease)
 
 
-def _lease(settings: PollerSettings, outside: Outside) -> Lease:
+def _lease(settings: PollerSettings, dependencies: PollerDependencies) -> Lease:
     return Lease(
-        outside.client("dynamodb"),
+        dependencies.client("dynamodb"),
         settings.table_name,
         poller_key(settings.control_db, settings.shard, settings.shards),
         settings.lease_s,
-        outside.now_s,
+        dependencies.now_s,
     )
 
 
 def _poll(
     settings: PollerSettings,
-    outside: Outside,
+    dependencies: PollerDependencies,
     lease: Lease,
-    place: Place,
+    cursor: Cursor,
     stopped: Callable[[], bool],
     summary: Summary,
 ) -> bool:
     """Follow the feeds; whether every database was left at the end of its own."""
-    closes_at_s = outside.monotonic_s() + settings.window_s if settings.window_s else math.inf
+    closes_at_s = dependencies.monotonic_s() + settings.window_s if settings.window_s else math.inf
 
     def remaining_s() -> float:
-        return 0.0 if stopped() else closes_at_s - outside.monotonic_s()
+        return 0.0 if stopped() else closes_at_s - dependencies.monotonic_s()
 
     def warn(what: str, why: str) -> None:
         _warn(settings.stage, what, why)
 
-    secrets = read_secrets(outside.client("secretsmanager"), settings.secret_id)
-    server = outside.server(secrets.couchdb_url)
+    secrets = read_secrets(dependencies.client("secretsmanager"), settings.secret_id)
+    server = dependencies.server(secrets.couchdb_url)
     shard = Shard(settings.control_db, settings.shard, settings.shards)
-    checkpoint = Checkpoint(outside.client("dynamodb"), settings.table_name, lease, outside.pause)
+    checkpoint = Checkpoint(
+        dependencies.client("dynamodb"), settings.table_name, lease, dependencies.pause
+    )
     follower = Follower(
         server=server,
         checkpoint=checkpoint,
-        sender=Sender(outside.client("sqs"), outside.pause, outside.begin),
+        sender=Sender(dependencies.client("sqs"), dependencies.pause, dependencies.begin),
         control_db=settings.control_db,
         routes=settings.routes,
         page_size=settings.page_size,
         remaining_s=remaining_s,
         warn=warn,
-        begin=outside.begin,
+        begin=dependencies.begin,
         summary=summary,
     )
     poll = Poll(
@@ -146,19 +148,19 @@ def _poll(
         scan=Scan(server, shard),
         follower=follower,
         lease=lease,
-        place=place,
+        cursor=cursor,
         is_one_pass=settings.window_s == 0,
         remaining_s=remaining_s,
-        pause=outside.pause,
+        pause=dependencies.pause,
         warn=warn,
     )
     poll.run(settings.control_db if shard.holds(settings.control_db) else None)
-    return follower.is_settled
+    return follower.is_caught_up
 
 
 def _measure(stage: str, summary: Summary, lease: Lease) -> None:
     """Say that a poller is at work, what it did, and for how long it has been behind."""
-    seq_age_s = max(0.0, lease.now_s() - lease.settled_at_s)
+    seq_age_s = max(0.0, lease.now_s() - lease.caught_up_at_s)
     put(
         {
             "PollerRuns": (MetricUnit.Count, 1),

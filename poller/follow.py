@@ -45,7 +45,7 @@ class Follower:
 
     Attributes
     ----------
-    behind : set of str
+    lagging : set of str
         The databases that are not at their end yet: begun, or left for want of time.
     failing : dict
         The databases that failed when they were last read, in this run or before it; the one that
@@ -64,15 +64,15 @@ class Follower:
     warn: Callable[[str, str], None]
     begin: Begin = when_needed
     summary: Summary = field(default_factory=Summary)
-    behind: set[str] = field(default_factory=set)
+    lagging: set[str] = field(default_factory=set)
     failing: dict[str, None] = field(default_factory=dict)
     failure: Exception | None = None
     _failures_in_a_row: int = 0
 
     @property
-    def is_settled(self) -> bool:
+    def is_caught_up(self) -> bool:
         """Whether every database that was to be followed is at its end."""
-        return not self.behind and not self.failing
+        return not self.lagging and not self.failing
 
     def follow(self, changed: Mapping[str, str]) -> None:
         """Give each of these databases a turn, and those that were behind.
@@ -93,8 +93,8 @@ class Follower:
             If several databases failed one after another. The seq of each stands before the page
             that was not sent.
         """
-        info_seqs = {**dict.fromkeys(self.behind, ""), **changed}
-        self.behind = set()
+        info_seqs = {**dict.fromkeys(self.lagging, ""), **changed}
+        self.lagging = set()
         for dbs in by_hundreds(info_seqs):
             known = self.checkpoint.sent(dbs) if self.remaining_s() > 0 else {}
             for db in dbs:
@@ -104,7 +104,7 @@ class Follower:
         self.checkpoint.lease.renew()
         if self.remaining_s() <= 0:
             if db not in self.failing:
-                self.behind.add(db)
+                self.lagging.add(db)
             return
         since = sent or Sent()
         if since.is_all_up_to(info_seq):
@@ -114,7 +114,7 @@ class Follower:
         self.summary.databases += 1
         try:
             if not self._is_brought_to_its_end(feed, info_seq):
-                self.behind.add(db)
+                self.lagging.add(db)
         except (CouchError, NotAccepted) as exc:
             if not isinstance(exc, NotFound) or db == self.control_db:
                 self._fail(db, exc)

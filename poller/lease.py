@@ -1,7 +1,7 @@
-"""The poller's lease and its place among the databases: one DynamoDB item, ``poller#{control_db}``.
+"""The poller's lease and cursor: one DynamoDB item, ``poller#{control_db}``.
 
 One poller at a time; when it was last seen; how far it came with all databases. Whoever takes the
-lease reads the place with it, and nobody else can move it. Every take raises `fence` by one: a seq
+lease reads the cursor with it, and nobody else can move it. Every take raises `fence` by one: a seq
 that was saved by a later holder is not put back by an earlier one that stalled (checkpoint.py).
 """
 
@@ -23,7 +23,7 @@ class LeaseLost(Exception):
 
 
 @dataclass(frozen=True)
-class Place:
+class Cursor:
     """How far a poller came with the databases as a whole.
 
     Attributes
@@ -59,7 +59,7 @@ class Lease:
 
     Attributes
     ----------
-    settled_at_s : float
+    caught_up_at_s : float
         When a holder last left every database at the end of its feed, in seconds since 1970.
     """
 
@@ -69,12 +69,12 @@ class Lease:
     lease_s: int
     now_s: Callable[[], float]
     fence: int = 0
-    settled_at_s: float = 0.0
+    caught_up_at_s: float = 0.0
     _owner: str = field(default_factory=lambda: uuid.uuid4().hex)
     _renewed_at_s: float = 0.0
 
-    def take(self) -> Place:
-        """Take the lease; return the place where the last holder left off. One request.
+    def take(self) -> Cursor:
+        """Take the lease; return the cursor where the last holder stopped. One request.
 
         Raises
         ------
@@ -102,8 +102,8 @@ class Lease:
             raise LeaseHeld(self.key) from exc
         self.fence = int(taken["fence"]["N"])
         self._renewed_at_s = now_ms / 1000
-        self.settled_at_s = int(taken.get("settled_at_ms", {"N": str(now_ms)})["N"]) / 1000
-        return Place(
+        self.caught_up_at_s = int(taken.get("caught_up_at_ms", {"N": str(now_ms)})["N"]) / 1000
+        return Cursor(
             taken.get("updates_seq", {"S": ""})["S"],
             taken.get("scan_after", {"S": ""})["S"],
             taken.get("is_whole", {"BOOL": False})["BOOL"],
@@ -121,24 +121,24 @@ class Lease:
         if self.now_s() - self._renewed_at_s >= self.lease_s / 3:
             self._extend(self.lease_s)
 
-    def release(self, *, is_settled: bool = False) -> None:
+    def release(self, *, is_caught_up: bool = False) -> None:
         """Give the lease back, so that the next poller need not wait. One request.
 
         Parameters
         ----------
-        is_settled : bool
+        is_caught_up : bool
             Whether every database is at the end of its feed.
         """
-        if is_settled:
-            self.settled_at_s = self.now_s()
-        settled_at_ms = str(int(self.settled_at_s * 1000))
+        if is_caught_up:
+            self.caught_up_at_s = self.now_s()
+        caught_up_at_ms = str(int(self.caught_up_at_s * 1000))
         try:
-            self._extend(-1, ", settled_at_ms = :at_ms", {":at_ms": {"N": settled_at_ms}})
+            self._extend(-1, ", caught_up_at_ms = :at_ms", {":at_ms": {"N": caught_up_at_ms}})
         except LeaseLost:
             return
 
-    def save(self, place: Place) -> None:
-        """Remember the place, and keep the lease. One request.
+    def save(self, cursor: Cursor) -> None:
+        """Save the cursor, and keep the lease. One request.
 
         Raises
         ------
@@ -150,10 +150,10 @@ class Lease:
             ", updates_seq = :updates_seq, scan_after = :scan_after, is_whole = :is_whole,"
             " failing = :failing",
             {
-                ":updates_seq": {"S": place.updates_seq},
-                ":scan_after": {"S": place.scan_after},
-                ":is_whole": {"BOOL": place.is_whole},
-                ":failing": {"S": " ".join(place.failing)},
+                ":updates_seq": {"S": cursor.updates_seq},
+                ":scan_after": {"S": cursor.scan_after},
+                ":is_whole": {"BOOL": cursor.is_whole},
+                ":failing": {"S": " ".join(cursor.failing)},
             },
         )
 

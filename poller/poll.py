@@ -5,14 +5,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from poller.follow import Follower
-from poller.lease import Lease, Place
+from poller.lease import Cursor, Lease
 from poller.scan import Scan, ScanPage
 from poller.updates import Changed, Updates, UpdatesRefused
 
 # One wait for changes. The lease is renewed between waits, so it must be well below the lease.
 LONGPOLL_S = 15.0
 
-# The place goes on behind so many databases that fail: their names are kept with it, in its item.
+# The cursor moves past at most so many failing databases: their names are kept in its item.
 MAX_FAILING = 100
 
 # Between two rounds over all databases, where there is no feed that tells of changes.
@@ -28,7 +28,7 @@ class Poll:
 
     Parameters
     ----------
-    place : Place
+    cursor : Cursor
         Where the last run left off.
     is_one_pass : bool
         Whether to end when all that is there was sent, and wait for nothing.
@@ -44,7 +44,7 @@ class Poll:
     scan: Scan
     follower: Follower
     lease: Lease
-    place: Place
+    cursor: Cursor
     is_one_pass: bool
     remaining_s: Callable[[], float]
     pause: Callable[[float], None]
@@ -73,7 +73,7 @@ class Poll:
             What a database failed with, when all others were served.
         """
         self._always = {control_db: ""} if control_db else {}
-        self.follower.failing = dict.fromkeys(self.place.failing)
+        self.follower.failing = dict.fromkeys(self.cursor.failing)
         try:
             self._begin()
         finally:  # whether or not the feed's end could be asked for, and behind that
@@ -81,7 +81,7 @@ class Poll:
         while True:
             self.lease.renew()
             page = self._read()
-            scanned = self.scan.read(self.place.scan_after) if self._is_scan_due else None
+            scanned = self.scan.read(self.cursor.scan_after) if self._is_scan_due else None
             self.follower.follow(self._named(page, scanned))
             self._remember(page, scanned)
             if self._is_over(page):
@@ -91,7 +91,7 @@ class Poll:
             raise self.follower.failure
 
     def _begin(self) -> None:
-        self._since = self.place.updates_seq
+        self._since = self.cursor.updates_seq
         if not self._since:
             self._begin_anew()
 
@@ -131,20 +131,20 @@ class Poll:
         seqs = self.scan.update_seqs(page.dbs) | (scanned.seqs if scanned else {})
         if self._is_retry_due and page.is_last:
             self._is_retry_due = False
-            seqs |= {db: seqs.get(db, "") for db in self.place.failing}
+            seqs |= {db: seqs.get(db, "") for db in self.cursor.failing}
         return seqs
 
     def _wait_s(self) -> float:
-        can_wait = not self.is_one_pass and not self._is_scan_due and self.follower.is_settled
+        can_wait = not self.is_one_pass and not self._is_scan_due and self.follower.is_caught_up
         return max(0.0, min(LONGPOLL_S, self.remaining_s())) if can_wait else 0.0
 
     def _remember(self, page: Changed, scanned: ScanPage | None) -> None:
         changes: dict[str, Any] = {}
         failing = tuple(self.follower.failing)
-        if not self.follower.behind and len(failing) <= MAX_FAILING:
+        if not self.follower.lagging and len(failing) <= MAX_FAILING:
             changes |= {"updates_seq": page.seq, "failing": failing}
-        if scanned and not self.follower.behind:
-            is_whole = bool(self._since) and (self.place.is_whole or scanned.is_last)
+        if scanned and not self.follower.lagging:
+            is_whole = bool(self._since) and (self.cursor.is_whole or scanned.is_last)
             changes |= {"scan_after": scanned.after, "is_whole": is_whole}
             self._is_scan_due = not (is_whole or scanned.is_last)
         self._move(**changes)
@@ -152,11 +152,11 @@ class Poll:
     def _is_over(self, page: Changed) -> bool:
         if self.remaining_s() <= 0:
             return True
-        is_all = page.is_last and not self._is_scan_due and not self.follower.behind
+        is_all = page.is_last and not self._is_scan_due and not self.follower.lagging
         return is_all and (self.is_one_pass or self.follower.failure is not None)
 
     def _rest(self, page: Changed) -> None:
-        if self._is_scan_due or self.follower.behind:
+        if self._is_scan_due or self.follower.lagging:
             return
         if not self._since:
             self.pause(min(ROUND_PAUSE_S, self.remaining_s()))
@@ -169,7 +169,7 @@ class Poll:
             self._pause_s = 0.0
 
     def _move(self, **changes: Any) -> None:
-        place = replace(self.place, **changes)
-        if place != self.place:
-            self.lease.save(place)
-            self.place = place
+        cursor = replace(self.cursor, **changes)
+        if cursor != self.cursor:
+            self.lease.save(cursor)
+            self.cursor = cursor

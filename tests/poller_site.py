@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from chalicelib.couch import Server
 from chalicelib.settings import PollerSettings, poller_key
-from poller.app import Outside, run
+from poller.app import PollerDependencies, run
 from poller.lease import Lease
 from tests.fakes.aws import Around, FakeAws
 from tests.fakes.couch import ADMIN_URL
@@ -73,7 +73,7 @@ class Site:
 
     def run(self, stopped: Callable[[], bool] = lambda: False, **changes: Any) -> dict[str, Any]:
         """One run; `changes` to its settings."""
-        outside = Outside(
+        dependencies = PollerDependencies(
             client=lambda service: self.aws.client(service, self.around),
             server=lambda url: Server(url, self.couch.adapter()),
             now_s=self.now_s,
@@ -81,7 +81,7 @@ class Site:
             pause=self.wait,
             begin=self.begin,
         )
-        return run(replace(self.settings, **changes), stopped, outside)
+        return run(replace(self.settings, **changes), stopped, dependencies)
 
     def lease(self, shard: int = 0, shards: int = 1) -> Lease:
         """Another poller's lease on the same databases."""

@@ -11,7 +11,7 @@ from chalicelib.couch import Database
 from local.aws import LocalAws
 from poller.app import run
 from poller.checkpoint import Sent
-from poller.lease import LeaseHeld, LeaseLost, Place
+from poller.lease import Cursor, LeaseHeld, LeaseLost
 from tests.metrics import printed
 from tests.polling import Poller, a_poller
 from tests.support import wait_for
@@ -120,7 +120,7 @@ def test_a_poller_that_was_overtaken_stops_at_its_next_renewal(poller: Poller) -
     with pytest.raises(LeaseLost):
         stalled.renew()
     with pytest.raises(LeaseLost):
-        stalled.save(Place("12-seq"))
+        stalled.save(Cursor("12-seq"))
     stalled.release()
     with pytest.raises(LeaseHeld):
         poller.lease(now_s=1062.0).take()
@@ -139,12 +139,12 @@ def test_the_lease_is_renewed_only_when_a_third_of_it_is_over(poller: Poller) ->
 
 
 def test_whoever_takes_the_lease_goes_on_from_the_place_that_was_saved(poller: Poller) -> None:
-    first, place = poller.lease(), Place("12-seq", "control-ab", is_whole=True)
-    assert first.take() == Place()
-    first.save(place)
+    first, cursor = poller.lease(), Cursor("12-seq", "control-ab", is_whole=True)
+    assert first.take() == Cursor()
+    first.save(cursor)
     first.renew()
     first.release()
-    assert poller.lease().take() == place
+    assert poller.lease().take() == cursor
 
 
 def test_a_database_that_another_shard_had_can_be_saved_by_its_new_one(poller: Poller) -> None:
@@ -197,7 +197,7 @@ def test_within_its_window_a_change_is_sent_as_it_happens(poller: Poller) -> Non
     assert not thread.is_alive()
 
 
-def settled_at_ms(poller: Poller) -> int:
+def caught_up_at_ms(poller: Poller) -> int:
     """When the poller was last at the end of every feed, as its item says."""
     [item] = poller.items("poller#").values()
     return int(item["settled_at_ms"]["N"])
@@ -224,7 +224,7 @@ def test_a_run_that_comes_not_to_the_end_is_behind_since_the_last_that_did(
 ) -> None:
     monkeypatch.setenv("POWERTOOLS_METRICS_DISABLED", "false")
     poller.run()
-    long_ago_ms = settled_at_ms(poller) - 3600 * 1000
+    long_ago_ms = caught_up_at_ms(poller) - 3600 * 1000
     poller.dynamodb.update_item(
         TableName=poller.settings.table_name,
         Key={"pk": {"S": f"poller#{poller.settings.control_db}"}},
@@ -238,6 +238,6 @@ def test_a_run_that_comes_not_to_the_end_is_behind_since_the_last_that_did(
         run(replace(poller.settings, routes=nowhere))
     [age_s] = [value for name, value, _ in printed(capsys) if name == "PollerSeqAge"]
     assert age_s >= 3600
-    assert settled_at_ms(poller) == long_ago_ms
+    assert caught_up_at_ms(poller) == long_ago_ms
     poller.run()
-    assert settled_at_ms(poller) > long_ago_ms
+    assert caught_up_at_ms(poller) > long_ago_ms

@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError
 from chalicelib.couch import CouchError
 from chalicelib.settings import PollerSettings
 from poller.ahead import Begin, Result, when_needed
-from poller.app import Outside, run
+from poller.app import PollerDependencies, run
 from poller.lease import LeaseLost
 from poller.sender import NotAccepted
 from poller.updates import UpdatesRefused
@@ -149,27 +149,27 @@ class PollerWorld:
         if CONTROL not in self._couch.databases:
             self._databases.copy()
             self._databases.make(CONTROL)
-        settings, outside = replace(self._settings, window_s=0), self._outside(RESCUER)
+        settings, dependencies = replace(self._settings, window_s=0), self._dependencies(RESCUER)
         for _ in range(2):
             self._jump()
-            assert run(settings, outside=outside)["polled"], "the lease is held for ever"
+            assert run(settings, dependencies=dependencies)["polled"], "the lease is held for ever"
         self._notes.check_end(list(self._couch.databases.values()))
         self.check()
-        assert run(settings, outside=outside)["sent"] == 0, "the next run sends all again"
+        assert run(settings, dependencies=dependencies)["sent"] == 0, "the next run sends all again"
 
     def _program(self, name: str) -> Program:
-        outside = self._outside(name)
+        dependencies = self._dependencies(name)
 
         def poll_once() -> bool:
             self._scheduler.request("start", lambda: None)
             with suppress(*FAILURES):
-                run(self._settings, outside=outside)
+                run(self._settings, dependencies=dependencies)
             self._scheduler.request("end", lambda: self._notes.at_work.pop(name, None))
             return False
 
         return poll_once
 
-    def _outside(self, name: str) -> Outside:
+    def _dependencies(self, name: str) -> PollerDependencies:
         services = {"dynamodb": self._dynamodb, "sqs": self._sqs, "secretsmanager": self._secrets}
 
         requests = self._requests(name, self._scheduler, lambda: self._notes, self._stops_at_reads)
@@ -181,7 +181,7 @@ class PollerWorld:
             service: FakeClient(service, of, requests.to_aws) for service, of in services.items()
         }
         server = direct_server(self._couch, requests.to_couchdb)
-        return Outside(
+        return PollerDependencies(
             client=clients.__getitem__,
             server=lambda url: server,
             now_s=lambda: self._scheduler.hear(now_s),

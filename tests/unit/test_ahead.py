@@ -7,7 +7,7 @@ from poller.ahead import _threads, in_threads, when_needed
 from poller.follow import Follower
 from poller.messages import messages_for
 from poller.sender import NotAccepted, Sender
-from tests.fake_place import FakeCheckpoint
+from tests.fake_poller_state import FakeCheckpoint
 from tests.fake_sqs import ROUTES, FakeSqs, row
 from tests.fakes.couch_watched import WatchedCouch
 from tests.support import wait_for

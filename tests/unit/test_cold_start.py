@@ -56,15 +56,15 @@ def test_the_poller_starts_with_no_aws_sdk_and_nothing_of_the_handlers() -> None
 def test_a_function_imports_the_transitions_of_its_own_type(
     doc_type: str, needed: set[str]
 ) -> None:
-    script = f"from chalicelib.handlers import control_of; control_of({doc_type!r})"
+    script = f"from chalicelib.handlers import registry_for; registry_for({doc_type!r})"
     imported = imported_by(script)
     assert imported & HANDLERS == {f"chalicelib.handlers.{name}" for name in needed}
 
 
 def test_the_registry_has_all_transitions_for_who_asks_for_it() -> None:
     script = (
-        "from chalicelib.handlers import MODULES; from chalicelib.handlers.all import control; "
-        "assert {one.doc_type for one in control} == set(MODULES)"
+        "from chalicelib.handlers import MODULES; from chalicelib.handlers.all import registry; "
+        "assert {one.doc_type for one in registry} == set(MODULES)"
     )
     assert imported_by(script) >= HANDLERS
 

@@ -11,7 +11,7 @@ from chalicelib.domain.documents import JsonDict
 from poller.checkpoint import Sent
 from poller.follow import FAILURES_IN_A_ROW, TURN_PAGES, Follower
 from poller.sender import NotAccepted
-from tests.fake_place import FakeCheckpoint
+from tests.fake_poller_state import FakeCheckpoint
 from tests.fake_sqs import ROUTES, FakeSqs, sender_to
 from tests.fakes.couch_watched import WatchedCouch
 
@@ -71,7 +71,7 @@ def test_each_database_is_brought_to_its_end_and_then_remembered() -> None:
     ]
     summary = on.follower.summary
     assert (summary.databases, summary.changes, summary.sent) == (2, 4, 4)
-    assert on.follower.is_settled
+    assert on.follower.is_caught_up
 
 
 def test_a_database_that_changed_costs_one_request_and_a_message_says_whose_it_is() -> None:
@@ -91,7 +91,7 @@ def test_a_database_that_is_where_it_was_is_not_read() -> None:
     on.remaining_s = lambda: 0.5
     on.follow(ADA, info_seq=on.couch.seq(ADA, 1, "info"))
     assert on.couch.asked == []
-    assert on.follower.is_settled
+    assert on.follower.is_caught_up
 
 
 def test_the_seqs_of_many_databases_are_read_by_the_hundred() -> None:
@@ -167,7 +167,7 @@ def test_a_database_that_fails_does_not_keep_the_others_waiting() -> None:
     on.follow(ADA, BOB, EVE)
     assert [db for db, _ in on.checkpoint.saved] == [ADA, EVE]
     assert isinstance(on.follower.failure, Unavailable)
-    assert not on.follower.is_settled
+    assert not on.follower.is_caught_up
     [why] = on.told
     assert why.startswith(f"{BOB}: ")
 
@@ -218,7 +218,7 @@ def test_one_that_failed_and_is_where_it_was_no_longer_fails() -> None:
     on.follower.failing = {ADA: None}
     on.checkpoint.known[ADA] = on.sent(ADA, 1, 1)
     on.follow(ADA, info_seq=on.couch.seq(ADA, 1, "info"))
-    assert on.follower.is_settled
+    assert on.follower.is_caught_up
 
 
 def test_a_database_that_is_gone_is_forgotten() -> None:
@@ -226,7 +226,7 @@ def test_a_database_that_is_gone_is_forgotten() -> None:
     on.checkpoint.known[ADA] = Sent("7-g1AAAA")
     on.follow(ADA, BOB)
     assert on.checkpoint.forgotten == [ADA]
-    assert on.follower.is_settled
+    assert on.follower.is_caught_up
 
 
 def test_control_db_is_never_forgotten_and_missing_it_is_an_error() -> None:
@@ -253,7 +253,7 @@ def test_when_no_time_is_left_nothing_is_asked() -> None:
     on.create(ADA, "a1")
     on.follow(ADA)
     assert (on.checkpoint.reads, on.couch.asked) == ([], [])
-    assert on.follower.behind == {ADA}
+    assert on.follower.lagging == {ADA}
 
 
 def test_when_the_time_is_over_no_further_database_is_begun() -> None:
@@ -263,8 +263,8 @@ def test_when_the_time_is_over_no_further_database_is_begun() -> None:
     on.remaining_s = lambda: 1.0 if len(on.checkpoint.saved) < 1 else 0.0
     on.follow(ADA, BOB, EVE)
     assert on.couch.asked == [f"GET /{ADA}/_changes"]
-    assert on.follower.behind == {BOB, EVE}
-    assert not on.follower.is_settled
+    assert on.follower.lagging == {BOB, EVE}
+    assert not on.follower.is_caught_up
 
 
 def test_when_the_time_is_over_a_long_feed_is_left_between_pages() -> None:
@@ -273,7 +273,7 @@ def test_when_the_time_is_over_a_long_feed_is_left_between_pages() -> None:
     on.remaining_s = lambda: 1.0 if len(on.checkpoint.saved) < 2 else 0.0
     on.follow(ADA)
     assert on.checkpoint.known[ADA] == on.sent(ADA, 4)
-    assert on.follower.behind == {ADA}
+    assert on.follower.lagging == {ADA}
 
 
 def test_a_database_that_never_rests_lets_the_others_have_their_turn() -> None:
@@ -283,8 +283,8 @@ def test_a_database_that_never_rests_lets_the_others_have_their_turn() -> None:
     on.follow(ADA, BOB)
     assert on.asked_of(ADA) == TURN_PAGES
     assert on.checkpoint.known[BOB] == on.sent(BOB, 1)
-    assert on.follower.behind == {ADA}
+    assert on.follower.lagging == {ADA}
     on.follow()
     assert on.asked_of(ADA) == TURN_PAGES + 1
     assert on.checkpoint.known[ADA] == on.sent(ADA, TURN_PAGES * 2 + 1)
-    assert on.follower.is_settled
+    assert on.follower.is_caught_up

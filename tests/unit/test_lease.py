@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from poller.lease import Lease, LeaseHeld, LeaseLost, Place
+from poller.lease import Cursor, Lease, LeaseHeld, LeaseLost
 from tests.fakes.aws import FakeAws
 
 TABLE, KEY, LEASE_S, START_S = "table", "poller#control", 60, 1_000_000.0
-PLACE = Place("12-seq", "control-ab", is_whole=True, failing=("control-cd", "control-ef"))
+CURSOR = Cursor("12-seq", "control-ab", is_whole=True, failing=("control-cd", "control-ef"))
 
 
 @dataclass
@@ -60,8 +60,8 @@ class Pollers:
 def test_the_first_poller_ever_begins_at_the_beginning() -> None:
     on = Pollers()
     lease = on.lease()
-    assert lease.take() == Place("", "", is_whole=False)
-    assert lease.settled_at_s == START_S
+    assert lease.take() == Cursor("", "", is_whole=False)
+    assert lease.caught_up_at_s == START_S
     assert on.asked == ["dynamodb.UpdateItem"]
 
 
@@ -98,7 +98,7 @@ def test_one_that_is_refused_leaves_the_lease_as_it_was() -> None:
     on.now_s += 1
     assert not on.is_free()
     assert on.aws.items(TABLE) == before
-    holder.save(PLACE)
+    holder.save(CURSOR)
 
 
 # Kept
@@ -116,7 +116,7 @@ def test_a_lease_is_renewed_once_a_third_of_it_is_over_and_not_before() -> None:
     assert on.asked == ["dynamodb.UpdateItem"]
 
 
-@pytest.mark.parametrize("sign", [Lease.renew, lambda lease: lease.save(PLACE)])
+@pytest.mark.parametrize("sign", [Lease.renew, lambda lease: lease.save(CURSOR)])
 def test_a_lease_that_was_kept_runs_as_long_again(sign: Any) -> None:
     on = Pollers()
     lease = on.taken()
@@ -132,7 +132,7 @@ def test_a_place_that_is_saved_keeps_the_lease_like_a_renewal() -> None:
     on = Pollers()
     lease = on.taken()
     on.now_s += LEASE_S / 2
-    lease.save(PLACE)
+    lease.save(CURSOR)
     lease.renew()
     assert on.asked == ["dynamodb.UpdateItem"]
 
@@ -141,7 +141,7 @@ def test_every_sign_of_life_is_seen() -> None:
     on = Pollers()
     lease = on.taken()
     assert on.seen_at_s() == on.now_s
-    for sign in (lease.renew, lambda: lease.save(PLACE), lease.release):
+    for sign in (lease.renew, lambda: lease.save(CURSOR), lease.release):
         on.now_s += LEASE_S / 2
         sign()
         assert on.seen_at_s() == on.now_s
@@ -158,9 +158,9 @@ def test_a_poller_that_was_overtaken_can_neither_renew_nor_save() -> None:
     with pytest.raises(LeaseLost, match=KEY):
         stalled.renew()
     with pytest.raises(LeaseLost, match=KEY):
-        stalled.save(PLACE)
+        stalled.save(CURSOR)
     later.release()
-    assert on.lease().take() == Place()
+    assert on.lease().take() == Cursor()
 
 
 def test_a_poller_that_was_overtaken_gives_nothing_back() -> None:
@@ -169,7 +169,7 @@ def test_a_poller_that_was_overtaken_gives_nothing_back() -> None:
     on.now_s += LEASE_S + 1
     on.taken()
     before = on.aws.items(TABLE)
-    stalled.release(is_settled=True)
+    stalled.release(is_caught_up=True)
     assert on.aws.items(TABLE) == before
 
 
@@ -195,24 +195,24 @@ def test_a_lease_that_was_given_back_is_free_at_the_same_moment() -> None:
 def test_the_next_holder_goes_on_from_the_place_that_was_saved_last() -> None:
     on = Pollers()
     first = on.taken()
-    first.save(Place("11-seq"))
-    first.save(PLACE)
+    first.save(Cursor("11-seq"))
+    first.save(CURSOR)
     on.now_s += LEASE_S / 2
     first.renew()
     first.release()
-    assert on.lease().take() == PLACE
+    assert on.lease().take() == CURSOR
 
 
 def test_what_is_known_of_the_last_settled_holder_outlives_those_that_were_not() -> None:
     on = Pollers()
     settled = on.taken()
     on.now_s += 10.5
-    settled.release(is_settled=True)
-    assert settled.settled_at_s == START_S + 10.5
+    settled.release(is_caught_up=True)
+    assert settled.caught_up_at_s == START_S + 10.5
     for _ in range(2):
         on.now_s += 3600
-        behind = on.taken()
-        assert behind.settled_at_s == START_S + 10.5
-        behind.release()
+        lagging = on.taken()
+        assert lagging.caught_up_at_s == START_S + 10.5
+        lagging.release()
     on.now_s += LEASE_S
-    assert on.taken().settled_at_s == START_S + 10.5
+    assert on.taken().caught_up_at_s == START_S + 10.5

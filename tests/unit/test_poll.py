@@ -10,12 +10,12 @@ from chalicelib.couch import CouchError, Unavailable
 from chalicelib.domain.documents import JsonDict
 from poller.checkpoint import DATABASES_AT_ONCE, Sent
 from poller.follow import TURN_PAGES, Follower, Summary
-from poller.lease import Place
+from poller.lease import Cursor
 from poller.poll import LONGEST_PAUSE_S, LONGPOLL_S, MAX_FAILING, ROUND_PAUSE_S, Poll
 from poller.scan import Scan
 from poller.shard import Shard
 from poller.updates import ROWS_AT_ONCE, Updates, UpdatesRefused
-from tests.fake_place import FakeCheckpoint, FakeLease
+from tests.fake_poller_state import FakeCheckpoint, FakeLease
 from tests.fake_sqs import ROUTES, FakeSqs, sender_to
 from tests.fakes.couch import FakeCouch
 from tests.fakes.couch_feeds import db_updates
@@ -45,7 +45,7 @@ class Polling:
     told: list[str] = field(default_factory=list)
     pauses: list[float] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
-    place: Place = field(default_factory=Place)
+    cursor: Cursor = field(default_factory=Cursor)
     window_s: float = 0.0
     passed_s: float = 0.0
     on_wait: Callable[[], None] = lambda: None
@@ -93,7 +93,7 @@ class Polling:
             scan=Scan(server, self.shard),
             follower=follower,
             lease=cast(Any, self.lease),
-            place=self.place,
+            cursor=self.cursor,
             is_one_pass=not self.window_s,
             remaining_s=remaining_s,
             pause=self.pause,
@@ -102,7 +102,7 @@ class Polling:
         try:
             poll.run("control" if self.shard.holds("control") else None)
         finally:
-            self.place = self.lease.places[-1] if self.lease.places else Place()
+            self.cursor = self.lease.cursors[-1] if self.lease.cursors else Cursor()
         return follower.summary
 
     def create(self, *dbs: str) -> None:
@@ -218,7 +218,7 @@ def test_all_pages_are_read_whether_or_not_the_server_heeds_the_limit() -> None:
         on.create(ADA)
         on.write(ADA, "a1")
         assert on.run().sent == 1
-        assert on.place.updates_seq == on.updates_end()
+        assert on.cursor.updates_seq == on.updates_end()
 
 
 def test_nothing_that_changed_costs_a_few_requests_and_saves_nothing() -> None:
@@ -261,10 +261,10 @@ def test_a_database_that_fails_is_named_in_the_place_which_goes_on_behind_it() -
     with pytest.raises(Unavailable):
         on.run()
     assert on.sent() == 1
-    assert on.place == Place(on.updates_end(), "", is_whole=True, failing=(ADA,))
+    assert on.cursor == Cursor(on.updates_end(), "", is_whole=True, failing=(ADA,))
     on.works_again()
     assert on.run().sent == 1
-    assert on.place.failing == ()
+    assert on.cursor.failing == ()
 
 
 def test_those_that_failed_are_read_again_in_each_run_after_all_others() -> None:
@@ -286,7 +286,7 @@ def test_those_that_failed_are_read_again_in_each_run_after_all_others() -> None
 
 def test_one_that_failed_is_read_again_once_however_many_pages_a_run_has() -> None:
     dbs = [owner(number) for number in range(DATABASES_AT_ONCE * 4)]
-    on = Polling(place=Place(failing=(dbs[-1],)))
+    on = Polling(cursor=Cursor(failing=(dbs[-1],)))
     on.create(*dbs)
     on.fails(dbs[-1])
     with pytest.raises(Unavailable):
@@ -308,7 +308,7 @@ def test_so_many_may_fail_for_good_and_new_changes_are_still_sent() -> None:
     for sent in (10, 11, 12):
         with pytest.raises(Unavailable):
             on.run()
-        assert (on.sent(), on.place.updates_seq) == (sent, on.updates_end())
+        assert (on.sent(), on.cursor.updates_seq) == (sent, on.updates_end())
         on.write(EVE, f"e{sent}")
 
 
@@ -318,7 +318,7 @@ def test_the_place_stays_before_more_failing_databases_than_are_kept(failing: in
     dbs = [owner(number) for number in range(2 * failing)]
     on.create(*dbs)
     on.run()
-    before = on.place.updates_seq
+    before = on.cursor.updates_seq
     for number, db in enumerate(dbs):
         on.write(db, "d1")
         if number % 2:
@@ -326,8 +326,8 @@ def test_the_place_stays_before_more_failing_databases_than_are_kept(failing: in
     with pytest.raises(Unavailable):
         on.run()
     are_kept = failing <= MAX_FAILING
-    assert on.place.updates_seq == (on.updates_end() if are_kept else before)
-    assert len(on.place.failing) == (failing if are_kept else 0)
+    assert on.cursor.updates_seq == (on.updates_end() if are_kept else before)
+    assert len(on.cursor.failing) == (failing if are_kept else 0)
     on.works_again()
     on.run()
     assert on.sent() == len(dbs)
@@ -351,7 +351,7 @@ def test_one_that_failed_and_has_no_time_left_to_be_read_again_holds_nothing_up(
     on.sqs = Slow()
     on.run()
     assert ADA not in on.changes_asked()
-    assert (on.place.updates_seq, on.place.failing) == (on.updates_end(), (ADA,))
+    assert (on.cursor.updates_seq, on.cursor.failing) == (on.updates_end(), (ADA,))
 
 
 def test_one_that_failed_and_is_gone_is_no_longer_read() -> None:
@@ -365,7 +365,7 @@ def test_one_that_failed_and_is_gone_is_no_longer_read() -> None:
     on.works_again()
     on.couch.delete(ADA)
     on.run()
-    assert on.place.failing == ()
+    assert on.cursor.failing == ()
 
 
 def test_behind_a_database_that_fails_all_pages_are_still_read() -> None:
@@ -386,7 +386,7 @@ def test_a_run_that_is_out_of_time_leaves_the_rest_to_the_next() -> None:
     on = Polling()
     on.create(ADA, BOB)
     on.run()
-    before = on.place
+    before = on.cursor
     on.write(ADA, "a1")
     on.write(BOB, "b1")
     on.window_s = 10.0
@@ -398,7 +398,7 @@ def test_a_run_that_is_out_of_time_leaves_the_rest_to_the_next() -> None:
 
     on.sqs = Slow()
     assert on.run().sent == 1
-    assert on.place == before
+    assert on.cursor == before
     assert on.run().sent == 1
 
 
@@ -409,7 +409,7 @@ def test_one_that_never_rests_is_brought_to_its_end_before_the_place_is_saved() 
     on.write(ADA, *(f"a{number}" for number in range(TURN_PAGES * 2 + 1)))
     on.write(BOB, "b1")
     assert on.run().sent == TURN_PAGES * 2 + 2
-    assert on.place.updates_seq == on.updates_end()
+    assert on.cursor.updates_seq == on.updates_end()
 
 
 # The first run looks at everything; the later ones at a page each.
@@ -419,7 +419,7 @@ def test_one_that_never_rests_is_brought_to_its_end_before_the_place_is_saved() 
 def test_a_change_of_control_db_before_the_feeds_end_is_not_left_to_the_next_run(
     updates_seq: str,
 ) -> None:
-    on = Polling(place=Place(updates_seq))
+    on = Polling(cursor=Cursor(updates_seq))
 
     def db_updates(asked: Asked) -> Answer:
         if asked.params["since"] == "now":
@@ -437,7 +437,7 @@ def test_the_first_run_looks_at_every_database_and_begins_where_the_server_is() 
     for db in dbs:
         on.write(db, "d1")
     assert on.run().sent == len(dbs)
-    assert on.place == Place(on.updates_end(), "", is_whole=True)
+    assert on.cursor == Cursor(on.updates_end(), "", is_whole=True)
     assert on.asked_for(ALL_DBS) == 3
 
 
@@ -472,11 +472,11 @@ def test_a_first_round_that_is_cut_short_goes_on_where_it_was() -> None:
 
     on.couch.instead[ALL_DBS] = all_dbs
     on.run()
-    assert on.place.scan_after == dbs[DATABASES_AT_ONCE - 1]
-    assert not on.place.is_whole
+    assert on.cursor.scan_after == dbs[DATABASES_AT_ONCE - 1]
+    assert not on.cursor.is_whole
     on.run()
     assert on.sent() == len(dbs)
-    assert on.place.is_whole
+    assert on.cursor.is_whole
 
 
 def test_what_the_server_forgot_to_tell_is_found_within_a_round() -> None:
@@ -575,7 +575,7 @@ def test_where_couchdb_keeps_no_such_feed_it_is_begun() -> None:
     del on.couch.databases["_global_changes"]
     on.run()
     assert "_global_changes" in on.couch.databases
-    assert on.place.updates_seq
+    assert on.cursor.updates_seq
 
 
 def no_right_to_create(couch: WatchedCouch) -> None:
@@ -624,7 +624,7 @@ def test_without_such_a_feed_each_run_looks_at_every_database(
     on.write("control", "d1")
     assert on.run().sent == 2
     assert [db for db in on.changes_asked() if db != "control"] == [dbs[-2]]
-    assert on.place.updates_seq == ""
+    assert on.cursor.updates_seq == ""
 
 
 def test_without_such_a_feed_it_looks_again_and_again_within_its_window() -> None:
@@ -663,8 +663,8 @@ def test_a_feed_that_appears_later_is_used_after_a_look_at_everything() -> None:
     on.works_again()
     on.write(ADA, "a1")
     assert on.run().sent == 1
-    assert on.place.is_whole
-    assert on.place.updates_seq
+    assert on.cursor.is_whole
+    assert on.cursor.updates_seq
 
 
 def test_a_feed_that_disappears_is_done_without() -> None:
@@ -674,7 +674,7 @@ def test_a_feed_that_disappears_is_done_without() -> None:
     no_such_feed(on.couch)
     on.write(ADA, "a1")
     assert on.run().sent == 1
-    assert on.place.updates_seq == ""
+    assert on.cursor.updates_seq == ""
 
 
 def test_a_seq_that_the_server_refuses_begins_anew_with_a_look_at_everything() -> None:
@@ -682,14 +682,14 @@ def test_a_seq_that_the_server_refuses_begins_anew_with_a_look_at_everything() -
     dbs = [owner(number) for number in range(DATABASES_AT_ONCE + 10)]
     on.create(*dbs)
     on.run()
-    on.lease.places.append(Place("12-of-another-server", dbs[5], is_whole=True))
-    on.place = on.lease.places[-1]
+    on.lease.cursors.append(Cursor("12-of-another-server", dbs[5], is_whole=True))
+    on.cursor = on.lease.cursors[-1]
     on.couch.is_telling = False
     on.write(dbs[0], "first")
     on.write(dbs[-1], "last")
     assert on.run().sent == 2
     assert on.told == ["the feed of databases begins anew"]
-    assert on.place == Place(on.updates_end(), "", is_whole=True)
+    assert on.cursor == Cursor(on.updates_end(), "", is_whole=True)
 
 
 def test_a_server_that_refuses_its_own_seq_is_not_asked_for_ever() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from chalicelib.couch import NotFound
 from poller.ahead import in_threads
-from poller.app import Outside
+from poller.app import PollerDependencies
 from poller.lease import LeaseHeld, LeaseLost
 from poller.shard import Shard
 from tests.fakes.couch_http import Refusal
@@ -61,7 +61,7 @@ def test_batches_and_pages_that_need_not_wait_for_one_another_are_begun_ahead(
 
 
 def test_in_lambda_and_on_this_machine_several_are_begun_at_once() -> None:
-    assert Outside().begin is in_threads
+    assert PollerDependencies().begin is in_threads
 
 
 def test_a_control_database_that_is_gone_is_an_error() -> None:

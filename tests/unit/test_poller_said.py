@@ -84,8 +84,8 @@ def test_a_feed_that_begins_anew_is_warned_of(
 ) -> None:
     on = Site()
     lease = on.lease()
-    place = lease.take()
-    lease.save(replace(place, updates_seq="99-nonsense"))
+    cursor = lease.take()
+    lease.save(replace(cursor, updates_seq="99-nonsense"))
     lease.release()
     on.run()
     what = "the feed of databases begins anew"

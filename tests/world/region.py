@@ -18,7 +18,7 @@ from chalicelib.engine.docstate import Transition
 from chalicelib.handlers.all import registry
 from chalicelib.settings import PollerSettings, queue_name
 from poller.ahead import when_needed
-from poller.app import Outside, run
+from poller.app import PollerDependencies, run
 from poller.lease import LeaseLost
 from tests.fakes.aws import FakeAws
 from tests.fakes.couch import ADMIN_URL, FakeCouch
@@ -194,7 +194,7 @@ class Region:
 
     def _poll(self, process: Process) -> bool:
         around = self.gate.around(process)
-        outside = Outside(
+        dependencies = PollerDependencies(
             client=lambda service: self.aws.client(service, around),
             server=lambda url: Server(url, self.couch.adapter(around)),
             now_s=self.clock.time_s,
@@ -203,7 +203,7 @@ class Region:
             begin=when_needed,
         )
         try:
-            result = run(POLLER, outside=outside)
+            result = run(POLLER, dependencies=dependencies)
         except LeaseLost:  # to another poller, or with the table
             result = {"polled": False}
         except (Exception, Killed):

@@ -4,21 +4,21 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from poller.checkpoint import Sent
-from poller.lease import Place
+from poller.lease import Cursor
 
 
 @dataclass
 class FakeLease:
     """Keeps the places that are saved."""
 
-    places: list[Place] = field(default_factory=list)
+    cursors: list[Cursor] = field(default_factory=list)
     renewed: int = 0
 
     def renew(self) -> None:
         self.renewed += 1
 
-    def save(self, place: Place) -> None:
-        self.places.append(place)
+    def save(self, cursor: Cursor) -> None:
+        self.cursors.append(cursor)
 
 
 @dataclass
