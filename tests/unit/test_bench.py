@@ -1,13 +1,14 @@
 """What the bench makes of its figures; nothing is measured here."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from bench import cold_start, plots
+from bench import cold_start, estimate, plots
 from bench.__main__ import main
 from bench.measure import interleave, quantile, ratios, spread
 from bench.report import Finding, Goal, block, rounded, shown, table, with_block
@@ -165,3 +166,10 @@ def test_the_same_figures_make_the_same_plot(tmp_path: Path) -> None:
     assert (tmp_path / "first").read_bytes() == (tmp_path / "again").read_bytes()
     assert (tmp_path / "first-bars").read_bytes() == (tmp_path / "again-bars").read_bytes()
     assert b"<svg" in (tmp_path / "first").read_bytes()
+
+
+def test_the_estimate_prints_dollars_and_limits(capsys: pytest.CaptureFixture[str]) -> None:
+    assert estimate.main() == 0
+    out = capsys.readouterr().out
+    assert re.search(r"\| \*\*total\*\* +\| +\d+\.\d\d +\| +\d+\.\d\d +\|", out)
+    assert "CouchDB cluster: open databases" in out
