@@ -1,8 +1,7 @@
 """`make estimate`: what Syncpoint costs in US dollars, and which limit it reaches first.
 
-Arithmetic over the counted requests (bench/costs.json), AWS's list prices and the assumptions
-below. Nothing here was measured on AWS. docs/scale.md shows the result of one day; no test
-compares the two.
+Arithmetic over the counted requests (bench/costs.json), prices and assumptions; nothing was
+measured on AWS. docs/scale.md shows the result of one day, and no test compares the two.
 """
 
 import sys
@@ -18,9 +17,8 @@ GB = 1e9
 DAY_S, MONTH_S = 24 * 3600, 730 * 3600
 RUNS_A_MONTH = MONTH_S / 60  # of the poller
 
-# The service, and US dollars for one unit: us-east-1, without free tier and taxes, read on
-# 2026-11-25 from stored copies of AWS's price pages (docs/scale.md names them). Parameters of SSM,
-# rules of EventBridge and SNS's deliveries to Lambda cost nothing.
+# The service, and US dollars for one unit: list prices of us-east-1, read on 2026-11-25 from the
+# pages that docs/scale.md names. What is not here (SSM, EventBridge, SNS) costs nothing.
 PRICES = {
     "lambda requests": ("Lambda", 0.20 / MILLION),
     "lambda GB-seconds": ("Lambda", 0.0000166667),
@@ -51,9 +49,8 @@ WAITING_READERS, WAIT_S = 5, 20  # Lambda's own, at each empty queue
 SCANNED_DATABASES = 100  # by each run of the poller
 WINDOW_S = 50  # POLL_WINDOW_SECONDS
 
-# Assumed of people and devices. PLAIN_REQUESTS reach the API during a registration and nothing
-# behind it: a replicator's checkpoints, and the device's question for CouchDB's address.
-PLAIN_REQUESTS = 5
+# Assumed of people and devices.
+PLAIN_REQUESTS = 5  # of a registration to the API alone: checkpoints, CouchDB's address
 KEPT = {  # what a kept device does in a month
     "channel/new": 0.2,
     "channel/ready, nothing to do": 0.5,
@@ -129,7 +126,7 @@ def money_table() -> str:
 
 
 def window_table() -> str:
-    """Write the price of the poller's window and how long a change waits, as a table."""
+    """Write a table of the price of the poller's window and of how long a change waits."""
     rows = [
         [f"{window_s}", f"{usd(at_rest(window_s)):.2f}", f"{(60 - window_s) ** 2 / 120:.1f}"]
         for window_s in (0, 10, 20, 30, 40, 50)
@@ -138,7 +135,7 @@ def window_table() -> str:
 
 
 def limits_table() -> str:
-    """Write for how many devices each limit has room, the lowest first, as a table."""
+    """Write a table of how many devices each limit has room for, the lowest first."""
     rows = sorted((limit / per_device, name, limit) for name, limit, per_device in _limits())
     return table(
         ["at the busiest second", "limit", "reached with so many devices"],

@@ -1,27 +1,71 @@
-"""`python -m bench.feed_reader NAME URL DB DOCUMENTS`: one reader of a feed, in a fresh process.
+"""`python -m bench.feed_reader READER URL DB DOCUMENTS`: read a feed to its end in a fresh process.
 
-Prints ``{"s": …, "documents": …, "peak_mb": …}``; the seconds are those of reading alone.
+Prints ``{"s": …, "peak_mb": …}``; the seconds are those of the reading alone.
 """
 
 import json
-import os
 import resource
 import sys
+import time
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 import requests
 
-from bench.item import timed_s
-from bench.null_aws import NullAws
+from bench.setup import memory_bytes, timed_s
+from chalicelib.couch import JsonDict
 from chalicelib.settings import PollerSettings
 from poller.app import Outside, run
 
+POLLER, SLOW_SQS, BARE = "poller", "poller, SQS takes 10 ms", "bare loop"
 ROUTES = {"device/new": "https://sqs.example.com/device-new"}
 
 
+class NullAws:
+    """An AWS that takes no time: it counts and forgets messages, and keeps cursors in a dict."""
+
+    def __init__(self, couch_url: str, send_s: float) -> None:
+        self._secret = json.dumps({"couchdb_url": couch_url, "link_keys": ["00" * 32]})
+        self._send_s = send_s
+        self._items: dict[str, JsonDict] = {}
+        self.accepted = 0
+
+    class exceptions:  # noqa: N801 - as boto3 calls it
+        """The exceptions of a client."""
+
+        class ConditionalCheckFailedException(Exception):
+            """Never raised."""
+
+    def get_secret_value(self, **asked: Any) -> JsonDict:
+        """Return the secret."""
+        return {"SecretString": self._secret}
+
+    def update_item(self, **asked: Any) -> JsonDict:
+        """Grant the lease."""
+        return {"Attributes": {"fence": {"N": "1"}}}
+
+    def put_item(self, *, Item: JsonDict, **asked: Any) -> JsonDict:  # noqa: N803
+        """Keep a cursor."""
+        self._items[Item["pk"]["S"]] = Item
+        return {}
+
+    def batch_get_item(self, *, RequestItems: JsonDict) -> JsonDict:  # noqa: N803
+        """Return the cursors that were kept."""
+        [(table, asked)] = RequestItems.items()
+        keys = [key["pk"]["S"] for key in asked["Keys"]]
+        found = [self._items[key] for key in keys if key in self._items]
+        return {"Responses": {table: found}, "UnprocessedKeys": {}}
+
+    def send_message_batch(self, *, QueueUrl: str, Entries: list[JsonDict]) -> JsonDict:  # noqa: N803
+        """Accept all messages."""
+        if self._send_s:
+            time.sleep(self._send_s)
+        self.accepted += len(Entries)
+        return {"Successful": [{"Id": entry["Id"]} for entry in Entries], "Failed": []}
+
+
 def settings(db: str) -> PollerSettings:
-    """Those of a poller that makes one pass over `db`; the page's size is what ships."""
+    """Return the settings of a poller that makes one pass over `db`, in pages as they ship."""
     return PollerSettings.read(
         {
             "TABLE_NAME": "bench",
@@ -29,20 +73,19 @@ def settings(db: str) -> PollerSettings:
             "CONTROL_DB": db,
             "ROUTES": json.dumps(ROUTES),
             "POLL_WINDOW_SECONDS": "0",
-            **{name: os.environ[name] for name in ("POLL_PAGE_SIZE",) if name in os.environ},
         }
     )
 
 
-def poller(url: str, db: str, send_s: float = 0.0) -> int:
-    """The poller that ships, into a queue that takes everything; how many messages it took."""
+def poll(url: str, db: str, send_s: float = 0.0) -> int:
+    """Run the poller that ships, with a queue that forgets; return how many messages it sent."""
     aws = NullAws(url, send_s)
-    run(settings(db), outside=Outside(client=aws.client))
+    run(settings(db), outside=Outside(client=lambda service: aws))
     return aws.accepted
 
 
-def bare(url: str, db: str) -> int:
-    """Nothing but `requests` and `json.loads` over the same pages; how many documents."""
+def read_bare(url: str, db: str) -> int:
+    """Read the same pages with `requests` and `json.loads` alone; return how many documents."""
     limit = settings(db).page_size
     session, since, documents = requests.Session(), "0", 0
     while True:
@@ -55,34 +98,22 @@ def bare(url: str, db: str) -> int:
             return documents
 
 
-def peak_mb() -> float:
-    """The most memory that this process had; Linux counts a parent's into `ru_maxrss`."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        [line] = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
-        return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 READERS: dict[str, Callable[[str, str], int]] = {
-    "poller": poller,
-    "poller, SQS takes 10 ms": lambda url, db: poller(url, db, 0.01),
-    "bare loop": bare,
+    POLLER: poll,
+    BARE: read_bare,
+    SLOW_SQS: lambda url, db: poll(url, db, 0.01),
 }
 
 
-def main(name: str, url: str, db: str, expected: int) -> int:
-    """Read the feed to its end; say how long that took."""
-    documents = 0
-
-    def read() -> None:
-        nonlocal documents
-        documents = READERS[name](url, db)
-
-    seconds = timed_s(read)
-    if documents != expected:
-        sys.exit(f"error: {name} read {documents} of {expected} documents")
-    print(json.dumps({"s": seconds, "documents": documents, "peak_mb": peak_mb()}))
+def main(reader: str, url: str, db: str, expected: int) -> int:
+    """Read the feed and print how long that took."""
+    found: list[int] = []
+    seconds = timed_s(lambda: found.append(READERS[reader](url, db)))
+    if found != [expected]:
+        sys.exit(f"error: {reader} read {found[0]} of {expected} documents")
+    # Linux counts the parent's memory into `ru_maxrss`, so that is the second choice.
+    peak = memory_bytes("VmHWM:") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({"s": seconds, "peak_mb": peak / 2**20}))
     return 0
 
 
