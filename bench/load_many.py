@@ -26,7 +26,7 @@ class Figures:
     """The measured figures: requests by service, and batches with a message that was tried again.
 
     `memory_bytes` is this process's memory after each tenth, without the table that stands for
-    DynamoDB; it is empty if it is not measured.
+    DynamoDB; it is empty where the system does not tell.
     """
 
     seconds: float = 0.0
@@ -41,12 +41,7 @@ class Figures:
 
 
 def register_many(
-    control_db: str,
-    make_server: MakeServer,
-    count: int,
-    say: Callable[[str], None],
-    *,
-    measures_memory: bool = True,
+    control_db: str, make_server: MakeServer, count: int, say: Callable[[str], None]
 ) -> Figures:
     """Register so many devices.
 
@@ -69,7 +64,7 @@ def register_many(
             _run_until_quiet(backend, people, pool)
             figures.seconds = time.perf_counter() - began
             gc.collect()
-            if measures_memory and (held := memory_bytes("VmRSS:")):
+            if held := memory_bytes("VmRSS:"):
                 figures.memory_bytes.append(held - backend.aws.table_bytes(TABLE))
             say(f"{people.registered} of {count}, {people.registered / figures.seconds:.1f}/s")
         figures.requests, figures.retried = backend.requests, backend.retried

@@ -26,7 +26,7 @@ def load(count: int, fake: FakeCouch | None = None, fault: Around = just_ask) ->
     def make_server(around: Around) -> Server:
         return couch.server(lambda name, call: around(name, lambda: fault(name, call)))
 
-    return register_many("control", make_server, count, lambda _: None, measures_memory=False)
+    return register_many("control", make_server, count, lambda _: None)
 
 
 def test_many_registrations_become_active_with_one_mail_each_and_few_requests() -> None:

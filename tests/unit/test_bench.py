@@ -111,7 +111,8 @@ def test_without_its_couchdb_the_bench_ends_with_one_line(
 def test_what_the_bench_runs_logs_warnings_only() -> None:
     script = (
         "from bench.__main__ import prepare_process; prepare_process()\n"
-        "import bench.confirmations; from chalicelib.telemetry import logger; print(logger.log_level)"
+        "import bench.confirmations, chalicelib.telemetry as telemetry\n"
+        "print(telemetry.logger.log_level)"
     )
     environ = {name: value for name, value in os.environ.items() if "LOG_LEVEL" not in name}
     command = [sys.executable, "-c", script]
