@@ -8,60 +8,18 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import requests
 
 from bench.setup import memory_bytes, timed_s
-from chalicelib.couch import JsonDict
 from chalicelib.settings import PollerSettings
 from poller.app import Outside, run
+from tests.fakes.aws import FakeAws
 
 POLLER, SLOW_SQS, BARE = "poller", "poller, SQS takes 10 ms", "bare loop"
 ROUTES = {"device/new": "https://sqs.example.com/device-new"}
-
-
-class NullAws:
-    """An AWS that takes no time: it counts and forgets messages, and keeps cursors in a dict."""
-
-    def __init__(self, couch_url: str, send_s: float) -> None:
-        self._secret = json.dumps({"couchdb_url": couch_url, "link_keys": ["00" * 32]})
-        self._send_s = send_s
-        self._items: dict[str, JsonDict] = {}
-        self.accepted = 0
-
-    class exceptions:  # noqa: N801 - as boto3 calls it
-        """The exceptions of a client."""
-
-        class ConditionalCheckFailedException(Exception):
-            """Never raised."""
-
-    def get_secret_value(self, **asked: Any) -> JsonDict:
-        """Return the secret."""
-        return {"SecretString": self._secret}
-
-    def update_item(self, **asked: Any) -> JsonDict:
-        """Grant the lease."""
-        return {"Attributes": {"fence": {"N": "1"}}}
-
-    def put_item(self, *, Item: JsonDict, **asked: Any) -> JsonDict:  # noqa: N803
-        """Keep a cursor."""
-        self._items[Item["pk"]["S"]] = Item
-        return {}
-
-    def batch_get_item(self, *, RequestItems: JsonDict) -> JsonDict:  # noqa: N803
-        """Return the cursors that were kept."""
-        [(table, asked)] = RequestItems.items()
-        keys = [key["pk"]["S"] for key in asked["Keys"]]
-        found = [self._items[key] for key in keys if key in self._items]
-        return {"Responses": {table: found}, "UnprocessedKeys": {}}
-
-    def send_message_batch(self, *, QueueUrl: str, Entries: list[JsonDict]) -> JsonDict:  # noqa: N803
-        """Accept all messages."""
-        if self._send_s:
-            time.sleep(self._send_s)
-        self.accepted += len(Entries)
-        return {"Successful": [{"Id": entry["Id"]} for entry in Entries], "Failed": []}
 
 
 def settings(db: str) -> PollerSettings:
@@ -79,9 +37,22 @@ def settings(db: str) -> PollerSettings:
 
 def poll(url: str, db: str, send_s: float = 0.0) -> int:
     """Run the poller that ships, with a queue that forgets; return how many messages it sent."""
-    aws = NullAws(url, send_s)
-    run(settings(db), outside=Outside(client=lambda service: aws))
-    return aws.accepted
+    sent: list[int] = []
+
+    def around(name: str, call: "partial[Any]") -> Any:
+        if name != "sqs.SendMessageBatch":
+            return call()
+        if send_s:
+            time.sleep(send_s)
+        ids = [{"Id": entry["Id"]} for entry in call.keywords["Entries"]]
+        sent.append(len(ids))
+        return {"Successful": ids, "Failed": []}
+
+    aws = FakeAws(time.time)
+    aws.create_table("bench")
+    aws.put_secret("bench", json.dumps({"couchdb_url": url, "link_keys": ["00" * 32]}))
+    run(settings(db), outside=Outside(client=lambda service: aws.client(service, around)))
+    return sum(sent)
 
 
 def read_bare(url: str, db: str) -> int:
