@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from bench.report import Finding, write
-from bench.setup import Bench, couchdb, environment, temporary_folder
+from bench.setup import Bench, couchdb, environment
 from local.errors import LocalError
 from local.system import prepare_process
 
@@ -42,7 +42,7 @@ def _run(names: Sequence[str], *, is_quick: bool) -> None:
         print(f"{time.monotonic() - began:5.0f} s  {what}", file=sys.stderr, flush=True)
 
     findings: dict[str, Finding] = {}
-    with temporary_folder() as folder, couchdb(folder) as couch_url:
+    with couchdb() as (couch_url, folder):
         about = environment(couch_url)
         print("\n".join(f"{key}: {value}" for key, value in about.items()), flush=True)
         for name in names:

@@ -59,14 +59,8 @@ def connect(url: str, around: Around) -> Server:
 class Backend:
     """One installation; each thread has its own `Wiring`, as a Lambda has.
 
-    Attributes
-    ----------
-    requests : Counter
-        How many requests were sent so far, by service: ``couchdb``, ``dynamodb``, ``sqs``, …
-    answers_s : float
-        How long CouchDB and AWS took to answer all of them.
-    retried : int
-        How many batches had a message that is to be tried again.
+    It counts the requests by service (``couchdb``, ``dynamodb``, …), the seconds of their answers,
+    and the batches with a message that is to be tried again.
     """
 
     def __init__(

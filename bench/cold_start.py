@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.setup import couchdb, temporary_folder
+from bench.setup import couchdb
 from bench.starts import deployed, make_floor
 from local.system import prepare_process
 from ops.rights import RIGHTS
@@ -36,11 +36,7 @@ def main(names: list[str]) -> int:
         print(f"error: no function {', '.join(unknown)}; there are: {there}", file=sys.stderr)
         return 1
     prepare_process()
-    with (
-        temporary_folder() as folder,
-        couchdb(folder) as couch_url,
-        deployed(couch_url, folder) as world,
-    ):
+    with couchdb() as (couch_url, folder), deployed(couch_url, folder) as world:
         _measure(world, folder, names)
     return 0
 

@@ -23,13 +23,7 @@ SERVICES = ("couchdb", "dynamodb")
 
 
 class Confirmations:
-    """Confirms one device after another in one control database.
-
-    Attributes
-    ----------
-    requests : list of Counter
-        The requests of each confirmation, by service.
-    """
+    """Confirms one device after another in one control database, and counts their requests."""
 
     def __init__(self, couch_url: str, database: Database) -> None:
         self._database = database

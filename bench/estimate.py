@@ -150,7 +150,6 @@ def _limits() -> list[tuple[str, int, float]]:
     a_second = PEAK / MONTH_S
     writes = WRITES_A_DAY / DAY_S * PEAK
     month = _sum([_times(REGISTERED_A_MONTH, registration()), kept_device()])
-    run_s = month["lambda GB-seconds"] / MEMORY_GB
     changed = UNROUTED_CHANGES + 2 * REGISTERED_A_MONTH
     return [
         ("CouchDB cluster: connections of replications", 98_304, ONLINE * DATABASES_OF_AN_OWNER),
@@ -161,8 +160,6 @@ def _limits() -> list[tuple[str, int, float]]:
         ("poller: rows of _db_updates a second", 10_000, writes),
         ("AWS account: mails a second", 14, month["mails"] * a_second),
         ("AWS account: write units of the table a second", 4_000, month["write units"] * a_second),
-        ("AWS account: Lambdas at once", 1_000, run_s * a_second),
-        ("AWS account: API requests a second", 10_000, month["api requests"] * a_second),
     ]
 
 

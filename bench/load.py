@@ -17,7 +17,7 @@ from bench.backend import connect
 from bench.load_at_once import register_at_once
 from bench.load_many import FLAT_BYTES, Figures, register_many
 from bench.people import CheckFailed
-from bench.setup import couchdb, is_lent, temporary_folder
+from bench.setup import couchdb, is_lent
 from chalicelib.couch import CouchError, Server
 from local.cleanup import remove_all_of
 from local.errors import LocalError
@@ -53,7 +53,7 @@ def main() -> int:
 def _installation() -> Iterator[tuple[str, str]]:
     """Yield a CouchDB's URL and the name of an empty control database on it."""
     name = f"syncpoint-load-{uuid.uuid4().hex[:8]}"
-    with temporary_folder() as folder, couchdb(folder) as url, closing(Server(url)) as server:
+    with couchdb() as (url, _), closing(Server(url)) as server:
         try:
             server.database("_users").create()
             server.database(name).create()

@@ -29,15 +29,8 @@ def register_at_once(
 ) -> float:
     """Register so many devices, whose documents all exist before the first is handled.
 
-    Returns
-    -------
-    float
-        How many seconds after the start of the system the last one was active.
-
-    Raises
-    ------
-    CheckFailed
-        If not all become active, a mail is missing, too many or astray, or there is a dead letter.
+    Return how many seconds after the start of the system the last one was active. Raise
+    `CheckFailed` if not all become active, a mail is missing or astray, or there is a dead letter.
     """
     people, aws = People(DEVICES_OF_AN_OWNER), LocalAws()
     try:

@@ -4,7 +4,6 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from typing import Any, NamedTuple
@@ -25,7 +24,6 @@ SIZES = {FAKE: (100, 1_000, 5_000), SCANNED: (100, 1_000, 5_000), REAL: (100, 1_
 QUICK_SIZES = {FAKE: (100, 1_000), SCANNED: (100, 1_000), REAL: (20, 100)}
 ROUNDS, QUICK_ROUNDS = 15, 3
 CHANGING = 10
-CONNECTIONS = 4
 SERVICES = ("couchdb", "dynamodb", "sqs")
 
 
@@ -44,8 +42,8 @@ class Feeds:
         self._server = make_server(lambda name, call: call())
         self._names = [f"{control_db}-{number:032x}" for number in range(count)]
         self._server.database(control_db).create()
-        with ThreadPoolExecutor(CONNECTIONS) as pool:
-            list(pool.map(lambda name: self._server.database(name).create(), self._names))
+        for name in self._names:
+            self._server.database(name).create()
         self._backend = Backend(control_db, make_server)
         self._backend.poll()  # the first pass looks at all of them
         self.passes: list[Pass] = []

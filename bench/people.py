@@ -28,19 +28,11 @@ class Answer:
 
 @dataclass
 class People:
-    """All owners. A device is forgotten once its mail was answered, so that memory stays flat.
-
-    Attributes
-    ----------
-    mails, astray : int
-        How many mails were expected, and how many were not: a second one, or to somebody else.
-    unanswered : list of Answer
-        The answers to the mails that came.
-    """
+    """All owners. A device is forgotten once its mail was answered, so that memory stays flat."""
 
     devices_each: int
     registered: int = 0
-    mails: int = 0
+    mails: int = 0  # without those that are astray: a second one, or to somebody else
     astray: int = 0
     unanswered: list[Answer] = field(default_factory=list)
     _expected: dict[str, tuple[str, str]] = field(default_factory=dict)

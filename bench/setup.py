@@ -23,29 +23,15 @@ MAX_DATABASES = 100_000
 COMMAND_LIMIT_S = 300
 CREATED_AT = "2026-11-25T06:00:00Z"
 
-Say = Callable[[str], None]
-
 
 @dataclass(frozen=True)
 class Bench:
-    """One run of `make bench`.
-
-    Attributes
-    ----------
-    is_quick : bool
-        Whether a few seconds are enough, to see that everything works.
-    couch_url : str
-        The measured server, with its administrator's credentials.
-    folder : Path
-        A folder that is deleted after the run.
-    say : callable
-        Prints the progress.
-    """
+    """One run of `make bench`; a quick one takes seconds, to see that everything works."""
 
     is_quick: bool
-    couch_url: str
-    folder: Path
-    say: Say
+    couch_url: str  # with the administrator's credentials
+    folder: Path  # deleted after the run
+    say: Callable[[str], None]
 
     @contextmanager
     def database(self, docs: int = 0, **fields: object) -> Iterator[Database]:
@@ -69,23 +55,18 @@ def is_lent() -> bool:
 
 
 @contextmanager
-def couchdb(folder: Path) -> Iterator[str]:
-    """Yield the URL of COUCHDB_URL's server, or of an embedded one that ends with the block."""
-    if is_lent():
-        yield checked_url(os.environ["COUCHDB_URL"])
-        return
-    embedded = EmbeddedCouchDB(folder / "couchdb", uuid.uuid4().hex)
-    try:
-        yield embedded.url
-    finally:
-        embedded.stop()
-
-
-@contextmanager
-def temporary_folder() -> Iterator[Path]:
-    """Yield a folder that is deleted after the block."""
-    with tempfile.TemporaryDirectory(prefix="syncpoint-bench-") as folder:
-        yield Path(folder)
+def couchdb() -> Iterator[tuple[str, Path]]:
+    """Yield the URL of COUCHDB_URL's server, or of an embedded one, and a temporary folder."""
+    with tempfile.TemporaryDirectory(prefix="syncpoint-bench-") as name:
+        folder = Path(name)
+        if is_lent():
+            yield checked_url(os.environ["COUCHDB_URL"]), folder
+            return
+        embedded = EmbeddedCouchDB(folder / "couchdb", uuid.uuid4().hex)
+        try:
+            yield embedded.url, folder
+        finally:
+            embedded.stop()
 
 
 def timed_s(act: Callable[[], object]) -> float:

@@ -34,11 +34,7 @@ SAMPLES = {"api_handler": "api/show_confirmation"}
 class Starts:
     """Cold starts of all functions, and of a floor for each set of clients.
 
-    Attributes
-    ----------
-    wall_ms : dict
-        For each function or floor, the time of each start. The answers of moto and CouchDB are in
-        it, but not in the processor's time that is compared.
+    `wall_ms` includes the answers of moto and CouchDB; the compared processor's time does not.
     """
 
     def __init__(self, world: World, folder: Path) -> None:

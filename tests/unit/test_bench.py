@@ -8,8 +8,9 @@ import sys
 import pytest
 
 from bench import cold_start, estimate
-from bench.__main__ import main
+from bench.__main__ import NAMES, main
 from bench.measure import interleave, quantile, ratios, spread
+from bench.report import PAGE as PERFORMANCE
 from bench.report import Finding, Goal, at_least, at_most, table, with_block
 from local.system import ROOT
 
@@ -80,6 +81,12 @@ def test_a_block_is_put_between_its_marks_and_all_else_stays() -> None:
 def test_a_page_without_the_marks_takes_no_block() -> None:
     with pytest.raises(LookupError, match="bench:latency"):
         with_block(PAGE, "latency", "new")
+
+
+def test_the_page_has_a_place_for_each_benchmark() -> None:
+    page = PERFORMANCE.read_text(encoding="utf-8")
+    for name in NAMES:
+        assert with_block(page, name, "new") != page
 
 
 @pytest.mark.parametrize(
