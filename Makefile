@@ -31,7 +31,7 @@ LOCKED := requirements requirements-poller requirements-device requirements-loca
   requirements-dev requirements-node requirements-lock
 
 .PHONY: help demo run test couchdb3 check format lint layers types template audit docs setup hooks lock clean
-.PHONY: faults mutants bench load cold-start package doctor deploy upgrade redrive destroy
+.PHONY: faults mutants bench estimate load cold-start package doctor deploy upgrade redrive destroy
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -90,8 +90,9 @@ docs: $(VENV)/.dev ## write into the docs what the code knows better
 
 bench: setup ## measured against the floor under it, in some minutes: [QUICK=1] (docs/performance.md)
 	@$(BIN)/python -m bench $(if $(QUICK),--quick)
-	@$(BIN)/python -m bench.money $(if $(QUICK),,--write)
-	@$(BIN)/python -m bench.simulation_report $(if $(QUICK),,--write)
+
+estimate: setup ## US dollars and limits, computed from the counted requests (docs/scale.md)
+	@$(BIN)/python -m bench.estimate
 
 load: setup ## 10,000 registrations in memory, and 500 at once on the local system
 	@$(BIN)/python -m bench.load

@@ -1,12 +1,12 @@
-"""What each step asks of CouchDB and AWS: a story told to the cloud in memory, and written down.
+"""Run one story over CouchDB and AWS in memory, and record the requests of each step.
 
-Every Lambda starts cold, so that its look at the secret is seen; the poller runs for one window,
+Every Lambda starts cold, so that its read of the secret is counted. The poller runs for one window,
 in which everything happens.
 """
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -25,7 +25,7 @@ PHONE, LAPTOP = Device(OWNER, "phone"), Device(OWNER, "laptop")
 Act = Callable[[World], object]
 Costs = dict[str, list[str]]
 
-# What stands in a path for what: the first that matches.
+# Patterns of the parts of a path that differ from run to run, and what they are.
 _NAMES = (
     (r"confirm-device-\w+-0", "{confirm}"),
     (r"org\.couchdb\.user%3Adevice-\w+", "{login}"),
@@ -39,20 +39,6 @@ _NAMES = (
     (r"/notes$", "/{channel}"),
     (r"/invitation$", "/{invitation}"),
 )
-
-
-@dataclass(frozen=True)
-class Scene:
-    """Something that happens, and what the Lambdas that it calls are called here, in turn.
-
-    Attributes
-    ----------
-    steps : sequence of (process, step)
-        The processes as the world names them; others between them are passed over.
-    """
-
-    act: Act
-    steps: Sequence[tuple[str, str]]
 
 
 def _writes(doc_id: str, **changes: object) -> Act:
@@ -81,74 +67,69 @@ def _handles(doc_type: str, state: str) -> Act:
 _quiet: Act = World.run_until_quiet
 
 
-STORY = (
-    Scene(
+# What happens, and which steps it runs: each as the world names its process, and as it is called
+# here. Other processes between them are not recorded.
+STORY: Sequence[tuple[Act, Sequence[tuple[str, str]]]] = (
+    (
         lambda world: world.register(PHONE),
         [("revs_diff", "POST /mailbox/_revs_diff"), ("bulk_docs", "POST /mailbox/_bulk_docs")],
     ),
-    Scene(_looks, [("GET state", "GET /mailbox/{device}")]),
-    Scene(_quiet, [("device/new", "device/new")]),
-    Scene(_opens(OWNER), [("GET page", "GET /confirm/{code}")]),
-    Scene(lambda world: world.click(PHONE), [("POST page", "POST /confirm/{code}")]),
-    Scene(_opens(OWNER, "answered"), [("GET page", "GET /confirm/{code}, answered")]),
-    Scene(
-        _quiet, [("confirm/clicked", "confirm/clicked"), ("device/confirmed", "device/confirmed")]
-    ),
-    Scene(lambda world: world.register(LAPTOP), []),
-    Scene(_quiet, []),
-    Scene(lambda world: world.click(LAPTOP), []),
-    Scene(_quiet, [("device/confirmed", "device/confirmed, the owner's second")]),
-    Scene(_writes("notes", type="channel", state="new", name="Notes"), []),
-    Scene(
-        _quiet, [("channel/new", "channel/new"), ("channel/ready", "channel/ready, nothing to do")]
-    ),
-    Scene(_writes("notes", name="Our notes"), []),
-    Scene(_quiet, [("channel/ready", "channel/ready, another name")]),
-    Scene(
-        _writes("invitation", type="invitation", state="new", channel="notes", email=GUEST),
-        [],
-    ),
-    Scene(_quiet, [("invitation/new", "invitation/new")]),
-    Scene(_opens(GUEST), [("GET page", "GET /invitation/{code}")]),
-    Scene(_accepts, [("POST page", "POST /invitation/{code}")]),
-    Scene(_quiet, [("invitation/accepting", "invitation/accepting, the guest's first")]),
-    Scene(_writes(LAPTOP.device_id, state="revoking"), []),
-    Scene(
+    (_looks, [("GET state", "GET /mailbox/{device}")]),
+    (_quiet, [("device/new", "device/new")]),
+    (_opens(OWNER), [("GET page", "GET /confirm/{code}")]),
+    (lambda world: world.click(PHONE), [("POST page", "POST /confirm/{code}")]),
+    (_opens(OWNER, "answered"), [("GET page", "GET /confirm/{code}, answered")]),
+    (_quiet, [("confirm/clicked", "confirm/clicked"), ("device/confirmed", "device/confirmed")]),
+    (lambda world: world.register(LAPTOP), []),
+    (_quiet, []),
+    (lambda world: world.click(LAPTOP), []),
+    (_quiet, [("device/confirmed", "device/confirmed, the owner's second")]),
+    (_writes("notes", type="channel", state="new", name="Notes"), []),
+    (_quiet, [("channel/new", "channel/new"), ("channel/ready", "channel/ready, nothing to do")]),
+    (_writes("notes", name="Our notes"), []),
+    (_quiet, [("channel/ready", "channel/ready, another name")]),
+    (_writes("invitation", type="invitation", state="new", channel="notes", email=GUEST), []),
+    (_quiet, [("invitation/new", "invitation/new")]),
+    (_opens(GUEST), [("GET page", "GET /invitation/{code}")]),
+    (_accepts, [("POST page", "POST /invitation/{code}")]),
+    (_quiet, [("invitation/accepting", "invitation/accepting, the guest's first")]),
+    (_writes(LAPTOP.device_id, state="revoking"), []),
+    (
         _quiet,
         [
             ("device/revoking", "device/revoking, the owner's document"),
             ("device/revoking", "device/revoking"),
         ],
     ),
-    Scene(_writes("notes", state="closing"), []),
-    Scene(_quiet, [("channel/closing", "channel/closing, with a guest")]),
+    (_writes("notes", state="closing"), []),
+    (_quiet, [("channel/closing", "channel/closing, with a guest")]),
 )
 
 
 def counted() -> Costs:
-    """The requests of each step, in their order: ``{step: ["couchdb.GET /registry/{device}", …]}``.
+    """Record the requests of each step in their order: ``["couchdb.GET /registry/{device}", …]``.
 
-    What the poller asks for in windows of a minute stands beside the steps.
+    The poller's windows of a minute are steps of their own.
     """
     return {**_steps(), **_poller()}
 
 
 def _steps() -> Costs:
     world, costs = World.new(), Costs()
-    for scene in STORY:
+    for act, steps in STORY:
         seen = len(world.gate.asked)
-        scene.act(world)
+        act(world)
         asked = groupby(world.gate.asked[seen:], key=lambda request: request.process)
         runs = ((process, [_named(request.name) for request in run]) for process, run in asked)
-        for process, step in scene.steps:
+        for process, step in steps:
             costs[step] = next(run for name, run in runs if name == process)
     return costs
 
 
 def _poller() -> Costs:
-    """The poller's requests: for the waves of a registration, and in a window without any.
+    """Record the poller's requests for each wave of a registration, and in a window without any.
 
-    A wave is what one wait ends with, and the next wait.
+    A wave begins when a wait ends, and goes on to the end of the next wait.
     """
     world = World.new()
     _window(world, [])  # the first ever looks at everything
@@ -169,13 +150,7 @@ def _poller() -> Costs:
 
 
 def _window(world: World, acts: Sequence[Act]) -> list[list[str]]:
-    """One run of the poller; an act happens in each wait until there is none left.
-
-    Returns
-    -------
-    list of list of str
-        What it asked until the first wait ended, until the second …
-    """
+    """Run the poller once, with an act in each wait while there are any; return its waves."""
     left, waves = list(acts), [list[str]()]
 
     def around(name: str, call: Callable[[], Any]) -> Any:
@@ -205,7 +180,7 @@ def _window(world: World, acts: Sequence[Act]) -> list[list[str]]:
 
 
 def _named(request: str) -> str:
-    """A request's name with what differs from run to run named for what it is."""
+    """Replace the parts of a request's name that differ from run to run by what they are."""
     for pattern, name in _NAMES:
         request = re.sub(pattern, name, request)
     return request

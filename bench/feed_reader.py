@@ -1,27 +1,29 @@
-"""`python -m bench.feed_reader NAME URL DB DOCUMENTS`: one reader of a feed, in a fresh process.
+"""`python -m bench.feed_reader READER URL DB DOCUMENTS`: read a feed to its end in a fresh process.
 
-Prints ``{"s": …, "documents": …, "peak_mb": …}``; the seconds are those of reading alone.
+Prints ``{"s": …, "peak_mb": …}``; the seconds are those of the reading alone.
 """
 
 import json
-import os
 import resource
 import sys
+import time
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
+from typing import Any
 
 import requests
 
-from bench.item import timed_s
-from bench.null_aws import NullAws
+from bench.setup import memory_bytes, timed_s
 from chalicelib.settings import PollerSettings
 from poller.app import PollerDependencies, run
+from tests.fakes.aws import FakeAws
 
+POLLER, SLOW_SQS, BARE = "poller", "poller, SQS takes 10 ms", "bare loop"
 ROUTES = {"device/new": "https://sqs.example.com/device-new"}
 
 
 def settings(db: str) -> PollerSettings:
-    """Those of a poller that makes one pass over `db`; the page's size is what ships."""
+    """Return the settings of a poller that makes one pass over `db`, in pages as they ship."""
     return PollerSettings.read(
         {
             "TABLE_NAME": "bench",
@@ -29,20 +31,35 @@ def settings(db: str) -> PollerSettings:
             "CONTROL_DB": db,
             "ROUTES": json.dumps(ROUTES),
             "POLL_WINDOW_SECONDS": "0",
-            **{name: os.environ[name] for name in ("POLL_PAGE_SIZE",) if name in os.environ},
         }
     )
 
 
-def poller(url: str, db: str, send_s: float = 0.0) -> int:
-    """The poller that ships, into a queue that takes everything; how many messages it took."""
-    aws = NullAws(url, send_s)
-    run(settings(db), dependencies=PollerDependencies(client=aws.client))
-    return aws.accepted
+def poll(url: str, db: str, send_s: float = 0.0) -> int:
+    """Run the poller that ships, with a queue that forgets; return how many messages it sent."""
+    sent: list[int] = []
+
+    def around(name: str, call: "partial[Any]") -> Any:
+        if name != "sqs.SendMessageBatch":
+            return call()
+        if send_s:
+            time.sleep(send_s)
+        ids = [{"Id": entry["Id"]} for entry in call.keywords["Entries"]]
+        sent.append(len(ids))
+        return {"Successful": ids, "Failed": []}
+
+    aws = FakeAws(time.time)
+    aws.create_table("bench")
+    aws.put_secret("bench", json.dumps({"couchdb_url": url, "link_keys": ["00" * 32]}))
+    run(
+        settings(db),
+        dependencies=PollerDependencies(client=lambda service: aws.client(service, around)),
+    )
+    return sum(sent)
 
 
-def bare(url: str, db: str) -> int:
-    """Nothing but `requests` and `json.loads` over the same pages; how many documents."""
+def read_bare(url: str, db: str) -> int:
+    """Read the same pages with `requests` and `json.loads` alone; return how many documents."""
     limit = settings(db).page_size
     session, since, documents = requests.Session(), "0", 0
     while True:
@@ -55,34 +72,22 @@ def bare(url: str, db: str) -> int:
             return documents
 
 
-def peak_mb() -> float:
-    """The most memory that this process had; Linux counts a parent's into `ru_maxrss`."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        [line] = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
-        return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 READERS: dict[str, Callable[[str, str], int]] = {
-    "poller": poller,
-    "poller, SQS takes 10 ms": lambda url, db: poller(url, db, 0.01),
-    "bare loop": bare,
+    POLLER: poll,
+    BARE: read_bare,
+    SLOW_SQS: lambda url, db: poll(url, db, 0.01),
 }
 
 
-def main(name: str, url: str, db: str, expected: int) -> int:
-    """Read the feed to its end; say how long that took."""
-    documents = 0
-
-    def read() -> None:
-        nonlocal documents
-        documents = READERS[name](url, db)
-
-    seconds = timed_s(read)
-    if documents != expected:
-        sys.exit(f"error: {name} read {documents} of {expected} documents")
-    print(json.dumps({"s": seconds, "documents": documents, "peak_mb": peak_mb()}))
+def main(reader: str, url: str, db: str, expected: int) -> int:
+    """Read the feed and print how long that took."""
+    found: list[int] = []
+    seconds = timed_s(lambda: found.append(READERS[reader](url, db)))
+    if found != [expected]:
+        sys.exit(f"error: {reader} read {found[0]} of {expected} documents")
+    # Linux counts the parent's memory into `ru_maxrss`, so that is the second choice.
+    peak = memory_bytes("VmHWM:") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({"s": seconds, "peak_mb": peak / 2**20}))
     return 0
 
 

@@ -1,8 +1,8 @@
-"""`python -m bench.latency_client URL DB COUNT`: writes registrations, sees what becomes of them.
+"""`python -m bench.latency_client URL DB COUNT`: write registrations and watch their states.
 
-A bare client in a process of its own: it reads CouchDB's ``feed=continuous`` and nothing else.
-Prints, for each document, the moments at which it was written, seen, and seen in its next state:
-``{id: {"new": …, "seen": …, "confirming": …}}``, by this machine's monotonic clock.
+A bare client in its own process: it reads CouchDB's ``feed=continuous`` and nothing else. Prints
+``{id: {"written": …, "seen": …, "saved": …}}`` by this machine's monotonic clock: when a document
+was written, when it was seen, and when it was seen in its next state.
 """
 
 import json
@@ -14,11 +14,11 @@ from collections import defaultdict
 
 import requests
 
+from bench.setup import CREATED_AT
 from device.registration import new_device
 
 LIMIT_S = 60.0
-# Between two writes: no rhythm of a poller's can come to agree with it.
-LONGEST_PAUSE_S = 0.05
+MAX_PAUSE_S = 0.05  # between two writes, at random: the poller's rhythm shall not match
 
 
 class Feed:
@@ -28,21 +28,21 @@ class Feed:
         self.seen: defaultdict[str, dict[str, float]] = defaultdict(dict)
         self._changed = threading.Condition()
         since = requests.get(f"{url}/{db}", timeout=10).json()["update_seq"]
-        params = {"feed": "continuous", "include_docs": "true", "since": str(since)}
         self._answer = requests.get(
             f"{url}/{db}/_changes",
-            params=params,
+            params={"feed": "continuous", "include_docs": "true", "since": str(since)},
             headers={"Accept-Encoding": "identity"},  # a compressed feed comes in blocks
             stream=True,
             timeout=LIMIT_S,
         )
         threading.Thread(target=self._read, daemon=True).start()
 
-    def wait_for(self, doc_id: str, state: str) -> None:
-        """Until the document was seen in this state."""
+    def wait_for(self, doc_id: str, state: str) -> dict[str, float]:
+        """Wait until the document was seen in this state; return when it was in each."""
         with self._changed:
             if not self._changed.wait_for(lambda: state in self.seen[doc_id], LIMIT_S):
                 sys.exit(f"error: {doc_id} is not {state} within {LIMIT_S:.0f} s")
+            return self.seen[doc_id]
 
     def _read(self) -> None:
         for line in self._answer.iter_lines(chunk_size=None):
@@ -55,21 +55,19 @@ class Feed:
 
 
 def main(url: str, db: str, count: int) -> int:
-    """Write one registration after another; say what was seen when."""
+    """Write one registration after another; print what was seen when."""
     feed, session, moments = Feed(url, db), requests.Session(), {}
     for number in range(count):
-        address = f"bench-{number}@example.com"
-        doc = new_device(address, "Bench", "2026-11-25T06:00:00Z", sha256=False).doc
+        doc = new_device(f"bench-{number}@example.com", "Bench", CREATED_AT, sha256=False).doc
         written_s = time.monotonic()
         session.put(f"{url}/{db}/{doc['_id']}", json=doc, timeout=LIMIT_S).raise_for_status()
-        feed.wait_for(doc["_id"], "confirming")
-        seen = feed.seen[doc["_id"]]
+        seen = feed.wait_for(doc["_id"], "confirming")
         moments[doc["_id"]] = {
             "written": written_s,
             "seen": seen["new"],
             "saved": seen["confirming"],
         }
-        time.sleep(random.uniform(0, LONGEST_PAUSE_S))  # noqa: S311 - nothing is kept secret by it
+        time.sleep(random.uniform(0, MAX_PAUSE_S))  # noqa: S311 - nothing is kept secret by it
     print(json.dumps(moments))
     return 0
 

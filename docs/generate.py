@@ -11,7 +11,7 @@ from pathlib import Path
 
 from samtranslator.yaml_helper import yaml_parse
 
-from bench import cost, money, scale, simulation_report
+from bench import cost
 from chalicelib.handlers import devices, invitations
 from chalicelib.handlers.all import registry
 from chalicelib.settings import PollerSettings, Settings, Variable, queue_name
@@ -20,6 +20,8 @@ from local.lambdas import load_app, queue_sources
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+# Sorted, since their order in the registry depends on what was imported first.
+TRANSITIONS = sorted(registry, key=lambda t: t.doc_type)
 _BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -47,7 +49,7 @@ def states() -> str:
     """The states and what leads from one to the next, as a Mermaid diagram."""
     lines = [
         f"    {t.doc_type}/{t.state} --> {t.doc_type}/{state}: {'unsafe' if t.unsafe else 'safe'}"
-        for t in registry
+        for t in TRANSITIONS
         for state in t.to
     ]
     lines += [f"    {here} --> {there}: {by}" for here, there, by in _answers()]
@@ -68,7 +70,7 @@ def queues() -> str:
             f"`{queue_name('{stage}', t.doc_type, t.state)}`",
             f"`{functions[f'{t.doc_type}-{t.state}']}`",
         )
-        for t in registry
+        for t in TRANSITIONS
     ]
     return _table(("document", "mode", "queue", "function in app.py"), rows)
 
@@ -127,14 +129,6 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "resources": resources,
     "cost_registration": lambda: cost.registration_table() + "\n",
     "cost_steps": lambda: cost.steps_table() + "\n",
-    "cost_lists": lambda: cost.lists() + "\n",
-    "money_services": lambda: money.services_table() + "\n",
-    "money_window": lambda: money.window_table() + "\n",
-    "money_prices": lambda: money.prices_table() + "\n",
-    "scale_parts": lambda: scale.parts_table() + "\n",
-    "scale_needs": lambda: scale.needs_table() + "\n",
-    "scale_bursts": lambda: simulation_report.bursts_table() + "\n",
-    "scale_sources": lambda: scale.sources_table() + "\n",
 }
 
 

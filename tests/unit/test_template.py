@@ -90,6 +90,11 @@ def test_app_has_a_function_for_each_transition_on_its_queue(
     assert sources == {queue_name("dev", *route.split("/")) for route in registered()}
 
 
+def test_functions_that_send_mail_have_the_lowest_concurrency() -> None:
+    bounds = {source.name: source.maximum_concurrency for source in queue_sources(load_app(ROOT))}
+    assert bounds == {f"{t.doc_type}_{t.state}": 2 if t.unsafe else 10 for t in registry}
+
+
 def test_what_app_reads_when_it_is_imported_may_be_empty_and_is_named_where_it_is_wrong(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -90,6 +90,8 @@ class Function:
         Where its output goes.
     environment : mapping
         What is different from the environment that it is deployed with.
+    times_imports : bool
+        Whether to measure `imports`, which slows the start.
 
     Attributes
     ----------
@@ -101,7 +103,13 @@ class Function:
     """
 
     def __init__(
-        self, spec: Spec, runtime: Path, folder: Path, environment: Mapping[str, str]
+        self,
+        spec: Spec,
+        runtime: Path,
+        folder: Path,
+        environment: Mapping[str, str],
+        *,
+        times_imports: bool = True,
     ) -> None:
         self.spec = spec
         self.imports: dict[str, int] = {}
@@ -117,7 +125,7 @@ class Function:
         self._started_s = time.monotonic()
         with self._output.open("wb") as output:
             self._process = subprocess.Popen(
-                runtime_command(spec),
+                runtime_command(spec, times_imports=times_imports),
                 cwd=spec.code,
                 env=variables,
                 stdin=subprocess.DEVNULL,
@@ -183,12 +191,13 @@ class Function:
         return lines
 
 
-def runtime_command(spec: Spec) -> list[str]:
-    """How Lambda starts its runtime; and it tells what it imports.
+def runtime_command(spec: Spec, *, times_imports: bool = True) -> list[str]:
+    """How Lambda starts its runtime; asked to, Python writes what it imports and how long it takes.
 
     Neither the virtual environment's packages nor the user's or the machine's: see the tests.
     """
-    return [sys.executable, "-S", "-s", "-X", "importtime", "-m", "awslambdaric", spec.handler]
+    timing = ["-X", "importtime"] if times_imports else []
+    return [sys.executable, "-S", "-s", *timing, "-m", "awslambdaric", spec.handler]
 
 
 def runtime_environment(spec: Spec, runtime: Path) -> dict[str, str]:
