@@ -70,7 +70,7 @@ class Lease:
     now_s: Callable[[], float]
     fence: int = 0
     caught_up_at_s: float = 0.0
-    _owner: str = field(default_factory=lambda: uuid.uuid4().hex)
+    _holder: str = field(default_factory=lambda: uuid.uuid4().hex)
     _renewed_at_s: float = 0.0
 
     def take(self) -> Cursor:
@@ -87,12 +87,12 @@ class Lease:
                 TableName=self.table_name,
                 Key={"pk": {"S": self.key}},
                 ConditionExpression="attribute_not_exists(pk) OR lease_until_ms < :now_ms",
-                UpdateExpression="SET #owner = :owner, lease_until_ms = :until_ms,"
+                UpdateExpression="SET #holder = :holder, lease_until_ms = :until_ms,"
                 " seen_at_ms = :now_ms ADD fence :one",
-                ExpressionAttributeNames={"#owner": "owner"},
+                ExpressionAttributeNames={"#holder": "holder"},
                 ExpressionAttributeValues={
                     ":now_ms": {"N": str(now_ms)},
-                    ":owner": {"S": self._owner},
+                    ":holder": {"S": self._holder},
                     ":until_ms": {"N": str(now_ms + self.lease_s * 1000)},
                     ":one": {"N": "1"},
                 },
@@ -165,11 +165,11 @@ class Lease:
             self.client.update_item(
                 TableName=self.table_name,
                 Key={"pk": {"S": self.key}},
-                ConditionExpression="#owner = :owner",
+                ConditionExpression="#holder = :holder",
                 UpdateExpression="SET lease_until_ms = :until_ms, seen_at_ms = :now_ms" + also,
-                ExpressionAttributeNames={"#owner": "owner"},
+                ExpressionAttributeNames={"#holder": "holder"},
                 ExpressionAttributeValues={
-                    ":owner": {"S": self._owner},
+                    ":holder": {"S": self._holder},
                     ":until_ms": {"N": str(now_ms + by_s * 1000)},
                     ":now_ms": {"N": str(now_ms)},
                     **(also_values or {}),

@@ -6,7 +6,7 @@ One item per step, ``pk = claim#{db}#{id}#{state}#{generation}``, and its life:
       ^                  │  │
       └──── release ─────┘  └── lease over ── take by another worker ──> running (attempt + 1)
 
-Every write is conditional. A worker's own run is known by `owner`, made anew at each take, so a
+Every write is conditional. A worker's own run is known by `holder`, a new id at each take, so a
 worker that was overtaken after its lease can neither finish nor release what is another's now:
 
     A: take ........ (stalls, lease over) ................ finish → refused
@@ -43,7 +43,7 @@ class Claim:
     """
 
     pk: str
-    owner: str
+    holder: str
     attempt: int
     token: str
 
@@ -97,25 +97,25 @@ class Claims:
         RunningElsewhere
             If another worker holds it and its lease still runs.
         """
-        owner = uuid.uuid4().hex
+        holder = uuid.uuid4().hex
         try:
             taken = self.client.update_item(
                 TableName=self.table_name,
                 Key={"pk": {"S": pk}},
                 ConditionExpression="attribute_not_exists(pk)"
                 " OR (#status = :running AND lease_until_ms < :now_ms)",
-                UpdateExpression="SET #status = :running, #owner = :owner,"
+                UpdateExpression="SET #status = :running, #holder = :holder,"
                 " lease_until_ms = :lease_until_ms, expires_at = :expires_at,"
                 " #token = if_not_exists(#token, :token) ADD attempt :one",
                 ExpressionAttributeNames={
                     "#status": "status",
-                    "#owner": "owner",
+                    "#holder": "holder",
                     "#token": "token",
                 },
                 ExpressionAttributeValues={
                     ":running": {"S": "running"},
                     ":now_ms": {"N": str(int(now_s * 1000))},
-                    ":owner": {"S": owner},
+                    ":holder": {"S": holder},
                     ":lease_until_ms": {"N": str(int((now_s + self.lease_s) * 1000))},
                     ":expires_at": {"N": str(int(now_s) + CLAIM_TTL_S)},
                     ":token": {"S": uuid.uuid4().hex},
@@ -127,7 +127,7 @@ class Claims:
         except self.client.exceptions.ConditionalCheckFailedException as exc:
             return self._refused(pk, exc.response.get("Item", {}), now_s)
         item = taken["Attributes"]
-        return Claim(pk, owner, int(item["attempt"]["N"]), item["token"]["S"])
+        return Claim(pk, holder, int(item["attempt"]["N"]), item["token"]["S"])
 
     def finish(self, claim: Claim, changes: dict[str, Any], now_s: float) -> None:
         """Mark the step as done and keep its changes, before they are saved. One request.
@@ -141,14 +141,14 @@ class Claims:
             self.client.update_item(
                 TableName=self.table_name,
                 Key={"pk": {"S": claim.pk}},
-                ConditionExpression="#status = :running AND #owner = :owner",
+                ConditionExpression="#status = :running AND #holder = :holder",
                 UpdateExpression="SET #status = :done, changes = :changes, expires_at = :expires_at"
                 " REMOVE lease_until_ms",
-                ExpressionAttributeNames={"#status": "status", "#owner": "owner"},
+                ExpressionAttributeNames={"#status": "status", "#holder": "holder"},
                 ExpressionAttributeValues={
                     ":running": {"S": "running"},
                     ":done": {"S": "done"},
-                    ":owner": {"S": claim.owner},
+                    ":holder": {"S": claim.holder},
                     ":changes": {"S": json.dumps(changes)},
                     ":expires_at": {"N": str(int(now_s) + CLAIM_TTL_S)},
                 },
@@ -165,17 +165,17 @@ class Claims:
         ours: Any = {
             "TableName": self.table_name,
             "Key": {"pk": {"S": claim.pk}},
-            "ConditionExpression": "#status = :running AND #owner = :owner",
-            "ExpressionAttributeNames": {"#status": "status", "#owner": "owner"},
+            "ConditionExpression": "#status = :running AND #holder = :holder",
+            "ExpressionAttributeNames": {"#status": "status", "#holder": "holder"},
         }
-        values = {":running": {"S": "running"}, ":owner": {"S": claim.owner}}
+        values = {":running": {"S": "running"}, ":holder": {"S": claim.holder}}
         try:
             if claim.attempt == 1:
                 self.client.delete_item(**ours, ExpressionAttributeValues=values)
             else:
                 self.client.update_item(
                     **ours,
-                    UpdateExpression="SET lease_until_ms = :over REMOVE #owner",
+                    UpdateExpression="SET lease_until_ms = :over REMOVE #holder",
                     ExpressionAttributeValues={**values, ":over": {"N": "0"}},
                 )
         except self.client.exceptions.ConditionalCheckFailedException:
@@ -189,6 +189,14 @@ class Claims:
         raise RunningElsewhere(pk, retry_after_s=int(remaining_s) + 1)
 
 
-def claim_key(db: str, doc_id: str, state: str, step: str) -> str:
-    """The key of the claim on one step. Not of the `_rev`: an unrelated edit is no new step."""
-    return f"claim#{db}#{doc_id}#{state}#{step}"
+def claim_key(db: str, doc_id: str, state: str, key: str) -> str:
+    """Build the item key of a claim.
+
+    The `_rev` is not part of it: an unrelated edit must not run an unsafe transition again.
+
+    Parameters
+    ----------
+    key : str
+        The document's idempotency key; see `Transition.idempotency_key`.
+    """
+    return f"claim#{db}#{doc_id}#{state}#{key}"

@@ -1,16 +1,16 @@
-"""The registry: which code runs for which (type, state), and the rules of a step. No I/O.
+"""The registry: which code runs for which (type, state), and what it may change. No I/O.
 
-    control = Control()
+    registry = Registry()
 
-    @control.safe("confirm", "clicked", to="used")
-    def use_confirmation(doc, cloud): ...
+    @registry.safe("confirm", "clicked", to="used")
+    def use_confirmation(doc, context): ...
 
-    @control.unsafe("device", "new", to="confirming")
-    def request_confirmation(doc, cloud, claim): ...
+    @registry.unsafe("device", "new", to="confirming")
+    def request_confirmation(doc, context, claim): ...
 
 A transition returns the changes to its document, a dict with at least the next ``state``, or None
 to leave the document alone. It raises `Rejected` when the document itself is at fault. Any other
-exception counts as passing: the message that brought the document is tried again.
+exception is taken as temporary: the message that brought the document is tried again.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from typing import TypeVar
 from chalicelib.domain.documents import ERROR_STATE, JsonDict, generation_of
 
 Run = Callable[..., JsonDict | None]
-Late = Callable[..., None]
+OnStale = Callable[..., None]
 AnyRun = TypeVar("AnyRun", bound=Run)
 
 
@@ -48,12 +48,12 @@ class Transition:
         The states that it may move its document to, beside its own and ``error``.
     conflicts : bool
         Whether its document comes with the revisions that lost against it, in ``_conflicts``.
-    late : callable, optional
-        ``late(doc, context)``, for a message that finds its document moved on. A run before it may
-        have been killed halfway, or overtaken: what that left outside the document is put right.
-        Not for a document that is gone, which says nothing.
-    about : tuple of str
-        Fields that make it another step, as `generation` does: another guest, another mail.
+    on_stale : callable, optional
+        ``on_stale(doc, context)`` runs when a message finds that its document has moved on. An
+        earlier run may have been killed halfway or overtaken; this corrects what it left outside
+        the document. It does not run for a document that is gone.
+    key_fields : tuple of str
+        Fields that are part of the idempotency key: with another guest it is another mail.
     """
 
     doc_type: str
@@ -62,27 +62,27 @@ class Transition:
     unsafe: bool
     to: tuple[str, ...]
     conflicts: bool = False
-    late: Late | None = None
-    about: tuple[str, ...] = ()
+    on_stale: OnStale | None = None
+    key_fields: tuple[str, ...] = ()
 
-    def step_of(self, doc: JsonDict) -> str:
-        """What tells a step of this state from an earlier one of the same document."""
+    def idempotency_key(self, doc: JsonDict) -> str:
+        """Return what tells a run of this transition from an earlier one on the same document."""
         generation = str(generation_of(doc))
-        if not self.about:
+        if not self.key_fields:
             return generation
-        about = json.dumps([doc.get(name) for name in self.about], sort_keys=True)
-        return f"{generation}#{hashlib.sha256(about.encode()).hexdigest()[:16]}"
+        values = json.dumps([doc.get(name) for name in self.key_fields], sort_keys=True)
+        return f"{generation}#{hashlib.sha256(values.encode()).hexdigest()[:16]}"
 
-    def stands(self, doc: JsonDict | None, step: str | None = None) -> bool:
-        """Whether `doc` still waits for this transition (and, if given, for this step)."""
+    def is_awaited_by(self, doc: JsonDict | None, key: str | None = None) -> bool:
+        """Return whether `doc` still waits for this transition, with the same idempotency key."""
         if doc is None or (doc.get("type"), doc.get("state")) != (self.doc_type, self.state):
             return False
-        return step is None or self.step_of(doc) == step
+        return key is None or self.idempotency_key(doc) == key
 
     def apply(self, doc: JsonDict, changes: JsonDict) -> JsonDict:
-        """`doc` with `changes` laid over it; equal to `doc` if they change nothing.
+        """Return `doc` with `changes` merged into it; equal to `doc` if they change nothing.
 
-        An error that a document has got over is gone from it.
+        A document that leaves the state ``error`` loses its ``error`` field.
 
         Raises
         ------
@@ -99,7 +99,7 @@ class Transition:
         if reserved:
             raise InvalidChanges(f"changes must not touch {', '.join(reserved)}")
         merged = {**doc, **changes}
-        merged.pop("_conflicts", None)  # said of the document, and no part of it
+        merged.pop("_conflicts", None)  # CouchDB's answer has it; the document does not
         if merged["state"] != ERROR_STATE:
             merged.pop("error", None)
         return merged
@@ -122,7 +122,7 @@ class Registry:
         *,
         to: str,
         conflicts: bool = False,
-        late: Late | None = None,
+        on_stale: OnStale | None = None,
     ) -> Callable[[AnyRun], AnyRun]:
         """Register ``run(doc, context)``, which may run twice at once or again and do no harm.
 
@@ -132,18 +132,20 @@ class Registry:
             The states that it leads to, in words: ``"ready"``, ``"accepted declined"``.
         conflicts : bool
             Whether it wants to see the revisions that lost; see `Transition`.
-        late : callable, optional
-            What to do where the document has moved on; see `Transition`.
+        on_stale : callable, optional
+            What to do when the document has moved on; see `Transition`.
 
         Raises
         ------
         RegistryError
             If the pair is registered already.
         """
-        return self._register(doc_type, state, to, unsafe=False, conflicts=conflicts, late=late)
+        return self._register(
+            doc_type, state, to, unsafe=False, conflicts=conflicts, on_stale=on_stale
+        )
 
     def unsafe(
-        self, doc_type: str, state: str, *, to: str, about: Sequence[str] = ()
+        self, doc_type: str, state: str, *, to: str, key_fields: Sequence[str] = ()
     ) -> Callable[[AnyRun], AnyRun]:
         """Register ``run(doc, context, claim)``, which racing workers must not run twice.
 
@@ -151,15 +153,15 @@ class Registry:
         ----------
         to : str
             The states that it leads to, in words.
-        about : sequence of str
-            The fields that its effect is about; see `Transition`.
+        key_fields : sequence of str
+            The fields that are part of the idempotency key; see `Transition`.
 
         Raises
         ------
         RegistryError
             If the pair is registered already.
         """
-        return self._register(doc_type, state, to, unsafe=True, about=tuple(about))
+        return self._register(doc_type, state, to, unsafe=True, key_fields=tuple(key_fields))
 
     def transition(self, doc_type: str, state: str) -> Transition:
         """The transition of (type, state).
@@ -182,14 +184,14 @@ class Registry:
         *,
         unsafe: bool,
         conflicts: bool = False,
-        late: Late | None = None,
-        about: tuple[str, ...] = (),
+        on_stale: OnStale | None = None,
+        key_fields: tuple[str, ...] = (),
     ) -> Callable[[AnyRun], AnyRun]:
         def register(run: AnyRun) -> AnyRun:
             if (doc_type, state) in self._transitions:
                 raise RegistryError(f"{doc_type}/{state} is registered twice")
             self._transitions[doc_type, state] = Transition(
-                doc_type, state, run, unsafe, tuple(to.split()), conflicts, late, about
+                doc_type, state, run, unsafe, tuple(to.split()), conflicts, on_stale, key_fields
             )
             return run
 

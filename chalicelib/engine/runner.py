@@ -1,7 +1,7 @@
 """One message → is its document still in that state? → claim, if unsafe → transition → save.
 
-The framework's one loop. It trusts no message: the document in CouchDB is the truth, so a message
-that comes late, twice or out of order finds its document moved on, and does nothing.
+The runner trusts no message: the document in CouchDB is the truth. A message that comes late, twice
+or out of order finds that its document has moved on, and changes nothing.
 """
 
 import json
@@ -14,8 +14,7 @@ from typing import Protocol, Self
 
 from chalicelib.aws.claims import Claim, Claims, Done, claim_key
 from chalicelib.couch import Conflict, CouchError, Database
-from chalicelib.domain import documents
-from chalicelib.domain.documents import JsonDict, Rejected
+from chalicelib.domain.documents import JsonDict, Rejected, rejection
 from chalicelib.engine.docstate import Registry, RegistryError, Transition
 from chalicelib.errors import NoEffect, StillConflicting
 
@@ -36,8 +35,8 @@ class InvalidMessage(Exception):
     """The queue holds something that the poller did not send."""
 
 
-class Tools(Protocol):
-    """What the runner needs of the `context` that a transition gets."""
+class RunnerContext(Protocol):
+    """What the runner needs of the context that a transition gets."""
 
     @property
     def database(self) -> Database:
@@ -50,7 +49,7 @@ class Tools(Protocol):
         ...
 
     def at(self, db: str) -> Self:
-        """The same tools for a document of the database `db`."""
+        """The same context for a document of the database `db`."""
         ...
 
 
@@ -87,26 +86,27 @@ class Message:
 
 
 def handle(
-    message: Message, registry: Registry, tools: Tools, claims: Claims | None = None
+    message: Message, registry: Registry, context: RunnerContext, claims: Claims | None = None
 ) -> Outcome:
     """Run the transition that a message asks for, if its document still waits for it.
 
     Parameters
     ----------
     claims : Claims, optional
-        What unsafe transitions are held by; a registry without any needs none.
+        Holds unsafe transitions; a registry without any needs none.
 
     Raises
     ------
     RegistryError
         If no transition is registered for the message's (type, state), or it needs claims.
     RunningElsewhere
-        If another worker holds this unsafe step; it says when to come back.
+        If another worker holds the claim; it says when to come back.
     Exception
-        Whatever the transition, CouchDB or DynamoDB raised that may pass: try the message again.
+        Whatever the transition, CouchDB or DynamoDB raised that is temporary: try the message
+        again.
     """
     transition = registry.transition(message.doc_type, message.state)
-    here = tools.at(message.db)
+    here = context.at(message.db)
     if not transition.unsafe:
         return _run_safe(transition, message.doc_id, here)
     if claims is None:
@@ -114,118 +114,122 @@ def handle(
     return _run_unsafe(transition, message, here, claims)
 
 
-# What a step comes to: the changes to save (None: leave the document alone) and what to call it.
-_Result = tuple[JsonDict | None, Outcome]
-
-
-def _run_safe(transition: Transition, doc_id: str, tools: Tools) -> Outcome:
-    def run(doc: JsonDict) -> _Result:
-        try:
-            changes = transition.run(doc, tools)
-        except Rejected as exc:
-            return documents.rejection(exc.reason, tools.clock()), Outcome.REJECTED
-        return changes, Outcome.UNCHANGED if changes is None else Outcome.SAVED
-
-    doc = tools.database.find_one(doc_id, conflicts=transition.conflicts)
-    outcome = _save(transition, transition.step_of(doc or {}), doc, run, tools.database)
-    if outcome is Outcome.STALE and transition.late and (doc := tools.database.find_one(doc_id)):
-        with suppress(Rejected):  # said of a document that is another transition's by now
-            transition.late(doc, tools)
-    return outcome
-
-
-def _run_unsafe(transition: Transition, message: Message, tools: Tools, claims: Claims) -> Outcome:
-    doc = message.doc or tools.database.find_one(message.doc_id)
-    if doc is None:
-        return Outcome.STALE
-    step = transition.step_of(doc)
-    pk = claim_key(message.db, message.doc_id, message.state, step)
-    taken = claims.take(pk, tools.clock().timestamp())
-    doc = _check(taken, message.doc_id, tools.database, claims)
-
-    def save(result: _Result) -> Outcome:
-        def result_for(newer: JsonDict) -> _Result:
-            # A rejection is of the document that was looked at; a newer one brings its own message.
-            is_of_another = result[1] is Outcome.REJECTED and newer is not doc
-            return (None, Outcome.STALE) if is_of_another else result
-
-        return _save(transition, step, doc, result_for, tools.database)
-
-    if isinstance(taken, Done):
-        return save((taken.changes, Outcome.SAVED))
-    if doc is None or not transition.stands(doc, step):
-        claims.release(taken)
-        return Outcome.STALE
-    return _run_claimed(transition, doc, taken, tools, claims, save)
-
-
-def _check(taken: Claim | Done, doc_id: str, database: Database, claims: Claims) -> JsonDict | None:
-    """Read the document again, now that nobody else runs its step."""
-    try:
-        return database.find_one(doc_id)
-    except CouchError:
-        if isinstance(taken, Claim):
-            claims.release(taken)
-        raise
-
-
-def _run_claimed(
-    transition: Transition,
-    doc: JsonDict,
-    claim: Claim,
-    tools: Tools,
-    claims: Claims,
-    save: Callable[[_Result], Outcome],
-) -> Outcome:
-    """Run the transition and save its result; release the claim if it surely had no effect."""
-    try:
-        changes = transition.run(doc, tools, claim)
-    except NoEffect:
-        claims.release(claim)
-        raise
-    except Rejected as exc:
-        # Given back before it is saved, a rejection could meet another worker's effect:
-        #     A: take, rejected, release ........... save: error
-        #     B:                   take, check, send ......... finish: the mail's link leads nowhere
-        try:
-            return save((documents.rejection(exc.reason, tools.clock()), Outcome.REJECTED))
-        finally:
-            claims.release(claim)
-    if changes is None:
-        claims.release(claim)
-        return Outcome.UNCHANGED
-    try:
-        claims.finish(claim, changes, tools.clock().timestamp())
-    finally:
-        # Even if that failed: once the document has moved on, no retry has the effect again.
-        outcome = save((changes, Outcome.SAVED))
-    return outcome
-
-
-def _save(
-    transition: Transition,
-    step: str,
-    doc: JsonDict | None,
-    result_for: Callable[[JsonDict], _Result],
-    database: Database,
-) -> Outcome:
-    """Save what `result_for` makes of the document, as long as the document stands where it stood.
-
-    On a conflict the document is read again: a safe transition (whose `result_for` runs it) sees
-    the newer revision, an unsafe one (whose result is known) has its changes merged into it.
-    """
+def _run_safe(transition: Transition, doc_id: str, context: RunnerContext) -> Outcome:
+    """Run a safe transition and save its changes; run it again if others write the document."""
+    database = context.database
+    doc = database.find_one(doc_id, conflicts=transition.conflicts)
+    key = transition.idempotency_key(doc or {})
     for _ in range(SAVE_ATTEMPTS):
-        if doc is None or not transition.stands(doc, step):
-            return Outcome.STALE
-        changes, outcome = result_for(doc)
+        if doc is None or not transition.is_awaited_by(doc, key):
+            return _run_stale(transition, doc_id, context)
+        outcome = Outcome.SAVED
+        try:
+            changes = transition.run(doc, context)
+        except Rejected as exc:
+            changes, outcome = rejection(exc.reason, context.clock()), Outcome.REJECTED
         if changes is None:
-            return outcome
+            return Outcome.UNCHANGED
         merged = transition.apply(doc, changes)
         if merged == doc:
             return Outcome.UNCHANGED
         try:
             database.put(merged)
-            return outcome
         except Conflict:
-            doc = database.find_one(doc["_id"], conflicts=transition.conflicts)
+            doc = database.find_one(doc_id, conflicts=transition.conflicts)
+        else:
+            return outcome
+    raise StillConflicting(f"{doc_id} changed each time that it was saved")
+
+
+def _run_stale(transition: Transition, doc_id: str, context: RunnerContext) -> Outcome:
+    """Let a safe transition correct what earlier runs left, if its document still exists."""
+    if transition.on_stale is not None:
+        doc = context.database.find_one(doc_id)
+        if doc is not None:
+            with suppress(Rejected):  # another transition handles this document now
+                transition.on_stale(doc, context)
+    return Outcome.STALE
+
+
+def _run_unsafe(
+    transition: Transition, message: Message, context: RunnerContext, claims: Claims
+) -> Outcome:
+    """Run an unsafe transition under a claim, or save what an earlier run of it has done."""
+    database = context.database
+    doc = message.doc or database.find_one(message.doc_id)
+    if doc is None:
+        return Outcome.STALE
+    key = transition.idempotency_key(doc)
+    pk = claim_key(message.db, message.doc_id, message.state, key)
+    taken = claims.take(pk, context.clock().timestamp())
+    if isinstance(taken, Done):
+        doc = database.find_one(message.doc_id)
+        return _merge_changes(transition, key, doc, taken.changes, database)
+    try:
+        doc = database.find_one(message.doc_id)  # again, now that nobody else runs it
+    except CouchError:
+        claims.release(taken)
+        raise
+    if doc is None or not transition.is_awaited_by(doc, key):
+        claims.release(taken)
+        return Outcome.STALE
+    return _run_claimed(transition, doc, taken, context, claims)
+
+
+def _run_claimed(
+    transition: Transition, doc: JsonDict, claim: Claim, context: RunnerContext, claims: Claims
+) -> Outcome:
+    """Run an unsafe transition; release its claim if it certainly had no effect."""
+    try:
+        changes = transition.run(doc, context, claim)
+    except NoEffect:
+        claims.release(claim)
+        raise
+    except Rejected as exc:
+        # Released before the rejection is saved, another worker could send the mail:
+        #     A: take, rejected, release ........... save: error
+        #     B:                   take, check, send ......... finish: the link leads nowhere
+        try:
+            return _save_rejection(transition, doc, exc.reason, context)
+        finally:
+            claims.release(claim)
+    if changes is None:
+        claims.release(claim)
+        return Outcome.UNCHANGED
+    key = transition.idempotency_key(doc)
+    try:
+        claims.finish(claim, changes, context.clock().timestamp())
+    finally:
+        # Even if that failed: once the document has moved on, no retry has the effect again.
+        outcome = _merge_changes(transition, key, doc, changes, context.database)
+    return outcome
+
+
+def _save_rejection(
+    transition: Transition, doc: JsonDict, reason: str, context: RunnerContext
+) -> Outcome:
+    """Put the document into ``error``; a newer revision is left alone and has its own message."""
+    try:
+        context.database.put(transition.apply(doc, rejection(reason, context.clock())))
+    except Conflict:
+        return Outcome.STALE
+    return Outcome.REJECTED
+
+
+def _merge_changes(
+    transition: Transition, key: str, doc: JsonDict | None, changes: JsonDict, database: Database
+) -> Outcome:
+    """Merge known changes into the document, or drop them if it has moved on."""
+    for _ in range(SAVE_ATTEMPTS):
+        if doc is None or not transition.is_awaited_by(doc, key):
+            return Outcome.STALE
+        merged = transition.apply(doc, changes)
+        if merged == doc:
+            return Outcome.UNCHANGED
+        try:
+            database.put(merged)
+        except Conflict:
+            doc = database.find_one(doc["_id"])
+        else:
+            return Outcome.SAVED
     raise StillConflicting(f"{doc and doc['_id']} changed each time that it was saved")

@@ -34,7 +34,7 @@ def catch_up(doc: JsonDict, context: Context) -> None:
             database.delete()
 
 
-@registry.safe("channel", "new", to="ready", conflicts=True, late=catch_up)
+@registry.safe("channel", "new", to="ready", conflicts=True, on_stale=catch_up)
 def provision(doc: JsonDict, context: Context) -> JsonDict | None:
     """Make the channel's database, with its rights and its description → ``ready``.
 

@@ -57,7 +57,7 @@ def shut_out(doc: JsonDict, context: Context) -> None:
         _show_revoked(doc, context, doc.get("revoked_at", timestamp(context.clock())))
 
 
-@registry.safe("device", "confirmed", to="active", late=shut_out)
+@registry.safe("device", "confirmed", to="active", on_stale=shut_out)
 def activate(doc: JsonDict, context: Context) -> JsonDict:
     """Make the owner's control database and the device's login → ``active``.
 

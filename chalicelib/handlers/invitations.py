@@ -27,7 +27,7 @@ ANSWERS = {
 }
 
 
-@registry.unsafe("invitation", "new", to="sent", about=("channel", "email"))
+@registry.unsafe("invitation", "new", to="sent", key_fields=("channel", "email"))
 def request_answer(doc: JsonDict, context: Context, claim: Claim) -> JsonDict:
     """Mail the guest a link to answer by → ``sent``.
 
@@ -74,7 +74,7 @@ def catch_up(doc: JsonDict, context: Context) -> None:
         channels.follow(channel_doc, context)
 
 
-@registry.safe("invitation", "accepting", to="accepted", late=catch_up)
+@registry.safe("invitation", "accepting", to="accepted", on_stale=catch_up)
 def accept(doc: JsonDict, context: Context) -> JsonDict:
     """Make the guest a member, and give them the channel → ``accepted``.
 

@@ -28,7 +28,7 @@ class Held:
     """
 
     pk: str
-    owner: str
+    holder: str
     stood: bool
     sure_until_s: float
 
@@ -87,14 +87,14 @@ class Notes:
                 assert is_over, "two workers at once"
                 self.excuses[pk] += 1  # it may send yet
         until_s = int(item["lease_until_ms"]["N"]) / 1000 - START.timestamp() - worker.skew_s
-        worker.held = Held(pk, item["owner"]["S"], stood, until_s - MARGIN_S)
+        worker.held = Held(pk, item["holder"]["S"], stood, until_s - MARGIN_S)
 
     def give_back(self, name: str, items: dict[str, JsonDict]) -> None:
         """A worker has finished or released its claim; `items` is how things were before."""
         worker = self.workers[name]
         assert worker.held is not None, "a claim was given back twice"
-        owner = items.get(worker.held.pk, {}).get("owner", {}).get("S", worker.held.owner)
-        assert owner == worker.held.owner, "another's claim was finished or released"
+        holder = items.get(worker.held.pk, {}).get("holder", {}).get("S", worker.held.holder)
+        assert holder == worker.held.holder, "another's claim was finished or released"
         worker.held, worker.sent = None, ""
 
     def leave(self, name: str) -> None:

@@ -51,14 +51,14 @@ class FinishesAnybodys(Claims):
     """It does not ask whose claim it finishes."""
 
     def finish(self, claim: Claim, changes: dict[str, Any], now_s: float) -> None:
-        super().finish(replace(claim, owner=owner_of(self, claim)), changes, now_s)
+        super().finish(replace(claim, holder=holder_of(self, claim)), changes, now_s)
 
 
 class ReleasesAnybodys(Claims):
     """It does not ask whose claim it releases."""
 
     def release(self, claim: Claim) -> None:
-        super().release(replace(claim, owner=owner_of(self, claim)))
+        super().release(replace(claim, holder=holder_of(self, claim)))
 
 
 class ForgetsWhatIsDone(Claims):
@@ -101,9 +101,9 @@ def taken_with(claims: Claims, lease_s: int, pk: str, now_s: float) -> Claim | D
     return Claims(claims.client, claims.table_name, lease_s).take(pk, now_s)
 
 
-def owner_of(claims: Claims, claim: Claim) -> str:
+def holder_of(claims: Claims, claim: Claim) -> str:
     item = claims.client.get_item(TableName=claims.table_name, Key={"pk": {"S": claim.pk}})
-    return item.get("Item", {}).get("owner", {"S": ""})["S"]
+    return item.get("Item", {}).get("holder", {"S": ""})["S"]
 
 
 CRASH = Bounds(crashes=1)

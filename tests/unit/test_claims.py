@@ -73,7 +73,7 @@ def test_after_the_lease_another_worker_takes_over_with_the_same_token(claims: C
     first = take(claims)
     second = take(claims, AFTER_LEASE_S)
     assert (second.attempt, second.token) == (2, first.token)
-    assert second.owner != first.owner
+    assert second.holder != first.holder
 
 
 def test_the_second_attempt_has_a_lease_of_its_own(claims: Claims) -> None:

@@ -206,7 +206,7 @@ def test_applying_the_same_changes_twice_is_applying_them_once(
 def test_a_document_stands_in_its_own_type_and_state_alone(
     doc: JsonDict | None, stands: bool
 ) -> None:
-    assert a_registry().transition("device", "new").stands(doc) is stands
+    assert a_registry().transition("device", "new").is_awaited_by(doc) is stands
 
 
 @pytest.mark.parametrize(
@@ -217,18 +217,20 @@ def test_a_document_stands_in_its_own_generation_alone(
     of_doc: int | None, asked: str | None, stands: bool
 ) -> None:
     doc = {"type": "device", "state": "new"} | ({} if of_doc is None else {"generation": of_doc})
-    assert a_registry().transition("device", "new").stands(doc, asked) is stands
+    assert a_registry().transition("device", "new").is_awaited_by(doc, asked) is stands
 
 
 def test_what_a_step_is_about_makes_it_another() -> None:
     control = Registry()
-    control.unsafe("mail", "new", to="sent", about=("to", "of"))(lambda doc, context, claim: None)
-    step_of = control.transition("mail", "new").step_of
+    control.unsafe("mail", "new", to="sent", key_fields=("to", "of"))(
+        lambda doc, context, claim: None
+    )
+    idempotency_key = control.transition("mail", "new").idempotency_key
     mail = {"to": "ben", "of": "photos", "generation": 1}
-    assert step_of(mail | {"note": "any"}) == step_of(mail)
+    assert idempotency_key(mail | {"note": "any"}) == idempotency_key(mail)
     others = [mail | {"to": "cem"}, mail | {"of": "notes"}, mail | {"generation": 2}, {}]
     others.append({"to": "photos", "of": "ben", "generation": 1})
-    assert len({step_of(each) for each in [mail, *others]}) == 6
+    assert len({idempotency_key(each) for each in [mail, *others]}) == 6
 
 
 def test_a_rejection_says_why_and_when() -> None:

@@ -61,7 +61,7 @@ class Bench:
     def __post_init__(self) -> None:
         self.registry.safe("thing", "new", to="next")(self._run_safe)
         self.registry.unsafe("mail", "new", to="next")(self._run_unsafe)
-        self.registry.unsafe("letter", "new", to="next", about=["to"])(self._run_unsafe)
+        self.registry.unsafe("letter", "new", to="next", key_fields=["to"])(self._run_unsafe)
 
     def _run_safe(self, doc: JsonDict, tools: FakeTools) -> JsonDict | None:
         self.runs.append(doc)
@@ -572,7 +572,7 @@ def test_a_message_that_comes_too_late_puts_right_what_a_killed_run_may_have_lef
         seen.append(doc)
 
     bench.registry = Registry()
-    late = bench.registry.safe("thing", "new", to="next", late=put_right)
+    late = bench.registry.safe("thing", "new", to="next", on_stale=put_right)
     late(lambda doc, tools: {"state": "next"})
     message = bench.add("thing")
     assert bench.handle(message) is Outcome.SAVED
@@ -587,7 +587,9 @@ def test_a_message_that_comes_too_late_puts_right_what_a_killed_run_may_have_lef
 def test_a_run_that_was_overtaken_puts_right_what_it_did_itself(bench: Bench) -> None:
     seen: list[JsonDict] = []
     bench.registry = Registry()
-    late = bench.registry.safe("thing", "new", to="next", late=lambda doc, tools: seen.append(doc))
+    late = bench.registry.safe(
+        "thing", "new", to="next", on_stale=lambda doc, tools: seen.append(doc)
+    )
     late(lambda doc, tools: {"state": "next"})
     bench.database = RacingDatabase([])
     message = bench.add("thing")
@@ -603,7 +605,7 @@ def test_what_a_late_message_finds_wrong_is_not_written_into_a_document_that_is_
         raise Rejected("of another state")
 
     bench.registry = Registry()
-    bench.registry.safe("thing", "new", to="next", late=refuse)(lambda doc, tools: None)
+    bench.registry.safe("thing", "new", to="next", on_stale=refuse)(lambda doc, tools: None)
     message = bench.add("thing")
     edit(state="next")(bench.database)
     assert bench.handle(message) is Outcome.STALE
