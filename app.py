@@ -135,38 +135,38 @@ def remaining_s(context: Any) -> float:
     return float(context.get_remaining_time_in_millis()) / 1000
 
 
-@app.route("/confirm/{code}", methods=["GET"])
-def show_confirmation(code: str) -> Response:
+@app.route("/confirm/{token}", methods=["GET"])
+def show_confirmation(token: str) -> Response:
     """The page behind the link in the mail; changes nothing."""
     from chalicelib.web import confirm
 
     query = dict(request().query_params or {})
-    return respond(confirm.show(dependencies.use, code, query.get("step")))
+    return respond(confirm.show(dependencies.use, token, query.get("step")))
 
 
-@app.route("/confirm/{code}", methods=["POST"], content_types=[FORM])
-def answer_confirmation(code: str) -> Response:
+@app.route("/confirm/{token}", methods=["POST"], content_types=[FORM])
+def answer_confirmation(token: str) -> Response:
     """The owner's answer: the device code, or "this wasn't me"."""
     from chalicelib.web import confirm
 
-    return respond(confirm.answer(dependencies.use, code, request().raw_body))
+    return respond(confirm.answer(dependencies.use, token, request().raw_body))
 
 
-@app.route("/invitation/{code}", methods=["GET"])
-def show_invitation(code: str) -> Response:
+@app.route("/invitation/{token}", methods=["GET"])
+def show_invitation(token: str) -> Response:
     """The page behind the link in an invitation's mail; changes nothing."""
     from chalicelib.web import invitation
 
     query = dict(request().query_params or {})
-    return respond(invitation.show(dependencies.use, code, query.get("step")))
+    return respond(invitation.show(dependencies.use, token, query.get("step")))
 
 
-@app.route("/invitation/{code}", methods=["POST"], content_types=[FORM])
-def answer_invitation(code: str) -> Response:
+@app.route("/invitation/{token}", methods=["POST"], content_types=[FORM])
+def answer_invitation(token: str) -> Response:
     """The guest's answer: accept or decline."""
     from chalicelib.web import invitation
 
-    return respond(invitation.answer(dependencies.use, code, request().raw_body))
+    return respond(invitation.answer(dependencies.use, token, request().raw_body))
 
 
 @app.route("/mailbox", methods=["GET"])

@@ -1,4 +1,4 @@
-"""What a link in a mail is worth at this moment, told from the document it is about. No I/O."""
+"""The status of a link in a mail, from the document that it is about. No I/O."""
 
 from datetime import datetime
 from enum import StrEnum, auto
@@ -8,8 +8,8 @@ from chalicelib.domain.documents import JsonDict, generation_of
 WRONG_CODES = 5  # so many different wrong device codes reject a registration
 
 
-class Link(StrEnum):
-    """What a link in a mail is worth."""
+class LinkStatus(StrEnum):
+    """The status of a link in a mail."""
 
     OPEN = auto()
     EARLY = auto()
@@ -28,36 +28,36 @@ _BY_TYPE = {
     "device": (
         "confirm_expires_at",
         {
-            "new": Link.EARLY,
-            "confirming": Link.OPEN,
-            "confirmed": Link.USED,
-            "active": Link.USED,
-            "revoking": Link.USED,
-            "revoked": Link.USED,
-            "expired": Link.EXPIRED,
-            "rejected": Link.REJECTED,
-            "undeliverable": Link.UNDELIVERABLE,
-            "error": Link.FAILED,
+            "new": LinkStatus.EARLY,
+            "confirming": LinkStatus.OPEN,
+            "confirmed": LinkStatus.USED,
+            "active": LinkStatus.USED,
+            "revoking": LinkStatus.USED,
+            "revoked": LinkStatus.USED,
+            "expired": LinkStatus.EXPIRED,
+            "rejected": LinkStatus.REJECTED,
+            "undeliverable": LinkStatus.UNDELIVERABLE,
+            "error": LinkStatus.FAILED,
         },
     ),
     "invitation": (
         "expires_at",
         {
-            "new": Link.EARLY,
-            "sent": Link.OPEN,
-            "accepting": Link.USED,
-            "accepted": Link.USED,
-            "declined": Link.USED,
-            "withdrawn": Link.WITHDRAWN,
-            "expired": Link.EXPIRED,
-            "error": Link.FAILED,
+            "new": LinkStatus.EARLY,
+            "sent": LinkStatus.OPEN,
+            "accepting": LinkStatus.USED,
+            "accepted": LinkStatus.USED,
+            "declined": LinkStatus.USED,
+            "withdrawn": LinkStatus.WITHDRAWN,
+            "expired": LinkStatus.EXPIRED,
+            "error": LinkStatus.FAILED,
         },
     ),
 }
 
 
-def link_of(doc: JsonDict | None, generation: int, now: datetime) -> Link:
-    """What the link of `generation` is worth.
+def link_status(doc: JsonDict | None, generation: int, now: datetime) -> LinkStatus:
+    """Return the status of the link of `generation`.
 
     Parameters
     ----------
@@ -66,12 +66,16 @@ def link_of(doc: JsonDict | None, generation: int, now: datetime) -> Link:
     """
     doc_type = str((doc or {}).get("type"))
     if doc is None or doc_type not in _BY_TYPE:
-        return Link.UNKNOWN
+        return LinkStatus.UNKNOWN
     if generation != generation_of(doc):
-        return Link.REPLACED
+        return LinkStatus.REPLACED
     expires_field, by_state = _BY_TYPE[doc_type]
-    worth = by_state.get(str(doc.get("state")), Link.UNKNOWN)
-    return Link.EXPIRED if worth is Link.OPEN and _is_over(doc, expires_field, now) else worth
+    status = by_state.get(str(doc.get("state")), LinkStatus.UNKNOWN)
+    return (
+        LinkStatus.EXPIRED
+        if status is LinkStatus.OPEN and _is_over(doc, expires_field, now)
+        else status
+    )
 
 
 def _is_over(doc: JsonDict, expires_field: str, now: datetime) -> bool:

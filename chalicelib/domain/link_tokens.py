@@ -34,7 +34,7 @@ class InvitationRef:
 
     @property
     def subject(self) -> str:
-        """The reference as a link's code carries it."""
+        """The reference as a link's token carries it."""
         return f"{self.owner}.{self.guest}.{self.invitation_id}"
 
     @property
@@ -44,14 +44,14 @@ class InvitationRef:
 
     @classmethod
     def parse(cls, subject: str) -> Self | None:
-        """Read the subject of a verified code; None if it is not about an invitation."""
+        """Read the subject of a verified token; None if it is not about an invitation."""
         parts = subject.split(".")
         return cls(*parts) if len(parts) == 3 else None
 
 
 @dataclass(frozen=True)
 class LinkToken:
-    """What a link's code says, once its MAC has been verified.
+    """What a link's token says, once its MAC has been verified.
 
     Attributes
     ----------
@@ -72,19 +72,19 @@ class LinkKeys:
     keys : sequence of bytes
         The first signs, all verify.
     purpose : str
-        Codes made for one purpose (or stage, or control database) are worth nothing for another.
+        Tokens made for one purpose (or stage, or control database) are worth nothing for another.
     """
 
     keys: Sequence[bytes]
     purpose: str
 
     def sign(self, subject: str, generation: int) -> str:
-        """The code for a link; the same each time."""
+        """Sign the token for a link; the same each time."""
         return f"{subject}.{generation}.{self._mac(self.keys[0], subject, generation)}"
 
-    def verify(self, code: str) -> LinkToken | None:
-        """What the code says, or None if it was not made with one of the keys."""
-        parts = re.fullmatch(r"(.+)\.(0|[1-9]\d{0,8})\.([\w-]{22})", code, re.ASCII | re.DOTALL)
+    def verify(self, token: str) -> LinkToken | None:
+        """Return what the token says, or None if it was not made with one of the keys."""
+        parts = re.fullmatch(r"(.+)\.(0|[1-9]\d{0,8})\.([\w-]{22})", token, re.ASCII | re.DOTALL)
         if parts is None:
             return None
         subject, generation, mac = parts[1], int(parts[2]), parts[3]

@@ -75,9 +75,9 @@ class Context:
         """
         return self.database.find_one(doc["_id"])
 
-    def page_url(self, page: str, code: str) -> str:
+    def page_url(self, page: str, token: str) -> str:
         """The URL of the page behind a link in a mail; see `pages_url`."""
-        return f"{self.pages_url().rstrip('/')}/{page}/{code}"
+        return f"{self.pages_url().rstrip('/')}/{page}/{token}"
 
     @property
     def public_couchdb_url(self) -> str:

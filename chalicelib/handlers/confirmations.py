@@ -3,20 +3,20 @@
 from chalicelib.aws.rate_limiter import Quota
 from chalicelib.domain import device_codes
 from chalicelib.domain.documents import JsonDict, Rejected, generation_of, timestamp
-from chalicelib.domain.link_status import WRONG_CODES, Link, link_of
+from chalicelib.domain.link_status import WRONG_CODES, LinkStatus, link_status
 from chalicelib.emails.sending import DAY_S
 from chalicelib.engine.context import Context
 from chalicelib.handlers import devices
 from chalicelib.handlers.registry import registry
 
-# Why a click is in error, where the worth of its link does not say it in a word.
+# Why a click is in error, where the status of its link is not a reason by itself.
 _REASONS = {
-    Link.EARLY: "the mail is still being sent",
-    Link.UNKNOWN: "no matching device",
-    Link.REPLACED: "replaced by a newer link",
-    Link.USED: "already used",
-    Link.UNDELIVERABLE: "the mail came back",
-    Link.FAILED: "the device could not be activated",
+    LinkStatus.EARLY: "the mail is still being sent",
+    LinkStatus.UNKNOWN: "no matching device",
+    LinkStatus.REPLACED: "replaced by a newer link",
+    LinkStatus.USED: "already used",
+    LinkStatus.UNDELIVERABLE: "the mail came back",
+    LinkStatus.FAILED: "the device could not be activated",
 }
 
 
@@ -37,14 +37,14 @@ def use_confirmation(doc: JsonDict, context: Context) -> JsonDict:
     link = context.links.verify(_text(doc, "confirm_code"))
     device = context.database.find_one(link.subject) if link else None
     if link is None or device is None:
-        raise _refusal(Link.UNKNOWN)
+        raise _refusal(LinkStatus.UNKNOWN)
     if device.get("confirmed_by") == doc["_id"]:
         return {"state": "used"}  # a run before this one came as far as the device
-    worth = link_of(device, link.generation, context.clock())
-    if worth is Link.EXPIRED:
+    status = link_status(device, link.generation, context.clock())
+    if status is LinkStatus.EXPIRED:
         expire(context, device)
-    if worth is not Link.OPEN:
-        raise _refusal(worth)
+    if status is not LinkStatus.OPEN:
+        raise _refusal(status)
     left = remaining_tries(context, device, device_code)
     if left is not None:
         raise Rejected("wrong device code" if left else "too many wrong device codes")
@@ -98,12 +98,12 @@ def _confirm(context: Context, device: JsonDict, confirm_doc_id: str) -> JsonDic
     }
     answered = devices.answer(context, device, changes)
     if answered.get("confirmed_by") != confirm_doc_id:
-        raise _refusal(link_of(answered, generation_of(device), context.clock()))
+        raise _refusal(link_status(answered, generation_of(device), context.clock()))
     return {"state": "used"}
 
 
-def _refusal(worth: Link) -> Rejected:
-    return Rejected(_REASONS.get(worth, worth))
+def _refusal(status: LinkStatus) -> Rejected:
+    return Rejected(_REASONS.get(status, status))
 
 
 def _text(doc: JsonDict, field: str) -> str:

@@ -7,7 +7,7 @@ from typing import Concatenate, ParamSpec
 from urllib.parse import parse_qsl
 
 from chalicelib.domain.documents import JsonDict
-from chalicelib.domain.link_status import Link
+from chalicelib.domain.link_status import LinkStatus
 from chalicelib.engine.context import Context
 from chalicelib.web.guard import Use, guarded
 from chalicelib.web.pages import Page, page
@@ -21,25 +21,25 @@ _LONGEST_FORM_BYTES = 4096
 _FORM_FIELDS = 8
 
 _STATUS = {
-    Link.UNKNOWN: 404,
-    Link.EXPIRED: 410,
-    Link.REPLACED: 410,
-    Link.REJECTED: 410,
-    Link.UNDELIVERABLE: 410,
-    Link.WITHDRAWN: 410,
-    Link.USED: 409,
-    Link.FAILED: 409,
+    LinkStatus.UNKNOWN: 404,
+    LinkStatus.EXPIRED: 410,
+    LinkStatus.REPLACED: 410,
+    LinkStatus.REJECTED: 410,
+    LinkStatus.UNDELIVERABLE: 410,
+    LinkStatus.WITHDRAWN: 410,
+    LinkStatus.USED: 409,
+    LinkStatus.FAILED: 409,
 }
 
 # The heading and the sentence of a page on which there is nothing to answer.
 Words = tuple[str, str]
-COMMON_WORDS: Mapping[Link, Words] = {
-    Link.UNKNOWN: (
+COMMON_WORDS: Mapping[LinkStatus, Words] = {
+    LinkStatus.UNKNOWN: (
         "This link leads nowhere",
         "It may have been cut off by the mail program. "
         "Open it again from the mail, or copy the whole of it.",
     ),
-    Link.EARLY: (
+    LinkStatus.EARLY: (
         "One moment",
         "The mail is still being sent. Open the link again in a moment.",
     ),
@@ -58,7 +58,7 @@ def or_try_again(
             "Something that this page needs does not answer. "
             "Nothing is lost: reload it in a moment."
         )
-        return ending(503, "Not now", text)
+        return terminal_page(503, "Not now", text)
 
     return guarded(view, unavailable)
 
@@ -78,8 +78,8 @@ def read_form(body: bytes | str) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class About:
-    """What a page is about.
+class Summary:
+    """What a page is about: a device or an invitation.
 
     Attributes
     ----------
@@ -102,7 +102,7 @@ class About:
         return f"{moment:%d %B %Y, %H:%M}".lstrip("0") if moment else None
 
 
-def wait(title: str, about: About, goes_on: str, *, is_slow: bool = False) -> Page:
+def wait(title: str, summary: Summary, goes_on: str, *, is_slow: bool = False) -> Page:
     """A page that loads itself again until there is more to say.
 
     Parameters
@@ -110,7 +110,7 @@ def wait(title: str, about: About, goes_on: str, *, is_slow: bool = False) -> Pa
     goes_on : str
         What goes on by itself, should somebody close the page.
     """
-    values = {"about": about, "goes_on": goes_on, "is_slow": is_slow}
+    values = {"summary": summary, "goes_on": goes_on, "is_slow": is_slow}
     return page(200, "wait.html", title=title, **values)
 
 
@@ -119,32 +119,32 @@ def is_overdue(now: datetime, answered_at: object) -> bool:
     return now - (_moment(answered_at) or now) > _SLOW
 
 
-def ending(status: int, title: str, text: str, hint: str | None = None) -> Page:
+def terminal_page(status: int, title: str, text: str, hint: str | None = None) -> Page:
     """A page that says how it ended, and asks nothing."""
-    return page(status, "ending.html", title=title, text=text, hint=hint)
+    return page(status, "terminal.html", title=title, text=text, hint=hint)
 
 
 @dataclass(frozen=True)
-class Closings:
+class TerminalPages:
     """How one kind of page says that its link has nothing to answer (any more).
 
     Attributes
     ----------
     words : mapping
-        The heading and the sentence for each worth that such a link may have.
+        The heading and the sentence for each status that such a link may have.
     reader : str
         Whom the reason in a document's error is for.
     """
 
-    words: Mapping[Link, Words]
+    words: Mapping[LinkStatus, Words]
     reader: str
 
-    def page(self, worth: Link, doc: JsonDict | None = None) -> Page:
-        """The page for a link of this worth, with the reason if its document is in error."""
-        title, text = self.words[worth]
-        reason = (doc or {}).get("error", {}).get("reason") if worth is Link.FAILED else None
+    def page(self, status: LinkStatus, doc: JsonDict | None = None) -> Page:
+        """The page for a link of this status, with the reason if its document is in error."""
+        title, text = self.words[status]
+        reason = (doc or {}).get("error", {}).get("reason") if status is LinkStatus.FAILED else None
         hint = f"For {self.reader}: {reason}" if reason else None
-        return ending(_STATUS.get(worth, 409), title, text, hint)
+        return terminal_page(_STATUS.get(status, 409), title, text, hint)
 
 
 def _moment(text: object) -> datetime | None:

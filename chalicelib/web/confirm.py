@@ -4,7 +4,7 @@ from chalicelib.couch import Conflict, NotFound
 from chalicelib.domain.device import DEFAULT_NAME
 from chalicelib.domain.device_codes import DEVICE_CODE_LENGTHS, plain_device_code
 from chalicelib.domain.documents import JsonDict, generation_of, timestamp
-from chalicelib.domain.link_status import Link, link_of
+from chalicelib.domain.link_status import LinkStatus, link_status
 from chalicelib.domain.names import confirm_id
 from chalicelib.engine.context import Context
 from chalicelib.handlers import confirmations
@@ -12,44 +12,44 @@ from chalicelib.web.answers import (
     ANSWERED,
     COMMON_WORDS,
     STEP_ANSWERED,
-    About,
-    Closings,
-    ending,
+    Summary,
+    TerminalPages,
     is_overdue,
     or_try_again,
     read_form,
+    terminal_page,
     wait,
 )
 from chalicelib.web.pages import Page, page, see_other
 
 _GOES_ON = "the device goes on by itself"
-_CLOSINGS = Closings(
+_TERMINAL_PAGES = TerminalPages(
     {
         **COMMON_WORDS,
-        Link.EXPIRED: (
+        LinkStatus.EXPIRED: (
             "This link has expired",
             "Nobody confirmed the device in time. Ask for another mail on the device.",
         ),
-        Link.REPLACED: (
+        LinkStatus.REPLACED: (
             "There is a newer link",
             "The device asked again, and a newer mail is on its way. "
             "Use the link in the newest mail.",
         ),
-        Link.REJECTED: (
+        LinkStatus.REJECTED: (
             "This registration was refused",
             "This device will not get in. "
             "If it is yours after all, start the registration again on the device.",
         ),
-        Link.UNDELIVERABLE: (
+        LinkStatus.UNDELIVERABLE: (
             "This link does not work any more",
             "The mail with it came back, or somebody reported it as unwanted. "
             "If the device is yours, ask for another mail on the device.",
         ),
-        Link.USED: (
+        LinkStatus.USED: (
             "This link has been used",
             "The device was confirmed before. There is nothing left to do here.",
         ),
-        Link.FAILED: (
+        LinkStatus.FAILED: (
             "Your device could not be activated",
             "Ask for another mail on the device. "
             "If that does not help, start the registration again on the device.",
@@ -60,7 +60,7 @@ _CLOSINGS = Closings(
 
 
 @or_try_again
-def show(context: Context, code: str, step: str | None) -> Page:
+def show(context: Context, token: str, step: str | None) -> Page:
     """What a link's page says now. Changes nothing: mail scanners follow links.
 
     One request to CouchDB; two while the answer is under way.
@@ -70,22 +70,22 @@ def show(context: Context, code: str, step: str | None) -> Page:
     step : str or None
         "answered" where the browser comes from giving its answer.
     """
-    device, worth = _look_up(context, code)
-    if device is None or worth is Link.UNKNOWN:
-        return _CLOSINGS.page(Link.UNKNOWN)
-    if worth is Link.EARLY:
-        return wait("One moment", _about(device), _GOES_ON)
-    if step != STEP_ANSWERED or worth not in (Link.OPEN, Link.USED):
-        return _form(device) if worth is Link.OPEN else _CLOSINGS.page(worth, device)
+    device, status = _look_up(context, token)
+    if device is None or status is LinkStatus.UNKNOWN:
+        return _TERMINAL_PAGES.page(LinkStatus.UNKNOWN)
+    if status is LinkStatus.EARLY:
+        return wait("One moment", _summary(device), _GOES_ON)
+    if step != STEP_ANSWERED or status not in (LinkStatus.OPEN, LinkStatus.USED):
+        return _form(device) if status is LinkStatus.OPEN else _TERMINAL_PAGES.page(status, device)
     if device["state"] == "active":
-        return page(200, "active.html", title="Your device is active", about=_about(device))
+        return page(200, "active.html", title="Your device is active", summary=_summary(device))
     if device["state"] in ("confirming", "confirmed"):
         return _under_way(context, device)
-    return _CLOSINGS.page(worth, device)
+    return _TERMINAL_PAGES.page(status, device)
 
 
 @or_try_again
-def answer(context: Context, code: str, body: bytes | str) -> Page:
+def answer(context: Context, token: str, body: bytes | str) -> Page:
     """Take the owner's answer: the device code, or "this wasn't me".
 
     Parameters
@@ -94,33 +94,33 @@ def answer(context: Context, code: str, body: bytes | str) -> Page:
         The form as posted: ``device_code``; or ``answer`` = "not-me".
     """
     form = read_form(body)
-    device, worth = _look_up(context, code)
-    if device is not None and worth is Link.EXPIRED:
+    device, status = _look_up(context, token)
+    if device is not None and status is LinkStatus.EXPIRED:
         confirmations.expire(context, device)
-    if device is None or worth is not Link.OPEN:
-        return _CLOSINGS.page(worth, device)
+    if device is None or status is not LinkStatus.OPEN:
+        return _TERMINAL_PAGES.page(status, device)
     if form.get("answer") == "not-me":
         return _not_me(context, device)
-    return _compare(context, device, code, form.get("device_code", ""))
+    return _compare(context, device, token, form.get("device_code", ""))
 
 
-def _compare(context: Context, device: JsonDict, code: str, device_code: str) -> Page:
+def _compare(context: Context, device: JsonDict, token: str, device_code: str) -> Page:
     length = len(plain_device_code(device_code))
     if not DEVICE_CODE_LENGTHS.start <= length < DEVICE_CODE_LENGTHS.stop:
         return _form(device, 422, "Type the code that your device shows.")
     left = confirmations.remaining_tries(context, device, device_code)
     if left is None:
-        _click(context, device, code, device_code)
+        _click(context, device, token, device_code)
         return see_other(ANSWERED)
     if left == 0:
         text = "The device was refused. If it is yours, start the registration again on the device."
-        return ending(403, "Too many wrong codes", text)
+        return terminal_page(403, "Too many wrong codes", text)
     tries = "1 try is" if left == 1 else f"{left} tries are"
     problem = f"This is not the code that your device shows. {tries} left."
     return _form(device, 403, problem)
 
 
-def _click(context: Context, device: JsonDict, code: str, device_code: str) -> None:
+def _click(context: Context, device: JsonDict, token: str, device_code: str) -> None:
     """Write the confirm document; its well-known id makes a second click conflict.
 
     One that ended in error (it came another way, with a wrong code) gives way to the right one.
@@ -129,7 +129,7 @@ def _click(context: Context, device: JsonDict, code: str, device_code: str) -> N
         "_id": confirm_id(device["_id"], generation_of(device)),
         "type": "confirm",
         "state": "clicked",
-        "confirm_code": code,
+        "confirm_code": token,
         "device_code": device_code,
         "created_at": timestamp(context.clock()),
     }
@@ -144,9 +144,11 @@ def _click(context: Context, device: JsonDict, code: str, device_code: str) -> N
 def _not_me(context: Context, device: JsonDict) -> Page:
     after = confirmations.reject(context, device, "the owner said: this wasn't me")
     if after["state"] != "rejected":
-        return _CLOSINGS.page(link_of(after, generation_of(device), context.clock()), after)
+        return _TERMINAL_PAGES.page(
+            link_status(after, generation_of(device), context.clock()), after
+        )
     text = "Thank you. The device was refused and did not get to see any of your data."
-    return ending(200, "Registration refused", text)
+    return terminal_page(200, "Registration refused", text)
 
 
 def _under_way(context: Context, device: JsonDict) -> Page:
@@ -158,25 +160,25 @@ def _under_way(context: Context, device: JsonDict) -> Page:
         except NotFound:
             return _form(device)
         if confirm.get("state") == "error":
-            return _CLOSINGS.page(Link.FAILED, confirm)
+            return _TERMINAL_PAGES.page(LinkStatus.FAILED, confirm)
         answered_at = confirm.get("created_at")
     slow = is_overdue(context.clock(), answered_at)
-    return wait("Activating your device", _about(device), _GOES_ON, is_slow=slow)
+    return wait("Activating your device", _summary(device), _GOES_ON, is_slow=slow)
 
 
-def _look_up(context: Context, code: str) -> tuple[JsonDict | None, Link]:
-    link = context.links.verify(code)
+def _look_up(context: Context, token: str) -> tuple[JsonDict | None, LinkStatus]:
+    link = context.links.verify(token)
     device = context.database.find_one(link.subject) if link else None
     if link is None or device is None:
-        return None, Link.UNKNOWN
-    return device, link_of(device, link.generation, context.clock())
+        return None, LinkStatus.UNKNOWN
+    return device, link_status(device, link.generation, context.clock())
 
 
 def _form(device: JsonDict, status: int = 200, problem: str | None = None) -> Page:
-    values = {"about": _about(device), "problem": problem}
+    values = {"summary": _summary(device), "problem": problem}
     return page(status, "confirm_form.html", title="Confirm your device", **values)
 
 
-def _about(device: JsonDict) -> About:
+def _summary(device: JsonDict) -> Summary:
     facts = {"Device": str(device.get("name", DEFAULT_NAME))}
-    return About(facts, "Requested", device.get("requested_at"))
+    return Summary(facts, "Requested", device.get("requested_at"))

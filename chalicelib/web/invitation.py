@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from chalicelib.domain.channel import DEFAULT_NAME
 from chalicelib.domain.documents import JsonDict, timestamp
-from chalicelib.domain.link_status import Link, link_of
+from chalicelib.domain.link_status import LinkStatus, link_status
 from chalicelib.domain.link_tokens import InvitationRef
 from chalicelib.engine.context import Context
 from chalicelib.handlers import invitations
@@ -12,40 +12,40 @@ from chalicelib.web.answers import (
     ANSWERED,
     COMMON_WORDS,
     STEP_ANSWERED,
-    About,
-    Closings,
-    ending,
+    Summary,
+    TerminalPages,
     is_overdue,
     or_try_again,
     read_form,
+    terminal_page,
     wait,
 )
 from chalicelib.web.pages import Page, page, see_other
 
 _GOES_ON = "the channel comes by itself"
-_CLOSINGS = Closings(
+_TERMINAL_PAGES = TerminalPages(
     {
         **COMMON_WORDS,
-        Link.EXPIRED: (
+        LinkStatus.EXPIRED: (
             "This invitation has expired",
             "It was not answered in time. If you still want the channel, "
             "ask whoever invited you for a new invitation.",
         ),
-        Link.REPLACED: (
+        LinkStatus.REPLACED: (
             "There is a newer link",
             "You were invited again, and a newer mail is on its way. "
             "Use the link in the newest mail.",
         ),
-        Link.WITHDRAWN: (
+        LinkStatus.WITHDRAWN: (
             "This invitation was withdrawn",
             "Whoever invited you took it back. Nothing was shared with you.",
         ),
-        Link.USED: (
+        LinkStatus.USED: (
             "This invitation was answered",
             "There is nothing left to do here. "
             "If you accepted it, the channel appears on all your devices by itself.",
         ),
-        Link.FAILED: (
+        LinkStatus.FAILED: (
             "The channel could not be shared",
             "It may have been closed in the meantime. "
             "If you still want it, ask whoever invited you for a new invitation.",
@@ -62,11 +62,11 @@ class _Opened:
     ref: InvitationRef
     generation: int
     doc: JsonDict
-    worth: Link
+    status: LinkStatus
 
 
 @or_try_again
-def show(context: Context, code: str, step: str | None) -> Page:
+def show(context: Context, token: str, step: str | None) -> Page:
     """What a link's page says now. Changes nothing: mail scanners follow links.
 
     One request to CouchDB.
@@ -76,20 +76,20 @@ def show(context: Context, code: str, step: str | None) -> Page:
     step : str or None
         "answered" where the browser comes from accepting.
     """
-    opened = _open(context, code)
+    opened = _open(context, token)
     if opened is None:
-        return _CLOSINGS.page(Link.UNKNOWN)
-    if opened.worth is Link.EARLY:
-        return wait("One moment", _about(opened.doc), _GOES_ON)
-    if opened.worth is Link.OPEN:
+        return _TERMINAL_PAGES.page(LinkStatus.UNKNOWN)
+    if opened.status is LinkStatus.EARLY:
+        return wait("One moment", _summary(opened.doc), _GOES_ON)
+    if opened.status is LinkStatus.OPEN:
         return _form(opened.doc)
-    if opened.worth is Link.USED and step == STEP_ANSWERED:
+    if opened.status is LinkStatus.USED and step == STEP_ANSWERED:
         return _answered(context, opened.doc)
-    return _CLOSINGS.page(opened.worth, opened.doc)
+    return _TERMINAL_PAGES.page(opened.status, opened.doc)
 
 
 @or_try_again
-def answer(context: Context, code: str, body: bytes | str) -> Page:
+def answer(context: Context, token: str, body: bytes | str) -> Page:
     """Take the guest's answer. No code to type: that the link is known proves the address.
 
     Parameters
@@ -97,34 +97,34 @@ def answer(context: Context, code: str, body: bytes | str) -> Page:
     body : bytes or str
         The form as posted: ``answer`` = "accept" or "decline".
     """
-    opened = _open(context, code)
+    opened = _open(context, token)
     if opened is None:
-        return _CLOSINGS.page(Link.UNKNOWN)
-    if opened.worth is Link.EXPIRED:
+        return _TERMINAL_PAGES.page(LinkStatus.UNKNOWN)
+    if opened.status is LinkStatus.EXPIRED:
         invitations.expire(context, opened.ref.owner, opened.doc)
-    if opened.worth is not Link.OPEN:
-        return _CLOSINGS.page(opened.worth, opened.doc)
+    if opened.status is not LinkStatus.OPEN:
+        return _TERMINAL_PAGES.page(opened.status, opened.doc)
     choice = read_form(body).get("answer")
     if choice == "accept":
-        # Not the link's own code: whoever invites reads the document, and could answer by it.
+        # Not the link's own token: whoever invites reads the document, and could answer by it.
         receipt = context.invitation_links.sign(opened.ref.acceptance, opened.generation)
         accepting = {"state": "accepting", "answer_code": receipt}
         return _take(context, opened, accepting, then=see_other(ANSWERED))
     if choice == "decline":
         text = "Thank you. Nothing was shared with you, and the link does not work any more."
-        declined = ending(200, "Invitation declined", text)
+        declined = terminal_page(200, "Invitation declined", text)
         return _take(context, opened, {"state": "declined"}, then=declined)
     return _form(opened.doc, 422, "Choose whether you accept or decline.")
 
 
-def _open(context: Context, code: str) -> _Opened | None:
-    """The invitation that a code is about; None if it leads nowhere."""
-    link = context.invitation_links.verify(code)
+def _open(context: Context, token: str) -> _Opened | None:
+    """Find the invitation that a token is about; None if it leads nowhere."""
+    link = context.invitation_links.verify(token)
     ref = InvitationRef.parse(link.subject) if link else None
     doc = invitations.find(context, ref) if ref else None
     if link is None or ref is None or doc is None:
         return None
-    return _Opened(ref, link.generation, doc, link_of(doc, link.generation, context.clock()))
+    return _Opened(ref, link.generation, doc, link_status(doc, link.generation, context.clock()))
 
 
 def _take(context: Context, opened: _Opened, changes: JsonDict, then: Page) -> Page:
@@ -133,26 +133,28 @@ def _take(context: Context, opened: _Opened, changes: JsonDict, then: Page) -> P
     after = invitations.answer(context, opened.ref.owner, opened.doc, changes)
     if after["state"] == changes["state"]:
         return then
-    return _CLOSINGS.page(link_of(after, opened.generation, context.clock()), after)
+    return _TERMINAL_PAGES.page(link_status(after, opened.generation, context.clock()), after)
 
 
 def _answered(context: Context, doc: JsonDict) -> Page:
     if doc["state"] == "accepted":
-        return page(200, "shared.html", title="The channel is shared with you", about=_about(doc))
+        return page(
+            200, "shared.html", title="The channel is shared with you", summary=_summary(doc)
+        )
     if doc["state"] == "accepting":
         slow = is_overdue(context.clock(), doc.get("answered_at"))
-        return wait("Sharing the channel", _about(doc), _GOES_ON, is_slow=slow)
-    return _CLOSINGS.page(Link.USED)
+        return wait("Sharing the channel", _summary(doc), _GOES_ON, is_slow=slow)
+    return _TERMINAL_PAGES.page(LinkStatus.USED)
 
 
 def _form(doc: JsonDict, status: int = 200, problem: str | None = None) -> Page:
-    values = {"about": _about(doc), "problem": problem}
+    values = {"summary": _summary(doc), "problem": problem}
     return page(status, "invitation_form.html", title="You are invited", **values)
 
 
-def _about(doc: JsonDict) -> About:
+def _summary(doc: JsonDict) -> Summary:
     facts = {
         "From": str(doc.get("invited_by", "somebody")),
         "Channel": str(doc.get("channel_name", DEFAULT_NAME)),
     }
-    return About(facts, "Invited", doc.get("sent_at"))
+    return Summary(facts, "Invited", doc.get("sent_at"))

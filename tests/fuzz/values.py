@@ -24,7 +24,7 @@ ROUTES = sorted(
     if method.upper() in METHODS
 )
 # Routes that look at what they are asked with.
-LOOKING = ("/{code}", "_bulk_docs", "_revs_diff")
+LOOKING = ("/{token}", "_bulk_docs", "_revs_diff")
 # Strategies are made before there is a place; what leads to its documents is looked up here.
 _known: dict[str, list[str]] = {}
 

@@ -39,7 +39,7 @@ def carry(acts: Acts, function: str) -> Result:
 def page(acts: Acts, link: str, form: JsonDict | None = None, step: str | None = None) -> JsonDict:
     """Open a link as API Gateway hands it on, or post a form to it."""
     code = link.removeprefix(f"{PUBLIC_URL}/confirm/")
-    changes: JsonDict = {"path": f"/confirm/{code}", "pathParameters": {"code": code}}
+    changes: JsonDict = {"path": f"/confirm/{code}", "pathParameters": {"token": code}}
     if step is not None:
         changes["queryStringParameters"] = {"step": step}
         changes["multiValueQueryStringParameters"] = {"step": [step]}
