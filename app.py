@@ -169,44 +169,44 @@ def answer_invitation(token: str) -> Response:
     return respond(invitation.answer(dependencies.use, token, request().raw_body))
 
 
-@app.route("/mailbox", methods=["GET"])
-def mailbox_info() -> Response:
+@app.route("/registrations", methods=["GET"])
+def registrations_info() -> Response:
     """What a replicator asks first; and where a device finds the cloud's CouchDB."""
     return reply(registrations.info(dependencies.use))
 
 
-@app.route("/mailbox", methods=["HEAD"])
-def mailbox_exists() -> Response:
+@app.route("/registrations", methods=["HEAD"])
+def registrations_exists() -> Response:
     """As the replication protocol has it; PouchDB and CouchDB ask by GET."""
     return Response("", {"Cache-Control": "no-store"}, 200)
 
 
-@app.route("/mailbox/_local/{doc_id}", methods=["GET"])
-def mailbox_get_checkpoint(doc_id: str) -> Response:
-    """404: the mailbox keeps no checkpoints, so a replicator starts over."""
+@app.route("/registrations/_local/{doc_id}", methods=["GET"])
+def registrations_get_checkpoint(doc_id: str) -> Response:
+    """404: the registrations endpoint keeps no checkpoints, so a replicator starts over."""
     return reply(registrations.no_checkpoint())
 
 
-@app.route("/mailbox/_local/{doc_id}", methods=["PUT"], content_types=[ANY])
-def mailbox_put_checkpoint(doc_id: str) -> Response:
+@app.route("/registrations/_local/{doc_id}", methods=["PUT"], content_types=[ANY])
+def registrations_put_checkpoint(doc_id: str) -> Response:
     """Takes a replicator's checkpoint, and forgets it."""
     return reply(registrations.put_checkpoint(doc_id))
 
 
-@app.route("/mailbox/_ensure_full_commit", methods=["POST"], content_types=[ANY])
-def mailbox_ensure_full_commit() -> Response:
+@app.route("/registrations/_ensure_full_commit", methods=["POST"], content_types=[ANY])
+def registrations_ensure_full_commit() -> Response:
     """What CouchDB's replicator asks at each checkpoint."""
     return reply(registrations.ensure_full_commit())
 
 
-@app.route("/mailbox/_revs_diff", methods=["POST"], content_types=[ANY])
-def mailbox_revs_diff() -> Response:
+@app.route("/registrations/_revs_diff", methods=["POST"], content_types=[ANY])
+def registrations_revs_diff() -> Response:
     """Everything that is asked for is missing."""
     return reply(registrations.revs_diff(dependencies.use, request().headers, request().raw_body))
 
 
-@app.route("/mailbox/_bulk_docs", methods=["POST"], content_types=[ANY])
-def mailbox_bulk_docs() -> Response:
+@app.route("/registrations/_bulk_docs", methods=["POST"], content_types=[ANY])
+def registrations_bulk_docs() -> Response:
     """Takes new device documents; answers with those that it refused, and why."""
     asked = request()
     source_ip = asked.context.get("identity", {}).get("sourceIp")
@@ -215,18 +215,18 @@ def mailbox_bulk_docs() -> Response:
     )
 
 
-@app.route("/mailbox/{doc_id}", methods=["GET"])
-def mailbox_show_state(doc_id: str) -> Response:
+@app.route("/registrations/{doc_id}", methods=["GET"])
+def registrations_show_state(doc_id: str) -> Response:
     """`{"state"}` of a device, and nothing more."""
     return reply(registrations.show_state(dependencies.use, doc_id))
 
 
-@app.route("/mailbox", methods=["POST", "PUT", "DELETE"], content_types=[ANY])
-@app.route("/mailbox/{doc_id}", methods=["POST", "PUT", "DELETE"], content_types=[ANY])
+@app.route("/registrations", methods=["POST", "PUT", "DELETE"], content_types=[ANY])
+@app.route("/registrations/{doc_id}", methods=["POST", "PUT", "DELETE"], content_types=[ANY])
 @app.route(
-    "/mailbox/{doc_id}/{rest}", methods=["GET", "POST", "PUT", "DELETE"], content_types=[ANY]
+    "/registrations/{doc_id}/{rest}", methods=["GET", "POST", "PUT", "DELETE"], content_types=[ANY]
 )
-def mailbox_refuse(doc_id: str = "", rest: str = "") -> Response:
+def registrations_refuse(doc_id: str = "", rest: str = "") -> Response:
     """Refused: no document comes out, and none goes in another way."""
     return reply(registrations.refuse())
 

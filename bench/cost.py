@@ -40,11 +40,11 @@ COLUMNS = list(dict.fromkeys(KINDS.values()))
 # The steps of one registration alone, and how often each runs. The owner answers the mail after two
 # minutes, the device asks every ten seconds, and the page reloads twice until it shows "active".
 REGISTRATION: Mapping[str, int] = {
-    "POST /mailbox/_revs_diff": 1,
-    "POST /mailbox/_bulk_docs": 1,
+    "POST /registrations/_revs_diff": 1,
+    "POST /registrations/_bulk_docs": 1,
     "poller, a wave: new": 1,
     "device/new": 1,
-    "GET /mailbox/{device}": 12,
+    "GET /registrations/{device}": 12,
     "poller, a wave: confirming": 1,
     "GET /confirm/{token}": 1,
     "POST /confirm/{token}": 1,

@@ -72,9 +72,12 @@ _quiet: Act = World.run_until_quiet
 STORY: Sequence[tuple[Act, Sequence[tuple[str, str]]]] = (
     (
         lambda world: world.register(PHONE),
-        [("revs_diff", "POST /mailbox/_revs_diff"), ("bulk_docs", "POST /mailbox/_bulk_docs")],
+        [
+            ("revs_diff", "POST /registrations/_revs_diff"),
+            ("bulk_docs", "POST /registrations/_bulk_docs"),
+        ],
     ),
-    (_looks, [("GET state", "GET /mailbox/{device}")]),
+    (_looks, [("GET state", "GET /registrations/{device}")]),
     (_quiet, [("device/new", "device/new")]),
     (_opens(OWNER), [("GET page", "GET /confirm/{token}")]),
     (lambda world: world.click(PHONE), [("POST page", "POST /confirm/{token}")]),

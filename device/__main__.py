@@ -83,7 +83,7 @@ def _register(arguments: Arguments) -> None:
         _say(arguments),
         _now,
         owner=arguments.owner,
-        mailbox=arguments.mailbox,
+        registrations=arguments.registrations,
         couch=_with_password(arguments.couch),
         name=arguments.name,
         prefix=arguments.prefix,

@@ -11,7 +11,7 @@ from device.databases import Device, Say
 from device.endpoints import is_in_cloud, is_plain_url
 from device.errors import DeviceError, Revoked
 from device.home import Home, Profile
-from device.mailbox import Mailbox
+from device.registrations import Registrations
 
 # What a person is told of a registration that is on its way, by its state.
 _UNDER_WAY = {
@@ -22,7 +22,7 @@ _UNDER_WAY = {
     "undeliverable": "the mail did not arrive; if {owner} is right, `resend` asks for another",
     "error": "the cloud could not go on with it; `resend` asks it to try once more",
 }
-# After so many looks in vain, the mailbox is asked why it does not take a registration.
+# After so many looks in vain, the endpoint is asked why it does not accept a registration.
 _PATIENCE = 2
 
 
@@ -36,20 +36,21 @@ class Sight(Enum):
     BACK = auto()  # the cloud is there again
 
 
-def hear(profile: Profile, mailbox: Mailbox) -> Profile:
-    """The profile, with where the mailbox says that the cloud's CouchDB is. One request.
+def hear(profile: Profile, registrations: Registrations) -> Profile:
+    """Return the profile with the URL of the cloud's CouchDB, as the endpoint says. One request.
 
     Raises
     ------
     DeviceError
         If that is no place to send a password to.
     """
-    cloud, control_db = mailbox.cloud()
-    is_weaker = cloud.startswith("http:") and not profile.mailbox.startswith("http:")
+    cloud, control_db = registrations.cloud()
+    is_weaker = cloud.startswith("http:") and not profile.registrations.startswith("http:")
     database = f"{cloud}/{owner_control_db(control_db, profile.owner)}"
     if not is_plain_url(cloud) or is_weaker or not is_in_cloud(database, cloud):
         raise DeviceError(
-            f"the mailbox says that the cloud's CouchDB is at {cloud!a}, and its control database "
+            f"the registrations endpoint says that the cloud's CouchDB is at {cloud!a}, and its "
+            f"control database "
             f"is {control_db!a}: this device sends its password to no such place"
         )
     former = [profile.cloud] if profile.cloud not in ("", cloud) else []
@@ -66,10 +67,10 @@ class Contact:
         self.is_lost = False
         self._told: dict[str, str] = {}
         self._in_vain = 0
-        self._asked_for = 0  # the generation that the mailbox is known to have been asked for
+        self._asked_for = 0  # the generation that the endpoint was last asked for
 
     def look(self, device: Device) -> Sight:
-        """Ask the cloud's CouchDB, or the mailbox while that lets nobody in; a few requests.
+        """Ask the cloud's CouchDB, or the endpoint while CouchDB does not know the login.
 
         Raises
         ------
@@ -85,23 +86,23 @@ class Contact:
                 return self._reached(Sight.WELL)
             except CouchError as exc:
                 problem = exc
-        mailbox = Mailbox(device.profile.mailbox)
+        registrations = Registrations(device.profile.registrations)
         try:
-            if self._has_moved(device, mailbox):
+            if self._has_moved(device, registrations):
                 return Sight.CHANGED
-            state = mailbox.state(device.profile.device_id)
+            state = registrations.state(device.profile.device_id)
             if state in ("revoking", "revoked"):
                 raise Revoked
             if problem is None:
-                return self._follow_registration(device, mailbox, state)
+                return self._follow_registration(device, registrations, state)
         except CouchError as exc:
             return self._lost(problem or exc)
         return self._lost(problem)
 
-    def _has_moved(self, device: Device, mailbox: Mailbox) -> bool:
+    def _has_moved(self, device: Device, registrations: Registrations) -> bool:
         """Hear where the cloud's CouchDB is, and keep it; whether that is news."""
         try:
-            heard = hear(device.profile, mailbox)
+            heard = hear(device.profile, registrations)
         except DeviceError as exc:  # a slip of the cloud's operator: it may be mended
             self._tell("cloud", str(exc))
             return False
@@ -117,7 +118,9 @@ class Contact:
         )
         return True
 
-    def _follow_registration(self, device: Device, mailbox: Mailbox, state: str | None) -> Sight:
+    def _follow_registration(
+        self, device: Device, registrations: Registrations, state: str | None
+    ) -> Sight:
         if state == "active" and device.profile.cloud:
             self.is_active = True
             self._say("registration", "active")
@@ -125,28 +128,28 @@ class Contact:
         if state == "rejected":
             raise DeviceError("the registration was refused: `unlink`, then `register` anew")
         if state is None:
-            self._ask_why(device, mailbox)
+            self._ask_why(device, registrations)
         else:
-            self._ask_again(device, mailbox)
+            self._ask_again(device, registrations)
             code, owner = device.profile.doc["device_code"], device.profile.address
             words = _UNDER_WAY.get(state)
             said = ascii(state) if words is None else words.format(code=code, owner=owner)
             self._tell("registration", said)
         return self._reached(Sight.WAITING)
 
-    def _ask_why(self, device: Device, mailbox: Mailbox) -> None:
+    def _ask_why(self, device: Device, registrations: Registrations) -> None:
         """A replicator tells nobody why a document was refused, and does not come back to it."""
         self._in_vain += 1
         if self._in_vain >= _PATIENCE:
-            reason = mailbox.refusal(outbox.fill(device))
+            reason = registrations.refusal(outbox.fill(device))
             if reason is not None:
                 raise DeviceError(f"the cloud does not take the registration: {reason}")
 
-    def _ask_again(self, device: Device, mailbox: Mailbox) -> None:
+    def _ask_again(self, device: Device, registrations: Registrations) -> None:
         """For another mail that was asked for offline: it may be one too many."""
         generation = generation_of(device.profile.doc)
         if generation > self._asked_for:
-            reason = mailbox.refusal(outbox.fill(device))
+            reason = registrations.refusal(outbox.fill(device))
             self._asked_for = generation
             if reason is not None:
                 self._tell("registration", f"there is no other mail: {reason}")

@@ -57,7 +57,7 @@ class Device:
 
     @property
     def outbox(self) -> Database:
-        """Where the registration waits for the replicator to bring it to the mailbox."""
+        """The database where the registration waits for the replicator."""
         name = f"{self.profile.prefix}{OUTBOX}-{self.profile.device_id}"
         return self.server.database(name)  # of this device alone: it is deleted with all it holds
 
@@ -154,9 +154,9 @@ class Device:
         """The replications of the control database."""
         return self.both_ways(self.database, self.cloud_control.url)
 
-    def to_mailbox(self) -> list[Way]:
-        """The replication that brings the registration to the mailbox."""
-        return [Way(self._here(self.outbox), endpoint(self.profile.mailbox))]
+    def to_registrations(self) -> list[Way]:
+        """The replication that brings the registration to the registrations endpoint."""
+        return [Way(self._here(self.outbox), endpoint(self.profile.registrations))]
 
     def check(self) -> None:
         """Make sure that the device's own CouchDB is there, and ours to administer. One request.

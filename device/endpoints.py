@@ -45,7 +45,7 @@ def is_in_cloud(url: str, cloud: str) -> bool:
     Parameters
     ----------
     cloud : str
-        The URL of the cloud's CouchDB, as the mailbox says; empty if it has not said yet.
+        The URL of the cloud's CouchDB; empty while the registrations endpoint was not reached.
     """
     root = f"{cloud}/"
     return bool(cloud) and url.startswith(root) and _is_database(url.removeprefix(root))

@@ -14,8 +14,8 @@ from device.databases import Device, Say
 from device.endpoints import is_plain_url, split_login
 from device.errors import DeviceError
 from device.home import Home, Profile
-from device.mailbox import Mailbox
 from device.registration import new_device
+from device.registrations import Registrations
 
 _PREFIX = re.compile(r"([a-z][a-z0-9_-]{0,60})?", re.ASCII)
 _THIS_MACHINE = {"localhost", "127.0.0.1", "::1"}
@@ -29,7 +29,7 @@ def register(
     clock: Clock,
     *,
     owner: str,
-    mailbox: str,
+    registrations: str,
     couch: str,
     name: str,
     prefix: str,
@@ -38,8 +38,8 @@ def register(
 
     Parameters
     ----------
-    mailbox : str
-        The URL of the cloud's mailbox: what the cloud's operator tells its users.
+    registrations : str
+        The URL of the cloud's registrations: what the cloud's operator tells its users.
     couch : str
         The URL of the device's own CouchDB, with its administrator's credentials if it has one.
     prefix : str
@@ -62,17 +62,17 @@ def register(
             f"this device is registered already, as “{known.doc['name']}” of {known.address}; "
             "`unlink` it first"
         )
-    _check_urls(mailbox, couch, prefix)
+    _check_urls(registrations, couch, prefix)
     # SHA-1 is what every server can check, and the password has 256 random bits.
     new = new_device(owner, name, timestamp(clock()), sha256=False)
     try:
         parse_device(new.doc, "login")
     except Rejected as exc:
         raise DeviceError(exc.reason) from exc
-    profile = Profile(new.doc, new.password, mailbox.rstrip("/"), couch.rstrip("/"), prefix)
+    profile = Profile(new.doc, new.password, registrations.rstrip("/"), couch.rstrip("/"), prefix)
     device = Device.of(profile, say, clock)
     device.check()
-    _check_mailbox(Mailbox(profile.mailbox))
+    _check_registrations(Registrations(profile.registrations))
     if not device.make(device.database):
         raise DeviceError(
             f"the CouchDB at {device.server.url} has a {device.database.name} already that is not "
@@ -114,7 +114,7 @@ def resend(home: Home, device: Device) -> JsonDict:
     doc = outbox.fill(replace(device, profile=profile))
     try:
         # The replicator brings it, too; but it tells nobody why a document was refused.
-        refusal = Mailbox(profile.mailbox).refusal(doc)
+        refusal = Registrations(profile.registrations).refusal(doc)
         sent = True
     except CouchError as exc:
         refusal, sent = (exc.reason if exc.status == 429 else None), False
@@ -128,12 +128,17 @@ def resend(home: Home, device: Device) -> JsonDict:
     }
 
 
-def _check_urls(mailbox: str, couch: str, prefix: str) -> None:
-    if not is_plain_url(mailbox.rstrip("/")):
-        raise DeviceError("--mailbox must be the URL of the cloud's mailbox: https://…/mailbox")
-    parts = urlsplit(mailbox)
+def _check_urls(registrations: str, couch: str, prefix: str) -> None:
+    if not is_plain_url(registrations.rstrip("/")):
+        raise DeviceError(
+            "--registrations must be the URL of the cloud's registrations endpoint: "
+            "https://…/registrations"
+        )
+    parts = urlsplit(registrations)
     if parts.scheme == "http" and parts.hostname not in _THIS_MACHINE:
-        raise DeviceError("--mailbox must be https: it tells where this device's password goes")
+        raise DeviceError(
+            "--registrations must be https: it tells where this device's password goes"
+        )
     if not _is_server(couch):
         raise DeviceError(
             "--couch must be your own CouchDB's URL: http://NAME:PASSWORD@HOST:PORT, with all but "
@@ -151,13 +156,13 @@ def _is_server(url: str) -> bool:
         return False
 
 
-def _check_mailbox(mailbox: Mailbox) -> None:
-    """What answers must be a mailbox; no answer is fine, there may be no network."""
+def _check_registrations(registrations: Registrations) -> None:
+    """What answers must be a registrations endpoint; no answer is fine, there may be no network."""
     try:
-        mailbox.cloud()
+        registrations.cloud()
     except CouchError as exc:
         if 200 <= exc.status < 500 and exc.status != 429:
             raise DeviceError(
-                f"--mailbox: what answers at {mailbox.url} is no mailbox of Syncpoint's; its URL "
-                "ends in /mailbox"
+                f"--registrations: {registrations.url} is not the registrations endpoint of a "
+                "Syncpoint cloud; its URL ends in /registrations"
             ) from exc

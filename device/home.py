@@ -25,17 +25,17 @@ class Profile:
     Attributes
     ----------
     doc : dict
-        The device's document as the mailbox gets it.
+        The device's document as the registrations endpoint gets it.
     password : str
         What it logs in with at the cloud's CouchDB, and nowhere else.
-    mailbox : str
-        The mailbox's URL, as the user typed it.
+    registrations : str
+        The registrations endpoint's URL, as the user typed it.
     couch : str
         The URL of the device's own CouchDB, with its administrator's credentials if it has one.
     prefix : str
         What the names of its databases there begin with: several devices may share one CouchDB.
     cloud, control_db : str
-        The URL of the cloud's CouchDB, and its control database; empty until the mailbox has said.
+        The URL of the cloud's CouchDB, and its control database; empty until they are known.
     former_clouds : list of str
         Where the cloud's CouchDB was before, if it has moved.
     is_revoked : bool
@@ -44,7 +44,7 @@ class Profile:
 
     doc: JsonDict
     password: str = field(repr=False)
-    mailbox: str
+    registrations: str
     couch: str = field(repr=False)
     prefix: str = ""
     cloud: str = ""

@@ -10,7 +10,7 @@ from device.contact import hear
 from device.databases import Device
 from device.errors import DeviceError, without_stop
 from device.home import Home
-from device.mailbox import Mailbox
+from device.registrations import Registrations
 
 REVOKE_LIMIT_S = 60.0
 
@@ -102,12 +102,12 @@ def _revoke(device: Device) -> tuple[bool, bool]:
     if profile.is_revoked:
         return True, True
     try:
-        mailbox = Mailbox(profile.mailbox)
-        state = mailbox.state(profile.device_id)
+        registrations = Registrations(profile.registrations)
+        state = registrations.state(profile.device_id)
         if state == "active":
-            device = replace(device, profile=hear(profile, mailbox))
+            device = replace(device, profile=hear(profile, registrations))
             device.cloud_control.update(profile.device_id, lambda doc: {**doc, "state": "revoking"})
-            _wait_until_revoked(mailbox, profile.device_id)
+            _wait_until_revoked(registrations, profile.device_id)
     except CouchError as exc:
         raise DeviceError(
             f"the cloud cannot be told: {without_stop(exc)}. Try again when it can be reached; "
@@ -116,10 +116,10 @@ def _revoke(device: Device) -> tuple[bool, bool]:
     return state in ("active", "revoking", "revoked"), state is not None
 
 
-def _wait_until_revoked(mailbox: Mailbox, device_id: str) -> None:
+def _wait_until_revoked(registrations: Registrations, device_id: str) -> None:
     deadline = time.monotonic() + REVOKE_LIMIT_S
     while time.monotonic() < deadline:
-        if mailbox.state(device_id) == "revoked":
+        if registrations.state(device_id) == "revoked":
             return
         time.sleep(0.2)
     raise DeviceError("the cloud was told, but has not answered yet; say `unlink` again in a while")

@@ -1,4 +1,4 @@
-"""The database in which a registration waits until the replicator has brought it to the mailbox."""
+"""The database in which a registration waits until the replicator has delivered it."""
 
 from chalicelib.domain.documents import JsonDict, generation_of
 from device.databases import OUTBOX, Device
@@ -20,7 +20,7 @@ def fill(device: Device) -> JsonDict:
 
     device.outbox.create()
     doc = device.outbox.update(device.profile.device_id, change, default={})
-    device.replications.keep(OUTBOX, device.to_mailbox())
+    device.replications.keep(OUTBOX, device.to_registrations())
     return doc
 
 

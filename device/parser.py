@@ -58,7 +58,9 @@ def _add_common(parser: argparse.ArgumentParser, *, home: Path | str, json: bool
 def _add_register(commands: Any) -> None:
     register = _add(commands, "register", "begin; shows the device code")
     register.add_argument("--owner", required=True, metavar="ADDRESS", help="your e-mail address")
-    register.add_argument("--mailbox", required=True, metavar="URL", help="the cloud's mailbox")
+    register.add_argument(
+        "--registrations", required=True, metavar="URL", help="the cloud's registrations endpoint"
+    )
     register.add_argument(
         "--couch",
         required=True,

@@ -6,7 +6,7 @@ from chalicelib.domain.documents import JsonDict
 from device import channels
 from device.behind import behind
 from device.databases import Device
-from device.mailbox import Mailbox
+from device.registrations import Registrations
 
 # A registration that needs no device code any more.
 _OVER = {"active", "revoking", "revoked", "rejected"}
@@ -68,7 +68,7 @@ def _registration(device: Device) -> tuple[str | None, str | None]:
         return "revoked", None
     known = channels.own_state(device)
     try:
-        state = Mailbox(device.profile.mailbox).state(device.profile.device_id)
+        state = Registrations(device.profile.registrations).state(device.profile.device_id)
     except CouchError as exc:
         return known, f"cannot be reached: {exc}"
     if state != "active" or not device.profile.cloud:

@@ -87,7 +87,8 @@ def _explain(system: LocalSystem) -> None:
         "",
         "Register a device, and look into the outbox (docs/device.md has more):",
         "  .venv/bin/python -m device --home .local/phone register --name phone --prefix phone- \\",
-        f"    --owner you@example.com --couch {system.couch_url} --mailbox {system.api}/mailbox",
+        f"    --owner you@example.com --couch {system.couch_url} \\",
+        f"    --registrations {system.api}/registrations",
         "  .venv/bin/python -m device --home .local/phone run",
         "Ctrl-C ends it.",
     ]

@@ -69,7 +69,7 @@ class Cast:
         self.control = self.server.database(self.system.control_db)
         self.watch = self.watch_database(self.control)
         self._folder = Path(self._exits.enter_context(TemporaryDirectory(prefix="syncpoint-")))
-        self._mailbox = self.net.url_to(f"{self.system.api}/mailbox")
+        self._registrations = self.net.url_to(f"{self.system.api}/registrations")
 
     def close(self) -> None:
         """End all devices."""
@@ -93,7 +93,7 @@ class Cast:
         prefix = f"{self.control.name}-{name}-"
         gadget = DeviceProcess(name, self._folder / name, self.options.couchdb_url, prefix, tell)
         self._exits.callback(gadget.close)
-        said = gadget.register(owner, self._mailbox)
+        said = gadget.register(owner, self._registrations)
         self.story.line(name, f"its screen shows the device code {said['device_code']}")
         gadget.start()
         self.watch.wait_for(said["device"], "confirming")

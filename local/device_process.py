@@ -61,9 +61,9 @@ class DeviceProcess:
         """A database of the device's own."""
         return Server(self.couch).database(name)
 
-    def register(self, owner: str, mailbox: str) -> JsonDict:
+    def register(self, owner: str, registrations: str) -> JsonDict:
         """Begin a registration; what the command says."""
-        where = ["--couch", self.couch, "--prefix", self._prefix, "--mailbox", mailbox]
+        where = ["--couch", self.couch, "--prefix", self._prefix, "--registrations", registrations]
         return self.command("register", "--owner", owner, "--name", self.name, *where)
 
     def command(self, *words: str) -> JsonDict:

@@ -70,7 +70,7 @@ RIGHTS: Mapping[str, Rights] = {
     "mail_feedback": Rights(writes=(SUPPRESSED,)),
     "sweep_expired": Rights(),
     "upgrade_designs": Rights(),
-    # All routes of the API: the pages, the mailbox, /health.
+    # All routes of the API: the pages, the registrations endpoint, /health.
     "api_handler": Rights(
         asks_for_queue="device-new",
         counts=(MAILS_FROM,),

@@ -8,7 +8,7 @@ from tests.support import a_device, an_address
 PASSWORD = "the-devices-own-secret"
 ADMIN_PASSWORD = "the-administrators-secret"
 COUCH = f"http://admin:{ADMIN_PASSWORD}@127.0.0.1:5984"
-MAILBOX = "https://sync.example.com/api/mailbox"
+REGISTRATIONS = "https://sync.example.com/api/registrations"
 CLOUD = "https://couch.example"
 
 
@@ -16,7 +16,7 @@ def a_profile(
     *,
     owner: str | None = None,
     name: str = "phone",
-    mailbox: str = MAILBOX,
+    registrations: str = REGISTRATIONS,
     couch: str = COUCH,
     prefix: str = "",
     cloud: str = "",
@@ -25,4 +25,6 @@ def a_profile(
 ) -> Profile:
     """A device that has begun to register; one that has heard of its cloud if `cloud` is given."""
     doc: JsonDict = a_device(owner or an_address(), name).doc
-    return Profile(doc, PASSWORD, mailbox, couch, prefix, cloud, control_db, is_revoked=is_revoked)
+    return Profile(
+        doc, PASSWORD, registrations, couch, prefix, cloud, control_db, is_revoked=is_revoked
+    )

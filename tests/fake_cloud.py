@@ -1,4 +1,4 @@
-"""The cloud as a device sees it, played: a mailbox and a CouchDB that answer what they are told."""
+"""A fake cloud for devices: its registrations endpoint and CouchDB answer what they are told."""
 
 import json
 import threading
@@ -37,12 +37,12 @@ class FakeCloud:
     Attributes
     ----------
     url : str
-        Its mailbox is at ``/mailbox``, its CouchDB at ``/couch``.
+        Its registrations endpoint is at ``/registrations``, its CouchDB at ``/couch``.
     said : dict
-        What the mailbox says of itself in `syncpoint`.
+        What the registrations endpoint says of itself in `syncpoint`.
     state : str or None
-        The registration's state, None if the mailbox has not heard of it.
-    mailbox, couch, refusals : tuple
+        The registration's state, None if the registrations endpoint has not heard of it.
+    registrations, couch, refusals : tuple
         A status and a body that all of it answers with instead; bytes are sent as they are.
     asked : list of Asked
         Every request.
@@ -53,14 +53,14 @@ class FakeCloud:
     url: str
     said: JsonDict = field(default_factory=dict)
     state: str | None = None
-    mailbox: tuple[int, Any] | None = None
+    registrations: tuple[int, Any] | None = None
     couch: tuple[int, Any] | None = None
     refusals: tuple[int, Any] = (201, [])
     asked: list[Asked] = field(default_factory=list)
 
     @property
-    def mailbox_url(self) -> str:
-        return f"{self.url}/mailbox"
+    def registrations_url(self) -> str:
+        return f"{self.url}/registrations"
 
     @property
     def couch_url(self) -> str:
@@ -73,13 +73,13 @@ class FakeCloud:
                 self.state = "revoked"
                 return 201, {"ok": True, "rev": "3-a"}
             return self.couch or self._in_couch(asked.path)
-        if asked.path == "/mailbox/_bulk_docs":
+        if asked.path == "/registrations/_bulk_docs":
             return self.refusals
-        if self.mailbox is not None:
-            return self.mailbox
-        if asked.path == "/mailbox/":
-            return 200, {"db_name": "mailbox", "syncpoint": self.said}
-        if asked.path.startswith("/mailbox/device-") and self.state is not None:
+        if self.registrations is not None:
+            return self.registrations
+        if asked.path == "/registrations/":
+            return 200, {"db_name": "registrations", "syncpoint": self.said}
+        if asked.path.startswith("/registrations/device-") and self.state is not None:
             return 200, {"state": self.state}
         return NOT_FOUND
 

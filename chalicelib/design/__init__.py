@@ -77,5 +77,5 @@ class DesignDoc:
         return {**self.doc, **rev}
 
 
-OWNER_CONTROL = DesignDoc("owner_control.js", version=3)
+OWNER_CONTROL = DesignDoc("owner_control.js", version=4)
 PUBLIC_CHANNEL = DesignDoc("public_channel.js", version=1)

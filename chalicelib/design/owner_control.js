@@ -5,9 +5,9 @@ function (newDoc, oldDoc, userCtx, secObj) {
   // new_edits=false a device can begin a document anew, or go on from an old revision.
   if (userCtx.roles.indexOf('_admin') !== -1) return;
 
-  var MOST_CHARACTERS = 65536;
+  var MAX_CHARACTERS = 65536;
   // A claim in DynamoDB has the id in its key, which takes 2048 bytes.
-  var MOST_ID_CHARACTERS = 512;
+  var MAX_ID_CHARACTERS = 512;
 
   // What a device may write, by what was there; 'null': nothing. All that is not here is refused.
   var MOVES = {
@@ -99,8 +99,8 @@ function (newDoc, oldDoc, userCtx, secObj) {
         characters += key.length + JSON.stringify(newDoc[key]).length;
       }
     }
-    if (characters > MOST_CHARACTERS) {
-      refuse('documents in a control database have at most ' + MOST_CHARACTERS + ' characters');
+    if (characters > MAX_CHARACTERS) {
+      refuse('documents in a control database have at most ' + MAX_CHARACTERS + ' characters');
     }
     if (newDoc._attachments) refuse('documents in a control database have no attachments');
   }
@@ -116,9 +116,9 @@ function (newDoc, oldDoc, userCtx, secObj) {
       refuse('devices write documents of the types channel, subscription, invitation and device');
     }
     if (old && type !== old.type) refuse('the type of a document does not change');
-    if (!old && type === 'device') refuse('a device is registered through the mailbox, not here');
-    if (!old && String(newDoc._id).length > MOST_ID_CHARACTERS) {
-      refuse('_id must have at most ' + MOST_ID_CHARACTERS + ' characters');
+    if (!old && type === 'device') refuse('a device registers at the registrations endpoint, not here');
+    if (!old && String(newDoc._id).length > MAX_ID_CHARACTERS) {
+      refuse('_id must have at most ' + MAX_ID_CHARACTERS + ' characters');
     }
     // A device that is to be revoked could begin its own document anew as something else.
     if (type !== 'device' && String(newDoc._id).indexOf('device-') === 0) {

@@ -9,8 +9,8 @@ from chalicelib.domain.documents import JsonDict, Rejected
 NAME_LENGTH = 80
 DEFAULT_NAME = "a device without a name"
 
-# A device makes `device-<uuid4 hex>`; any id that can be a login's name is taken here, since only
-# the cloud itself writes to the control database. The mailbox, which strangers write to, is strict.
+# A device makes `device-<uuid4 hex>`. Any id that can be a login's name is accepted here, since
+# only the cloud writes to the control database. The registrations endpoint, open to all, is strict.
 _DEVICE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 

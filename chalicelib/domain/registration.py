@@ -1,4 +1,4 @@
-"""What the mailbox takes: new device documents, and resends of them. No I/O."""
+"""What the registrations endpoint takes: new device documents, and resends of them. No I/O."""
 
 import ipaddress
 import json
@@ -9,7 +9,7 @@ from chalicelib.domain.constant_time import same
 from chalicelib.domain.device import parse_device
 from chalicelib.domain.documents import JsonDict, Rejected, generation_of
 
-DB_NAME = "mailbox"
+DB_NAME = "registrations"
 UNKNOWN_NETWORK = "unknown"
 
 # States in which a device may ask for another mail; in all others its owner has answered.
@@ -52,7 +52,7 @@ class Asking:
 
 
 def is_device_id(doc_id: object) -> bool:
-    """Whether an id has the one form that the mailbox knows, ``device-<uuid4 hex>``."""
+    """Return whether an id has the form ``device-<uuid4 hex>``, the only one that is accepted."""
     return isinstance(doc_id, str) and _DEVICE_ID.fullmatch(doc_id) is not None
 
 
@@ -97,7 +97,7 @@ def read(doc: object, device_auth: str, network: str) -> Asking:
     if not is_device_id(doc.get("_id")):
         raise Rejected("_id must be device- and the 32 hex digits of a random UUID (version 4)")
     if doc.get("type") != "device":
-        raise Rejected('type must be "device": the mailbox takes registrations only')
+        raise Rejected('type must be "device": the registrations endpoint takes registrations only')
     if doc.get("state") != "new":
         raise Rejected('state must be "new": all other states are for the cloud to write')
     _refuse_unknown(doc, _REPLICATION_FIELDS | _FIELDS | {credentials})

@@ -62,7 +62,7 @@ class TooManyMails(Rejected):
 
 
 def count_from_network(context: Context, doc: JsonDict) -> None:
-    """Count a mail against the network that its document came from, if the mailbox wrote one."""
+    """Count a mail against the network that its document came from, if that is known."""
     settings, network = context.settings, doc.get("network")
     if isinstance(network, str):
         quotas = _quotas(settings.mails_per_network_hour, settings.mails_per_network_day)

@@ -1,4 +1,4 @@
-"""The mailbox: the target side of CouchDB's replication protocol. Documents go in, none come out.
+"""The registrations endpoint: the target side of CouchDB's replication protocol, write-only.
 
 Source: https://docs.couchdb.org/en/stable/replication/protocol.html
 """
@@ -17,7 +17,7 @@ from chalicelib.engine.context import Context
 from chalicelib.web.guard import Use, guarded
 from chalicelib.web.replication import RefusedRequest, docs_of, revs_of
 
-# There is one mailbox, and it was never made anew: a replicator compares these, and is content.
+# A replicator compares this value: the endpoint never restarts.
 _NEVER_RESTARTED = {"instance_start_time": "0"}
 
 Headers = Mapping[str, str]
@@ -120,7 +120,7 @@ def bulk_docs(context: Context, headers: Headers, body: bytes | str, source_ip: 
 def show_state(context: Context, device_id: str) -> Answer:
     """``{"state"}`` of a registration. One request, none if the id is no device's."""
     if not registration.is_device_id(device_id):
-        reason = "the mailbox shows the state of a device (device-<uuid4 hex>), and nothing else"
+        reason = "only the state of a device (device-<uuid4 hex>) is shown here"
         return _error(403, "forbidden", reason)
     device = context.control_database.find_one(device_id)
     if device is None or device.get("type") != "device":
@@ -130,10 +130,7 @@ def show_state(context: Context, device_id: str) -> Answer:
 
 def refuse() -> Answer:
     """Whatever else might be asked of a database."""
-    reason = (
-        "the mailbox takes registrations that a replicator brings, without attachments, "
-        "and nothing else"
-    )
+    reason = "only registrations that a replicator brings are accepted here, without attachments"
     return _error(403, "forbidden", reason)
 
 

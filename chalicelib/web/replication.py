@@ -1,4 +1,4 @@
-"""What a replicator posts to the mailbox, read and bounded. No I/O."""
+"""What a replicator posts to the registrations endpoint, read and bounded. No I/O."""
 
 import json
 from collections.abc import Mapping
@@ -51,8 +51,8 @@ def docs_of(headers: Mapping[str, str], body: bytes | str) -> list[Any]:
     asked = _json_object(headers, body)
     if asked.get("new_edits", True) is not False:
         _refuse(
-            "new_edits must be false: the mailbox takes what a replicator brings. "
-            "Write the document into a database of the device, and replicate that to the mailbox"
+            "new_edits must be false: the registrations endpoint takes what a replicator brings. "
+            "Write the document into a database of the device, and replicate that database here"
         )
     docs = asked.get("docs")
     if not isinstance(docs, list):

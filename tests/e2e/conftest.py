@@ -103,10 +103,12 @@ def gadget(
 ) -> Iterator[MakeGadget]:
     """Makes a device: `gadget("phone")`, `gadget("laptop", owner=phone.owner)`."""
     made: list[Gadget] = []
-    mailbox = net.url_to(f"{where.api}/mailbox")
+    registrations = net.url_to(f"{where.api}/registrations")
 
     def make(name: str = "phone", owner: str | None = None) -> Gadget:
-        one = Gadget(where, net, mailbox, couches(name), tmp_path, name, owner or an_address())
+        one = Gadget(
+            where, net, registrations, couches(name), tmp_path, name, owner or an_address()
+        )
         made.append(one)
         return one
 

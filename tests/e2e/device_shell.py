@@ -24,7 +24,7 @@ from local.system import ROOT
 from tests.support import FakeClock, wait_for
 
 END_LIMIT_S = 30
-NOWHERE = "http://127.0.0.1:9/mailbox"
+NOWHERE = "http://127.0.0.1:9/registrations"
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Shell:
         """`register`, with all that it needs; `options` instead of what is usual."""
         usual = {
             "owner": "ada@example.com",
-            "mailbox": NOWHERE,
+            "registrations": NOWHERE,
             "couch": self.couch,
             "name": "Ada's phone",
             "prefix": self.prefix,

@@ -15,7 +15,7 @@ from device import channels, enrol
 from device.agent import Agent, Pace
 from device.databases import Device
 from device.home import Home
-from device.mailbox import Mailbox
+from device.registrations import Registrations
 from device.replications import Replications
 from local.net import Net
 from tests.e2e.steps import Where, mails_to, post
@@ -35,7 +35,7 @@ class Gadget:
 
     where: Where
     net: Net
-    mailbox: str
+    registrations: str
     couch: str
     folder: Path
     name: str
@@ -58,7 +58,7 @@ class Gadget:
             self.say,
             now,
             owner=self.owner,
-            mailbox=self.mailbox,
+            registrations=self.registrations,
             couch=self.couch,
             name=self.name,
             prefix=self.prefix,
@@ -75,7 +75,7 @@ class Gadget:
         The mail may be there a moment before the document says so.
         """
         mails = [m for m in mails_to(self.where, self.owner) if self.id in m["text"]]
-        is_open = bool(mails) and Mailbox(self.mailbox).state(self.id) == "confirming"
+        is_open = bool(mails) and Registrations(self.registrations).state(self.id) == "confirming"
         return str(mails[-1]["links"][0]) if is_open else None
 
     def become_active(self) -> "Gadget":

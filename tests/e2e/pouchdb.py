@@ -35,7 +35,7 @@ class PouchDB:
         return str(self.wait_for("put")["rev"])
 
     def replicate(self, **options: Any) -> None:
-        """Begin to replicate it to the mailbox."""
+        """Begin to replicate it to the registrations endpoint."""
         self._send({"replicate": options})
 
     def wait_for(self, event: str) -> Any:
@@ -58,7 +58,7 @@ class PouchDB:
 
 
 @contextmanager
-def running(folder: Path, mailbox: str) -> Iterator[PouchDB]:
+def running(folder: Path, registrations: str) -> Iterator[PouchDB]:
     """A PouchDB with a database in a folder; without its packages a test is skipped, not in CI."""
     if not (SERVER.parent / "node_modules" / "pouchdb-core").exists():
         why = "no npm packages of PouchDB; `make setup` installs them"
@@ -66,7 +66,7 @@ def running(folder: Path, mailbox: str) -> Iterator[PouchDB]:
             pytest.fail(why)
         pytest.skip(why)
     process = subprocess.Popen(
-        [find_node(), str(_SCRIPT), str(SERVER.parent), str(folder), mailbox],
+        [find_node(), str(_SCRIPT), str(SERVER.parent), str(folder), registrations],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -2,17 +2,17 @@
 'use strict';
 // A PouchDB as an app on a device has it, driven by lines of JSON on stdin:
 //
-//   node pouchdb_client.js PACKAGES FOLDER MAILBOX
+//   node pouchdb_client.js PACKAGES FOLDER REGISTRATIONS
 //
 //   {"put": DOC}         writes a document into the app's own database
-//   {"replicate": {…}}   replicates it to the mailbox, with PouchDB's own options
+//   {"replicate": {…}}   replicates it to the registrations endpoint, with PouchDB's own options
 //
 // What happens is told in lines of JSON on stdout: {"event": NAME, "says": …}. It ends when stdin does.
 
 const { createRequire } = require('module');
 const readline = require('readline');
 
-const [packages, folder, mailbox] = process.argv.slice(2);
+const [packages, folder, target] = process.argv.slice(2);
 const load = createRequire(packages + '/');
 /** @type {import('pouchdb-core').Static} */
 const PouchDB = load('pouchdb-core')
@@ -32,7 +32,7 @@ const local = new PouchDB(folder, { adapter: 'leveldb' });
 /** @param {{ retry?: boolean }} options */
 function replicate(options) {
   const again = options.retry ? { back_off_function: () => 100 } : {};
-  const running = PouchDB.replicate(local, mailbox, { ...options, ...again });
+  const running = PouchDB.replicate(local, target, { ...options, ...again });
   EVENTS.forEach((name) => running.on(name, (says) => {
     tell(name, says && (says.name || says instanceof Error) ? plain(says) : says);
   }));

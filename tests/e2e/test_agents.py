@@ -396,7 +396,9 @@ def test_a_revoked_device_says_so_and_stops_trying(
     assert phone.copy(channel_id).info()
     laptop.copy(channel_id).put({"_id": "note"})
     wait_for(lambda: in_cloud(laptop, channel_id).find_one("note"), "the laptop goes on")
-    phone.home.update(lambda kept: replace(kept, mailbox=f"{trap.url}/mailbox", cloud=trap.url))
+    phone.home.update(
+        lambda kept: replace(kept, registrations=f"{trap.url}/registrations", cloud=trap.url)
+    )
     phone.failure = None
     phone.start()
     wait_for(lambda: not phone.is_running(), "the end of the agent")
@@ -465,11 +467,11 @@ def test_a_refused_registration_ends_the_agent_with_what_to_do(gadget: MakeGadge
     assert phone.replicated() == []
 
 
-def test_what_the_mailbox_does_not_take_is_told_with_its_reason(
+def test_what_the_registrations_does_not_take_is_told_with_its_reason(
     gadget: MakeGadget, net: Net
 ) -> None:
     phone = gadget("phone")
-    net.cut()  # or the mailbox may have the registration before it is spoiled
+    net.cut()  # or the registrations endpoint may have the registration before it is spoiled
     phone.register()
     device = phone.device
     device.outbox.update(phone.id, lambda doc: {**doc, "generation": 1, "surname": "x"})

@@ -210,7 +210,7 @@ def test_a_couchdb_without_its_administrators_login_is_told(shell: Shell) -> Non
 
 def test_a_password_that_can_be_asked_of_nobody_is_told(shell: Shell) -> None:
     couch = couch_with(shell, "").replace(":@", "@")
-    words = ["--owner", "ada@example.com", "--mailbox", NOWHERE, "--name", "phone"]
+    words = ["--owner", "ada@example.com", "--registrations", NOWHERE, "--name", "phone"]
     printed = shell.run("register", *words, "--couch", couch)
     assert (printed.code, printed.out) == (1, "")
     last = printed.err.splitlines()[-1]
@@ -237,8 +237,12 @@ def test_a_server_that_is_no_couchdb_is_told(shell: Shell, where: Where) -> None
     [
         ("owner", "ada", "owner must be an e-mail address"),
         ("name", "", "name must have 1 to 80 characters"),
-        ("mailbox", "http://sync.example.com/mailbox", "--mailbox must be https"),
-        ("mailbox", "sync.example.com", "--mailbox must be the URL of the cloud's mailbox"),
+        ("registrations", "http://sync.example.com/registrations", "--registrations must be https"),
+        (
+            "registrations",
+            "sync.example.com",
+            "--registrations must be the URL of the cloud's registrations endpoint",
+        ),
         ("couch", "127.0.0.1:5984", "--couch must be your own CouchDB's URL"),
         ("prefix", "Ada's-", "--prefix must begin with a letter"),
     ],
@@ -644,7 +648,7 @@ def test_a_person_registers_shares_and_unlinks_with_commands_alone(
     shell: Shell, where: Where
 ) -> None:
     owner = an_address()
-    shell.register(owner=owner, mailbox=f"{where.api}/mailbox")
+    shell.register(owner=owner, registrations=f"{where.api}/registrations")
     device_id, code = shell.profile.device_id, shell.profile.doc["device_code"]
 
     def link() -> str | None:

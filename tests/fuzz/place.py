@@ -55,7 +55,7 @@ class Place:
 
     def renew(self) -> None:
         """Write new documents, for requests to come; nobody has answered these."""
-        self.known = {"confirm-code": [], "invitation-code": [], "doc-id": [], "device-code": []}
+        self.known = {"confirm-token": [], "invitation-token": [], "doc-id": [], "device-code": []}
         for number, state in enumerate(_with_copies(DEVICE_STATES)):
             self._add_device(state, NAMES[number % len(NAMES)])
         owner = an_address()
@@ -69,7 +69,7 @@ class Place:
         device = a_device(an_address(), name)
         doc: JsonDict = {**device.doc, "state": state, "confirm_expires_at": LATER}
         self.context.database.put(doc | {"device_code": DEVICE_CODE} | _reason(state))
-        self.known["confirm-code"].append(self.context.links.sign(device.device_id, 0))
+        self.known["confirm-token"].append(self.context.links.sign(device.device_id, 0))
         self.known["device-code"].append(DEVICE_CODE)
         self.known["doc-id"].append(device.device_id)
 
@@ -79,7 +79,7 @@ class Place:
         doc |= {"channel": "channel-1", "channel_name": name, "invited_by": owner}
         database.put(doc | {"expires_at": LATER} | _reason(state))
         ref = InvitationRef(owner_id_of(owner), owner_id_of(guest), doc_id)
-        self.known["invitation-code"].append(self.context.invitation_links.sign(ref.subject, 0))
+        self.known["invitation-token"].append(self.context.invitation_links.sign(ref.subject, 0))
 
 
 @contextmanager

@@ -98,7 +98,9 @@ def test_a_page_is_as_described(case: Any, fresh_place: Place, answered_deep: Co
 
 @ROUTES.exclude(path_regex=PAGES).parametrize()
 @FEW
-def test_the_mailbox_answers_as_described(case: Any, place: Place, answered: Counter[int]) -> None:
+def test_the_registrations_answers_as_described(
+    case: Any, place: Place, answered: Counter[int]
+) -> None:
     ask(case, place, answered)
 
 

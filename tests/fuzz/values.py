@@ -15,7 +15,7 @@ from local.system import ROOT
 from tests.support import a_device
 
 METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH"}
-FORMATS = ("confirm-code", "invitation-code", "device-code", "doc-id")
+FORMATS = ("confirm-token", "invitation-token", "device-code", "doc-id")
 DESCRIPTION: JsonDict = yaml.safe_load((ROOT / "docs/openapi.yaml").read_text(encoding="utf-8"))
 ROUTES = sorted(
     (path, method.upper())

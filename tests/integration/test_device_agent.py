@@ -30,7 +30,7 @@ def kit(make_kit: MakeKit, fake_cloud: FakeCloud) -> Kit:
     """A device that has heard where its cloud is, and is active there."""
     fake_cloud.state = "active"
     cloud = fake_cloud.couch_url
-    return make_kit(mailbox=fake_cloud.mailbox_url, cloud=cloud, control_db="control")
+    return make_kit(registrations=fake_cloud.registrations_url, cloud=cloud, control_db="control")
 
 
 @contextmanager
@@ -148,11 +148,11 @@ def test_at_its_start_replications_are_made_to_agree_with_the_documents(
 # From a registration to an active device
 
 
-def test_a_registration_that_waits_becomes_active_when_the_mailbox_says_so(
+def test_a_registration_that_waits_becomes_active_when_the_registrations_says_so(
     make_kit: MakeKit, fake_cloud: FakeCloud
 ) -> None:
     fake_cloud.state = "confirming"
-    kit = make_kit(mailbox=fake_cloud.mailbox_url)
+    kit = make_kit(registrations=fake_cloud.registrations_url)
     with agent(kit):
         wait_for(lambda: len(kit.said) == 1, "word of the registration")
         assert kit.device.outbox.get(kit.profile.device_id)
@@ -173,9 +173,9 @@ def test_a_registration_that_waits_becomes_active_when_the_mailbox_says_so(
 def test_a_device_that_hears_from_another_that_it_is_active_asks_where_the_cloud_is(
     make_kit: MakeKit, fake_cloud: FakeCloud
 ) -> None:
-    """Its document came from device to device, before its agent had ever reached the mailbox."""
+    """Its document came from device to device, before its agent had ever reached the endpoint."""
     fake_cloud.state = "active"
-    kit = make_kit(mailbox=fake_cloud.mailbox_url)
+    kit = make_kit(registrations=fake_cloud.registrations_url)
     kit.put({**kit.profile.doc, "state": "active"})
     with agent(kit) as failures:
         wait_for(lambda: kit.profile.cloud, "word of the cloud")
@@ -186,15 +186,15 @@ def test_a_device_that_hears_from_another_that_it_is_active_asks_where_the_cloud
 def test_after_unlink_and_register_the_channels_that_are_still_here_wait_for_the_cloud(
     make_kit: MakeKit, fake_cloud: FakeCloud
 ) -> None:
-    fake_cloud.mailbox = UNAVAILABLE
-    kit = make_kit(mailbox=fake_cloud.mailbox_url)
+    fake_cloud.registrations = UNAVAILABLE
+    kit = make_kit(registrations=fake_cloud.registrations_url)
     kit.put({"_id": "device-former", "type": "device", "state": "revoked"})
     kit.put({**PHOTOS, "syncpoint": remote(fake_cloud)})
     kit.put_subscription("channel-1", remote=remote(fake_cloud))
     with agent(kit):
         wait_for(lambda: kit.said, "word of the outage")
         assert [one.of for one in kit.device.replications.all()] == ["outbox"]
-        fake_cloud.mailbox, fake_cloud.state = None, "active"
+        fake_cloud.registrations, fake_cloud.state = None, "active"
         wait_for(lambda: len(kit.replications()) == 4, "replication of the channel")
     assert not [what for _, what in kit.said if "is not the cloud's" in what]
 
@@ -262,7 +262,7 @@ def unlink(kit: Kit, **how: bool) -> JsonDict:
 @pytest.fixture
 def unlinked(make_kit: MakeKit, fake_cloud: FakeCloud) -> Iterator[Kit]:
     """A device to unlink: its file goes, and so its databases are removed here."""
-    kit = make_kit(mailbox=fake_cloud.mailbox_url)
+    kit = make_kit(registrations=fake_cloud.registrations_url)
     profile, device = kit.profile, kit.device
     yield kit
     device.replications.remove_all()
@@ -306,7 +306,7 @@ def test_a_device_without_a_login_is_forgotten_and_nothing_is_revoked(
 
 
 def test_a_cloud_that_cannot_be_told_keeps_the_device(unlinked: Kit, fake_cloud: FakeCloud) -> None:
-    fake_cloud.mailbox = UNAVAILABLE
+    fake_cloud.registrations = UNAVAILABLE
     with pytest.raises(DeviceError, match=r"cannot be told: .* say --offline"):
         unlink(unlinked)
     assert unlinked.home.is_registered
@@ -318,7 +318,7 @@ def test_a_cloud_that_cannot_be_told_keeps_the_device(unlinked: Kit, fake_cloud:
 def test_what_is_purged_is_the_devices_own(
     unlinked: Kit, make_kit: MakeKit, server: Server, fake_cloud: FakeCloud
 ) -> None:
-    other = make_kit(mailbox=fake_cloud.mailbox_url)
+    other = make_kit(registrations=fake_cloud.registrations_url)
     for kit in (unlinked, other):
         outbox.fill(kit.device)
         kit.put(PHOTOS)
@@ -348,7 +348,7 @@ def test_a_device_whose_agent_has_never_run_tells_how_it_stands(
     make_kit: MakeKit, fake_cloud: FakeCloud
 ) -> None:
     fake_cloud.state = "active"
-    kit = make_kit(mailbox=fake_cloud.mailbox_url)
+    kit = make_kit(registrations=fake_cloud.registrations_url)
     said = status(kit.device)
     assert said["registration"] == "active"
     assert said["cloud"] == {}
@@ -359,7 +359,7 @@ def test_a_device_whose_agent_has_never_run_tells_how_it_stands(
 def test_a_waiting_registration_tells_its_device_code(
     make_kit: MakeKit, fake_cloud: FakeCloud
 ) -> None:
-    kit = make_kit(mailbox=fake_cloud.mailbox_url)
+    kit = make_kit(registrations=fake_cloud.registrations_url)
     said = status(kit.device)
     assert said["registration"] == "waiting to be sent"
     assert said["device_code"] == kit.profile.doc["device_code"]
@@ -370,7 +370,7 @@ def test_a_waiting_registration_tells_its_device_code(
 def test_a_cloud_that_cannot_be_reached_is_told_and_what_is_known_here(
     kit: Kit, fake_cloud: FakeCloud
 ) -> None:
-    fake_cloud.mailbox = UNAVAILABLE
+    fake_cloud.registrations = UNAVAILABLE
     assert status(kit.device)["registration"] is None
     kit.put({**kit.profile.doc, "state": "active"})
     said = status(kit.device)

@@ -10,7 +10,7 @@ from chalicelib.couch import NotFound
 from device import outbox
 from device.contact import Contact, Sight, hear
 from device.errors import DeviceError, Revoked
-from device.mailbox import Mailbox
+from device.registrations import Registrations
 from tests.device_cases import PASSWORD, a_profile
 from tests.fake_cloud import NOT_FOUND, TOO_MANY, UNAUTHORIZED, UNAVAILABLE, FakeCloud
 from tests.integration.device_kit import Kit, MakeKit
@@ -27,7 +27,7 @@ OTHER_ANSWERS: list[tuple[int, Any]] = [
     (302, {"error": "found", "reason": "elsewhere"}),
     (403, {"message": "Missing Authentication Token"}),
     (200, []),
-    (200, "mailbox"),
+    (200, "registrations"),
     (200, None),
     (200, {}),
     (200, {"syncpoint": None}),
@@ -41,7 +41,7 @@ OTHER_ANSWERS: list[tuple[int, Any]] = [
 def kit(make_kit: MakeKit, fake_cloud: FakeCloud) -> Kit:
     """A device that has heard where its cloud is."""
     cloud = fake_cloud.couch_url
-    return make_kit(mailbox=fake_cloud.mailbox_url, cloud=cloud, control_db="control")
+    return make_kit(registrations=fake_cloud.registrations_url, cloud=cloud, control_db="control")
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def active(contact: Contact) -> Contact:
 def test_the_first_look_hears_where_the_cloud_is_and_keeps_it(
     make_kit: MakeKit, fake_cloud: FakeCloud
 ) -> None:
-    kit = make_kit(mailbox=fake_cloud.mailbox_url)
+    kit = make_kit(registrations=fake_cloud.registrations_url)
     contact = Contact(kit.home, kit.say)
     assert contact.look(kit.device) is Sight.CHANGED
     assert (kit.profile.cloud, kit.profile.control_db) == (fake_cloud.couch_url, "control")
@@ -127,13 +127,13 @@ def test_a_control_database_with_no_plain_name_is_not_taken(
     assert kit.profile == before
 
 
-def test_a_mailbox_behind_https_leads_to_no_cloud_without(fake_cloud: FakeCloud) -> None:
-    mailbox = Mailbox(fake_cloud.mailbox_url)
-    profile = a_profile(mailbox="https://sync.example.com/mailbox")
+def test_a_registrations_behind_https_leads_to_no_cloud_without(fake_cloud: FakeCloud) -> None:
+    registrations = Registrations(fake_cloud.registrations_url)
+    profile = a_profile(registrations="https://sync.example.com/registrations")
     with pytest.raises(DeviceError, match="sends its password to no such place"):
-        hear(profile, mailbox)
+        hear(profile, registrations)
     fake_cloud.said = {"couchdb": "https://couch.example", "control_db": "control"}
-    heard = hear(profile, mailbox)
+    heard = hear(profile, registrations)
     assert heard == replace(profile, cloud="https://couch.example", control_db="control")
 
 
@@ -195,14 +195,14 @@ def test_a_rejected_registration_is_the_end_with_what_to_do(
         contact.look(kit.device)
 
 
-def test_a_mailbox_that_has_not_heard_of_it_is_asked_why_after_a_while(
+def test_a_registrations_that_has_not_heard_of_it_is_asked_why_after_a_while(
     kit: Kit, contact: Contact, fake_cloud: FakeCloud
 ) -> None:
     """The replicator tells nobody that a document was refused."""
     assert contact.look(kit.device) is Sight.WAITING
     assert [one for one in fake_cloud.asked if one.method == "POST"] == []
     assert contact.look(kit.device) is Sight.WAITING
-    (posted,) = [one for one in fake_cloud.asked if one.path == "/mailbox/_bulk_docs"]
+    (posted,) = [one for one in fake_cloud.asked if one.path == "/registrations/_bulk_docs"]
     (doc,) = posted.body["docs"]
     assert posted.body["new_edits"] is False
     assert doc.items() >= kit.profile.doc.items()
@@ -212,7 +212,7 @@ def test_a_mailbox_that_has_not_heard_of_it_is_asked_why_after_a_while(
     assert posted.authorization is None
 
 
-def test_what_the_mailbox_refuses_is_the_end_with_its_reason(
+def test_what_the_registrations_refuses_is_the_end_with_its_reason(
     kit: Kit, contact: Contact, fake_cloud: FakeCloud
 ) -> None:
     row = {"id": kit.profile.device_id, "error": "forbidden", "reason": "name is too long"}
@@ -225,7 +225,7 @@ def test_what_the_mailbox_refuses_is_the_end_with_its_reason(
 @pytest.mark.parametrize(
     "refusals", [TOO_MANY, UNAVAILABLE, HTML, (201, {}), (201, {"a": 1}), (201, "no"), (201, ["a"])]
 )
-def test_a_mailbox_that_does_not_say_why_is_asked_again(
+def test_a_registrations_that_does_not_say_why_is_asked_again(
     kit: Kit, contact: Contact, fake_cloud: FakeCloud, refusals: tuple[int, Any]
 ) -> None:
     fake_cloud.refusals = refusals
@@ -238,7 +238,7 @@ def test_a_mailbox_that_does_not_say_why_is_asked_again(
 # A cloud that lets it in, or does not
 
 
-def test_the_cloud_is_asked_with_the_devices_login_and_the_mailbox_without(
+def test_the_cloud_is_asked_with_the_devices_login_and_the_registrations_without(
     kit: Kit, active: Contact, fake_cloud: FakeCloud
 ) -> None:
     assert active.look(kit.device) is Sight.WELL
@@ -248,9 +248,9 @@ def test_the_cloud_is_asked_with_the_devices_login_and_the_mailbox_without(
     fake_cloud.couch = UNAUTHORIZED
     fake_cloud.state = "active"
     active.look(kit.device)
-    mailbox = [one for one in fake_cloud.asked if one.path.startswith("/mailbox")]
-    assert mailbox
-    assert {one.authorization for one in mailbox} == {None}
+    registrations = [one for one in fake_cloud.asked if one.path.startswith("/registrations")]
+    assert registrations
+    assert {one.authorization for one in registrations} == {None}
     assert kit.said[0][0] == "cloud"
 
 
@@ -266,7 +266,7 @@ def test_a_device_that_is_let_in_no_more_and_was_revoked_is_told_so(
         contact.look(kit.device)
 
 
-def test_a_device_that_is_let_in_is_not_revoked_whatever_the_mailbox_says(
+def test_a_device_that_is_let_in_is_not_revoked_whatever_the_registrations_says(
     kit: Kit, active: Contact, fake_cloud: FakeCloud
 ) -> None:
     fake_cloud.state = "revoked"
@@ -290,40 +290,40 @@ def test_a_device_that_is_not_let_in_and_not_revoked_goes_on_trying(
 
 
 @pytest.mark.parametrize("answer", OTHER_ANSWERS)
-def test_a_mailbox_that_answers_anything_else_cannot_be_reached_for_now(
+def test_a_registrations_that_answers_anything_else_cannot_be_reached_for_now(
     kit: Kit, contact: Contact, fake_cloud: FakeCloud, answer: tuple[int, Any]
 ) -> None:
     before = kit.profile
-    fake_cloud.mailbox = answer
+    fake_cloud.registrations = answer
     assert [contact.look(kit.device) for _ in range(3)] == [Sight.LOST] * 3
     assert len(kit.said) == 1
     assert "trying again" in kit.said[0][1]
     assert kit.profile == before
-    fake_cloud.mailbox, fake_cloud.state = None, "new"
+    fake_cloud.registrations, fake_cloud.state = None, "new"
     assert contact.look(kit.device) is Sight.BACK
 
 
 @pytest.mark.parametrize("answer", OTHER_ANSWERS)
-def test_a_couchdb_that_answers_no_better_than_its_mailbox_cannot_be_reached(
+def test_a_couchdb_that_answers_no_better_than_its_registrations_cannot_be_reached(
     kit: Kit, active: Contact, fake_cloud: FakeCloud, answer: tuple[int, Any]
 ) -> None:
-    fake_cloud.mailbox, fake_cloud.couch = answer, UNAVAILABLE
+    fake_cloud.registrations, fake_cloud.couch = answer, UNAVAILABLE
     assert active.look(kit.device) is Sight.LOST
     assert active.is_active
     assert kit.said == [("cloud", "cannot be reached (later), trying again")]
 
 
 @pytest.mark.parametrize("answer", [(200, {}), (200, {"state": None}), (200, {"state": {}})])
-def test_a_mailbox_that_tells_no_state_cannot_be_reached_for_now(
+def test_a_registrations_that_tells_no_state_cannot_be_reached_for_now(
     kit: Kit, contact: Contact, fake_cloud: FakeCloud, answer: tuple[int, Any]
 ) -> None:
     said = {"syncpoint": fake_cloud.said}
-    fake_cloud.mailbox = (answer[0], {**answer[1], **said})
+    fake_cloud.registrations = (answer[0], {**answer[1], **said})
     assert contact.look(kit.device) is Sight.LOST
 
 
-def test_a_mailbox_where_nobody_answers_cannot_be_reached(make_kit: MakeKit) -> None:
-    kit = make_kit(mailbox="http://127.0.0.1:9/mailbox")
+def test_a_registrations_where_nobody_answers_cannot_be_reached(make_kit: MakeKit) -> None:
+    kit = make_kit(registrations="http://127.0.0.1:9/registrations")
     assert Contact(kit.home, kit.say).look(kit.device) is Sight.LOST
     assert kit.said == [("cloud", "cannot be reached (ConnectionError), trying again")]
 
@@ -333,7 +333,7 @@ def test_an_outage_while_a_registration_waits_is_told_once_each_time(
 ) -> None:
     fake_cloud.state = "confirming"
     for answer in (None, UNAVAILABLE, UNAVAILABLE, None, UNAVAILABLE):
-        fake_cloud.mailbox = answer
+        fake_cloud.registrations = answer
         contact.look(kit.device)
     assert [about for about, _ in kit.said] == ["registration", "cloud", "cloud", "cloud"]
     assert kit.said[2] == ("cloud", "reached again")
@@ -348,7 +348,7 @@ def test_the_registration_waits_in_the_outbox_once(kit: Kit) -> None:
     assert outbox.fill(kit.device) == first
     assert kit.device.outbox.get(kit.profile.device_id) == first
     (doc,) = kit.replications()
-    assert doc["target"] == {"url": kit.profile.mailbox, "headers": {}}
+    assert doc["target"] == {"url": kit.profile.registrations, "headers": {}}
 
 
 def test_a_registration_that_is_asked_for_again_takes_the_place_of_the_first(kit: Kit) -> None:

@@ -19,7 +19,7 @@ def register(kit: Kit, **changes: str) -> Home:
     home = Home(kit.home.path.parent.parent / "another")
     given = {
         "owner": kit.profile.address,
-        "mailbox": kit.profile.mailbox,
+        "registrations": kit.profile.registrations,
         "couch": kit.profile.couch,
         "name": "another",
         "prefix": kit.profile.prefix,
@@ -30,7 +30,7 @@ def register(kit: Kit, **changes: str) -> Home:
 
 @pytest.fixture
 def kit(make_kit: MakeKit, fake_cloud: FakeCloud) -> Kit:
-    return make_kit(mailbox=fake_cloud.mailbox_url)
+    return make_kit(registrations=fake_cloud.registrations_url)
 
 
 def test_a_second_device_does_not_take_the_databases_of_the_first(kit: Kit) -> None:
@@ -100,7 +100,7 @@ def test_nothing_is_purged_that_has_not_reached_the_cloud(kit: Kit) -> None:
     kit.home.save(profile)
 
 
-# A cloud that moves, a mailbox that refuses
+# A cloud that moves, a registrations endpoint that refuses
 
 
 def test_channels_follow_a_cloud_that_has_moved(kit: Kit) -> None:
@@ -134,19 +134,19 @@ def test_another_mail_that_is_one_too_many_is_told_and_not_promised(
 @pytest.mark.parametrize(
     "answer", [(200, {"couchdb": "Welcome"}), (404, {"error": "x"}), (200, b"hi")]
 )
-def test_what_is_no_mailbox_is_named_at_once(
+def test_what_is_no_registrations_is_named_at_once(
     kit: Kit, fake_cloud: FakeCloud, answer: tuple[int, object]
 ) -> None:
-    fake_cloud.mailbox = answer
-    with pytest.raises(DeviceError, match="is no mailbox of Syncpoint's"):
+    fake_cloud.registrations = answer
+    with pytest.raises(DeviceError, match="is no registrations endpoint of Syncpoint's"):
         register(kit, owner=an_address())
 
 
 @pytest.mark.parametrize("answer", [UNAVAILABLE, TOO_MANY])
-def test_a_mailbox_that_does_not_answer_now_is_believed(
+def test_a_registrations_that_does_not_answer_now_is_believed(
     kit: Kit, fake_cloud: FakeCloud, answer: tuple[int, object]
 ) -> None:
-    fake_cloud.mailbox = answer
+    fake_cloud.registrations = answer
     home = register(kit, owner=an_address())
     assert home.is_registered
     leaving.unlink(home, Kit(home).device, purge=True, offline=True)

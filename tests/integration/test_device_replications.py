@@ -300,7 +300,7 @@ def test_passwords_are_in_headers_and_in_no_url(make_kit: MakeKit) -> None:
     device = kit.device
     device.replications.keep(CONTROL, device.control_both_ways())
     device.replications.keep("a", device.both_ways(device.channel("a"), f"{CLOUD}/db-a"))
-    device.replications.keep("mailbox", device.to_mailbox())
+    device.replications.keep("registrations", device.to_registrations())
     docs = kit.replications()
     assert len(docs) == 5
     for doc in docs:
@@ -326,7 +326,7 @@ def test_the_devices_password_goes_to_the_cloud_and_the_administrators_stays_her
     assert out.source == back.target
     assert out.source["url"] == local.url
     assert out.source["headers"] != out.target["headers"]
-    assert device.to_mailbox()[0].target["headers"] == {}
+    assert device.to_registrations()[0].target["headers"] == {}
 
 
 # How far they are apart

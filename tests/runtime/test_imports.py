@@ -69,9 +69,9 @@ def test_a_function_imports_nothing_heavy_that_its_events_do_not_need(
 @pytest.mark.parametrize(
     ("view", "uses"),
     [
-        ("mailbox_exists", set()),
-        ("mailbox_info", AWS),
-        ("mailbox_bulk_docs", AWS | {"email_validator"}),
+        ("registrations_exists", set()),
+        ("registrations_info", AWS),
+        ("registrations_bulk_docs", AWS | {"email_validator"}),
         ("show_confirmation", AWS | {"jinja2"}),
         ("health", AWS),
     ],

@@ -1,4 +1,4 @@
-"""A registration from the mailbox to the active device, by the artifacts and nothing else."""
+"""A registration from its endpoint to the active device, by the artifacts and nothing else."""
 
 import json
 import re
@@ -49,8 +49,8 @@ def page(acts: Acts, link: str, form: JsonDict | None = None, step: str | None =
 
 
 def state(acts: Acts) -> str:
-    """What the mailbox says of the device."""
-    answer = acts.api("mailbox_show_state")
+    """What the registrations endpoint says of the device."""
+    answer = acts.api("registrations_show_state")
     assert answer["statusCode"] == 200
     text: str = json.loads(answer["body"])["state"]
     return text
@@ -61,8 +61,8 @@ def title(answer: JsonDict) -> str:
     return str(heading).strip()
 
 
-def test_a_registration_goes_from_the_mailbox_to_the_active_device(acts: Acts) -> None:
-    answer = acts.api("mailbox_bulk_docs")
+def test_a_registration_goes_from_the_registrations_to_the_active_device(acts: Acts) -> None:
+    answer = acts.api("registrations_bulk_docs")
     assert (answer["statusCode"], answer["body"]) == (201, "[]")
     assert state(acts) == "new"
 
@@ -94,7 +94,7 @@ def test_a_registration_goes_from_the_mailbox_to_the_active_device(acts: Acts) -
 
 
 def test_a_message_that_comes_twice_sends_one_mail(acts: Acts) -> None:
-    acts.api("mailbox_bulk_docs")
+    acts.api("registrations_bulk_docs")
     acts.invoke("poller")
     records = acts.world.receive("device-new")
     [ours] = [record for record in records if acts.cast.device_id in record["body"]]

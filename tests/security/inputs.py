@@ -2,7 +2,7 @@
 
 from urllib.parse import quote
 
-from tests.mailbox_cases import REFUSED
+from tests.registrations_cases import REFUSED
 
 HUGE = 10_000
 
@@ -454,7 +454,7 @@ def counts() -> dict[str, int]:
         "names with the device code": len(lures("ABCD-EFGH")),
         "forged messages": len(FORGED_MESSAGES),
         "forged notifications": len(FORGED_NOTIFICATIONS),
-        "registrations that the mailbox refuses": len(REFUSED),
+        "registrations that the registrations endpoint refuses": len(REFUSED),
     }
 
 

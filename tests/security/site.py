@@ -59,10 +59,10 @@ class Site:
         return self.ask("POST", path, body, **({"Content_Type": FORM} | headers))
 
     def bring(self, *docs: Any, **headers: str) -> HTTPResponse:
-        """Bring documents into the mailbox as a replicator does."""
+        """Bring documents into the registrations endpoint as a replicator does."""
         body = json.dumps({"docs": docs, "new_edits": False}).encode()
         headers = {"Content_Type": "application/json"} | headers
-        return self.ask("POST", "/mailbox/_bulk_docs", body, **headers)
+        return self.ask("POST", "/registrations/_bulk_docs", body, **headers)
 
     def ask(self, method: str, path: str, body: bytes = b"", /, **headers: str) -> HTTPResponse:
         named = {name.replace("_", "-"): value for name, value in headers.items() if value}

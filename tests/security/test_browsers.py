@@ -83,7 +83,7 @@ def test_no_answer_of_a_route_that_fails_is_kept_or_framed_either(
 
         monkeypatch.setattr(site.recorder, "send", fail)
         code = site.steps.context.links.sign(a_device().device_id, 0)
-        for path in (f"/confirm/{code}", f"/mailbox/{a_device().device_id}"):
+        for path in (f"/confirm/{code}", f"/registrations/{a_device().device_id}"):
             answer = site.get(path)
             check_least(answer, (path, failure))
             assert answer.status_code in (500, 503)

@@ -65,7 +65,7 @@ def test_registering_for_a_known_address_is_answered_as_for_an_unknown_one(
         before = len(site.recorder.asked)
         answers.append(blurred(site.bring(device.doc), device))
         answers.append(blurred(site.bring(device.doc), device))
-        answers.append(blurred(site.get(f"/mailbox/{device.device_id}"), device))
+        answers.append(blurred(site.get(f"/registrations/{device.device_id}"), device))
         requests.append(alike(site.recorder.paths()[before:], device))
     assert answers[:3] == answers[3:]
     assert requests[0] == requests[1] != []
@@ -77,11 +77,11 @@ def test_a_device_that_is_not_there_is_not_told_from_any_other(site: Site, ada: 
     click = {"_id": confirm_id(device.device_id, 0), "type": "confirm", "state": "error"}
     site.steps.control.put(click)
     missing = [a_device().device_id for _ in range(2)]
-    answers = [whole(site.get(f"/mailbox/{device_id}")) for device_id in missing]
+    answers = [whole(site.get(f"/registrations/{device_id}")) for device_id in missing]
     assert answers[0] == answers[1]
     assert answers[0][0] == 404
     for doc_id in (click["_id"], f"org.couchdb.user:{ada.device.device_id}", "channel-photos"):
-        assert site.get(f"/mailbox/{doc_id}").status_code == 403
+        assert site.get(f"/registrations/{doc_id}").status_code == 403
 
 
 def test_of_a_device_its_state_is_told_and_nothing_of_its_owner(site: Site) -> None:
@@ -89,14 +89,14 @@ def test_of_a_device_its_state_is_told_and_nothing_of_its_owner(site: Site) -> N
     devices = [a_device(owner=known_address(site.steps, how)) for how in ("active", "pending")]
     for device in devices:
         site.steps.register(device)
-    answers = {whole(site.get(f"/mailbox/{each.device_id}"))[1] for each in devices}
+    answers = {whole(site.get(f"/registrations/{each.device_id}"))[1] for each in devices}
     assert answers == {b'{"state":"confirming"}'}
 
 
 def test_who_asks_for_revisions_asks_couchdb_nothing(site: Site, ada: Owner) -> None:
     body = f'{{"{ada.device.device_id}": ["1-a"], "nobody": ["1-a"]}}'.encode()
     asked = site.sends(
-        site.ask, "POST", "/mailbox/_revs_diff", body, Content_Type="application/json"
+        site.ask, "POST", "/registrations/_revs_diff", body, Content_Type="application/json"
     )
     assert asked == []
 

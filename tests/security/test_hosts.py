@@ -54,7 +54,13 @@ def test_no_answer_names_the_host_that_was_asked(site: Site, ada: Owner) -> None
     device = a_device(owner=an_address())
     site.steps.register(device)
     confirm = f"/confirm/{site.steps.code()}"
-    for path in (confirm, invitation, "/mailbox", f"/mailbox/{device.device_id}", "/health"):
+    for path in (
+        confirm,
+        invitation,
+        "/registrations",
+        f"/registrations/{device.device_id}",
+        "/health",
+    ):
         plain = whole(site.get(path))
         for name, named in HEADERS.items():
             poisoned = whole(site.get(path, **named))

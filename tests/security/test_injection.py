@@ -93,7 +93,7 @@ def mail_parts(ses: Ses, to: str) -> tuple[str, str]:
 
 
 def is_stored(site: Site, device: NewDevice) -> bool:
-    """Bring it through the mailbox; whether it was taken."""
+    """Bring it through the registrations endpoint; whether it was taken."""
     rows: list[JsonDict] = json.loads(site.bring(device.doc).body)
     assert all(row["reason"].startswith(("name must", "owner must", "owner is")) for row in rows)
     return rows == []

@@ -1,4 +1,4 @@
-"""Ids that would lead a request elsewhere: in the mailbox, in links, in documents, in bounces."""
+"""Ids that would lead a request elsewhere: in registrations, links, documents, bounces."""
 
 import json
 from collections.abc import Callable
@@ -38,13 +38,13 @@ def everything(site: Site, *owners: Owner) -> list[JsonDict]:
     return [contents(database) for database in databases]
 
 
-def test_no_id_leads_the_mailbox_anywhere(site: Site) -> None:
+def test_no_id_leads_the_registrations_anywhere(site: Site) -> None:
     before, asked = everything(site), len(site.recorder.asked)
     for what, doc_id in IDS.items():
         path = doc_id.encode("utf-8", "surrogatepass").decode("latin-1")
         for spelling in (url_safe(path), path.replace("/", "%2f")):
             try:
-                answer = site.get(f"/mailbox/{spelling}")
+                answer = site.get(f"/registrations/{spelling}")
             except UnicodeError:
                 continue  # nobody can send it
             assert answer.status_code in (200, 403, 404), what

@@ -302,7 +302,7 @@ def test_the_type_of_a_document_does_not_change(
 
 def test_a_device_is_not_registered_here(device: Device) -> None:
     reason = device.refusal(a_doc("device", "new"))
-    assert reason == "a device is registered through the mailbox, not here"
+    assert reason == "a device registers at the registrations endpoint, not here"
 
 
 @pytest.mark.parametrize("doc_type", ["channel", "subscription", "invitation"])
@@ -849,6 +849,7 @@ PUBLISHED = {
     ("owner_control.js", 1): "f7e0a18a031e2cf250f1507d502e28c4b6e2246be249dbce62405d2a6c7a5d7d",
     ("owner_control.js", 2): "4d4f9ea7b3b46e91836ccab31d77656b2266581a8e1f64cd3655a9c9e620cb8e",
     ("owner_control.js", 3): "516ae500a26fec7c00fb39b1ca506ba92f68740a3961d362000941f03f8b80fd",
+    ("owner_control.js", 4): "38c71896b9fb7429ec981e97382616487530ace126c4902900e29a969e9f8f52",
     ("public_channel.js", 1): "393f43182a818b5075466fb294f906c1dc30144ac093aa017a790afc9897b9c6",
 }
 

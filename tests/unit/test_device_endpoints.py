@@ -223,7 +223,7 @@ def test_whatever_is_said_to_be_in_the_cloud_is_there_for_every_parser(
 @pytest.mark.parametrize(
     "url",
     [
-        "https://sync.example.com/api/mailbox",
+        "https://sync.example.com/api/registrations",
         "http://127.0.0.1:5984",
         "http://[::1]:5984/db",
         "https://h/db-1/~x",

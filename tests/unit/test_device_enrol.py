@@ -26,7 +26,7 @@ NOWHERE = f"http://admin:{SECRET}@127.0.0.1:9"
 def register(folder: Path, **arguments: str) -> Any:
     given = {
         "owner": "ada@example.com",
-        "mailbox": "https://sync.example.com/mailbox",
+        "registrations": "https://sync.example.com/registrations",
         "couch": NOWHERE,
         "name": "Ada's phone",
         "prefix": "",
@@ -48,50 +48,59 @@ def is_asked(folder: Path, **arguments: str) -> bool:
     return "127.0.0.1:9 " in refusal(folder, **arguments)
 
 
-# The mailbox
+# The registrations endpoint
 
 
 @pytest.mark.parametrize(
     "url",
     [
-        "https://sync.example.com/mailbox",
-        "https://sync.example.com/api/mailbox/",
-        "http://127.0.0.1:8000/mailbox",
-        "http://localhost:8000/mailbox",
-        "http://LOCALHOST:8000/mailbox",
-        "http://[::1]:8000/mailbox",
+        "https://sync.example.com/registrations",
+        "https://sync.example.com/api/registrations/",
+        "http://127.0.0.1:8000/registrations",
+        "http://localhost:8000/registrations",
+        "http://LOCALHOST:8000/registrations",
+        "http://[::1]:8000/registrations",
     ],
 )
-def test_a_mailbox_is_https_or_on_this_machine(tmp_path: Path, url: str) -> None:
-    assert is_asked(tmp_path, mailbox=url)
+def test_a_registrations_is_https_or_on_this_machine(tmp_path: Path, url: str) -> None:
+    assert is_asked(tmp_path, registrations=url)
 
 
 @pytest.mark.parametrize(
     "url",
     [
-        "http://sync.example.com/mailbox",
-        "http://localhost.evil.example/mailbox",
-        "http://127.0.0.1.evil.example/mailbox",
-        "http://192.168.0.2/mailbox",
-        "http://0.0.0.0/mailbox",
+        "http://sync.example.com/registrations",
+        "http://localhost.evil.example/registrations",
+        "http://127.0.0.1.evil.example/registrations",
+        "http://192.168.0.2/registrations",
+        "http://0.0.0.0/registrations",
     ],
 )
-def test_a_mailbox_elsewhere_must_be_https(tmp_path: Path, url: str) -> None:
-    assert "--mailbox must be https" in refusal(tmp_path, mailbox=url)
+def test_a_registrations_elsewhere_must_be_https(tmp_path: Path, url: str) -> None:
+    assert "--registrations must be https" in refusal(tmp_path, registrations=url)
 
 
 @pytest.mark.parametrize(
     "url",
     [
-        *("", "sync.example.com/mailbox", "ftp://sync.example.com/mailbox", "https://"),
-        *("https://ada:pw@sync.example.com/mailbox", "https://sync.example.com\\@evil.example"),
-        *("https://sync.example.com/mailbox?x", "https://sync.example.com/mailbox#x"),
-        *("https://sync.example.com/mail box", "https://sync.example.com/mailbox\n"),
-        *("https://[::1/mailbox", "https://[.]/mailbox", "http://localhost:99999/mailbox"),
+        *("", "sync.example.com/registrations", "ftp://sync.example.com/registrations", "https://"),
+        *(
+            "https://ada:pw@sync.example.com/registrations",
+            "https://sync.example.com\\@evil.example",
+        ),
+        *("https://sync.example.com/registrations?x", "https://sync.example.com/registrations#x"),
+        *("https://sync.example.com/mail box", "https://sync.example.com/registrations\n"),
+        *(
+            "https://[::1/registrations",
+            "https://[.]/registrations",
+            "http://localhost:99999/registrations",
+        ),
     ],
 )
-def test_a_mailbox_must_be_a_plain_url(tmp_path: Path, url: str) -> None:
-    assert "--mailbox must be the URL of the cloud's mailbox" in refusal(tmp_path, mailbox=url)
+def test_a_registrations_must_be_a_plain_url(tmp_path: Path, url: str) -> None:
+    assert "--registrations must be the URL of the cloud's registrations endpoint" in refusal(
+        tmp_path, registrations=url
+    )
 
 
 # The device's own CouchDB
@@ -200,7 +209,9 @@ def test_a_new_devices_credentials_are_what_every_couchdb_can_check() -> None:
     owner=st.sampled_from(["ada@example.com", " Ada@Example.com", "ada@münchen.example"]),
     name=st.sampled_from(["phone", "Adas Gerät", "📱", "x" * 80]),
 )
-def test_the_mailbox_takes_what_a_new_device_sends(sha256: bool, owner: str, name: str) -> None:
+def test_the_registrations_takes_what_a_new_device_sends(
+    sha256: bool, owner: str, name: str
+) -> None:
     new = new_device(owner, name, timestamp(START), sha256=sha256)
     replicated = {**new.doc, "_rev": "1-a", "_revisions": {"start": 1, "ids": ["a"]}}
     asking = registration.read(replicated, "login", "127.0.0.0/24")

@@ -94,7 +94,9 @@ def test_a_profile_that_is_shown_shows_no_secret() -> None:
 def test_a_profile_of_an_earlier_version_is_read(home: Home, file: Path) -> None:
     """Fields that came later have a default."""
     home.save(a_profile())
-    older = {name: asdict(a_profile())[name] for name in ("doc", "password", "mailbox", "couch")}
+    older = {
+        name: asdict(a_profile())[name] for name in ("doc", "password", "registrations", "couch")
+    }
     file.write_text(json.dumps(older))
     assert home.load().prefix == ""
 

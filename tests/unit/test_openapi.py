@@ -33,4 +33,4 @@ def test_each_operation_is_named_as_its_function() -> None:
     for path, item in DESCRIPTION["paths"].items():
         for method in METHODS & set(item):
             function = routes[path][method.upper()].view_function
-            assert item[method].get("operationId", "mailbox_refuse") == function.__name__
+            assert item[method].get("operationId", "registrations_refuse") == function.__name__

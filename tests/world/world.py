@@ -74,7 +74,7 @@ class Device:
         return self.device_id[-8:].upper()
 
     def asks(self, generation: int = 0) -> JsonDict:
-        """The document that it sends to the mailbox."""
+        """The document that it sends to the registrations endpoint."""
         return {
             "_id": self.device_id,
             "_rev": f"{generation + 1}-{'0' * 32}",
@@ -113,15 +113,15 @@ class Mail:
 
 
 class World(Region):
-    """The story's people, by the mailbox, the pages, and the documents that they write."""
+    """The story's people, by the endpoint, the pages, and the documents that they write."""
 
     def register(self, device: Device, generation: int = 0) -> None:
-        """A replicator brings the device's document to the mailbox, which takes it."""
+        """A replicator brings the device's document to the endpoint, which accepts it."""
         answer = self.bring(device, generation)
         assert (answer.status, answer.body) == (201, []), answer.body
 
     def bring(self, device: Device, generation: int = 0) -> registrations.Answer:
-        """A replicator brings the device's document to the mailbox, until it is answered."""
+        """A replicator brings the device's document to the endpoint, until it is answered."""
         doc = device.asks(generation)
         headers = {"content-type": "application/json"}
         diff = json.dumps({device.device_id: [doc["_rev"]]})

@@ -1,4 +1,4 @@
-"""The routes of the API: the pages, the mailbox, /health."""
+"""The routes of the API: the pages, the registrations endpoint, /health."""
 
 import json
 
@@ -50,78 +50,78 @@ def a_guest_accepts_an_invitation(acts: Acts) -> None:
     assert acts.owners.get("invitation-1")["state"] == "accepting"
 
 
-@plays("api/mailbox_info")
-def the_mailbox_says_where_couchdb_is(acts: Acts) -> None:
-    answer = acts.api("mailbox_info")
+@plays("api/registrations_info")
+def the_registrations_says_where_couchdb_is(acts: Acts) -> None:
+    answer = acts.api("registrations_info")
     assert answer["statusCode"] == 200
     body = json.loads(answer["body"])
-    assert body["db_name"] == "mailbox"
+    assert body["db_name"] == "registrations"
     assert body["syncpoint"] == {
         "couchdb": COUCHDB_PUBLIC_URL,
         "control_db": acts.control.name,
     }
 
 
-@plays("api/mailbox_exists")
-def the_mailbox_answers_head_without_a_body(acts: Acts) -> None:
-    answer = acts.api("mailbox_exists")
+@plays("api/registrations_exists")
+def the_registrations_answers_head_without_a_body(acts: Acts) -> None:
+    answer = acts.api("registrations_exists")
     assert (answer["statusCode"], answer["body"]) == (200, "")
 
 
-@plays("api/mailbox_get_checkpoint")
-def the_mailbox_has_no_checkpoint(acts: Acts) -> None:
-    answer = acts.api("mailbox_get_checkpoint")
+@plays("api/registrations_get_checkpoint")
+def the_registrations_has_no_checkpoint(acts: Acts) -> None:
+    answer = acts.api("registrations_get_checkpoint")
     assert answer["statusCode"] == 404
     assert json.loads(answer["body"]) == {"error": "not_found", "reason": "missing"}
 
 
-@plays("api/mailbox_put_checkpoint")
-def the_mailbox_takes_a_checkpoint(acts: Acts) -> None:
-    answer = acts.api("mailbox_put_checkpoint")
+@plays("api/registrations_put_checkpoint")
+def the_registrations_takes_a_checkpoint(acts: Acts) -> None:
+    answer = acts.api("registrations_put_checkpoint")
     assert answer["statusCode"] == 201
     assert json.loads(answer["body"])["ok"] is True
 
 
-@plays("api/mailbox_ensure_full_commit")
-def the_mailbox_ensures_a_full_commit(acts: Acts) -> None:
-    answer = acts.api("mailbox_ensure_full_commit")
+@plays("api/registrations_ensure_full_commit")
+def the_registrations_ensures_a_full_commit(acts: Acts) -> None:
+    answer = acts.api("registrations_ensure_full_commit")
     assert answer["statusCode"] == 201
     assert json.loads(answer["body"])["ok"] is True
 
 
-@plays("api/mailbox_revs_diff")
-def the_mailbox_misses_every_revision(acts: Acts) -> None:
-    answer = acts.api("mailbox_revs_diff")
+@plays("api/registrations_revs_diff")
+def the_registrations_misses_every_revision(acts: Acts) -> None:
+    answer = acts.api("registrations_revs_diff")
     assert answer["statusCode"] == 200
     missing = ["1-967a00dff5e02add41819138abb3284d"]
     assert json.loads(answer["body"]) == {acts.cast.device_id: {"missing": missing}}
 
 
-@plays("api/mailbox_bulk_docs")
-def the_mailbox_takes_a_registration_and_its_resend(acts: Acts) -> None:
-    answer = acts.api("mailbox_bulk_docs")
+@plays("api/registrations_bulk_docs")
+def the_registrations_takes_a_registration_and_its_resend(acts: Acts) -> None:
+    answer = acts.api("registrations_bulk_docs")
     assert (answer["statusCode"], json.loads(answer["body"])) == (201, [])
     stored = acts.control.get(acts.cast.device_id)
     assert stored["state"] == "new"
     assert stored["network"] == "203.0.113.0/24"
-    again = json.loads(acts.cast.event("api/mailbox_bulk_docs")["body"])
+    again = json.loads(acts.cast.event("api/registrations_bulk_docs")["body"])
     again["docs"][0]["generation"] = 1
-    answer = acts.api("mailbox_bulk_docs", body=json.dumps(again))
+    answer = acts.api("registrations_bulk_docs", body=json.dumps(again))
     assert json.loads(answer["body"]) == []
     assert acts.control.get(acts.cast.device_id)["generation"] == 1
 
 
-@plays("api/mailbox_show_state")
-def the_mailbox_shows_a_devices_state_and_no_more(acts: Acts) -> None:
+@plays("api/registrations_show_state")
+def the_registrations_shows_a_devices_state_and_no_more(acts: Acts) -> None:
     acts.request_confirmation()
-    answer = acts.api("mailbox_show_state")
+    answer = acts.api("registrations_show_state")
     assert answer["statusCode"] == 200
     assert json.loads(answer["body"]) == {"state": "confirming"}
 
 
-@plays("api/mailbox_refuse")
-def the_mailbox_refuses_a_document_that_is_put(acts: Acts) -> None:
-    answer = acts.api("mailbox_refuse")
+@plays("api/registrations_refuse")
+def the_registrations_refuses_a_document_that_is_put(acts: Acts) -> None:
+    answer = acts.api("registrations_refuse")
     assert answer["statusCode"] == 403
     assert json.loads(answer["body"])["error"] == "forbidden"
 

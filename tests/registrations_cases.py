@@ -1,4 +1,4 @@
-"""What the mailbox refuses, document by document: for its rules, and for the running system."""
+"""What the registrations endpoint refuses: for its rules, and for the running system."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""The mailbox over a real CouchDB: what it writes, what it counts, who comes first."""
+"""The registrations endpoint over a real CouchDB: what it writes and counts, who comes first."""
 
 import json
 from collections.abc import Callable
@@ -210,7 +210,7 @@ def test_a_resend_changes_nothing_once_the_owner_has_answered(
         ("rejected", 410, "This registration was refused"),
     ],
 )
-def test_the_page_of_a_registration_asks_for_another_mail_where_the_mailbox_gives_one(
+def test_the_page_of_a_registration_asks_for_another_mail_where_the_registrations_gives_one(
     steps: Steps, device: NewDevice, end: str, status: int, title: str
 ) -> None:
     steps.control.put({**device.doc, "state": end})
@@ -224,7 +224,7 @@ def test_the_page_of_a_registration_asks_for_another_mail_where_the_mailbox_give
 # Budgets.
 
 
-def test_a_mail_is_counted_once_by_the_mailbox_and_its_transition(
+def test_a_mail_is_counted_once_by_the_registrations_and_its_transition(
     steps: Steps, device: NewDevice
 ) -> None:
     limit(steps, network=2, address=2)
@@ -409,7 +409,7 @@ def test_a_resend_that_comes_a_moment_after_the_answer_takes_nothing_back(
 def test_it_says_where_the_cloud_is_and_tells_no_credentials(steps: Steps, server: Server) -> None:
     info = registrations.info(using(steps.context))
     assert info.status == 200
-    assert (info.body["db_name"], info.body["update_seq"]) == ("mailbox", "0")
+    assert (info.body["db_name"], info.body["update_seq"]) == ("registrations", "0")
     assert info.body["syncpoint"] == {"couchdb": server.url, "control_db": steps.control.name}
     assert "@" not in server.url
 
@@ -428,7 +428,7 @@ def test_a_device_that_is_not_there_is_not_found(steps: Steps, device: NewDevice
 
 
 @pytest.mark.parametrize("what", ["confirm", "expiry", "design", "old"])
-def test_no_document_but_a_device_of_the_mailboxs_is_asked_for(steps: Steps, what: str) -> None:
+def test_no_document_but_a_device_of_the_endpoints_is_asked_for(steps: Steps, what: str) -> None:
     device = a_device(owner=an_address())
     steps.activate(device)
     steps.control.put({"_id": "expiry-x", "type": "expiry", "state": "x"})

@@ -1,16 +1,16 @@
-"""The cloud's mailbox as a device sees it: where a registration goes, and how far it has come."""
+"""The client of the registrations endpoint: send a registration, ask for its state."""
 
 from chalicelib.couch import Connection, CouchError, NotFound
 from chalicelib.domain.documents import JsonDict
 
 
-class Mailbox:
-    """The mailbox at a URL. Every public method sends one request.
+class Registrations:
+    """The registrations endpoint at a URL. Every public method sends one request.
 
     Parameters
     ----------
     url : str
-        ``https://…/mailbox``.
+        ``https://…/registrations``.
     """
 
     def __init__(self, url: str) -> None:
@@ -23,7 +23,7 @@ class Mailbox:
         Raises
         ------
         CouchError
-            If no mailbox of Syncpoint's answers.
+            If no registrations endpoint of Syncpoint's answers.
         """
         said = self._http.request_object("GET", "/").get("syncpoint")
         if not isinstance(said, dict) or not {"couchdb", "control_db"} <= said.keys():
@@ -31,7 +31,7 @@ class Mailbox:
         return str(said["couchdb"]), str(said["control_db"])
 
     def state(self, device_id: str) -> str | None:
-        """The state of a registration; None if the mailbox has not heard of it."""
+        """The state of a registration; None if the registrations endpoint has not heard of it."""
         try:
             state = self._http.request_object("GET", f"/{device_id}").get("state")
         except NotFound:
@@ -41,7 +41,7 @@ class Mailbox:
         return state
 
     def refusal(self, doc: JsonDict) -> str | None:
-        """Why the mailbox does not take a registration, None if it takes it.
+        """Why the registrations endpoint does not take a registration, None if it takes it.
 
         Replication brings it there, but a replicator tells nobody why a document was refused.
 
@@ -59,4 +59,6 @@ class Mailbox:
         return str(rows[0].get("reason")) if rows else None
 
     def _bad_answer(self) -> CouchError:
-        return CouchError(200, "bad_answer", f"{self.url} is no mailbox of Syncpoint's")
+        return CouchError(
+            200, "bad_answer", f"{self.url} is no registrations endpoint of Syncpoint's"
+        )

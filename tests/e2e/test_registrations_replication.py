@@ -32,14 +32,14 @@ def device() -> NewDevice:
 
 @pytest.fixture
 def app(where: Where, tmp_path: Path) -> Iterator[PouchDB]:
-    """An app whose database replicates to the mailbox."""
-    with pouchdb.running(tmp_path / "app", f"{where.api}/mailbox") as app:
+    """An app whose database replicates to the registrations endpoint."""
+    with pouchdb.running(tmp_path / "app", f"{where.api}/registrations") as app:
         yield app
 
 
 def state(where: Where, device: NewDevice) -> str | None:
-    """What the mailbox says of a device; None if it has not heard of it."""
-    answer = requests.get(f"{where.api}/mailbox/{device.device_id}", timeout=30)
+    """What the registrations endpoint says of a device; None if it has not heard of it."""
+    answer = requests.get(f"{where.api}/registrations/{device.device_id}", timeout=30)
     assert answer.status_code in (200, 404)
     assert set(answer.json()) == ({"state"} if answer.ok else {"error", "reason"})
     return str(answer.json()["state"]) if answer.ok else None
@@ -101,7 +101,7 @@ def test_an_app_hears_what_was_refused_and_why_and_the_rest_goes_through(
 ) -> None:
     odd = a_device(owner=an_address())
     note = f"note-{uuid.uuid4().hex}"
-    app.put({"_id": note, "text": "not for the mailbox"})
+    app.put({"_id": note, "text": "not for the registrations endpoint"})
     app.put({**odd.doc, "state": "active"})
     app.put(device.doc)
     app.replicate()
@@ -137,7 +137,7 @@ def test_many_registrations_come_in_one_replication(where: Where, app: PouchDB) 
 
 @dataclass(frozen=True)
 class Busy:
-    """A mailbox for one registration an hour from all of this machine, and its clock."""
+    """An endpoint for one registration an hour from all of this machine, and its clock."""
 
     url: str
     clock: FakeClock
@@ -154,7 +154,7 @@ def busy(where: Where, dynamodb: Any, table_name: str) -> Iterator[Busy]:
     module.dependencies = SimpleNamespace(use=lambda view: view(context))  # type: ignore[attr-defined]
     api = Api(module, ROOT)
     api.start()
-    yield Busy(f"{api.url}/mailbox", clock)
+    yield Busy(f"{api.url}/registrations", clock)
     api.stop()
     server.close()
 
@@ -187,7 +187,7 @@ def test_an_app_that_comes_too_often_comes_back_by_itself(
 @pytest.fixture
 def source(where: Where) -> Iterator[Database]:
     """A database of a device's own, on the server in use."""
-    database = Server(where.couch).database(f"test-mailbox-{uuid.uuid4().hex}")
+    database = Server(where.couch).database(f"test-registrations-{uuid.uuid4().hex}")
     database.create()
     yield database
     database.delete()
@@ -202,8 +202,8 @@ def endpoint(where: Where, database: Database) -> JsonDict:
 
 
 def replicate(where: Where, source: Database) -> int:
-    """Replicate once to the mailbox; how many documents it refused."""
-    body = {"source": f"{where.couch}/{source.name}", "target": f"{where.api}/mailbox"}
+    """Replicate once to the registrations endpoint; how many documents it refused."""
+    body = {"source": f"{where.couch}/{source.name}", "target": f"{where.api}/registrations"}
     answer = requests.post(f"{where.couch}/_replicate", json=body, timeout=60)
     assert answer.ok, answer.text
     said = answer.json()
@@ -224,7 +224,7 @@ def test_the_servers_replicator_brings_a_registration(
 def test_the_servers_replicator_goes_on_after_what_was_refused(
     where: Where, source: Database, device: NewDevice
 ) -> None:
-    source.put({"_id": "note", "text": "not for the mailbox"})
+    source.put({"_id": "note", "text": "not for the registrations endpoint"})
     source.put({"_id": "_design/views", "views": {}})
     source.put(device.doc)
     assert replicate(where, source) == 2
@@ -234,11 +234,11 @@ def test_the_servers_replicator_goes_on_after_what_was_refused(
 def test_a_replicator_document_follows_what_is_written_later(
     where: Where, source: Database, device: NewDevice
 ) -> None:
-    doc_id = f"test-mailbox-{uuid.uuid4().hex}"
+    doc_id = f"test-registrations-{uuid.uuid4().hex}"
     replication = {
         "_id": doc_id,
         "source": endpoint(where, source),
-        "target": {"url": f"{where.api}/mailbox", "headers": {}},
+        "target": {"url": f"{where.api}/registrations", "headers": {}},
         "continuous": True,
     }
     replicator = Server(where.couch).database("_replicator")

@@ -1,4 +1,4 @@
-"""The mailbox against hostile input, over HTTP: each is refused with a reason, nothing changes."""
+"""Hostile input at the registrations endpoint: each is refused with a reason, nothing changes."""
 
 import gzip
 import http.client
@@ -18,7 +18,7 @@ from chalicelib.handlers.all import registry
 from device.registration import NewDevice
 from tests.e2e.conftest import Register
 from tests.e2e.steps import Registered, Where, all_mails
-from tests.mailbox_cases import REFUSED
+from tests.registrations_cases import REFUSED
 from tests.support import a_device, an_address, wait_for
 
 FORM = "application/x-www-form-urlencoded"
@@ -185,7 +185,7 @@ def ask(where: Where, asked: Asked) -> tuple[int, JsonDict, http.client.HTTPMess
     """Send a request just as it is: no client mends its path."""
     connection = http.client.HTTPConnection(str(urlsplit(where.api).netloc), timeout=30)
     try:
-        connection.request(asked.method, f"/mailbox{asked.path}", asked.body, asked.headers)
+        connection.request(asked.method, f"/registrations{asked.path}", asked.body, asked.headers)
         answer = connection.getresponse()
         return answer.status, json.loads(answer.read()), answer.headers
     finally:
@@ -269,7 +269,7 @@ def test_all_of_them_at_once_spoil_nothing_of_what_comes_with_them(
     docs = [change(a_device().doc) for change, _ in REFUSED.values()]
     over = over_an_existing_one(registered.device).values()
     assert len(bring(where, *docs, device.doc, *over)) == len(docs) + len(over)
-    assert requests.get(f"{where.api}/mailbox/{device.device_id}", timeout=30).ok
+    assert requests.get(f"{where.api}/registrations/{device.device_id}", timeout=30).ok
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ def test_all_of_them_at_once_spoil_nothing_of_what_comes_with_them(
 def test_of_a_registration_its_state_is_shown_and_no_more(
     where: Where, registered: Registered, query: str
 ) -> None:
-    url = f"{where.api}/mailbox/{registered.device.device_id}"
+    url = f"{where.api}/registrations/{registered.device.device_id}"
     for address in (url + query, f"{url}/{query}"):
         answer = requests.get(address, timeout=30)
         assert (answer.status_code, answer.json()) == (200, {"state": "confirming"})
@@ -287,12 +287,12 @@ def test_of_a_registration_its_state_is_shown_and_no_more(
 
 @pytest.mark.parametrize("path", ["", "/", "?_nonce=1", "/?_nonce=1"])
 def test_it_says_what_a_replicator_asks_for_and_where_the_cloud_is(where: Where, path: str) -> None:
-    answer = requests.get(f"{where.api}/mailbox{path}", timeout=30)
+    answer = requests.get(f"{where.api}/registrations{path}", timeout=30)
     assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
     said = answer.json()
     couchdb = said["syncpoint"]["couchdb"]
     assert said == {
-        "db_name": "mailbox",
+        "db_name": "registrations",
         "update_seq": "0",
         "instance_start_time": "0",
         "doc_count": 0,
@@ -308,13 +308,16 @@ def test_it_says_what_a_replicator_asks_for_and_where_the_cloud_is(where: Where,
 def test_a_replicator_may_ask_by_head_whether_it_is_there(where: Where) -> None:
     with requests.Session() as session:  # one connection, that an odd answer would spoil
         for _ in range(2):
-            answer = session.head(f"{where.api}/mailbox/", timeout=30)
+            answer = session.head(f"{where.api}/registrations/", timeout=30)
             assert (answer.status_code, answer.content) == (200, b"")
-            assert session.get(f"{where.api}/mailbox/", timeout=30).json()["db_name"] == "mailbox"
+            assert (
+                session.get(f"{where.api}/registrations/", timeout=30).json()["db_name"]
+                == "registrations"
+            )
 
 
 def test_a_checkpoint_is_taken_and_forgotten(where: Where) -> None:
-    url = f"{where.api}/mailbox/_local/a%2Fb%3D%3D"
+    url = f"{where.api}/registrations/_local/a%2Fb%3D%3D"
     for _ in range(2):
         assert requests.get(url, timeout=30).json() == {"error": "not_found", "reason": "missing"}
         answer = requests.put(url, json={"_id": "_local/a/b=="}, timeout=30)
@@ -326,7 +329,10 @@ def test_a_checkpoint_is_taken_and_forgotten(where: Where) -> None:
 def test_what_couchdbs_replicator_asks_at_a_checkpoint_is_answered(
     where: Where, body: bytes
 ) -> None:
-    url, headers = f"{where.api}/mailbox/_ensure_full_commit", {"Content-Type": "application/json"}
+    url, headers = (
+        f"{where.api}/registrations/_ensure_full_commit",
+        {"Content-Type": "application/json"},
+    )
     answer = requests.post(url, data=body, headers=headers, timeout=30)
     assert (answer.status_code, answer.json()) == (201, {"ok": True, "instance_start_time": "0"})
 
@@ -336,7 +342,7 @@ def test_who_asks_for_revisions_learns_nothing_of_what_is_here(
 ) -> None:
     doc = registered.doc()
     asked = {doc["_id"]: [doc["_rev"]], DEVICE_ID: ["1-a", "2-b"], "_design/x": []}
-    answer = requests.post(f"{where.api}/mailbox/_revs_diff", json=asked, timeout=30)
+    answer = requests.post(f"{where.api}/registrations/_revs_diff", json=asked, timeout=30)
     assert answer.status_code == 200
     assert answer.json() == {doc_id: {"missing": revs} for doc_id, revs in asked.items()}
 
@@ -347,7 +353,7 @@ def test_what_a_client_says_of_its_own_address_is_not_believed(
     device = a_device(owner=an_address())
     claims = ("X-Forwarded-For", "X-Real-IP", "Forwarded", "CF-Connecting-IP", "True-Client-IP")
     headers = dict.fromkeys(claims, "203.0.113.9")
-    url = f"{where.api}/mailbox/_bulk_docs"
+    url = f"{where.api}/registrations/_bulk_docs"
     answer = requests.post(url, json=bulk([device.doc]), headers=headers, timeout=30)
     assert answer.json() == []
     assert control.get(device.device_id)["network"] == "127.0.0.0/24"

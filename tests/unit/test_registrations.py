@@ -1,4 +1,4 @@
-"""What the mailbox takes, and what it makes of it; what a replicator may post."""
+"""What the registrations endpoint takes, and what it makes of it; what a replicator may post."""
 
 import json
 import uuid
@@ -28,7 +28,7 @@ from chalicelib.web.replication import (
     revs_of,
 )
 from local.system import ROOT
-from tests.mailbox_cases import DEVICE_ID, REFUSED, nested
+from tests.registrations_cases import DEVICE_ID, REFUSED, nested
 from tests.support import a_device
 from tests.unit.test_registration import OAUTH, VALID, any_text, json_values, without
 
