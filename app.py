@@ -29,64 +29,64 @@ dependencies = Dependencies()
 deployed = settings.Deployed.read(os.environ)
 
 
-def on(doc_type: str, state: str, *, runs: int) -> Callable[..., Any]:
-    """Make a function that of the queue of (type, state), which hands it so many batches at once.
+def on(doc_type: str, state: str, *, concurrency: int) -> Callable[..., Any]:
+    """Bind a function to the queue of (type, state), for at most so many batches at a time.
 
-    What SES or CouchDB refuses five times is a dead letter; in its queue it waits (docs/scale.md).
+    A mail that SES refuses five times becomes a dead letter; in its queue it waits (docs/scale.md).
     """
     name = settings.queue_name(deployed.stage, doc_type, state)
-    return app.on_sqs_message(queue=name, batch_size=10, maximum_concurrency=runs)
+    return app.on_sqs_message(queue=name, batch_size=10, maximum_concurrency=concurrency)
 
 
-@on("device", "new", runs=deployed.mail_runs)
+@on("device", "new", concurrency=deployed.mail_concurrency)
 def device_new(event: SQSEvent) -> None:
     """device/new → a mail with a link → confirming."""
     work(event, "device", "new")
 
 
-@on("device", "confirmed", runs=deployed.couchdb_runs)
+@on("device", "confirmed", concurrency=deployed.couchdb_concurrency)
 def device_confirmed(event: SQSEvent) -> None:
     """device/confirmed → a login → active."""
     work(event, "device", "confirmed")
 
 
-@on("confirm", "clicked", runs=deployed.couchdb_runs)
+@on("confirm", "clicked", concurrency=deployed.couchdb_concurrency)
 def confirm_clicked(event: SQSEvent) -> None:
     """confirm/clicked → its device is confirmed → used."""
     work(event, "confirm", "clicked")
 
 
-@on("device", "revoking", runs=deployed.couchdb_runs)
+@on("device", "revoking", concurrency=deployed.couchdb_concurrency)
 def device_revoking(event: SQSEvent) -> None:
     """device/revoking → its login goes → revoked."""
     work(event, "device", "revoking")
 
 
-@on("channel", "new", runs=deployed.couchdb_runs)
+@on("channel", "new", concurrency=deployed.couchdb_concurrency)
 def channel_new(event: SQSEvent) -> None:
     """channel/new → a database → ready."""
     work(event, "channel", "new")
 
 
-@on("channel", "ready", runs=deployed.couchdb_runs)
+@on("channel", "ready", concurrency=deployed.couchdb_concurrency)
 def channel_ready(event: SQSEvent) -> None:
     """channel/ready: the database follows the document."""
     work(event, "channel", "ready")
 
 
-@on("channel", "closing", runs=deployed.couchdb_runs)
+@on("channel", "closing", concurrency=deployed.couchdb_concurrency)
 def channel_closing(event: SQSEvent) -> None:
     """channel/closing → the database goes → closed."""
     work(event, "channel", "closing")
 
 
-@on("invitation", "new", runs=deployed.mail_runs)
+@on("invitation", "new", concurrency=deployed.mail_concurrency)
 def invitation_new(event: SQSEvent) -> None:
     """invitation/new → a mail with a link → sent."""
     work(event, "invitation", "new")
 
 
-@on("invitation", "accepting", runs=deployed.couchdb_runs)
+@on("invitation", "accepting", concurrency=deployed.couchdb_concurrency)
 def invitation_accepting(event: SQSEvent) -> None:
     """invitation/accepting → the guest is a member → accepted."""
     work(event, "invitation", "accepting")

@@ -118,7 +118,7 @@ POLLER_SILENT_S = 300
 
 # Of batches of one kind at once; fewer Lambda cannot be told.
 # Source: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
-MIN_RUNS = 2
+MIN_CONCURRENCY = 2
 
 
 @dataclass(frozen=True)
@@ -129,20 +129,20 @@ class Deployed(FromEnvironment):
         "STAGE", "the deployment's name, part of the queues' names", "dev", _STAGE
     )
     # Some ten mails a second, which SES lets a new account send.
-    mail_runs: int = variable(
-        "MAIL_RUNS",
-        "batches of mails that are worked on at once, of each kind: an eighth of the mails a second"
-        f" that SES takes, at least {MIN_RUNS}; read when it is deployed",
-        str(MIN_RUNS),
-        count(MIN_RUNS),
+    mail_concurrency: int = variable(
+        "MAIL_CONCURRENCY",
+        "how many batches of mails run at the same time, for each kind of mail: an eighth of the mails"
+        f" that SES takes in a second, at least {MIN_CONCURRENCY}; read at deployment",
+        str(MIN_CONCURRENCY),
+        count(MIN_CONCURRENCY),
     )
     # Of seven kinds, and each works in three databases at most: fewer than CouchDB's 500.
-    couchdb_runs: int = variable(
-        "COUCHDB_RUNS",
-        "batches that are worked on at once, of each kind that sends no mail: CouchDB opens 500"
-        f" databases at once (`max_dbs_open`); at least {MIN_RUNS}; read when it is deployed",
+    couchdb_concurrency: int = variable(
+        "COUCHDB_CONCURRENCY",
+        "how many batches run at the same time, for each kind that sends no mail: CouchDB opens 500"
+        f" databases at once (`max_dbs_open`); at least {MIN_CONCURRENCY}; read at deployment",
         "10",
-        count(MIN_RUNS),
+        count(MIN_CONCURRENCY),
     )
 
 

@@ -53,8 +53,8 @@ def test_what_is_not_set_has_its_default() -> None:
         mails_per_owner_day=100,
         mails_per_network_hour=50,
         mails_per_network_day=200,
-        mail_runs=2,
-        couchdb_runs=10,
+        mail_concurrency=2,
+        couchdb_concurrency=10,
         poller_shards=1,
     )
 
@@ -142,8 +142,8 @@ def test_an_empty_variable_counts_as_not_set() -> None:
         ("CONFIRM_TTL_SECONDS", "a day"),
         ("CONFIRM_TTL_SECONDS", "1" * 10),
         ("CLAIM_LEASE_SECONDS", "0"),
-        ("MAIL_RUNS", "1"),
-        ("COUCHDB_RUNS", "abc"),
+        ("MAIL_CONCURRENCY", "1"),
+        ("COUCHDB_CONCURRENCY", "abc"),
         ("MAILS_PER_ADDRESS_HOUR", "-1"),
         ("MAILS_PER_ADDRESS_DAY", "many"),
         ("MAILS_PER_NETWORK_HOUR", "1e3"),

@@ -98,14 +98,16 @@ def test_functions_that_send_mail_have_the_lowest_concurrency() -> None:
 def test_what_app_reads_when_it_is_imported_may_be_empty_and_is_named_where_it_is_wrong(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name in ("STAGE", "MAIL_RUNS", "COUCHDB_RUNS"):
+    for name in ("STAGE", "MAIL_CONCURRENCY", "COUCHDB_CONCURRENCY"):
         monkeypatch.setenv(name, "")
     load_app(ROOT)
-    monkeypatch.setenv("COUCHDB_RUNS", "7")
+    monkeypatch.setenv("COUCHDB_CONCURRENCY", "7")
     bounds = {source.name: source.maximum_concurrency for source in queue_sources(load_app(ROOT))}
     assert (bounds["device_new"], bounds["channel_ready"]) == (2, 7)
-    monkeypatch.setenv("MAIL_RUNS", "abc")
-    with pytest.raises(InvalidSettings, match=r"^MAIL_RUNS must be a whole number, 2 or more"):
+    monkeypatch.setenv("MAIL_CONCURRENCY", "abc")
+    with pytest.raises(
+        InvalidSettings, match=r"^MAIL_CONCURRENCY must be a whole number, 2 or more"
+    ):
         load_app(ROOT)
 
 
