@@ -131,8 +131,8 @@ class Deployed(FromEnvironment):
     # Some ten mails a second, which SES lets a new account send.
     mail_concurrency: int = variable(
         "MAIL_CONCURRENCY",
-        "how many batches of mails run at the same time, for each kind of mail: an eighth of the mails"
-        f" that SES takes in a second, at least {MIN_CONCURRENCY}; read at deployment",
+        "how many batches run at the same time, for each kind that sends mail: an eighth of the"
+        f" mails that SES takes in a second, at least {MIN_CONCURRENCY}; read at deployment",
         str(MIN_CONCURRENCY),
         count(MIN_CONCURRENCY),
     )

@@ -79,7 +79,7 @@ class RateLimiter:
         Parameters
         ----------
         bucket : str
-            What is limited; ``mails-to#<owner id>``, say.
+            What is limited; ``mails-to#<owner_id id>``, say.
         key : str
             What is counted: the same key counts once.
         is_likely_first : bool

@@ -27,7 +27,7 @@ class Channel:
     ----------
     control_db : str
         The control database that its document lives in.
-    owner : str
+    owner_id : str
         The owner's id.
     members : frozenset of str
         The ids of those who share it, beside the owner.
@@ -40,7 +40,7 @@ class Channel:
 
     channel_id: str
     control_db: str
-    owner: str
+    owner_id: str
     name: str
     public: bool
     members: frozenset[str]
@@ -50,7 +50,7 @@ class Channel:
     @property
     def roles(self) -> list[str]:
         """The roles of all who may write into it."""
-        return sorted(owner_role(who) for who in {self.owner, *self.members})
+        return sorted(owner_role(who) for who in {self.owner_id, *self.members})
 
     @property
     def mark(self) -> JsonDict:
@@ -80,12 +80,12 @@ class Channel:
         return mark is None or all(mark.get(key) == value for key, value in self.mark.items())
 
 
-def parse_channel(doc: JsonDict, control_db: str, owner: str | None) -> Channel:
+def parse_channel(doc: JsonDict, control_db: str, owner_id: str | None) -> Channel:
     """Read a channel's document.
 
     Parameters
     ----------
-    owner : str or None
+    owner_id : str or None
         The id of the owner whose control database it lies in: that is the owner, whatever the
         document says. None in the installation's own control database, where only the cloud's
         administrators write: there the document's ``owner`` counts, and its id names the database,
@@ -97,19 +97,19 @@ def parse_channel(doc: JsonDict, control_db: str, owner: str | None) -> Channel:
         If a field is missing or wrong; the reason names the field.
     """
     channel_id = doc["_id"]
-    if owner is None and not _PLAIN_ID.fullmatch(channel_id):
+    if owner_id is None and not _PLAIN_ID.fullmatch(channel_id):
         raise Rejected(
             "_id names the channel's database: a-z, 0-9, _ and - only, at most 200 of them"
         )
-    who = _owner(doc.get("owner"), "owner") if owner is None else owner
+    who = _owner(doc.get("owner"), "owner") if owner_id is None else owner_id
     return Channel(
         channel_id=channel_id,
         control_db=control_db,
-        owner=who,
+        owner_id=who,
         name=fields.text(doc, "name", 1, NAME_LENGTH) if "name" in doc else DEFAULT_NAME,
         public=fields.flag(doc, "public"),
         members=_members(doc) - {who},
-        db=f"db-{channel_id}" if owner is None else channel_db(owner, channel_id),
+        db=f"db-{channel_id}" if owner_id is None else channel_db(owner_id, channel_id),
         as_of=int(doc["_rev"].partition("-")[0]) if "_rev" in doc else None,
     )
 
@@ -129,13 +129,13 @@ def merge(winner: JsonDict, losers: Sequence[JsonDict]) -> JsonDict:
     leaves = [winner, *losers]
     joined: dict[str, str] = {}
     for leaf in leaves:
-        for guest, at in leaf.get("joined", {}).items():
-            joined[guest] = max(at, joined.get(guest, at))
+        for guest_id, at in leaf.get("joined", {}).items():
+            joined[guest_id] = max(at, joined.get(guest_id, at))
     members = [who for who in winner.get("members", []) if who not in joined]
-    for guest, at in joined.items():
-        knowing = [leaf for leaf in leaves if leaf.get("joined", {}).get(guest) == at]
-        if all(guest in leaf.get("members", []) for leaf in knowing):
-            members.append(guest)
+    for guest_id, at in joined.items():
+        knowing = [leaf for leaf in leaves if leaf.get("joined", {}).get(guest_id) == at]
+        if all(guest_id in leaf.get("members", []) for leaf in knowing):
+            members.append(guest_id)
     merged = {**winner, "members": members, "joined": joined} if joined else winner
     is_over = any(leaf.get("state") in ("closing", "closed") for leaf in leaves)
     return {**merged, "state": "closing"} if is_over else merged

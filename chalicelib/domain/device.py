@@ -22,7 +22,7 @@ class Registration:
     ----------
     address : str
         Where to send mail; its domain in ASCII.
-    owner : str
+    owner_id : str
         The owner's id (32 hex digits).
     owner_address : str
         The normalised address, as the owner's OAuth login is named.
@@ -32,7 +32,7 @@ class Registration:
 
     device_id: str
     address: str
-    owner: str
+    owner_id: str
     owner_address: str
     name: str
     device_code: str
@@ -64,7 +64,7 @@ def parse_device(doc: JsonDict, device_auth: str, *, is_mailed: bool = False) ->
     return Registration(
         device_id=device_id,
         address=address,
-        owner=addresses.owner_id_of(owner),
+        owner_id=addresses.owner_id_of(owner),
         owner_address=addresses.normalise_address(owner),
         name=_name(doc, device_code),
         device_code=device_code,

@@ -31,12 +31,12 @@ class Invitation:
     channel_id: str
 
 
-def parse_invitation(doc: JsonDict, owner: str, *, is_mailed: bool = False) -> Invitation:
+def parse_invitation(doc: JsonDict, owner_id: str, *, is_mailed: bool = False) -> Invitation:
     """Read an invitation's document.
 
     Parameters
     ----------
-    owner : str
+    owner_id : str
         The id of the owner whose control database it lies in.
     is_mailed : bool
         Whether a mail has gone to the guest, whose address then need not be checked again.
@@ -50,10 +50,10 @@ def parse_invitation(doc: JsonDict, owner: str, *, is_mailed: bool = False) -> I
         raise Rejected("_id must be letters, digits, _ and -, at most 128 of them")
     fields.check_generation(doc)
     address = (fields.known_address if is_mailed else fields.mail_address)(doc, "email")
-    guest = owner_id_of(doc["email"])
-    if guest == owner:
+    guest_id = owner_id_of(doc["email"])
+    if guest_id == owner_id:
         raise Rejected("email is your own address: your devices have the channel already")
     channel_id = doc.get("channel")
     if not isinstance(channel_id, str) or not channel_id:
         raise Rejected("channel must be the _id of one of your channels")
-    return Invitation(InvitationRef(owner, guest, doc["_id"]), address, channel_id)
+    return Invitation(InvitationRef(owner_id, guest_id, doc["_id"]), address, channel_id)

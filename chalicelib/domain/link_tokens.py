@@ -20,22 +20,22 @@ class InvitationRef:
 
     Attributes
     ----------
-    owner : str
+    owner_id : str
         Who invites; the invitation lies in their control database.
-    guest : str
+    guest_id : str
         Whose address the mail went to: the link proves that address, and no other.
     invitation_id : str
         The invitation's `_id`; it has no dots.
     """
 
-    owner: str
-    guest: str
+    owner_id: str
+    guest_id: str
     invitation_id: str
 
     @property
     def subject(self) -> str:
         """The reference as a link's token carries it."""
-        return f"{self.owner}.{self.guest}.{self.invitation_id}"
+        return f"{self.owner_id}.{self.guest_id}.{self.invitation_id}"
 
     @property
     def acceptance(self) -> str:

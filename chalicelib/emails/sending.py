@@ -23,18 +23,18 @@ class MailRef:
 
     Attributes
     ----------
-    owner : str or None
+    owner_id : str or None
         Whose control database the document is in; None for the control database.
     """
 
     doc_id: str
     generation: int
-    owner: str | None
+    owner_id: str | None
 
     @classmethod
     def of(cls, context: Context, doc: JsonDict) -> Self:
         """The reference to the document at hand."""
-        return cls(doc["_id"], generation_of(doc), context.owner)
+        return cls(doc["_id"], generation_of(doc), context.owner_id)
 
     @classmethod
     def parse(cls, tags: JsonDict) -> Self | None:
@@ -48,8 +48,8 @@ class MailRef:
     @property
     def tags(self) -> dict[str, str]:
         """The reference as tags of a mail."""
-        owner = {"owner": self.owner} if self.owner else {}
-        return {"doc": self.doc_id, "generation": str(self.generation), **owner}
+        owner_id = {"owner": self.owner_id} if self.owner_id else {}
+        return {"doc": self.doc_id, "generation": str(self.generation), **owner_id}
 
 
 class TooManyMails(Rejected):
@@ -69,7 +69,7 @@ def count_from_network(context: Context, doc: JsonDict) -> None:
         _count(context, f"mails-from#{network}", doc, quotas, "from this network")
 
 
-def count_by_owner(context: Context, doc: JsonDict, owner: str, about: str) -> None:
+def count_by_owner(context: Context, doc: JsonDict, owner_id: str, about: str) -> None:
     """Count a mail against the owner whose device caused it.
 
     Parameters
@@ -79,7 +79,7 @@ def count_by_owner(context: Context, doc: JsonDict, owner: str, about: str) -> N
     """
     settings = context.settings
     quotas = _quotas(settings.mails_per_owner_hour, settings.mails_per_owner_day)
-    _count(context, f"mails-by#{owner}", doc, quotas, "for this owner", about)
+    _count(context, f"mails-by#{owner_id}", doc, quotas, "for this owner", about)
 
 
 def count_to_address(context: Context, doc: JsonDict, address: str, about: str = "") -> None:

@@ -54,7 +54,7 @@ class Context:
         return self.database.name == self.settings.control_db
 
     @property
-    def owner(self) -> str | None:
+    def owner_id(self) -> str | None:
         """Whose control database the document at hand lives in; None in the control database."""
         return owner_id_of_database(self.settings.control_db, self.database.name)
 

@@ -76,8 +76,8 @@ def close(doc: JsonDict, context: Context) -> JsonDict:
     security = _security(database) or {}
     reason = "the channel was closed"
     if channel.owns(security):  # else it was refused, and has neither database nor guests
-        for guest in channel.members | _writers(security) - {channel.owner}:
-            sharing.unshare(context, channel, guest, reason)
+        for guest_id in channel.members | _writers(security) - {channel.owner_id}:
+            sharing.unshare(context, channel, guest_id, reason)
         database.delete()
     sharing.stop_own_subscription(context, channel, reason)
     return {"state": "closed", "closed_at": timestamp(context.clock())}
@@ -92,9 +92,9 @@ def channel_of(doc: JsonDict, context: Context) -> Channel:
         If a field is missing or wrong, or the database at hand is nobody's control database: what
         members write into a channel means nothing, whoever says that it should be handled.
     """
-    if context.owner is None and not context.in_control_database:
+    if context.owner_id is None and not context.in_control_database:
         raise Rejected("channels are written in a control database")
-    return parse_channel(doc, context.database.name, context.owner)
+    return parse_channel(doc, context.database.name, context.owner_id)
 
 
 def follow(doc: JsonDict, context: Context) -> None:
@@ -174,8 +174,8 @@ def _settle(
     if not channel.owns(security):
         raise Rejected("the database of that name belongs to another channel; choose another _id")
     # Those who are no members any more, while the security object still knows them.
-    for guest in _writers(security) - {channel.owner} - channel.members:
-        sharing.unshare(context, channel, guest, "you are no longer a member")
+    for guest_id in _writers(security) - {channel.owner_id} - channel.members:
+        sharing.unshare(context, channel, guest_id, "you are no longer a member")
     has_rights = security == channel.security
     if not has_rights:
         if channel.public:

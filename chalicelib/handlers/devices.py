@@ -118,7 +118,10 @@ def _ask_to_revoke(doc: JsonDict, context: Context) -> JsonDict | None:
     """Move the device's own document to ``revoking``; its transition answers in both databases."""
 
     def change(device: JsonDict) -> JsonDict:
-        if device.get("type") != "device" or owner_id_of(str(device.get("owner"))) != context.owner:
+        if (
+            device.get("type") != "device"
+            or owner_id_of(str(device.get("owner"))) != context.owner_id
+        ):
             raise Rejected("you have no such device")
         may_go = device.get("state") in ("confirmed", "active")
         return {**device, "state": "revoking"} if may_go else device

@@ -40,14 +40,14 @@ def request_answer(doc: JsonDict, context: Context, claim: Claim) -> JsonDict:
     invitation = _checked(doc, context)
     channel_doc = _find_channel(context, invitation)
     channel = channels.channel_of(channel_doc, context)
-    if invitation.ref.guest in channel.members:
+    if invitation.ref.guest_id in channel.members:
         raise Rejected("email: this guest has the channel already")
-    about = f".{invitation.channel_id}.{invitation.ref.guest}"
-    sending.count_by_owner(context, doc, invitation.ref.owner, about)
+    about = f".{invitation.channel_id}.{invitation.ref.guest_id}"
+    sending.count_by_owner(context, doc, invitation.ref.owner_id, about)
     sending.count_to_address(context, doc, invitation.address, about)
     now = context.clock()
     expires_at = timestamp(now + timedelta(seconds=context.settings.invitation_ttl_s))
-    _note_expiry(context, doc, invitation.ref.owner, expires_at)
+    _note_expiry(context, doc, invitation.ref.owner_id, expires_at)
     inviter = owners.address_of(context.database)
     mail = _mail(invitation, generation_of(doc), inviter, channel.name, context)
     sending.send(context, claim, doc, invitation.address, mail, field="email")
@@ -68,7 +68,7 @@ def catch_up(doc: JsonDict, context: Context) -> None:
     """
     invitation = _checked(doc, context, is_mailed=True)
     channel_doc = context.database.find_one(invitation.channel_id)
-    if channel_doc is None or not _has_member(channel_doc, invitation.ref.guest):
+    if channel_doc is None or not _has_member(channel_doc, invitation.ref.guest_id):
         _settle(context, invitation, channel_doc or {"_id": invitation.channel_id})
     else:
         channels.follow(channel_doc, context)
@@ -88,40 +88,40 @@ def accept(doc: JsonDict, context: Context) -> JsonDict:
     if receipt != LinkToken(invitation.ref.acceptance, generation_of(doc)):
         raise Rejected("an invitation is accepted by the link in its mail")
     channel_doc = _add_member(context, invitation, doc)
-    if invitation.ref.guest in channel_doc.get("joined", {}):
+    if invitation.ref.guest_id in channel_doc.get("joined", {}):
         # Even if they are out again: a run before this one may have begun to make it.
         owners.ensure_database(context, doc["email"])
     channel_doc = _settle(context, invitation, channel_doc)
     if not _is_open(channel_doc):
         raise Rejected("the channel was closed before it was shared")
-    return {"state": "accepted", "guest": invitation.ref.guest}
+    return {"state": "accepted", "guest": invitation.ref.guest_id}
 
 
 def find(context: Context, ref: InvitationRef) -> JsonDict | None:
     """The invitation's document, None if there is none, or it is to somebody else by now."""
     try:
-        doc = owners.database_of(context, ref.owner).get(ref.invitation_id)
+        doc = owners.database_of(context, ref.owner_id).get(ref.invitation_id)
         is_invitation = doc.get("type") == "invitation"
-        is_it = is_invitation and parse_invitation(doc, ref.owner, is_mailed=True).ref == ref
+        is_it = is_invitation and parse_invitation(doc, ref.owner_id, is_mailed=True).ref == ref
     except (NotFound, Rejected):
         return None
     return doc if is_it else None
 
 
-def answer(context: Context, owner: str, doc: JsonDict, changes: JsonDict) -> JsonDict:
+def answer(context: Context, owner_id: str, doc: JsonDict, changes: JsonDict) -> JsonDict:
     """Move an invitation on that waits for its guest's answer; see `answers.answer`."""
-    return answers.answer(owners.database_of(context, owner), doc, "sent", changes)
+    return answers.answer(owners.database_of(context, owner_id), doc, "sent", changes)
 
 
-def expire(context: Context, owner: str, doc: JsonDict) -> JsonDict:
+def expire(context: Context, owner_id: str, doc: JsonDict) -> JsonDict:
     """Mark an invitation whose time is over; returns its document as it is now."""
-    return answer(context, owner, doc, {"state": "expired"})
+    return answer(context, owner_id, doc, {"state": "expired"})
 
 
 def _checked(doc: JsonDict, context: Context, *, is_mailed: bool = False) -> Invitation:
-    if context.owner is None:
+    if context.owner_id is None:
         raise Rejected("invitations are written in the control database of the channel's owner")
-    return parse_invitation(doc, context.owner, is_mailed=is_mailed)
+    return parse_invitation(doc, context.owner_id, is_mailed=is_mailed)
 
 
 def _find_channel(context: Context, invitation: Invitation) -> JsonDict:
@@ -141,16 +141,20 @@ def _add_member(context: Context, invitation: Invitation, doc: JsonDict) -> Json
     which answer a guest came in: a run of the same answer again lets in nobody whom the owner has
     removed since.
     """
-    guest = invitation.ref.guest
+    guest_id = invitation.ref.guest_id
     by_answer = f"{doc.get('answered_at')} {doc['_id']}.{generation_of(doc)}"
 
     def change(channel_doc: JsonDict) -> JsonDict:
         members, joined = channel_doc.get("members", []), channel_doc.get("joined", {})
-        if guest in members or joined.get(guest) == by_answer or not _is_open(channel_doc):
+        if guest_id in members or joined.get(guest_id) == by_answer or not _is_open(channel_doc):
             return channel_doc
         if len(members) >= MAX_MEMBERS:
             raise Rejected(f"the channel has {MAX_MEMBERS} members: there is no room for another")
-        return {**channel_doc, "members": [*members, guest], "joined": {**joined, guest: by_answer}}
+        return {
+            **channel_doc,
+            "members": [*members, guest_id],
+            "joined": {**joined, guest_id: by_answer},
+        }
 
     try:
         return context.database.update(invitation.channel_id, change)
@@ -166,17 +170,17 @@ def _settle(context: Context, invitation: Invitation, channel_doc: JsonDict) -> 
     dict
         The channel's document as it was settled by; without a revision if it is gone.
     """
-    guest = invitation.ref.guest
+    guest_id = invitation.ref.guest_id
     for _ in range(_SETTLE_ATTEMPTS):
         channel = channels.channel_of(channel_doc, context)
         if _is_open(channel_doc):
             channels.follow(
                 channel_doc, context
             )  # rights first: a subscription finds the door open
-        if _has_member(channel_doc, guest):
-            sharing.share(context, channel, guest)
+        if _has_member(channel_doc, guest_id):
+            sharing.share(context, channel, guest_id)
         else:
-            sharing.unshare(context, channel, guest, "you are no longer a member")
+            sharing.unshare(context, channel, guest_id, "you are no longer a member")
         now = context.again(channel_doc) or {"_id": invitation.channel_id}
         if now.get("_rev") == channel_doc.get("_rev"):
             return now
@@ -184,22 +188,22 @@ def _settle(context: Context, invitation: Invitation, channel_doc: JsonDict) -> 
     raise StillConflicting(f"{channel_doc['_id']} changed each time that it was shared")
 
 
-def _has_member(channel_doc: JsonDict, guest: str) -> bool:
+def _has_member(channel_doc: JsonDict, guest_id: str) -> bool:
     """Whether the channel was neither closed nor taken from the guest in the meantime."""
-    return _is_open(channel_doc) and guest in channel_doc.get("members", [])
+    return _is_open(channel_doc) and guest_id in channel_doc.get("members", [])
 
 
 def _is_open(channel_doc: JsonDict) -> bool:
     return channel_doc.get("type") == "channel" and channel_doc.get("state") in ("new", "ready")
 
 
-def _note_expiry(context: Context, doc: JsonDict, owner: str, expires_at: str) -> None:
+def _note_expiry(context: Context, doc: JsonDict, owner_id: str, expires_at: str) -> None:
     """A note in the control database: the sweep cannot look into every owner's own."""
-    note_id = f"expiry-{owner}-{doc['_id']}"
+    note_id = f"expiry-{owner_id}-{doc['_id']}"
     context.control_database.update(
         note_id,
         lambda note: {**note, "generation": generation_of(doc), "expires_at": expires_at},
-        default={"_id": note_id, "type": "expiry", "owner": owner, "invitation": doc["_id"]},
+        default={"_id": note_id, "type": "expiry", "owner": owner_id, "invitation": doc["_id"]},
         is_likely_new=True,
     )
 

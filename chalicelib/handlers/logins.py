@@ -40,7 +40,9 @@ def remove_login(server: Server, device: JsonDict) -> None:
 
 def _create_password_login(context: Context, device: Registration) -> None:
     users = context.server.database("_users")
-    wanted = credentials.login_user(device.device_id, owner_role(device.owner), device.credentials)
+    wanted = credentials.login_user(
+        device.device_id, owner_role(device.owner_id), device.credentials
+    )
     try:
         users.put(wanted)
     except Conflict:
@@ -67,7 +69,7 @@ def _create_oauth_login(context: Context, device: Registration) -> None:
 
 def _add_to_owner(users: Database, device: Registration) -> None:
     """Write the keys into the owner's user document, which the owner's devices share."""
-    new = credentials.new_oauth_user(device.owner_address, owner_role(device.owner))
+    new = credentials.new_oauth_user(device.owner_address, owner_role(device.owner_id))
     users.update(
         new["_id"],
         lambda user: credentials.with_oauth(user, device.device_id, device.credentials),
@@ -83,8 +85,8 @@ def _remove_password_login(users: Database, device_id: str) -> None:
 
 def _remove_oauth_login(server: Server, users: Database, device: JsonDict) -> None:
     user_id = USER_ID_PREFIX + normalise_address(str(device.get("owner")))
-    owner = users.find_one(user_id)
-    keys = credentials.oauth_keys(owner, device["_id"]) if owner else None
+    user = users.find_one(user_id)
+    keys = credentials.oauth_keys(user, device["_id"]) if user else None
     if keys is None:
         return
     # The owner's user document last: it says that these keys are this device's.

@@ -11,9 +11,9 @@ from chalicelib.engine.context import Context
 _SHOWN = ("owner", "name", "created_at", "confirmed_at")
 
 
-def database_of(context: Context, owner: str) -> Database:
+def database_of(context: Context, owner_id: str) -> Database:
     """The owner's control database, whether it exists or not. Sends no request."""
-    return context.server.database(owner_control_db(context.settings.control_db, owner))
+    return context.server.database(owner_control_db(context.settings.control_db, owner_id))
 
 
 def ensure_database(context: Context, address: str) -> Database:
@@ -24,11 +24,11 @@ def ensure_database(context: Context, address: str) -> Database:
     address : str
         The owner's e-mail address; kept in the security object, which the cloud alone writes.
     """
-    owner = owner_id_of(address)
-    database = database_of(context, owner)
+    owner_id = owner_id_of(address)
+    database = database_of(context, owner_id)
     security = {
         "admins": {"names": [], "roles": ["_admin"]},
-        "members": {"names": [], "roles": [owner_role(owner)]},
+        "members": {"names": [], "roles": [owner_role(owner_id)]},
         "syncpoint": {"owner": normalise_address(address)},
     }
     is_new = database.create()

@@ -17,12 +17,12 @@ from chalicelib.handlers import owners
 Change = Callable[[JsonDict], JsonDict]
 
 
-def share(context: Context, channel: Channel, guest: str) -> None:
+def share(context: Context, channel: Channel, guest_id: str) -> None:
     """Give a guest the channel, and an active subscription to it; two requests, or four.
 
     Parameters
     ----------
-    guest : str
+    guest_id : str
         The guest's owner id; their control database is there, with or without a device of theirs.
 
     Raises
@@ -30,7 +30,7 @@ def share(context: Context, channel: Channel, guest: str) -> None:
     Rejected
         If one of the guest's devices made a document where the channel's would be.
     """
-    database = owners.database_of(context, guest)
+    database = owners.database_of(context, guest_id)
     url = context.public_url(context.server.database(channel.db))
 
     def shared(doc: JsonDict) -> JsonDict:
@@ -41,7 +41,7 @@ def share(context: Context, channel: Channel, guest: str) -> None:
             "type": "channel",
             "state": "shared",
             "name": channel.name,
-            "owner": channel.owner,
+            "owner": channel.owner_id,
             "syncpoint": url,
         }
 
@@ -56,7 +56,7 @@ def share(context: Context, channel: Channel, guest: str) -> None:
 
     for doc_id, change in (
         (channel.db, shared),
-        (subscription_id(channel.db, guest), subscribed),
+        (subscription_id(channel.db, guest_id), subscribed),
     ):
         guarded = _unless_later(channel, change)
         database.update(doc_id, guarded, default={"_id": doc_id}, is_likely_new=True)
@@ -64,36 +64,36 @@ def share(context: Context, channel: Channel, guest: str) -> None:
 
 def rename(context: Context, channel: Channel) -> None:
     """Tell the guests the channel's name; a request for each, and another where it is new."""
-    for guest in channel.members:
-        _change_shared(context, channel, guest, {"name": channel.name})
+    for guest_id in channel.members:
+        _change_shared(context, channel, guest_id, {"name": channel.name})
 
 
-def unshare(context: Context, channel: Channel, guest: str, reason: str) -> None:
+def unshare(context: Context, channel: Channel, guest_id: str, reason: str) -> None:
     """Take the channel from a guest, and stop the guest's subscription; four requests.
 
     Parameters
     ----------
-    guest : str
+    guest_id : str
         The guest's owner id.
     reason : str
         Why, for people; while it stands in the subscription, no device can start that again.
     """
-    _change_shared(context, channel, guest, {"state": "closed", "reason": reason})
+    _change_shared(context, channel, guest_id, {"state": "closed", "reason": reason})
     stop = _unless_later(channel, _stopped(reason))
-    _change(owners.database_of(context, guest), subscription_id(channel.db, guest), stop)
+    _change(owners.database_of(context, guest_id), subscription_id(channel.db, guest_id), stop)
 
 
 def stop_own_subscription(context: Context, channel: Channel, reason: str) -> None:
     """Stop the subscription of the channel's owner, if there is one; two requests."""
-    database = owners.database_of(context, channel.owner)
-    _change(database, subscription_id(channel.channel_id, channel.owner), _stopped(reason))
+    database = owners.database_of(context, channel.owner_id)
+    _change(database, subscription_id(channel.channel_id, channel.owner_id), _stopped(reason))
 
 
-def _change_shared(context: Context, channel: Channel, guest: str, changes: JsonDict) -> None:
+def _change_shared(context: Context, channel: Channel, guest_id: str, changes: JsonDict) -> None:
     def change(doc: JsonDict) -> JsonDict:
         return {**doc, **changes} if doc.get("state") == "shared" else doc
 
-    _change(owners.database_of(context, guest), channel.db, _unless_later(channel, change))
+    _change(owners.database_of(context, guest_id), channel.db, _unless_later(channel, change))
 
 
 def _change(database: Database, doc_id: str, change: Change) -> None:

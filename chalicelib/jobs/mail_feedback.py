@@ -82,9 +82,11 @@ def _reason(kind: str, said: JsonDict) -> str | None:
 
 def _move(context: Context, ref: MailRef, reason: str) -> None:
     """Tell the document of it, if it still waits for its owner's, or its guest's, answer."""
-    if ref.owner is not None and not is_owner_id(ref.owner):
+    if ref.owner_id is not None and not is_owner_id(ref.owner_id):
         return  # no mail of ours is tagged so
-    database = owners.database_of(context, ref.owner) if ref.owner else context.control_database
+    database = (
+        owners.database_of(context, ref.owner_id) if ref.owner_id else context.control_database
+    )
     try:
         doc = database.find_one(ref.doc_id)
     except (InvalidName, NoDatabase):
@@ -93,9 +95,9 @@ def _move(context: Context, ref: MailRef, reason: str) -> None:
         return  # gone, or another mail is on its way
     if doc.get("state") == "new":
         raise TooEarly(ref.doc_id)
-    if ref.owner:
+    if ref.owner_id:
         changes = documents.rejection(f"email: {reason}", context.clock())
-        invitations.answer(context, ref.owner, doc, changes)
+        invitations.answer(context, ref.owner_id, doc, changes)
     else:
         changes = {"state": "undeliverable", "undeliverable_reason": reason}
         devices.answer(context, doc, changes)

@@ -101,7 +101,7 @@ def answer(context: Context, token: str, body: bytes | str) -> Page:
     if opened is None:
         return _TERMINAL_PAGES.page(LinkStatus.UNKNOWN)
     if opened.status is LinkStatus.EXPIRED:
-        invitations.expire(context, opened.ref.owner, opened.doc)
+        invitations.expire(context, opened.ref.owner_id, opened.doc)
     if opened.status is not LinkStatus.OPEN:
         return _TERMINAL_PAGES.page(opened.status, opened.doc)
     choice = read_form(body).get("answer")
@@ -130,7 +130,7 @@ def _open(context: Context, token: str) -> _Opened | None:
 def _take(context: Context, opened: _Opened, changes: JsonDict, then: Page) -> Page:
     """Write an answer, if the invitation still waits for one; else say what came before it."""
     changes = {**changes, "answered_at": timestamp(context.clock())}
-    after = invitations.answer(context, opened.ref.owner, opened.doc, changes)
+    after = invitations.answer(context, opened.ref.owner_id, opened.doc, changes)
     if after["state"] == changes["state"]:
         return then
     return _TERMINAL_PAGES.page(link_status(after, opened.generation, context.clock()), after)

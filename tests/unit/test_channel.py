@@ -25,14 +25,14 @@ def a_leaf(**fields: Any) -> JsonDict:
 
 def test_in_an_owners_database_the_owner_is_the_databases_whatever_the_document_says() -> None:
     channel = parse_channel({**DOC, "owner": "ben@example.com"}, "control-x", ADA)
-    assert channel.owner == ADA
+    assert channel.owner_id == ADA
     assert channel.db == channel_db(ADA, "channel-photos")
 
 
 def test_in_the_control_database_the_owner_field_counts_and_the_id_names_the_database() -> None:
     for owner in ("Ada@Example.com", ADA):
         channel = parse_channel({**DOC, "owner": owner}, "control", None)
-        assert (channel.owner, channel.db) == (ADA, "db-channel-photos")
+        assert (channel.owner_id, channel.db) == (ADA, "db-channel-photos")
 
 
 @pytest.mark.parametrize("channel_id", ["../x", "_Users", "A", "x" * 300, "a/b", "a b", "é", ""])

@@ -53,7 +53,7 @@ def test_a_good_registration_is_read_field_by_field() -> None:
     assert parse_device(VALID, "login") == Registration(
         device_id="device-0123456789abcdef0123456789abcdef",
         address="ada@example.com",
-        owner=hashlib.sha256(b"ada@example.com").hexdigest()[:32],
+        owner_id=hashlib.sha256(b"ada@example.com").hexdigest()[:32],
         owner_address="ada@example.com",
         name="Ada's phone",
         device_code="ABCD-2345",
@@ -91,7 +91,7 @@ def test_an_address_is_sent_to_in_ascii_and_its_owner_is_of_what_was_written() -
     registration = parse_device(VALID | {"owner": " Ada@BÜCHER.example"}, "login")
     assert registration.address == "ada@xn--bcher-kva.example"
     assert registration.owner_address == "ada@bücher.example"
-    assert registration.owner == hashlib.sha256("ada@bücher.example".encode()).hexdigest()[:32]
+    assert registration.owner_id == hashlib.sha256("ada@bücher.example".encode()).hexdigest()[:32]
 
 
 @pytest.mark.parametrize(
