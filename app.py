@@ -14,6 +14,7 @@ from chalicelib.engine.dependencies import Dependencies
 from chalicelib.telemetry import count_feedback
 from chalicelib.web import registrations
 from chalicelib.web.default_headers import add_default_headers
+from chalicelib.web.unavailable import answer_unavailable, context_of
 
 if TYPE_CHECKING:
     from chalicelib.web.pages import Page
@@ -24,6 +25,7 @@ ANY = "*/*"  # the view itself refuses what it cannot read, in the words of Couc
 # Chalice would set the level of the logger that is ours, too: nothing but errors would be logged.
 app = Chalice(app_name="syncpoint", configure_logs=False)
 app.register_middleware(add_default_headers, "http")
+app.register_middleware(answer_unavailable, "http")
 dependencies = Dependencies()
 
 deployed = settings.Deployed.read(os.environ)
@@ -97,7 +99,8 @@ def sweep_expired(event: CloudWatchEvent) -> None:
     """Once a day: registrations and invitations that nobody answered in time → expired."""
     from chalicelib.jobs.sweep import sweep
 
-    dependencies.use(lambda context: sweep(context, lambda: remaining_s(event.context)))
+    with dependencies.use() as context:
+        sweep(context, lambda: remaining_s(event.context))
 
 
 @app.on_sns_message(topic=settings.feedback_topic(deployed.stage), name="mail_feedback")
@@ -105,34 +108,34 @@ def mail_feedback(event: SNSEvent) -> None:
     """Bounces and complaints of mails → undeliverable; after a complaint, no more mail."""
     from chalicelib.jobs import mail_feedback
 
-    kind = dependencies.use(lambda context: mail_feedback.take(context, event.message))
+    with dependencies.use() as context:
+        kind = mail_feedback.take(context, event.message)
     count_feedback(deployed.stage, kind)
 
 
 @app.lambda_function(name="upgrade_designs")
-def upgrade_designs(event: dict[str, Any], context: object) -> dict[str, Any]:
+def upgrade_designs(event: dict[str, Any], lambda_context: object) -> dict[str, Any]:
     """By hand, after a deployment (`make upgrade`): new design documents for old databases."""
     from chalicelib.jobs.upgrade import upgrade
 
-    return dependencies.use(
-        lambda context: upgrade(context, event.get("after"), lambda: remaining_s(context))
-    )
+    with dependencies.use() as context:
+        return upgrade(context, event.get("after"), lambda: remaining_s(lambda_context))
 
 
 def work(event: SQSEvent, doc_type: str, state: str) -> None:
     """Hand a batch of messages to the transition of (type, state)."""
-    from chalicelib.engine.batch import Work, handle_batch
+    from chalicelib.engine.batch import LambdaWork, handle_batch
     from chalicelib.handlers import registry_for
 
     registry = registry_for(doc_type)
     transition = registry.transition(doc_type, state)
-    batch = Work.of(dependencies, registry, transition, lambda: remaining_s(event.context))
+    batch = LambdaWork(dependencies, registry, transition, event.context)
     handle_batch(event.to_dict()["Records"], batch)
 
 
-def remaining_s(context: Any) -> float:
+def remaining_s(lambda_context: Any) -> float:
     """How many seconds the Lambda may still run."""
-    return float(context.get_remaining_time_in_millis()) / 1000
+    return float(lambda_context.get_remaining_time_in_millis()) / 1000
 
 
 @app.route("/confirm/{token}", methods=["GET"])
@@ -141,7 +144,8 @@ def show_confirmation(token: str) -> Response:
     from chalicelib.web import confirm
 
     query = dict(request().query_params or {})
-    return respond(confirm.show(dependencies.use, token, query.get("step")))
+    with context_of(dependencies) as context:
+        return respond(confirm.show(context, token, query.get("step")))
 
 
 @app.route("/confirm/{token}", methods=["POST"], content_types=[FORM])
@@ -149,7 +153,8 @@ def answer_confirmation(token: str) -> Response:
     """The owner's answer: the device code, or "this wasn't me"."""
     from chalicelib.web import confirm
 
-    return respond(confirm.answer(dependencies.use, token, request().raw_body))
+    with context_of(dependencies) as context:
+        return respond(confirm.answer(context, token, request().raw_body))
 
 
 @app.route("/invitation/{token}", methods=["GET"])
@@ -158,7 +163,8 @@ def show_invitation(token: str) -> Response:
     from chalicelib.web import invitation
 
     query = dict(request().query_params or {})
-    return respond(invitation.show(dependencies.use, token, query.get("step")))
+    with context_of(dependencies) as context:
+        return respond(invitation.show(context, token, query.get("step")))
 
 
 @app.route("/invitation/{token}", methods=["POST"], content_types=[FORM])
@@ -166,13 +172,15 @@ def answer_invitation(token: str) -> Response:
     """The guest's answer: accept or decline."""
     from chalicelib.web import invitation
 
-    return respond(invitation.answer(dependencies.use, token, request().raw_body))
+    with context_of(dependencies) as context:
+        return respond(invitation.answer(context, token, request().raw_body))
 
 
 @app.route("/registrations", methods=["GET"])
 def registrations_info() -> Response:
     """What a replicator asks first; and where a device finds the cloud's CouchDB."""
-    return reply(registrations.info(dependencies.use))
+    with context_of(dependencies) as context:
+        return reply(registrations.info(context))
 
 
 @app.route("/registrations", methods=["HEAD"])
@@ -202,7 +210,7 @@ def registrations_ensure_full_commit() -> Response:
 @app.route("/registrations/_revs_diff", methods=["POST"], content_types=[ANY])
 def registrations_revs_diff() -> Response:
     """Everything that is asked for is missing."""
-    return reply(registrations.revs_diff(dependencies.use, request().headers, request().raw_body))
+    return reply(registrations.revs_diff(request().headers, request().raw_body))
 
 
 @app.route("/registrations/_bulk_docs", methods=["POST"], content_types=[ANY])
@@ -210,15 +218,15 @@ def registrations_bulk_docs() -> Response:
     """Takes new device documents; answers with those that it refused, and why."""
     asked = request()
     source_ip = asked.context.get("identity", {}).get("sourceIp")
-    return reply(
-        registrations.bulk_docs(dependencies.use, asked.headers, asked.raw_body, source_ip)
-    )
+    with context_of(dependencies) as context:
+        return reply(registrations.bulk_docs(context, asked.headers, asked.raw_body, source_ip))
 
 
 @app.route("/registrations/{doc_id}", methods=["GET"])
 def registrations_show_state(doc_id: str) -> Response:
     """`{"state"}` of a device, and nothing more."""
-    return reply(registrations.show_state(dependencies.use, doc_id))
+    with context_of(dependencies) as context:
+        return reply(registrations.show_state(context, doc_id))
 
 
 @app.route("/registrations", methods=["POST", "PUT", "DELETE"], content_types=[ANY])

@@ -17,7 +17,7 @@ from requests.adapters import HTTPAdapter
 
 from chalicelib.couch import Server
 from chalicelib.domain.documents import JsonDict
-from chalicelib.engine.batch import BatchFailed, Work, handle_batch
+from chalicelib.engine.batch import BatchFailed, LambdaWork, handle_batch
 from chalicelib.engine.dependencies import Dependencies
 from chalicelib.engine.docstate import Transition
 from chalicelib.engine.runner import Message, Outcome, handle
@@ -27,6 +27,7 @@ from poller.ahead import Begin, in_threads
 from poller.app import PollerDependencies, run
 from tests.fakes.aws import FakeAws
 from tests.fakes.couch import ADMIN_URL
+from tests.support import FakeLambdaContext
 
 STAGE, TABLE, SECRET = "bench", "bench", "bench/secret"
 BATCH_MESSAGES = 10
@@ -105,8 +106,8 @@ class Backend:
 
     @property
     def dependencies(self) -> Dependencies:
-        """The wiring of this thread."""
-        if not hasattr(self._local, "wiring"):
+        """The dependencies of this thread."""
+        if not hasattr(self._local, "dependencies"):
             self._local.dependencies = Dependencies(
                 self._environment, self._now, self._client, self._server
             )
@@ -117,9 +118,8 @@ class Backend:
         """Run a document's transition; raise `RuntimeError` if its next state is not saved."""
         message = Message(db, doc["_id"], doc["type"], doc["state"], doc)
         dependencies = self.dependencies
-        outcome = dependencies.use(
-            lambda context: handle(message, registry, context, dependencies.claims)
-        )
+        with dependencies.use() as context:
+            outcome = handle(message, registry, context, dependencies.claims)
         if outcome is not Outcome.SAVED:
             raise RuntimeError(f"{doc['type']}/{doc['state']} of {doc['_id']}: {outcome}")
 
@@ -160,7 +160,7 @@ class Backend:
         return [item["pk"]["S"] for item in items if item.get("status") == {"S": "running"}]
 
     def _handle_batch(self, transition: Transition, queue: str, records: list[JsonDict]) -> None:
-        work = Work.of(self.dependencies, registry, transition, lambda: REMAINING_S)
+        work = LambdaWork(self.dependencies, registry, transition, FakeLambdaContext(REMAINING_S))
         try:
             handle_batch(records, work)
         except BatchFailed:  # each of its messages was deleted or hidden by itself

@@ -41,8 +41,8 @@ class Confirmations:
         token = read_mail(self._backend.aws.mails[-1])["links"][0].rpartition("/")[2]
         form = urlencode({"device_code": device.device_code})
         before = self._backend.requests.copy()
-        use = self._backend.dependencies.use
-        seconds = timed_s(lambda: confirm.answer(use, token, form))
+        with self._backend.dependencies.use() as context:
+            seconds = timed_s(lambda: confirm.answer(context, token, form))
         seconds += self._handle(confirm_id(device.device_id, 0))
         seconds += self._handle(device.device_id)
         self.requests.append(self._backend.requests - before)

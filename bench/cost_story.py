@@ -50,10 +50,7 @@ def _opens(address: str, step: str | None = None) -> Act:
 
 
 def _looks(world: World) -> None:
-    world.ask(
-        "GET state",
-        lambda dependencies: registrations.show_state(dependencies.use, PHONE.device_id),
-    )
+    world.ask("GET state", lambda context: registrations.show_state(context, PHONE.device_id))
 
 
 def _accepts(world: World) -> None:

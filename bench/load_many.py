@@ -80,7 +80,8 @@ def _run_until_quiet(backend: Backend, people: People, pool: ThreadPoolExecutor)
 
     def confirmed(answer: Answer) -> bool:
         body = f"device_code={answer.device_code}"
-        return confirm.answer(backend.dependencies.use, answer.token, body).status == 303
+        with backend.dependencies.use() as context:
+            return confirm.answer(context, answer.token, body).status == 303
 
     is_busy = True
     while is_busy:

@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from types import SimpleNamespace
+from typing import Any, TypeVar
 
 from aws_lambda_powertools import Logger
+from chalice.app import Request, Response
 
 from chalicelib.aws.rate_limiter import RateLimiter
 from chalicelib.aws.suppressions import Suppressions
@@ -19,7 +21,11 @@ from chalicelib.couch import Conflict, NotFound, Server
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.link_tokens import LinkKeys
 from chalicelib.engine.context import Context
+from chalicelib.engine.docstate import Transition
+from chalicelib.engine.runner import Message, Outcome
 from chalicelib.settings import Settings
+from chalicelib.web.pages import Page
+from chalicelib.web.unavailable import answer_unavailable, context_of
 from device.registration import NewDevice, new_device
 from tests.planted import plant
 
@@ -193,3 +199,69 @@ def logged(logger: Logger) -> Iterator[io.StringIO]:
     yield stream
     of_python.removeHandler(handler)
     of_python.setLevel(level)
+
+
+@dataclass(frozen=True)
+class FakeWork:
+    """The work of a batch, with a handler, a time and a queue of the test's own."""
+
+    transition: Transition
+    handler: Callable[[Message], Outcome]
+    sqs: Any
+    url: str = "queue"
+    time: Callable[[], float] = lambda: 30.0
+    lease_s: int = 90
+    stage: str = "dev"
+
+    def handle(self, message: Message) -> Outcome:
+        return self.handler(message)
+
+    def remaining_s(self) -> float:
+        return self.time()
+
+    def queue(self) -> tuple[Any, str]:
+        return self.sqs, self.url
+
+
+@dataclass(frozen=True)
+class FakeLambdaContext:
+    """What a Lambda is told of its own run: always the same time left."""
+
+    remaining_s: float = 30.0
+
+    def get_remaining_time_in_millis(self) -> int:
+        return int(self.remaining_s * 1000)
+
+
+def failing_view(error: Exception, path: str) -> Response:
+    """What the API answers for a path whose view raises an error."""
+
+    def view(_: object) -> Page:
+        raise error
+
+    return view_page(FakeDependencies(), view, path)
+
+
+def view_page(
+    dependencies: Any, view: Callable[[Context], Page], path: str = "/confirm/{token}"
+) -> Response:
+    """What the API answers for a page's view, errors included."""
+
+    def get_response(_: Request) -> Response:
+        with context_of(dependencies) as context:
+            page = view(context)
+        return Response(page.body, dict(page.headers), page.status)
+
+    request: Any = SimpleNamespace(path=path)
+    return answer_unavailable(request, get_response)
+
+
+@dataclass(frozen=True)
+class FakeDependencies:
+    """Dependencies that give the context of a test."""
+
+    context: Any = None
+
+    @contextmanager
+    def use(self) -> Iterator[Context]:
+        yield self.context

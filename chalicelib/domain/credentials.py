@@ -1,8 +1,8 @@
-"""The two ways in which a device may log in, and what each leaves in CouchDB. No I/O.
+"""The credentials of a device, for the two ways to log in. No I/O.
 
 ``login`` (CouchDB 3): the device makes its password and sends only the key derived from it; the
 login's name is the device's id. ``oauth1`` (CouchDB 1.x): the consumer key and token of the
-original system, in the owner's user document.
+original system (handlers/oauth1.py).
 """
 
 import hashlib
@@ -114,97 +114,8 @@ def is_same_login(user: JsonDict, wanted: JsonDict) -> bool:
     return all(user.get(name) == wanted[name] for name in ("syncpoint", "roles"))
 
 
-def new_oauth_user(address: str, role: str) -> JsonDict:
-    """The user document of an owner whose devices log in by OAuth; no password, no keys yet."""
-    return {
-        "_id": USER_ID_PREFIX + address,
-        "name": address,
-        "type": "user",
-        "roles": [role],
-    }
-
-
-def with_oauth(user: JsonDict, device_id: str, creds: dict[str, str]) -> JsonDict:
-    """The owner's user document with one more device's keys; equal to `user` if it has them.
-
-    Raises
-    ------
-    TokenUsed
-        If the consumer key or the token is in use by another device, or the device has others.
-
-    Source
-    ------
-    The original's oauthUsers.js: ``{oauth: {consumer_keys: {key: secret}, tokens: {token: secret},
-    devices: {device id: [consumer key, token]}}}``.
-    """
-    oauth = user.get("oauth", {})
-    keys, tokens = oauth.get("consumer_keys", {}), oauth.get("tokens", {})
-    devices = oauth.get("devices", {})
-    consumer_key, token = creds["consumer_key"], creds["token"]
-    merged = {
-        **oauth,
-        "consumer_keys": {**keys, consumer_key: creds["consumer_secret"]},
-        "tokens": {**tokens, token: creds["token_secret"]},
-        "devices": {**devices, device_id: [consumer_key, token]},
-    }
-    is_taken = consumer_key in keys or token in tokens or device_id in devices
-    if is_taken and merged != oauth:
-        raise TokenUsed("the consumer key or the token belongs to another device")
-    return {**user, "oauth": merged}
-
-
-def oauth_keys(user: JsonDict, device_id: str) -> tuple[str, str] | None:
-    """The consumer key and the token of one device, None if its owner's document has none."""
-    keys = user.get("oauth", {}).get("devices", {}).get(device_id)
-    return tuple(keys) if keys else None
-
-
-def without_oauth(user: JsonDict, device_id: str) -> JsonDict:
-    """The owner's user document without one device's keys; equal to `user` if it has none."""
-    keys = oauth_keys(user, device_id)
-    if keys is None:
-        return user
-    oauth = user["oauth"]
-    return {
-        **user,
-        "oauth": {
-            **oauth,
-            "consumer_keys": _without(oauth["consumer_keys"], keys[0]),
-            "tokens": _without(oauth["tokens"], keys[1]),
-            "devices": _without(oauth["devices"], device_id),
-        },
-    }
-
-
-def is_spent(user: JsonDict) -> bool:
-    """Whether an owner's user document has no device's keys left, and no password of its own."""
-    return not user.get("oauth", {}).get("devices") and "derived_key" not in user
-
-
-def oauth_config(address: str, creds: dict[str, str]) -> list[tuple[str, str, str]]:
-    """The configuration that CouchDB 1.x checks OAuth requests by: (section, key, value) each."""
-    return [
-        ("oauth_consumer_secrets", creds["consumer_key"], creds["consumer_secret"]),
-        ("oauth_token_users", creds["token"], address),
-        ("oauth_token_secrets", creds["token"], creds["token_secret"]),
-    ]
-
-
-def oauth_config_keys(consumer_key: str, token: str) -> list[tuple[str, str]]:
-    """Where in the configuration a device's keys are: (section, key) each."""
-    return [
-        ("oauth_token_users", token),
-        ("oauth_token_secrets", token),
-        ("oauth_consumer_secrets", consumer_key),
-    ]
-
-
 def _is_text(value: object, pattern: str) -> bool:
     return isinstance(value, str) and re.fullmatch(pattern, value) is not None
-
-
-def _without(mapping: JsonDict, name: str) -> JsonDict:
-    return {key: value for key, value in mapping.items() if key != name}
 
 
 def _fingerprint(credentials: JsonDict) -> str:

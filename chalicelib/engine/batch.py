@@ -7,9 +7,9 @@ succeeded, hide what failed for a while that grows with its tries, then raise.
 
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol
 from zlib import crc32
 
 from aws_lambda_powertools.metrics import MetricUnit
@@ -42,52 +42,77 @@ class BatchFailed(Exception):
     """Some messages of the batch are to be tried again; the others are deleted already."""
 
 
-@dataclass(frozen=True)
-class Work:
+class Work(Protocol):
     """What a batch is handled with.
 
     Attributes
     ----------
-    handle : callable
-        What to do with one message; whatever it raises concerns that message alone.
+    transition : Transition
+        Runs for each message of the batch.
     lease_s : int
-        How long an unsafe step stays claimed after a run of unknown effect.
-    remaining_s : callable
-        How many seconds the Lambda has left.
-    sqs, queue_url : callable
-        Called only if some message failed.
+        How long an unsafe transition stays claimed after a run of unknown effect.
     stage : str
         For the metrics.
     """
 
-    transition: Transition
-    handle: Callable[[Message], Outcome]
-    lease_s: int
-    remaining_s: Callable[[], float]
-    sqs: Callable[[], "SQSClient"]
-    queue_url: Callable[[], str]
-    stage: str = "dev"
+    @property
+    def transition(self) -> Transition: ...  # noqa: D102
+    @property
+    def lease_s(self) -> int: ...  # noqa: D102
+    @property
+    def stage(self) -> str: ...  # noqa: D102
 
-    @classmethod
-    def of(
-        cls,
-        dependencies: "Dependencies",
-        registry: Registry,
-        transition: Transition,
-        remaining_s: Callable[[], float],
-    ) -> Self:
-        """The work of one transition, with the tools that the environment gives."""
-        return cls(
-            transition=transition,
-            handle=lambda message: dependencies.use(
-                lambda context: handle(message, registry, context, dependencies.claims)
-            ),
-            lease_s=dependencies.settings.claim_lease_s,
-            remaining_s=remaining_s,
-            sqs=lambda: dependencies.sqs,
-            queue_url=lambda: dependencies.queue_url(transition.doc_type, transition.state),
-            stage=dependencies.settings.stage,
-        )
+    def handle(self, message: Message) -> Outcome:
+        """Handle one message; whatever it raises concerns that message alone."""
+        ...
+
+    def remaining_s(self) -> float:
+        """Return how many seconds the Lambda may still run."""
+        ...
+
+    def queue(self) -> tuple["SQSClient", str]:
+        """Return the client and the URL of the queue; asked for only if some message failed."""
+        ...
+
+
+@dataclass(frozen=True)
+class LambdaWork:
+    """The work of one transition, with what the environment gives.
+
+    Parameters
+    ----------
+    lambda_context : object
+        Tells how much time is left.
+    """
+
+    dependencies: "Dependencies"
+    registry: Registry
+    transition: Transition
+    lambda_context: Any
+
+    @property
+    def lease_s(self) -> int:
+        """The lease of a claim."""
+        return self.dependencies.settings.claim_lease_s
+
+    @property
+    def stage(self) -> str:
+        """The deployment's name."""
+        return self.dependencies.settings.stage
+
+    def handle(self, message: Message) -> Outcome:
+        """Handle one message."""
+        with self.dependencies.use() as context:
+            return handle(message, self.registry, context, self.dependencies.claims)
+
+    def remaining_s(self) -> float:
+        """Return how many seconds the Lambda may still run."""
+        return float(self.lambda_context.get_remaining_time_in_millis()) / 1000
+
+    def queue(self) -> tuple["SQSClient", str]:
+        """Return the queue of the transition. One request."""
+        dependencies, transition = self.dependencies, self.transition
+        return dependencies.sqs, dependencies.queue_url(transition.doc_type, transition.state)
 
 
 def handle_batch(records: Iterable[Record], work: Work) -> None:
@@ -119,7 +144,7 @@ def handle_batch(records: Iterable[Record], work: Work) -> None:
             log_success(record, message, work.transition, work.stage, outcome)
             done.append(record)
     if again:
-        _settle(work.sqs(), work.queue_url(), done, again)
+        _hide_and_delete(*work.queue(), done, again)
         raise BatchFailed(f"{len(again)} of {len(done) + len(again)} messages are tried again")
 
 
@@ -142,7 +167,7 @@ def spread_s(wait_s: int, record: Record) -> int:
     return wait_s + crc32(record["messageId"].encode()) % wait_s
 
 
-def _settle(
+def _hide_and_delete(
     sqs: "SQSClient", queue_url: str, done: list[Record], again: list[tuple[Record, int]]
 ) -> None:
     if done:

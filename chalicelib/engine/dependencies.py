@@ -1,10 +1,11 @@
 """How the tools are made from the environment: clients, secrets, where the pages are."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 # reaches every running Lambda within this time.
 SECRET_AGE_S = 300
 
-Result = TypeVar("Result")
 MakeClient = Callable[[str], Any]
 MakeServer = Callable[[str], Server]
 
@@ -62,8 +62,8 @@ class Dependencies:
         self._clock = clock
         self._client = client or make_client
         self._server = server
-        self._cloud: Context | None = None
-        self._cloud_until_s = 0.0
+        self._context: Context | None = None
+        self._context_until_s = 0.0
         self._known_pages_url = ""
 
     @cached_property
@@ -91,31 +91,32 @@ class Dependencies:
         return self._clock()
 
     def context(self) -> Context:
-        """The tools, standing in the control database.
+        """Return the context of a document in the control database.
 
         Sends a request to Secrets Manager at the first use, and when the secret has aged.
         """
         now_s = self._clock().timestamp()
-        if self._cloud is None or now_s >= self._cloud_until_s:
-            self._cloud = self._renewed()
-            self._cloud_until_s = now_s + SECRET_AGE_S
-        return self._cloud
+        if self._context is None or now_s >= self._context_until_s:
+            self._context = self._renewed()
+            self._context_until_s = now_s + SECRET_AGE_S
+        return self._context
 
-    def use(self, action: Callable[[Context], Result]) -> Result:
-        """Do something with the tools; after a 401 of CouchDB's the next use has a fresh secret."""
+    @contextmanager
+    def use(self) -> Iterator[Context]:
+        """Give the context for one event; after a 401 from CouchDB, read the secret again."""
         try:
-            return action(self.context())
+            yield self.context()
         except Unauthorized:
-            self._cloud_until_s = 0.0
+            self._context_until_s = 0.0
             raise
 
     def _renewed(self) -> Context:
         try:
             secrets = read_secrets(self._client("secretsmanager"), self.settings.secret_id)
         except (BotoCoreError, ClientError):
-            if self._cloud is None:
+            if self._context is None:
                 raise
-            return self._cloud  # an aged secret is better than none
+            return self._context  # an aged secret is better than none
         self._known_pages_url = ""  # it ages like the secret
         return self._make(secrets)
 

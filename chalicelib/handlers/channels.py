@@ -1,31 +1,31 @@
 """A channel's way: new → ready → closing → closed. It is a database that follows its owner."""
 
 from contextlib import suppress
+from functools import partial
 
 from chalicelib.couch import Conflict, Database, NotFound, Unreadable
 from chalicelib.design import PUBLIC_CHANNEL
 from chalicelib.domain.channel import DEFAULT_NAME, DESCRIPTION_ID, Channel, merge, parse_channel
 from chalicelib.domain.documents import JsonDict, Rejected, timestamp
 from chalicelib.engine.context import Context
-from chalicelib.errors import StillConflicting
 from chalicelib.handlers import sharing
+from chalicelib.handlers.reconcile import reconcile
 from chalicelib.handlers.registry import registry
 
-_SETTLE_ATTEMPTS = 5
 # A device may write any number of branches; each costs two requests, and a run has half a minute.
 # To remove one is a change of the document, so what is left over brings its own message.
 _MAX_LOSERS = 50
 _NO_DESCRIPTION: JsonDict = {"_id": DESCRIPTION_ID}
 
 
-def catch_up(doc: JsonDict, context: Context) -> None:
-    """Put right what was done too late for a channel that is further by now.
+def reconcile_moved(doc: JsonDict, context: Context) -> None:
+    """Correct what a late run did to a channel that has moved on.
 
     A: reads new ................................ makes the database, writes its rights
     B:             ready, renamed; or closed, with no database to delete
     """
     if doc.get("state") == "ready":
-        follow(doc, context)
+        reconcile_database(doc, context)
     elif doc.get("state") in ("closing", "closed"):
         channel = _channel_to_close(doc, context)
         database = context.server.database(channel.db)
@@ -34,7 +34,7 @@ def catch_up(doc: JsonDict, context: Context) -> None:
             database.delete()
 
 
-@registry.safe("channel", "new", to="ready", conflicts=True, on_stale=catch_up)
+@registry.safe("channel", "new", to="ready", conflicts=True, on_stale=reconcile_moved)
 def provision(doc: JsonDict, context: Context) -> JsonDict | None:
     """Make the channel's database, with its rights and its description → ``ready``.
 
@@ -47,7 +47,7 @@ def provision(doc: JsonDict, context: Context) -> JsonDict | None:
         return None
     channel = channel_of(doc, context)
     database = context.server.database(channel.db)
-    _settle(context, channel, database, is_new=database.create())
+    write_database(context, channel, is_new=database.create())
     return {
         "state": "ready",
         "syncpoint": context.public_url(database),
@@ -56,8 +56,8 @@ def provision(doc: JsonDict, context: Context) -> JsonDict | None:
 
 
 @registry.safe("channel", "ready", to="ready", conflicts=True)
-def keep_up(doc: JsonDict, context: Context) -> None:
-    """Let the database follow the document's name and members, whenever that changes.
+def update_database(doc: JsonDict, context: Context) -> None:
+    """Update the database's name and members from the document, whenever that changes.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def keep_up(doc: JsonDict, context: Context) -> None:
         If a field is wrong, or the database is another channel's, or gone.
     """
     if not _merge_conflicts(doc, context):
-        follow(doc, context)
+        reconcile_database(doc, context)
 
 
 @registry.safe("channel", "closing", to="closed")
@@ -97,35 +97,46 @@ def channel_of(doc: JsonDict, context: Context) -> Channel:
     return parse_channel(doc, context.database.name, context.owner_id)
 
 
-def follow(doc: JsonDict, context: Context) -> None:
-    """Make a ready channel's database as its document says, and as it says by then.
+def reconcile_database(doc: JsonDict, context: Context) -> None:
+    """Bring an open channel's database to what the document says, even if that changes meanwhile.
 
-    Security objects have no revisions, and two runs may write theirs in the wrong order:
-
-        A reads the document (Ada)        B reads the document (Ada, Ben)
-                                          B writes the security: Ada, Ben
-        A writes the security: Ada
-
-    So whoever has written looks at the document again, and once more if that has moved: A then
-    finds Ben. The last to look has seen the last document. Whoever has found all as it should be
-    has written nothing too late, and need not look again.
+    Raises
+    ------
+    Rejected
+        If a field is wrong, or the database is another channel's, or gone.
     """
-    for _ in range(_SETTLE_ATTEMPTS):
-        channel, is_there = channel_of(doc, context), True
-        try:
-            if not _settle(context, channel, context.server.database(channel.db)):
-                return
-        except NotFound:
-            is_there = False
+    reconcile(doc, partial(apply_to_database, context), partial(context.again, doc))
+
+
+def apply_to_database(context: Context, doc: JsonDict | None) -> bool:
+    """Write what an open channel's document says into its database, once.
+
+    Returns
+    -------
+    bool
+        Whether there was anything to write.
+
+    Raises
+    ------
+    Rejected
+        As `reconcile_database`.
+    """
+    if doc is None or not is_open(doc):
+        return False
+    try:
+        return write_database(context, channel_of(doc, context))
+    except NotFound:
         newer = context.again(doc)
-        if newer is None or newer.get("state") != "ready":
-            return  # gone on, and another transition's now
-        if not is_there:
-            raise Rejected("the channel's database is gone; set the state to new to make another")
-        if newer["_rev"] == doc["_rev"]:
-            return
-        doc = newer
-    raise StillConflicting(f"{doc['_id']} changed each time that its database was settled")
+        if newer is not None and newer.get("state") == "ready":
+            raise Rejected(
+                "the channel's database is gone; set the state to new to make another"
+            ) from None
+        return False  # it is being made, or closed
+
+
+def is_open(doc: JsonDict) -> bool:
+    """Return whether a document is a channel that has a database, or will have one."""
+    return doc.get("type") == "channel" and doc.get("state") in ("new", "ready")
 
 
 def _merge_conflicts(doc: JsonDict, context: Context) -> bool:
@@ -150,10 +161,8 @@ def _merge_conflicts(doc: JsonDict, context: Context) -> bool:
     return merged != winner
 
 
-def _settle(
-    context: Context, channel: Channel, database: Database, *, is_new: bool = False
-) -> bool:
-    """Rights, then the description, then what the guests see. Writes only what is not so yet.
+def write_database(context: Context, channel: Channel, *, is_new: bool = False) -> bool:
+    """Write a channel's rights, then its description, then what guests see; only what differs.
 
     Parameters
     ----------
@@ -170,10 +179,11 @@ def _settle(
     NotFound
         If the database is gone.
     """
+    database = context.server.database(channel.db)
     security = {} if is_new else database.security()
     if not channel.owns(security):
         raise Rejected("the database of that name belongs to another channel; choose another _id")
-    # Those who are no members any more, while the security object still knows them.
+    # Former members that the security object still names.
     for guest_id in _writers(security) - {channel.owner_id} - channel.members:
         sharing.unshare(context, channel, guest_id, "you are no longer a member")
     has_rights = security == channel.security
@@ -184,7 +194,7 @@ def _settle(
     description = _NO_DESCRIPTION if is_new else _description(database)
     is_described = description.get("name") == channel.name
     if not is_described:
-        # The guests first: the description says that all have heard of it.
+        # The guests first: the description's name means that all guests know the name.
         sharing.rename(context, channel)
         with suppress(Unreadable):
             database.update(DESCRIPTION_ID, channel.describe, _NO_DESCRIPTION, known=description)

@@ -46,8 +46,8 @@ def request_confirmation(doc: JsonDict, context: Context, claim: Claim) -> JsonD
     }
 
 
-def shut_out(doc: JsonDict, context: Context) -> None:
-    """Take a login away that was made too late: the device was revoked meanwhile.
+def remove_late_login(doc: JsonDict, context: Context) -> None:
+    """Remove a login that a late run made, though the device was revoked meanwhile.
 
     A: reads confirmed ........................ makes the login, shows the device
     B:                   revoked, with no login to take away
@@ -57,7 +57,7 @@ def shut_out(doc: JsonDict, context: Context) -> None:
         _show_revoked(doc, context, doc.get("revoked_at", timestamp(context.clock())))
 
 
-@registry.safe("device", "confirmed", to="active", on_stale=shut_out)
+@registry.safe("device", "confirmed", to="active", on_stale=remove_late_login)
 def activate(doc: JsonDict, context: Context) -> JsonDict:
     """Make the owner's control database and the device's login → ``active``.
 

@@ -1,6 +1,7 @@
 """An invitation's way: new → sent → accepting → accepted; or declined, withdrawn, expired."""
 
 from datetime import timedelta
+from functools import partial
 
 from chalicelib.aws.claims import Claim
 from chalicelib.couch import InvalidName, NotFound
@@ -11,11 +12,9 @@ from chalicelib.domain.link_tokens import InvitationRef, LinkToken
 from chalicelib.emails import sending
 from chalicelib.emails.sending import HOUR_S
 from chalicelib.engine.context import Context
-from chalicelib.errors import StillConflicting
 from chalicelib.handlers import answers, channels, owners, sharing
+from chalicelib.handlers.reconcile import reconcile
 from chalicelib.handlers.registry import registry
-
-_SETTLE_ATTEMPTS = 5
 
 # Where an invitation goes from ``sent``, and on whose word.
 ANSWERS = {
@@ -60,8 +59,8 @@ def request_answer(doc: JsonDict, context: Context, claim: Claim) -> JsonDict:
     }
 
 
-def catch_up(doc: JsonDict, context: Context) -> None:
-    """Put right what was done too late for a guest who is a member, or one no more, by now.
+def reconcile_moved(doc: JsonDict, context: Context) -> None:
+    """Correct what a late run did for a guest who is a member now, or no longer is.
 
     A: reads the channel (with Ben) .............................. writes its rights
     B:                               accepted; Ben is removed again
@@ -69,12 +68,12 @@ def catch_up(doc: JsonDict, context: Context) -> None:
     invitation = _checked(doc, context, is_mailed=True)
     channel_doc = context.database.find_one(invitation.channel_id)
     if channel_doc is None or not _has_member(channel_doc, invitation.ref.guest_id):
-        _settle(context, invitation, channel_doc or {"_id": invitation.channel_id})
+        _reconcile_guest(context, invitation, channel_doc)
     else:
-        channels.follow(channel_doc, context)
+        channels.reconcile_database(channel_doc, context)
 
 
-@registry.safe("invitation", "accepting", to="accepted", on_stale=catch_up)
+@registry.safe("invitation", "accepting", to="accepted", on_stale=reconcile_moved)
 def accept(doc: JsonDict, context: Context) -> JsonDict:
     """Make the guest a member, and give them the channel → ``accepted``.
 
@@ -88,11 +87,11 @@ def accept(doc: JsonDict, context: Context) -> JsonDict:
     if receipt != LinkToken(invitation.ref.acceptance, generation_of(doc)):
         raise Rejected("an invitation is accepted by the link in its mail")
     channel_doc = _add_member(context, invitation, doc)
-    if invitation.ref.guest_id in channel_doc.get("joined", {}):
-        # Even if they are out again: a run before this one may have begun to make it.
+    if channel_doc is not None and invitation.ref.guest_id in channel_doc.get("joined", {}):
+        # Even for a former member: an earlier run may have begun to make it.
         owners.ensure_database(context, doc["email"])
-    channel_doc = _settle(context, invitation, channel_doc)
-    if not _is_open(channel_doc):
+    channel_doc = _reconcile_guest(context, invitation, channel_doc)
+    if channel_doc is None or not channels.is_open(channel_doc):
         raise Rejected("the channel was closed before it was shared")
     return {"state": "accepted", "guest": invitation.ref.guest_id}
 
@@ -129,13 +128,13 @@ def _find_channel(context: Context, invitation: Invitation) -> JsonDict:
         doc = context.database.get(invitation.channel_id)
     except (NotFound, InvalidName):
         doc = {}
-    if not _is_open(doc):
+    if not channels.is_open(doc):
         raise Rejected("channel: you have no such channel, or it is closed")
     return doc
 
 
-def _add_member(context: Context, invitation: Invitation, doc: JsonDict) -> JsonDict:
-    """The channel's document with the guest among its members.
+def _add_member(context: Context, invitation: Invitation, doc: JsonDict) -> JsonDict | None:
+    """Add the guest to the channel's members; return its document, None if it is gone.
 
     The document is under MVCC: of two guests who accept at once, none is lost. `joined` says by
     which answer a guest came in: a run of the same answer again lets in nobody whom the owner has
@@ -146,7 +145,8 @@ def _add_member(context: Context, invitation: Invitation, doc: JsonDict) -> Json
 
     def change(channel_doc: JsonDict) -> JsonDict:
         members, joined = channel_doc.get("members", []), channel_doc.get("joined", {})
-        if guest_id in members or joined.get(guest_id) == by_answer or not _is_open(channel_doc):
+        has_joined = guest_id in members or joined.get(guest_id) == by_answer
+        if has_joined or not channels.is_open(channel_doc):
             return channel_doc
         if len(members) >= MAX_MEMBERS:
             raise Rejected(f"the channel has {MAX_MEMBERS} members: there is no room for another")
@@ -159,42 +159,40 @@ def _add_member(context: Context, invitation: Invitation, doc: JsonDict) -> Json
     try:
         return context.database.update(invitation.channel_id, change)
     except NotFound:
-        return {"_id": invitation.channel_id}
+        return None
 
 
-def _settle(context: Context, invitation: Invitation, channel_doc: JsonDict) -> JsonDict:
-    """Give the guest the channel, or take it, as its document says; and as it says by then.
+def _reconcile_guest(
+    context: Context, invitation: Invitation, channel_doc: JsonDict | None
+) -> JsonDict | None:
+    """Give the guest the channel, or take it, as the channel's document says in the end.
 
     Returns
     -------
-    dict
-        The channel's document as it was settled by; without a revision if it is gone.
+    dict or None
+        The channel's document that was applied last; None if it is gone.
     """
+    apply = partial(_apply_to_guest, context, invitation)
+    read = partial(context.database.find_one, invitation.channel_id)
+    return reconcile(channel_doc, apply, read)
+
+
+def _apply_to_guest(context: Context, invitation: Invitation, doc: JsonDict | None) -> bool:
+    """Write what the channel's document says of one guest, after the rights of the database."""
     guest_id = invitation.ref.guest_id
-    for _ in range(_SETTLE_ATTEMPTS):
-        channel = channels.channel_of(channel_doc, context)
-        if _is_open(channel_doc):
-            channels.follow(
-                channel_doc, context
-            )  # rights first: a subscription finds the door open
-        if _has_member(channel_doc, guest_id):
-            sharing.share(context, channel, guest_id)
-        else:
-            sharing.unshare(context, channel, guest_id, "you are no longer a member")
-        now = context.again(channel_doc) or {"_id": invitation.channel_id}
-        if now.get("_rev") == channel_doc.get("_rev"):
-            return now
-        channel_doc = now
-    raise StillConflicting(f"{channel_doc['_id']} changed each time that it was shared")
+    if doc is not None:
+        channels.apply_to_database(context, doc)  # rights first, so that a subscription works
+    channel = channels.channel_of(doc or {"_id": invitation.channel_id}, context)
+    if doc is not None and _has_member(doc, guest_id):
+        sharing.share(context, channel, guest_id)
+    else:
+        sharing.unshare(context, channel, guest_id, "you are no longer a member")
+    return True
 
 
 def _has_member(channel_doc: JsonDict, guest_id: str) -> bool:
-    """Whether the channel was neither closed nor taken from the guest in the meantime."""
-    return _is_open(channel_doc) and guest_id in channel_doc.get("members", [])
-
-
-def _is_open(channel_doc: JsonDict) -> bool:
-    return channel_doc.get("type") == "channel" and channel_doc.get("state") in ("new", "ready")
+    """Return whether the channel is open and the guest is a member."""
+    return channels.is_open(channel_doc) and guest_id in channel_doc.get("members", [])
 
 
 def _note_expiry(context: Context, doc: JsonDict, owner_id: str, expires_at: str) -> None:

@@ -2,12 +2,12 @@
 
 from chalicelib.couch import Conflict, Database, Server
 from chalicelib.domain import credentials
-from chalicelib.domain.addresses import normalise_address
 from chalicelib.domain.credentials import USER_ID_PREFIX, TokenUsed
 from chalicelib.domain.device import Registration
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import owner_role
 from chalicelib.engine.context import Context
+from chalicelib.handlers import oauth1
 
 
 def create_login(context: Context, device: Registration) -> None:
@@ -19,7 +19,7 @@ def create_login(context: Context, device: Registration) -> None:
         If its name, key or token belongs to another device: nothing is ever overwritten.
     """
     if context.settings.device_auth == "oauth1":
-        _create_oauth_login(context, device)
+        oauth1.create_login(context.server, device)
     else:
         _create_password_login(context, device)
 
@@ -35,7 +35,7 @@ def remove_login(server: Server, device: JsonDict) -> None:
     users = server.database("_users")
     _remove_password_login(users, device["_id"])
     if isinstance(device.get("oauth_creds"), dict):
-        _remove_oauth_login(server, users, device)
+        oauth1.remove_login(server, device)
 
 
 def _create_password_login(context: Context, device: Registration) -> None:
@@ -51,47 +51,7 @@ def _create_password_login(context: Context, device: Registration) -> None:
             raise TokenUsed("the device's name belongs to another login") from None
 
 
-def _create_oauth_login(context: Context, device: Registration) -> None:
-    creds = device.credentials
-    config = credentials.oauth_config(device.owner_address, creds)
-    # Another owner's keys are not in this owner's user document, but in the configuration.
-    settings_of_others = [
-        (section, key)
-        for section, key, value in config
-        if context.server.config_get(section, key) not in (None, value)
-    ]
-    if settings_of_others:
-        raise TokenUsed("the consumer key or the token belongs to another owner's device")
-    _add_to_owner(context.server.database("_users"), device)
-    for section, key, value in config:
-        context.server.config_set(section, key, value)
-
-
-def _add_to_owner(users: Database, device: Registration) -> None:
-    """Write the keys into the owner's user document, which the owner's devices share."""
-    new = credentials.new_oauth_user(device.owner_address, owner_role(device.owner_id))
-    users.update(
-        new["_id"],
-        lambda user: credentials.with_oauth(user, device.device_id, device.credentials),
-        default=new,
-    )
-
-
 def _remove_password_login(users: Database, device_id: str) -> None:
     user = users.find_one(USER_ID_PREFIX + device_id)
     if user is not None and user.get("syncpoint", {}).get("device") == device_id:
         users.remove(user)
-
-
-def _remove_oauth_login(server: Server, users: Database, device: JsonDict) -> None:
-    user_id = USER_ID_PREFIX + normalise_address(str(device.get("owner")))
-    user = users.find_one(user_id)
-    keys = credentials.oauth_keys(user, device["_id"]) if user else None
-    if keys is None:
-        return
-    # The owner's user document last: it says that these keys are this device's.
-    for section, key in credentials.oauth_config_keys(*keys):
-        server.config_delete(section, key)
-    left = users.update(user_id, lambda user: credentials.without_oauth(user, device["_id"]))
-    if credentials.is_spent(left):
-        users.remove(left)

@@ -1,11 +1,9 @@
 """What a guest has of somebody else's channel, in the guest's own control database. Idempotent.
 
-Two documents: the channel in state ``shared``, under its database's name (an id that the guest's
-own channels do not have), and a subscription to it. Both say as of which revision of the channel's
-own document: a run that has read an earlier one, and comes late, does not undo what later ones did.
+Two documents: the channel in state ``shared``, with its database's name as its id (the guest's own
+channels have other ids), and a subscription to it. Both say in `as_of` which revision of the
+channel's own document they follow. A late run that read an earlier revision does not undo them.
 """
-
-from collections.abc import Callable
 
 from chalicelib.couch import Database, NotFound
 from chalicelib.domain.channel import Channel
@@ -14,112 +12,116 @@ from chalicelib.domain.names import subscription_id
 from chalicelib.engine.context import Context
 from chalicelib.handlers import owners
 
-Change = Callable[[JsonDict], JsonDict]
-
 
 def share(context: Context, channel: Channel, guest_id: str) -> None:
-    """Give a guest the channel, and an active subscription to it; two requests, or four.
+    """Give a guest the channel, and an active subscription to it. Two requests, or four.
 
     Parameters
     ----------
     guest_id : str
-        The guest's owner id; their control database is there, with or without a device of theirs.
+        The guest's owner id. Their control database exists, whether they have a device or not.
 
     Raises
     ------
     Rejected
-        If one of the guest's devices made a document where the channel's would be.
+        If one of the guest's devices made a document with the channel's id.
     """
     database = owners.database_of(context, guest_id)
     url = context.public_url(context.server.database(channel.db))
+    shared = {
+        "type": "channel",
+        "state": "shared",
+        "name": channel.name,
+        "owner": channel.owner_id,
+        "syncpoint": url,
+    }
+    subscribed = {
+        "type": "subscription",
+        "state": "active",
+        "channel": channel.db,
+        "remote": url,
+    }
 
-    def shared(doc: JsonDict) -> JsonDict:
+    def share_channel(doc: JsonDict) -> JsonDict:
         if doc.get("state", "shared") not in ("shared", "closed"):
             raise Rejected("the guest has a channel of that id already")
-        return {
-            **_without(doc, "reason"),
-            "type": "channel",
-            "state": "shared",
-            "name": channel.name,
-            "owner": channel.owner_id,
-            "syncpoint": url,
-        }
+        return _merge(doc, channel, shared, removed="reason")
 
-    def subscribed(doc: JsonDict) -> JsonDict:
-        return {
-            **_without(doc, "reason"),
-            "type": "subscription",
-            "state": "active",
-            "channel": channel.db,
-            "remote": url,
-        }
+    def subscribe(doc: JsonDict) -> JsonDict:
+        return _merge(doc, channel, subscribed, removed="reason")
 
     for doc_id, change in (
-        (channel.db, shared),
-        (subscription_id(channel.db, guest_id), subscribed),
+        (channel.db, share_channel),
+        (subscription_id(channel.db, guest_id), subscribe),
     ):
-        guarded = _unless_later(channel, change)
-        database.update(doc_id, guarded, default={"_id": doc_id}, is_likely_new=True)
+        database.update(doc_id, change, default={"_id": doc_id}, is_likely_new=True)
 
 
 def rename(context: Context, channel: Channel) -> None:
-    """Tell the guests the channel's name; a request for each, and another where it is new."""
+    """Tell the guests the channel's name. One request for each; another one if it is new."""
     for guest_id in channel.members:
-        _change_shared(context, channel, guest_id, {"name": channel.name})
+        database = owners.database_of(context, guest_id)
+        _change_shared(database, channel, {"name": channel.name})
 
 
 def unshare(context: Context, channel: Channel, guest_id: str, reason: str) -> None:
-    """Take the channel from a guest, and stop the guest's subscription; four requests.
+    """Take the channel from a guest, and stop the guest's subscription. Four requests.
 
     Parameters
     ----------
     guest_id : str
         The guest's owner id.
     reason : str
-        Why, for people; while it stands in the subscription, no device can start that again.
+        Why, for people. While the subscription has a reason, no device can start it again.
     """
-    _change_shared(context, channel, guest_id, {"state": "closed", "reason": reason})
-    stop = _unless_later(channel, _stopped(reason))
-    _change(owners.database_of(context, guest_id), subscription_id(channel.db, guest_id), stop)
+    database = owners.database_of(context, guest_id)
+    _change_shared(database, channel, {"state": "closed", "reason": reason})
+    stopped = {"state": "stopped", "reason": reason}
+
+    def stop(doc: JsonDict) -> JsonDict:
+        return _merge(doc, channel, stopped)
+
+    try:
+        database.update(subscription_id(channel.db, guest_id), stop)
+    except NotFound:
+        return  # a guest who was not invited has rights, and no documents
 
 
 def stop_own_subscription(context: Context, channel: Channel, reason: str) -> None:
-    """Stop the subscription of the channel's owner, if there is one; two requests."""
+    """Stop the subscription of the channel's owner, if there is one. Two requests."""
     database = owners.database_of(context, channel.owner_id)
-    _change(database, subscription_id(channel.channel_id, channel.owner_id), _stopped(reason))
 
+    def stop(doc: JsonDict) -> JsonDict:
+        return {**doc, "state": "stopped", "reason": reason}
 
-def _change_shared(context: Context, channel: Channel, guest_id: str, changes: JsonDict) -> None:
-    def change(doc: JsonDict) -> JsonDict:
-        return {**doc, **changes} if doc.get("state") == "shared" else doc
-
-    _change(owners.database_of(context, guest_id), channel.db, _unless_later(channel, change))
-
-
-def _change(database: Database, doc_id: str, change: Change) -> None:
     try:
-        database.update(doc_id, change)
+        database.update(subscription_id(channel.channel_id, channel.owner_id), stop)
     except NotFound:
-        return  # a member by another way than an invitation has rights, and no documents
+        return
 
 
-def _unless_later(channel: Channel, change: Change) -> Change:
-    """The change, where the document does not say what this or a later revision made of it."""
+def _change_shared(database: Database, channel: Channel, changes: JsonDict) -> None:
+    """Change a guest's channel document, if it is in state ``shared``."""
 
-    def guarded(doc: JsonDict) -> JsonDict:
-        if channel.as_of is None:
-            return change(doc)
-        known = doc.get("as_of")  # a device may write what it likes into a subscription
-        if isinstance(known, int) and known >= channel.as_of:
-            return doc
-        return {**change(doc), "as_of": channel.as_of}
+    def change(doc: JsonDict) -> JsonDict:
+        return _merge(doc, channel, changes if doc.get("state") == "shared" else {})
 
-    return guarded
+    try:
+        database.update(channel.db, change)
+    except NotFound:
+        return  # a guest who was not invited has rights, and no documents
 
 
-def _stopped(reason: str) -> Change:
-    return lambda doc: {**doc, "state": "stopped", "reason": reason}
+def _merge(doc: JsonDict, channel: Channel, changes: JsonDict, removed: str = "") -> JsonDict:
+    """Merge changes into a guest's document, unless it follows this or a later revision already.
 
-
-def _without(doc: JsonDict, field: str) -> JsonDict:
-    return {name: value for name, value in doc.items() if name != field}
+    Parameters
+    ----------
+    removed : str
+        A field that the document loses.
+    """
+    as_of = doc.get("as_of")  # a device may write any value into a subscription
+    if channel.as_of is not None and isinstance(as_of, int) and as_of >= channel.as_of:
+        return doc
+    merged = {name: value for name, value in doc.items() if name != removed} | changes
+    return merged if channel.as_of is None else {**merged, "as_of": channel.as_of}

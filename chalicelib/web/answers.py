@@ -1,15 +1,12 @@
 """What the pages behind links share: how they are asked, what they show, and how they end."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Concatenate, ParamSpec
 from urllib.parse import parse_qsl
 
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.link_status import LinkStatus
-from chalicelib.engine.context import Context
-from chalicelib.web.guard import Use, guarded
 from chalicelib.web.pages import Page, page
 
 # A page's own address with this query: the answer was given, what came of it?
@@ -45,22 +42,11 @@ COMMON_WORDS: Mapping[LinkStatus, Words] = {
     ),
 }
 
-Rest = ParamSpec("Rest")
 
-
-def or_try_again(
-    view: Callable[Concatenate[Context, Rest], Page], /
-) -> Callable[Concatenate[Use[Page], Rest], Page]:
-    """Where CouchDB or AWS does not answer, say so, instead of a stack trace."""
-
-    def unavailable() -> Page:
-        text = (
-            "Something that this page needs does not answer. "
-            "Nothing is lost: reload it in a moment."
-        )
-        return terminal_page(503, "Not now", text)
-
-    return guarded(view, unavailable)
+def unavailable() -> Page:
+    """Return the page for when something that a page needs does not answer."""
+    text = "Something that this page needs does not answer. Nothing is lost: reload it in a moment."
+    return terminal_page(503, "Not now", text)
 
 
 def read_form(body: bytes | str) -> dict[str, str]:

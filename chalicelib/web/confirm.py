@@ -15,7 +15,6 @@ from chalicelib.web.answers import (
     Summary,
     TerminalPages,
     is_overdue,
-    or_try_again,
     read_form,
     terminal_page,
     wait,
@@ -59,7 +58,6 @@ _TERMINAL_PAGES = TerminalPages(
 )
 
 
-@or_try_again
 def show(context: Context, token: str, step: str | None) -> Page:
     """What a link's page says now. Changes nothing: mail scanners follow links.
 
@@ -84,7 +82,6 @@ def show(context: Context, token: str, step: str | None) -> Page:
     return _TERMINAL_PAGES.page(status, device)
 
 
-@or_try_again
 def answer(context: Context, token: str, body: bytes | str) -> Page:
     """Take the owner's answer: the device code, or "this wasn't me".
 

@@ -27,12 +27,16 @@ def check_health(dependencies: Dependencies, doc_type: str, state: str) -> tuple
     """
     age_s: float | None = None
 
+    def couchdb() -> None:
+        with dependencies.use() as context:
+            context.database.info()
+
     def poller() -> None:
         nonlocal age_s
         age_s = _poller_age_s(dependencies)
 
     body: JsonDict = {
-        "couchdb": _ask(lambda: dependencies.use(lambda context: context.database.info())),
+        "couchdb": _ask(couchdb),
         "dynamodb": _ask(poller),
         "sqs": _ask(lambda: dependencies.queue_url(doc_type, state)),
     }

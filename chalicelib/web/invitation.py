@@ -15,7 +15,6 @@ from chalicelib.web.answers import (
     Summary,
     TerminalPages,
     is_overdue,
-    or_try_again,
     read_form,
     terminal_page,
     wait,
@@ -65,7 +64,6 @@ class _Opened:
     status: LinkStatus
 
 
-@or_try_again
 def show(context: Context, token: str, step: str | None) -> Page:
     """What a link's page says now. Changes nothing: mail scanners follow links.
 
@@ -88,7 +86,6 @@ def show(context: Context, token: str, step: str | None) -> Page:
     return _TERMINAL_PAGES.page(opened.status, opened.doc)
 
 
-@or_try_again
 def answer(context: Context, token: str, body: bytes | str) -> Page:
     """Take the guest's answer. No code to type: that the link is known proves the address.
 

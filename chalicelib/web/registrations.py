@@ -4,9 +4,9 @@ Source: https://docs.couchdb.org/en/stable/replication/protocol.html
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Concatenate, ParamSpec
+from typing import Any
 from urllib.parse import unquote
 
 from chalicelib.domain import registration
@@ -14,14 +14,12 @@ from chalicelib.domain.documents import JsonDict, Rejected
 from chalicelib.emails import sending
 from chalicelib.emails.sending import TooManyMails
 from chalicelib.engine.context import Context
-from chalicelib.web.guard import Use, guarded
 from chalicelib.web.replication import RefusedRequest, docs_of, revs_of
 
 # A replicator compares this value: the endpoint never restarts.
 _NEVER_RESTARTED = {"instance_start_time": "0"}
 
 Headers = Mapping[str, str]
-Rest = ParamSpec("Rest")
 
 
 @dataclass(frozen=True)
@@ -33,24 +31,6 @@ class Answer:
     headers: Headers = field(default_factory=dict)
 
 
-def or_refused(
-    view: Callable[Concatenate[Context, Rest], Answer], /
-) -> Callable[Concatenate[Use[Answer], Rest], Answer]:
-    """Refuse what is no request of a replicator; where CouchDB or AWS does not answer, say so."""
-
-    def refusing(context: Context, /, *args: Rest.args, **kwargs: Rest.kwargs) -> Answer:
-        try:
-            return view(context, *args, **kwargs)
-        except RefusedRequest as exc:
-            return _error(exc.status, exc.error, exc.reason, exc.headers)
-
-    def unavailable() -> Answer:
-        return _error(503, "service_unavailable", "nothing is lost: try again in a moment")
-
-    return guarded(refusing, unavailable)
-
-
-@or_refused
 def info(context: Context) -> Answer:
     """What a replicator asks first; and where a device finds the cloud's CouchDB. No request."""
     body = {
@@ -88,14 +68,15 @@ def ensure_full_commit() -> Answer:
     return Answer(201, {"ok": True, **_NEVER_RESTARTED})
 
 
-@or_refused
-def revs_diff(_: Context, headers: Headers, body: bytes | str) -> Answer:
-    """Everything that is asked for is missing: who asks learns nothing of what is here."""
-    missing = {doc_id: {"missing": revs} for doc_id, revs in revs_of(headers, body).items()}
-    return Answer(200, missing)
+def revs_diff(headers: Headers, body: bytes | str) -> Answer:
+    """Answer that all revisions are missing, so that nobody learns what is here. No request."""
+    try:
+        revs = revs_of(headers, body)
+    except RefusedRequest as exc:
+        return _refusal(exc)
+    return Answer(200, {doc_id: {"missing": each} for doc_id, each in revs.items()})
 
 
-@or_refused
 def bulk_docs(context: Context, headers: Headers, body: bytes | str, source_ip: object) -> Answer:
     """Take new device documents; the answer lists those that were refused, and why.
 
@@ -108,15 +89,17 @@ def bulk_docs(context: Context, headers: Headers, body: bytes | str, source_ip: 
     """
     network = registration.network_of(source_ip)
     refused: list[JsonDict] = []
-    for doc in docs_of(headers, body):
-        try:
-            _take(context, registration.read(doc, context.settings.device_auth, network))
-        except Rejected as exc:
-            refused.append(_row(doc, exc.reason))
+    try:
+        for doc in docs_of(headers, body):
+            try:
+                _take(context, registration.read(doc, context.settings.device_auth, network))
+            except Rejected as exc:
+                refused.append(_row(doc, exc.reason))
+    except RefusedRequest as exc:
+        return _refusal(exc)
     return Answer(201, refused)
 
 
-@or_refused
 def show_state(context: Context, device_id: str) -> Answer:
     """``{"state"}`` of a registration. One request, none if the id is no device's."""
     if not registration.is_device_id(device_id):
@@ -172,6 +155,10 @@ def _row(doc: object, reason: str) -> JsonDict:
     named = {name: given.get(f"_{name}") for name in ("id", "rev")}
     texts = {name: text if isinstance(text, str) else "" for name, text in named.items()}
     return {**texts, "error": "forbidden", "reason": reason}
+
+
+def _refusal(exc: RefusedRequest) -> Answer:
+    return _error(exc.status, exc.error, exc.reason, exc.headers)
 
 
 def _error(status: int, error: str, reason: str, headers: Headers | None = None) -> Answer:

@@ -14,7 +14,6 @@ from chalicelib.domain.names import confirm_id, owner_control_db
 from chalicelib.engine.context import Context
 from chalicelib.engine.runner import Message, Outcome, handle
 from chalicelib.handlers.all import registry
-from chalicelib.web.pages import Page
 from device.registration import NewDevice
 from tests.support import PUBLIC_URL, FakeClock, FakeMailer, a_device, an_address
 
@@ -52,10 +51,6 @@ class Steps:
         self.control.put({**device.doc, **fields})
         self.run(device.device_id)
         return self.control.get(device.device_id)
-
-    def use(self, view: Callable[[Context], Page]) -> Page:
-        """What a page's view is called with, in place of the dependencies' own."""
-        return view(self.context)
 
     def code(self) -> str:
         """The code in the newest mail's link."""

@@ -12,12 +12,13 @@ import pytest
 
 from chalicelib.aws.claims import RunningElsewhere
 from chalicelib.couch import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, Unavailable
-from chalicelib.engine.batch import LONGEST_BACK_OFF_S, BatchFailed, Work, back_off_s, handle_batch
+from chalicelib.engine.batch import LONGEST_BACK_OFF_S, BatchFailed, back_off_s, handle_batch
 from chalicelib.engine.runner import Message, Outcome
 from chalicelib.errors import NoEffect
 from chalicelib.handlers.all import registry
 from local.lambdas import Record, receive
 from tests.fakes.aws import FakeAws
+from tests.support import FakeWork
 from tests.world.region import Clock
 
 LEASE_S = 90
@@ -44,8 +45,8 @@ class Queue:
 
     def work(
         self, handle: Callable[[Message], Outcome], remaining_s: Callable[[], float] = lambda: 30.0
-    ) -> Work:
-        return Work(TRANSITION, handle, LEASE_S, remaining_s, lambda: self.sqs, lambda: self.url)
+    ) -> FakeWork:
+        return FakeWork(TRANSITION, handle, self.sqs, self.url, remaining_s, LEASE_S)
 
     def make_visible(self, record: Record) -> None:
         self.sqs.change_message_visibility(
@@ -193,13 +194,8 @@ class Lambdas:
 
     def _run_one(self, records: list[Record]) -> None:
         ends_s = self.clock.now_s + 30
-        work = Work(
-            SAFE,
-            partial(self.handle, self),
-            LEASE_S,
-            lambda: ends_s - self.clock.now_s,
-            lambda: self.sqs,
-            lambda: self.url,
+        work = FakeWork(
+            SAFE, partial(self.handle, self), self.sqs, self.url, lambda: ends_s - self.clock.now_s
         )
         try:
             handle_batch(records, work)

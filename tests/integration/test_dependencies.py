@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from chalice.app import Response
 
 from chalicelib.couch import Unauthorized
-from chalicelib.engine.context import Context
 from chalicelib.engine.dependencies import SECRET_AGE_S, Dependencies, PublicUrlUnknown
 from chalicelib.errors import NoEffect
 from chalicelib.settings import InvalidSettings
 from chalicelib.web import confirm, health
-from tests.support import FakeClock
+from tests.support import FakeClock, view_page
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -63,13 +63,10 @@ def test_the_secret_is_fetched_once_in_its_time(
 def test_a_secret_that_couchdb_did_not_take_is_fetched_again_at_once(
     dependencies: Dependencies, secret: Secret
 ) -> None:
-    def refused(context: Context) -> None:
-        raise Unauthorized(401, "unauthorized", "Name or password is incorrect.")
-
     dependencies.context()
     secret.change("http://admin:new@other.example.com")
-    with pytest.raises(Unauthorized):
-        dependencies.use(refused)
+    with pytest.raises(Unauthorized), dependencies.use():
+        raise Unauthorized(401, "unauthorized", "Name or password is incorrect.")
     assert dependencies.context().server.url == "http://other.example.com"
 
 
@@ -86,8 +83,8 @@ def test_when_aws_does_not_answer_the_page_says_so_with_all_its_headers(
     dependencies: Dependencies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", NOWHERE)
-    page = confirm.show(dependencies.use, "device-1.0.AAAAAAAAAAAAAAAAAAAAAA", None)
-    assert (page.status, page.headers["Cache-Control"]) == (503, "no-store")
+    page = confirmation_page(dependencies, "device-1.0.AAAAAAAAAAAAAAAAAAAAAA")
+    assert (page.status_code, page.headers["Cache-Control"]) == (503, "no-store")
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]
     assert "Nothing is lost" in page.body
 
@@ -96,7 +93,7 @@ def test_a_missing_variable_is_named_and_the_page_still_answers() -> None:
     dependencies = Dependencies({})
     with pytest.raises(InvalidSettings, match="TABLE_NAME is not set"):
         dependencies.context()
-    assert confirm.show(dependencies.use, "x", None).status == 503
+    assert confirmation_page(dependencies, "x").status_code == 503
 
 
 def test_health_says_which_part_does_not_answer(
@@ -170,3 +167,8 @@ def test_without_a_deployment_no_link_is_written_and_nothing_was_done(
 
 def test_a_domain_of_the_operators_own_asks_nobody(dependencies: Dependencies) -> None:
     assert dependencies.context().page_url("confirm", "x") == "https://sync.example.com/confirm/x"
+
+
+def confirmation_page(dependencies: Dependencies, token: str) -> Response:
+    """The page of a link, as the API answers it."""
+    return view_page(dependencies, lambda context: confirm.show(context, token, None))

@@ -6,17 +6,14 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from botocore.exceptions import EndpointConnectionError
 
 from chalicelib.couch import NotFound, Server
 from chalicelib.domain.documents import JsonDict
 from chalicelib.engine.runner import Outcome
-from chalicelib.errors import NoEffect
-from chalicelib.settings import InvalidSettings
 from chalicelib.web import invitation as pages
 from chalicelib.web.pages import Page
 from tests.integration.steps import Owner, Steps
-from tests.support import an_address
+from tests.support import FakeDependencies, an_address, view_page
 
 INVITATION = "invitation-1"
 ACCEPT, DECLINE = b"answer=accept", b"answer=decline"
@@ -64,11 +61,11 @@ def code(ada: Owner, guest: str) -> str:
 
 
 def show(ada: Owner, code: str, step: str | None = None) -> Page:
-    return pages.show(ada.steps.use, code, step)
+    return pages.show(ada.steps.context, code, step)
 
 
 def answer(ada: Owner, code: str, body: bytes | str = ACCEPT) -> Page:
-    return pages.answer(ada.steps.use, code, body)
+    return pages.answer(ada.steps.context, code, body)
 
 
 def doc_of(ada: Owner) -> JsonDict:
@@ -470,23 +467,10 @@ def test_every_answer_is_kept_by_nobody_and_framed_by_nobody(ada: Owner, code: s
 
 
 def test_when_couchdb_does_not_answer_the_page_says_so(ada: Owner, code: str) -> None:
-    context = replace(ada.steps.context, server=Server("http://127.0.0.1:9"))
+    dependencies = FakeDependencies(replace(ada.steps.context, server=Server("http://127.0.0.1:9")))
     for page in (
-        pages.show(lambda view: view(context), code, None),
-        pages.answer(lambda view: view(context), code, ACCEPT),
+        view_page(dependencies, lambda context: pages.show(context, code, None)),
+        view_page(dependencies, lambda context: pages.answer(context, code, ACCEPT)),
     ):
-        assert (page.status, heading(page)) == (503, "Not now")
+        assert (page.status_code, "<h1>Not now</h1>" in page.body) == (503, True)
         assert "Nothing is lost" in page.body
-
-
-@pytest.mark.parametrize(
-    "failure",
-    [NoEffect(), EndpointConnectionError(endpoint_url="x"), InvalidSettings("MAIL_FROM")],
-    ids=["no effect", "no AWS", "no settings"],
-)
-def test_when_aws_does_not_answer_the_page_says_so(failure: Exception) -> None:
-    def use(_: object) -> Page:
-        raise failure
-
-    assert pages.show(use, "x", None).status == 503
-    assert pages.answer(use, "x", ACCEPT).status == 503

@@ -27,7 +27,15 @@ from device.registration import NewDevice
 from poller.app import run as poll
 from tests.conftest import create_table
 from tests.integration.steps import Steps
-from tests.support import PUBLIC_URL, FakeClock, FakeMailer, a_device, an_address
+from tests.support import (
+    PUBLIC_URL,
+    FakeClock,
+    FakeDependencies,
+    FakeMailer,
+    a_device,
+    an_address,
+    view_page,
+)
 
 HOUR_S, DAY_S = 3600, 24 * 3600
 
@@ -507,7 +515,10 @@ def test_a_hundred_clicks_at_once_try_no_more_than_five_codes(
 
     def guess(device_code: str) -> None:
         body = f"device_code={device_code}".encode()
-        answers.append(pages.answer(steps.use, code, body).status)
+        page = view_page(
+            FakeDependencies(steps.context), lambda context: pages.answer(context, code, body)
+        )
+        answers.append(page.status_code)
 
     threads = [threading.Thread(target=guess, args=(typed,)) for typed in guesses]
     for thread in threads:
@@ -675,9 +686,9 @@ def test_a_second_run_of_an_oauth_activation_changes_nothing(
 
 def test_a_revoked_device_is_not_shown_as_active(steps: Steps, device: NewDevice) -> None:
     doc = steps.activate(device)
-    assert "is active" in pages.show(steps.use, steps.code(), "answered").body
+    assert "is active" in pages.show(steps.context, steps.code(), "answered").body
     steps.control.put({**doc, "state": "revoked"})
-    page = pages.show(steps.use, steps.code(), "answered")
+    page = pages.show(steps.context, steps.code(), "answered")
     assert (page.status, "is active" in page.body) == (409, False)
 
 
@@ -687,7 +698,7 @@ def test_a_right_code_gets_past_a_confirmation_that_ended_in_error(
     steps.register(device)
     assert steps.click(device, device_code="WRONG-CODE")["state"] == "error"
     body = f"device_code={device.device_code}".encode()
-    assert pages.answer(steps.use, steps.code(), body).status == 303
+    assert pages.answer(steps.context, steps.code(), body).status == 303
     steps.run(confirm_id(device.device_id, 0))
     assert steps.control.get(device.device_id)["state"] == "confirmed"
 
@@ -696,10 +707,10 @@ def test_an_activation_that_is_slow_says_so_and_asks_less_often(
     steps: Steps, device: NewDevice
 ) -> None:
     steps.register(device)
-    pages.answer(steps.use, steps.code(), f"device_code={device.device_code}".encode())
-    assert 'content="2"' in pages.show(steps.use, steps.code(), "answered").body
+    pages.answer(steps.context, steps.code(), f"device_code={device.device_code}".encode())
+    assert 'content="2"' in pages.show(steps.context, steps.code(), "answered").body
     steps.clock.move(61)
-    page = pages.show(steps.use, steps.code(), "answered")
+    page = pages.show(steps.context, steps.code(), "answered")
     assert 'content="20"' in page.body
     assert "longer than usual" in page.body
 
@@ -709,7 +720,7 @@ def test_the_page_says_when_the_cloud_was_asked_whatever_the_device_says(
     steps: Steps, device: NewDevice, created_at: str
 ) -> None:
     steps.register(device, created_at=created_at)
-    page = pages.show(steps.use, steps.code(), None)
+    page = pages.show(steps.context, steps.code(), None)
     assert "<dt>Requested</dt><dd>23 November 2026, 06:00&nbsp;UTC</dd>" in page.body
 
 
@@ -719,7 +730,7 @@ def test_a_page_that_does_not_know_when_the_cloud_was_asked_shows_no_time(
 ) -> None:
     steps.control.put({**device.doc, "requested_at": requested_at})
     code = steps.context.links.sign(device.device_id, 0)
-    page = pages.show(steps.use, code, None)
+    page = pages.show(steps.context, code, None)
     assert (page.status, "<h1>One moment</h1>" in page.body) == (200, True)
     for no_time in ("1970", "UTC", "Requested"):
         assert no_time not in page.body
@@ -728,10 +739,12 @@ def test_a_page_that_does_not_know_when_the_cloud_was_asked_shows_no_time(
 def test_when_couchdb_does_not_answer_the_page_says_so(steps: Steps, device: NewDevice) -> None:
     steps.register(device)
     nowhere = Server("http://127.0.0.1:9").database("control")
-    context = replace(steps.context, database=nowhere)
-    assert pages.show(lambda view: view(context), steps.code(), None).status == 503
-    answered = pages.answer(lambda view: view(context), steps.code(), b"device_code=AAAA-AAAA")
-    assert (answered.status, "Nothing is lost" in answered.body) == (503, True)
+    dependencies, code = FakeDependencies(replace(steps.context, database=nowhere)), steps.code()
+    for page in (
+        view_page(dependencies, lambda context: pages.show(context, code, None)),
+        view_page(dependencies, lambda context: pages.answer(context, code, b"device_code=AAAA")),
+    ):
+        assert (page.status_code, "Nothing is lost" in page.body) == (503, True)
 
 
 # What a crash leaves half done, a second run finds.

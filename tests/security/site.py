@@ -13,10 +13,11 @@ from requests.adapters import HTTPAdapter
 
 from chalicelib.couch import Database
 from chalicelib.domain.documents import JsonDict
-from chalicelib.engine.batch import BatchFailed, Work, handle_batch
+from chalicelib.engine.batch import BatchFailed, handle_batch
 from chalicelib.engine.runner import Message
 from chalicelib.handlers.all import registry
 from tests.integration.steps import Steps
+from tests.support import FakeWork
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -144,7 +145,7 @@ def handle_messages(steps: Steps, messages: list[Message]) -> Batch:
     """Hand messages of one (type, state) to their Lambda's own loop, ten at a time."""
     queue: Any = _Queue()
     transition = registry.transition(messages[0].doc_type, messages[0].state)
-    work = Work(transition, steps.deliver, 90, lambda: 30.0, lambda: queue, lambda: "queue")
+    work = FakeWork(transition, steps.deliver, queue)
     for start in range(0, len(messages), 10):
         with suppress(BatchFailed):
             handle_batch([_record(each) for each in messages[start : start + 10]], work)

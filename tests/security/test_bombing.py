@@ -29,7 +29,7 @@ def steps(make_site: MakeSite) -> Steps:
 def bring(steps: Steps, device: NewDevice, source_ip: str, **fields: object) -> int:
     """Bring a registration from a network, and run what it asks for; the answer's status."""
     body = json.dumps({"docs": [{**device.doc, **fields}], "new_edits": False})
-    answer = registrations.bulk_docs(lambda view: view(steps.context), {}, body, source_ip)
+    answer = registrations.bulk_docs(steps.context, {}, body, source_ip)
     doc = steps.control.find_one(device.device_id)
     if doc is not None and doc["state"] == "new":
         steps.run(device.device_id)

@@ -44,9 +44,9 @@ def test_a_forged_code_gives_the_page_of_no_code_and_asks_couchdb_nothing(
             assert whole(site.post(path, b"answer=accept")) == nowhere, name
             assert whole(site.post(path, b"answer=not-me")) == nowhere, name
         for view in (confirm, invitation):  # as they get it where the path was decoded
-            page = view.show(site.steps.use, forged, "answered")
+            page = view.show(site.steps.context, forged, "answered")
             assert (page.status, page.body.encode()) == nowhere[:2], name
-            assert view.answer(site.steps.use, forged, confirm_form(device)) == page, name
+            assert view.answer(site.steps.context, forged, confirm_form(device)) == page, name
         assert site.recorder.asked[asked:] == [], name
     assert contents(site.steps.control) == before
 

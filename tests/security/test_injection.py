@@ -17,13 +17,11 @@ from chalicelib.aws.ses import SesMailer
 from chalicelib.couch import Unavailable
 from chalicelib.domain.documents import JsonDict
 from chalicelib.engine.runner import Message
-from chalicelib.web import confirm
-from chalicelib.web.pages import Page
 from device.registration import NewDevice
 from tests.integration.steps import Owner
 from tests.security.inputs import ADDRESSES, IDS, TEXTS
 from tests.security.site import Site, elements, handle_messages
-from tests.support import PUBLIC_URL, FakeMailer, a_device, an_address, logged
+from tests.support import PUBLIC_URL, FakeMailer, a_device, an_address, failing_view, logged
 
 HEADERS = [
     *("From", "To", "Subject", "Date", "Message-ID", "X-Syncpoint-Id", "Auto-Submitted"),
@@ -258,10 +256,7 @@ def test_no_log_has_an_address_or_a_secret_whatever_fails(site: Site, log: io.St
     site.steps.deliver = deliver  # type: ignore[method-assign]
     handle_messages(site.steps, [replace(message, doc_id=device.device_id)])
 
-    def use(_: object) -> Page:
-        raise failing
-
-    assert confirm.show(use, code, None).status == 503
+    assert failing_view(failing, f"/confirm/{code}").status_code == 503
     lines = records(log)
     assert len(lines) == 5
     # What CouchDB calls its error is logged, its reason is not.

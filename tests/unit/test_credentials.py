@@ -14,11 +14,9 @@ from chalicelib.domain.credentials import (
     check_oauth,
     is_same_login,
     login_user,
-    new_oauth_user,
-    oauth_config,
-    with_oauth,
 )
 from chalicelib.domain.documents import JsonDict
+from chalicelib.handlers.oauth1 import new_oauth_user, oauth_config, with_oauth
 from device.registration import new_device
 
 LOGIN: JsonDict = {

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 from chalicelib.couch import Server
-from chalicelib.engine.batch import BatchFailed, Work, handle_batch
+from chalicelib.engine.batch import BatchFailed, LambdaWork, handle_batch
 from chalicelib.engine.dependencies import Dependencies
 from chalicelib.engine.docstate import Transition
 from chalicelib.handlers.all import registry
@@ -23,7 +23,7 @@ from poller.lease import LeaseLost
 from tests.fakes.aws import FakeAws
 from tests.fakes.couch import ADMIN_URL, FakeCouch
 from tests.fakes.sqs import URL
-from tests.support import LINK_KEY, PUBLIC_URL, START
+from tests.support import LINK_KEY, PUBLIC_URL, START, FakeLambdaContext
 from tests.world.copies import copy_aws, copy_couch
 from tests.world.faults import Killed
 from tests.world.gate import Gate, Process
@@ -218,7 +218,8 @@ class Region:
         self, process: Process, transition: Transition, records: list[dict[str, Any]]
     ) -> None:
         """What Lambda does with a batch: its messages are deleted if the function returns."""
-        work = Work.of(self.dependencies(process), registry, transition, lambda: HANDLER_TIMEOUT_S)
+        left = FakeLambdaContext(HANDLER_TIMEOUT_S)
+        work = LambdaWork(self.dependencies(process), registry, transition, left)
         try:
             handle_batch(records, work)
         except BatchFailed:

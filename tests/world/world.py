@@ -14,12 +14,12 @@ from urllib.parse import urlencode
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import owner_control_db
-from chalicelib.engine.dependencies import Dependencies
+from chalicelib.engine.context import Context
 from chalicelib.jobs import mail_feedback
 from chalicelib.jobs.sweep import sweep
 from chalicelib.web import confirm, invitation, registrations
-from chalicelib.web.guard import Use
 from chalicelib.web.pages import Page
+from chalicelib.web.unavailable import ServiceUnavailable, context_of
 from tests.support import PUBLIC_URL
 from tests.world.faults import Killed
 from tests.world.gate import Process
@@ -38,15 +38,15 @@ class Answered(Protocol):
 
 
 SomeAnswer = TypeVar("SomeAnswer", bound=Answered)
-View = Callable[[Dependencies], SomeAnswer]
+View = Callable[[Context], SomeAnswer]
 
 
 @dataclass(frozen=True)
 class Views:
     """What is shown behind a link, and what takes the answer."""
 
-    show: Callable[[Use[Page], str, str | None], Page]
-    answer: Callable[[Use[Page], str, str], Page]
+    show: Callable[[Context, str, str | None], Page]
+    answer: Callable[[Context, str, str], Page]
 
 
 CONFIRM = Views(confirm.show, confirm.answer)
@@ -126,29 +126,19 @@ class World(Region):
         headers = {"content-type": "application/json"}
         diff = json.dumps({device.device_id: [doc["_rev"]]})
         docs = json.dumps({"new_edits": False, "docs": [doc]})
-        self.ask(
-            "revs_diff",
-            lambda dependencies: registrations.revs_diff(dependencies.use, headers, diff),
-        )
+        self.ask("revs_diff", lambda context: registrations.revs_diff(headers, diff))
         return self.ask(
-            "bulk_docs",
-            lambda dependencies: registrations.bulk_docs(
-                dependencies.use, headers, docs, SOURCE_IP
-            ),
+            "bulk_docs", lambda context: registrations.bulk_docs(context, headers, docs, SOURCE_IP)
         )
 
     def look(self, mail: Mail, step: str | None = None) -> Page:
         """Somebody opens the link in a mail."""
-        return self.ask(
-            "GET page", lambda dependencies: mail.page.show(dependencies.use, mail.code, step)
-        )
+        return self.ask("GET page", lambda context: mail.page.show(context, mail.code, step))
 
     def post(self, mail: Mail, **form: str) -> Page:
         """Somebody answers on the page behind a link."""
         body = urlencode(form)
-        return self.ask(
-            "POST page", lambda dependencies: mail.page.answer(dependencies.use, mail.code, body)
-        )
+        return self.ask("POST page", lambda context: mail.page.answer(context, mail.code, body))
 
     def click(self, device: Device, mail: int = -1, code: str | None = None) -> Page:
         """The owner types the device's code, or another, on the page of one of its mails."""
@@ -176,17 +166,11 @@ class World(Region):
                 "mail": {"destination": [mail.to], "tags": tags},
             }
         )
-        self.call(
-            "mail_feedback",
-            lambda dependencies: dependencies.use(lambda c: mail_feedback.take(c, message)),
-        )
+        self.call("mail_feedback", lambda context: mail_feedback.take(context, message))
 
     def sweep(self) -> None:
         """The daily sweep, until one has left nothing for the next day."""
-        result = self.call(
-            "sweep",
-            lambda dependencies: dependencies.use(lambda c: sweep(c, lambda: HANDLER_TIMEOUT_S)),
-        )
+        result = self.call("sweep", lambda context: sweep(context, lambda: HANDLER_TIMEOUT_S))
         if result["failed"] or not result["complete"]:
             self.clock.move(DAY_S)
             self.sweep()
@@ -202,7 +186,7 @@ class World(Region):
                 raise NotAnswered(name)
         raise NotAnswered(f"{name}: {TRIES} times")
 
-    def call(self, name: str, act: Callable[[Dependencies], JsonDict | str]) -> JsonDict:
+    def call(self, name: str, act: Callable[[Context], JsonDict | str]) -> JsonDict:
         """An event that calls a Lambda, which is called again after a minute if it fails."""
         for _ in range(TRIES):
             process = self.begin(name)
@@ -230,15 +214,17 @@ class World(Region):
 
     def _answer(self, process: Process, view: View[SomeAnswer]) -> SomeAnswer | None:
         try:
-            return view(self.dependencies(process))
-        except Killed:
+            with context_of(self.dependencies(process)) as context:
+                return view(context)
+        except (ServiceUnavailable, Killed):
             return None
 
     def _result(
-        self, process: Process, act: Callable[[Dependencies], JsonDict | str]
+        self, process: Process, act: Callable[[Context], JsonDict | str]
     ) -> JsonDict | str | None:
         try:
-            return act(self.dependencies(process))
+            with self.dependencies(process).use() as context:
+                return act(context)
         except (Exception, Killed):
             if not process.was_hit:
                 raise

@@ -1,0 +1,150 @@
+"""Logins of CouchDB 1.x by OAuth 1, as in the original system. Idempotent.
+
+All devices of an owner share the owner's user document, which has the consumer key and the token of
+each. CouchDB 1.x checks requests by three sections of its configuration.
+"""
+
+from chalicelib.couch import Database, Server
+from chalicelib.domain.addresses import normalise_address
+from chalicelib.domain.credentials import USER_ID_PREFIX, TokenUsed
+from chalicelib.domain.device import Registration
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.names import owner_role
+
+
+def create_login(server: Server, device: Registration) -> None:
+    """Let the device in. Some requests.
+
+    Raises
+    ------
+    TokenUsed
+        If its consumer key or token belongs to another device.
+    """
+    creds = device.credentials
+    config = oauth_config(device.owner_address, creds)
+    # Another owner's keys are not in this owner's user document, but in the configuration.
+    settings_of_others = [
+        (section, key)
+        for section, key, value in config
+        if server.config_get(section, key) not in (None, value)
+    ]
+    if settings_of_others:
+        raise TokenUsed("the consumer key or the token belongs to another owner's device")
+    _add_to_owner(server.database("_users"), device)
+    for section, key, value in config:
+        server.config_set(section, key, value)
+
+
+def remove_login(server: Server, device: JsonDict) -> None:
+    """Remove the device's keys, and the owner's user document with the last of them."""
+    users = server.database("_users")
+    user_id = USER_ID_PREFIX + normalise_address(str(device.get("owner")))
+    user = users.find_one(user_id)
+    keys = oauth_keys(user, device["_id"]) if user else None
+    if keys is None:
+        return
+    # The owner's user document last: it says that these keys are this device's.
+    for section, key in oauth_config_keys(*keys):
+        server.config_delete(section, key)
+    left = users.update(user_id, lambda user: without_oauth(user, device["_id"]))
+    if is_spent(left):
+        users.remove(left)
+
+
+def new_oauth_user(address: str, role: str) -> JsonDict:
+    """The user document of an owner whose devices log in by OAuth; no password, no keys yet."""
+    return {
+        "_id": USER_ID_PREFIX + address,
+        "name": address,
+        "type": "user",
+        "roles": [role],
+    }
+
+
+def with_oauth(user: JsonDict, device_id: str, creds: dict[str, str]) -> JsonDict:
+    """The owner's user document with one more device's keys; equal to `user` if it has them.
+
+    Raises
+    ------
+    TokenUsed
+        If the consumer key or the token is in use by another device, or the device has others.
+
+    Source
+    ------
+    The original's oauthUsers.js: ``{oauth: {consumer_keys: {key: secret}, tokens: {token: secret},
+    devices: {device id: [consumer key, token]}}}``.
+    """
+    oauth = user.get("oauth", {})
+    keys, tokens = oauth.get("consumer_keys", {}), oauth.get("tokens", {})
+    devices = oauth.get("devices", {})
+    consumer_key, token = creds["consumer_key"], creds["token"]
+    merged = {
+        **oauth,
+        "consumer_keys": {**keys, consumer_key: creds["consumer_secret"]},
+        "tokens": {**tokens, token: creds["token_secret"]},
+        "devices": {**devices, device_id: [consumer_key, token]},
+    }
+    is_taken = consumer_key in keys or token in tokens or device_id in devices
+    if is_taken and merged != oauth:
+        raise TokenUsed("the consumer key or the token belongs to another device")
+    return {**user, "oauth": merged}
+
+
+def oauth_keys(user: JsonDict, device_id: str) -> tuple[str, str] | None:
+    """The consumer key and the token of one device, None if its owner's document has none."""
+    keys = user.get("oauth", {}).get("devices", {}).get(device_id)
+    return tuple(keys) if keys else None
+
+
+def without_oauth(user: JsonDict, device_id: str) -> JsonDict:
+    """The owner's user document without one device's keys; equal to `user` if it has none."""
+    keys = oauth_keys(user, device_id)
+    if keys is None:
+        return user
+    oauth = user["oauth"]
+    return {
+        **user,
+        "oauth": {
+            **oauth,
+            "consumer_keys": _without(oauth["consumer_keys"], keys[0]),
+            "tokens": _without(oauth["tokens"], keys[1]),
+            "devices": _without(oauth["devices"], device_id),
+        },
+    }
+
+
+def is_spent(user: JsonDict) -> bool:
+    """Whether an owner's user document has no device's keys left, and no password of its own."""
+    return not user.get("oauth", {}).get("devices") and "derived_key" not in user
+
+
+def oauth_config(address: str, creds: dict[str, str]) -> list[tuple[str, str, str]]:
+    """The configuration that CouchDB 1.x checks OAuth requests by: (section, key, value) each."""
+    return [
+        ("oauth_consumer_secrets", creds["consumer_key"], creds["consumer_secret"]),
+        ("oauth_token_users", creds["token"], address),
+        ("oauth_token_secrets", creds["token"], creds["token_secret"]),
+    ]
+
+
+def oauth_config_keys(consumer_key: str, token: str) -> list[tuple[str, str]]:
+    """Where in the configuration a device's keys are: (section, key) each."""
+    return [
+        ("oauth_token_users", token),
+        ("oauth_token_secrets", token),
+        ("oauth_consumer_secrets", consumer_key),
+    ]
+
+
+def _add_to_owner(users: Database, device: Registration) -> None:
+    """Write the keys into the owner's user document, which the owner's devices share."""
+    new = new_oauth_user(device.owner_address, owner_role(device.owner_id))
+    users.update(
+        new["_id"],
+        lambda user: with_oauth(user, device.device_id, device.credentials),
+        default=new,
+    )
+
+
+def _without(mapping: JsonDict, name: str) -> JsonDict:
+    return {key: value for key, value in mapping.items() if key != name}

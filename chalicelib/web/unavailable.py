@@ -1,0 +1,57 @@
+"""What is answered when CouchDB or AWS does not answer: a page or JSON, and no stack trace."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from botocore.exceptions import BotoCoreError, ClientError
+from chalice.app import ChaliceUnhandledError, Request, Response
+
+from chalicelib.couch import CouchError
+from chalicelib.engine.context import Context
+from chalicelib.engine.dependencies import Dependencies
+from chalicelib.errors import NoEffect
+from chalicelib.settings import InvalidSettings
+from chalicelib.telemetry import logger
+
+# What a view may raise while something that it needs does not answer.
+_ERRORS = (CouchError, NoEffect, BotoCoreError, ClientError, InvalidSettings)
+
+
+class ServiceUnavailable(ChaliceUnhandledError):
+    """Something that a view needs does not answer.
+
+    Chalice passes this kind of error on to middleware, and no other.
+    """
+
+
+@contextmanager
+def context_of(dependencies: Dependencies) -> Iterator[Context]:
+    """Give a view its context.
+
+    Raises
+    ------
+    ServiceUnavailable
+        If CouchDB or AWS does not answer, or the settings are wrong.
+    """
+    try:
+        with dependencies.use() as context:
+            yield context
+    except _ERRORS as exc:
+        raise ServiceUnavailable(type(exc).__name__) from exc
+
+
+def answer_unavailable(event: Request, get_response: Callable[[Request], Response]) -> Response:
+    """Answer 503 where a view raised `ServiceUnavailable`. Chalice middleware."""
+    try:
+        return get_response(event)
+    except ServiceUnavailable as exc:
+        logger.warning("a view failed", extra={"exception_type": str(exc)})
+    if event.path.startswith("/registrations"):
+        reason = "nothing is lost: try again in a moment"
+        body = {"error": "service_unavailable", "reason": reason}
+        return Response(body, {"Cache-Control": "no-store"}, 503)
+    # Imported here: it needs Jinja2, which the registrations endpoint does not.
+    from chalicelib.web.answers import unavailable
+
+    page = unavailable()
+    return Response(page.body, dict(page.headers), page.status)
