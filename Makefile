@@ -22,7 +22,9 @@ AUDITED := app.py chalicelib device local ops poller
 
 # Just what the lock file names, each by its hash: pip chooses nothing itself.
 INSTALL := pip install -qq --disable-pip-version-check --require-hashes --no-deps
-# Tests that ask no CouchDB, or the embedded one only.
+# Tests that ask a CouchDB: the embedded one, or that of COUCHDB_URL.
+WITH_COUCHDB := $(addprefix tests/,integration security e2e fuzz runtime)
+# Tests among them that ask no CouchDB, or the embedded one only.
 WITHOUT_COUCHDB := integration/test_deploy* integration/test_fake_dynamodb.py \
   integration/test_audit.py integration/test_cost.py e2e/test_local_command.py
 
@@ -48,7 +50,7 @@ test: setup ## all tests
 check: format lint layers types template audit test ## the gate: all of the static checks, all tests
 
 couchdb3: setup ## the tests that talk to CouchDB, on a stand-in that answers like version 3
-	@$(BIN)/python -m tests.couchdb3 $(BIN)/python -m pytest -n auto tests/integration tests/e2e \
+	@$(BIN)/python -m tests.couchdb3 $(BIN)/python -m pytest -n auto $(WITH_COUCHDB) \
 	  $(addprefix --ignore-glob=tests/,$(WITHOUT_COUCHDB))
 
 format: $(VENV)/.dev

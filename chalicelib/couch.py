@@ -39,6 +39,9 @@ _UNLOGGED = re.compile(r"(?<=org\.couchdb\.user%3A)[^/?]+|(?<=_config/)oauth[^?]
 
 UPDATE_ATTEMPTS = 5
 
+# CouchDB answers a request line of more than 8,192 bytes with a bare 400.
+MAX_DOC_PATH_LENGTH = 8_000
+
 _DATABASE_NAME = re.compile(r"_users|_replicator|_global_changes|[a-z][a-z0-9_$()+/-]{0,237}")
 
 
@@ -495,9 +498,12 @@ class Database:
         if name in ("", ".", "..") or (name.startswith("_") and not folder):
             raise InvalidName(f"{doc_id[:80]!r} is no id of a document")
         try:
-            return f"{self._path}/{folder}{quote(name, safe='')}"
+            path = f"{self._path}/{folder}{quote(name, safe='')}"
         except UnicodeEncodeError:  # half a character has no place in a URL
             raise InvalidName(f"{doc_id[:80]!a} is no id of a document") from None
+        if len(path) > MAX_DOC_PATH_LENGTH:
+            raise InvalidName(f"{doc_id[:80]!r} is too long for an id of a document")
+        return path
 
 
 class Server:

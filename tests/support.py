@@ -3,6 +3,7 @@
 import copy
 import io
 import logging
+import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -11,13 +12,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from aws_lambda_powertools import Logger
 from chalice.app import Request, Response
 
 from chalicelib.aws.rate_limiter import RateLimiter
 from chalicelib.aws.suppressions import Suppressions
-from chalicelib.couch import Conflict, NotFound, Server
+from chalicelib.couch import Conflict, CouchError, Forbidden, NotFound, Server, Unauthorized
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.link_tokens import LinkKeys
 from chalicelib.engine.context import Context
@@ -163,6 +165,42 @@ def a_device(owner: str = "ada@example.com", name: str = "Ada's phone") -> NewDe
     device = new_device(owner, name, "2026-11-23T06:00:00Z", sha256=False)
     plant(device.password)
     return device
+
+
+def is_refused(error: CouchError | None) -> bool:
+    """Whether CouchDB says that a login has no right to this."""
+    # CouchDB's word to a member who writes the security object.
+    is_no_majority = error is not None and (error.status, error.reason) == (500, "no_majority")
+    return is_no_majority or isinstance(error, Unauthorized | Forbidden)
+
+
+def wait_until_shut_out(ask: Callable[[], object]) -> None:
+    """Wait until a login is refused: CouchDB forgets it a moment after its document is gone."""
+
+    def is_shut_out() -> bool:
+        try:
+            ask()
+        except Unauthorized:
+            return True
+        return False
+
+    wait_for(is_shut_out, "the end of a login", limit_s=10)
+
+
+def without_hash(user: JsonDict) -> JsonDict:
+    """A user document without what CouchDB changes when its owner logs in: the password's hash."""
+    changing = ("_rev", "iterations", "salt", "derived_key", "password_scheme", "pbkdf2_prf")
+    return {name: value for name, value in user.items() if name not in changing}
+
+
+def looked_for(couch_url: str) -> str:
+    """The administrator's password, as it must be nowhere in what is printed.
+
+    That of a CouchDB that was lent to us may be an ordinary word: it is looked for as in a URL.
+    """
+    password = str(urlsplit(couch_url).password)
+    lent = urlsplit(os.environ.get("COUCHDB_URL", "")).password
+    return f":{password}@" if password == lent else password
 
 
 def an_address() -> str:

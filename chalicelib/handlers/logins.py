@@ -1,6 +1,6 @@
 """A device's login: made for a confirmed device, taken from a revoked one. Idempotent."""
 
-from chalicelib.couch import Conflict, Database, Server
+from chalicelib.couch import UPDATE_ATTEMPTS, Conflict, Database, Server
 from chalicelib.domain import credentials
 from chalicelib.domain.credentials import USER_ID_PREFIX, TokenUsed
 from chalicelib.domain.device import Registration
@@ -52,6 +52,14 @@ def _create_password_login(context: Context, device: Registration) -> None:
 
 
 def _remove_password_login(users: Database, device_id: str) -> None:
-    user = users.find_one(USER_ID_PREFIX + device_id)
-    if user is not None and user.get("syncpoint", {}).get("device") == device_id:
-        users.remove(user)
+    # CouchDB hashes the password again after a device's first login, and so changes the revision.
+    for _ in range(UPDATE_ATTEMPTS):
+        user = users.find_one(USER_ID_PREFIX + device_id)
+        if user is None or user.get("syncpoint", {}).get("device") != device_id:
+            return
+        try:
+            users.remove(user)
+        except Conflict:
+            continue
+        return
+    raise Conflict(409, "conflict", "the login changed at each try to remove it")

@@ -5,7 +5,14 @@
 //   - seqs are opaque strings; one that it did not give is refused with 400 "Malformed sequence",
 //     one of a database that was deleted and made again starts from the beginning
 //     and a database's update_seq is another string than its last_seq
-//   - _db_updates is there once the database _global_changes is; _all_dbs heeds a range and a limit
+//   - _all_dbs heeds a range and a limit
+//   - _db_updates tells half a second later, and only if _global_changes is there (feed.js)
+//   - logins: hashed anew, forgotten late, locked; _users is for administrators (logins.js)
+//   - long ids and text that is no UTF-8 are refused (bodies.js)
+//   - whoever has a login and no right to a database gets 403, not 401
+//   - a member who writes the security object gets 500 no_majority
+//   - a revision of nothing is a conflict, whatever a validate_doc_update says
+//   - _replicate never answers who asks for one that has answered and is still ending
 //   - a new database admits administrators only
 //   - the configuration is kept by node
 //   - the state of a replication that is not over is the scheduler's to say, not the document's
@@ -14,6 +21,9 @@
 //   node proxy.js BACKEND_URL          prints {"port": N}; ends when its stdin closes
 
 const http = require('http');
+const { isTooLong, parsed, refusal } = require('./bodies');
+const { Feed } = require('./feed');
+const { LOCKED, Logins } = require('./logins');
 
 /** @typedef {import('http').IncomingMessage} Request */
 /** @typedef {import('http').ServerResponse} Response */
@@ -22,7 +32,9 @@ const http = require('http');
 /** @typedef {{ [field: string]: any }} Json */
 
 const backend = new URL(process.argv[2]);
+const ADMIN = { authorization: `Basic ${Buffer.from(`${backend.username}:${backend.password}`).toString('base64')}` };
 const ADMINS_ONLY = { names: [], roles: ['_admin'] };
+const MALFORMED = { error: 'bad_request', reason: "Malformed sequence supplied in 'since' parameter." };
 const AGENT = new http.Agent({ keepAlive: true });
 
 /** @type {(n: number | string, kind?: string) => string} */
@@ -114,6 +126,94 @@ function withoutState(doc) {
   return doc;
 }
 
+const logins = new Logins(ask, ADMIN);
+const feed = new Feed(async () => (await ask('GET', '/_global_changes', ADMIN)).response.statusCode === 200);
+
+/**
+ * Pass on what the server behind tells of databases that were written.
+ * @param {string} since
+ * @returns {Promise<never>}
+ */
+async function follow(since = 'now') {
+  const { body } = await ask('GET', `/_db_updates?feed=longpoll&since=${since}`, ADMIN);
+  const { results, last_seq } = parsed(body);
+  const updated = results.filter((/** @type {Json} */ row) => row.type === 'updated');
+  updated.forEach((/** @type {Json} */ row) => feed.add(row.db_name, 'updated'));
+  return follow(last_seq);
+}
+
+/**
+ * @param {Request} req
+ * @param {Response} res
+ * @param {URL} url
+ */
+async function dbUpdates(req, res, url) {
+  if (!await feed.isKept()) return send(res, 404, { error: 'not_found', reason: 'Database does not exist.' });
+  const since = url.searchParams.get('since') || '0';
+  /** @type {{ [since: string]: number }} */
+  const ends = { 0: 0, now: feed.end };
+  const number = ends[since] ?? plain(since);
+  if (number === null) return send(res, 400, MALFORMED);
+  return send(res, 200, withOpaqueSeqs(await feed.read(Number(number), url.searchParams, req)));
+}
+
+// A replication that has answered is still ending for a moment.
+const ENDS_MS = 1000;
+const ending = new Map(); // source and target → { source, until }
+
+/**
+ * @param {Request} req
+ * @param {Response} res
+ * @param {Buffer} body
+ * @param {Headers} headers
+ */
+async function replicate(req, res, body, headers) {
+  const { source, target } = parsed(body) || {};
+  const key = JSON.stringify([source, target]);
+  if (ending.has(key) && ending.get(key).until > Date.now()) return undefined;
+  const got = await ask('POST', '/_replicate', headers, body);
+  ending.set(key, { source, until: Date.now() + ENDS_MS });
+  return send(res, Number(got.response.statusCode), got.body);
+}
+
+function jobs() {
+  const now = [...ending.values()].filter((one) => one.until > Date.now());
+  return { total_rows: now.length, offset: 0, jobs: now.map(({ source }) => ({ source, doc_id: null })) };
+}
+
+/**
+ * Whether a document is written over a revision that is not there.
+ * @param {Request} req
+ * @param {URL} url
+ * @param {Buffer} body
+ */
+async function followNothing(req, url, body) {
+  const [, db, id] = /^\/([^_/][^/]*)\/([^_/][^/]*)$/.exec(url.pathname) || [];
+  const { _rev: rev } = parsed(body) || {};
+  if (req.method !== 'PUT' || !id || !/^\d+-[0-9a-f]+$/.test(rev)) return false;
+  return (await ask('GET', `/${db}/${id}`, ADMIN)).response.statusCode === 404;
+}
+
+/**
+ * CouchDB's words where the server behind has others.
+ * @param {Request} req
+ * @param {URL} url
+ * @param {Headers} own
+ * @param {number} status
+ * @param {any} body
+ * @returns {Promise<[number, any]>}
+ */
+async function inItsWords(req, url, own, status, body) {
+  if (req.method === 'PUT' && url.pathname.endsWith('/_security') && [401, 403].includes(status)) {
+    const isMember = (await ask('GET', url.pathname.replace(/\/_security$/, ''), own)).response.statusCode === 200;
+    if (isMember) return [500, { error: 'error', reason: 'no_majority' }];
+  }
+  if (status === 401 && own.authorization && String(body).includes('You are not authorized to access this db.')) {
+    return [403, { error: 'forbidden', reason: 'You are not allowed to access this db.' }];
+  }
+  return [status, body];
+}
+
 // CouchDB's scheduler lets go of a removed replication a moment later. Until then a document with the
 // same source and target is a duplicate to it, and fails for good.
 const FORGETS_MS = 300;
@@ -159,13 +259,41 @@ async function scheduler(own) {
 }
 
 /**
+ * Refuse what CouchDB refuses before all else; whether it was refused.
+ * @param {Request} req
+ * @param {Response} res
+ * @param {URL} url
+ * @param {Buffer} body
+ */
+async function isRefused(req, res, url, body) {
+  const [name] = logins.nameAndPassword(req);
+  if (logins.isLocked(name)) return send(res, 403, LOCKED);
+  if (logins.isStillKnown(name) && url.pathname === '/_session') {
+    return send(res, 200, { ok: true, userCtx: { name, roles: [] } });
+  }
+  const refused = url.pathname.startsWith('/_users') && await logins.usersRefusal(req, url.pathname);
+  if (refused) return send(res, ...refused);
+  const wrong = ['PUT', 'POST'].includes(String(req.method)) && refusal(body);
+  if (wrong) return send(res, 400, wrong);
+  if (await followNothing(req, url, body)) {
+    return send(res, 409, { error: 'conflict', reason: 'Document update conflict.' });
+  }
+  return false;
+}
+
+/**
  * @param {Request} req
  * @param {Response} res
  */
 async function answer(req, res) {
+  if (isTooLong(req)) {
+    res.writeHead(400, { connection: 'close', 'content-length': 0 });
+    return res.end();
+  }
   const url = new URL(/** @type {string} */ (req.url), 'http://proxy');
   const parts = [];
   for await (const part of req) parts.push(part);
+  if (await isRefused(req, res, url, Buffer.concat(parts)) !== false) return undefined;
   if (url.pathname === '/') return send(res, 200, { couchdb: 'Welcome', version: '3.3.3' });
   if (url.pathname.startsWith('/_config')) return send(res, 404, { error: 'not_found', reason: 'missing' });
   const own = { authorization: req.headers.authorization || '' };
@@ -178,15 +306,16 @@ async function answer(req, res) {
   if (url.pathname.startsWith('/_replicator/') && !url.pathname.startsWith('/_replicator/_')) {
     await noteReplication(req, url, Buffer.concat(parts), own);
   }
-  if (url.pathname === '/_db_updates') {
-    const { response } = await ask('GET', '/_global_changes', own);
-    if (response.statusCode === 404) return send(res, 404, { error: 'not_found', reason: 'Database does not exist.' });
+  if (url.pathname === '/_db_updates' && logins.isAdmin(req)) return dbUpdates(req, res, url);
+  if (url.pathname === '/_scheduler/jobs') return send(res, 200, jobs());
+  if (url.pathname === '/_replicate' && req.method === 'POST') {
+    return replicate(req, res, Buffer.concat(parts), { ...req.headers, host: backend.host });
   }
   const since = url.searchParams.get('since');
   if (url.pathname.endsWith('/_changes') && since && since !== '0' && since !== 'now') {
     const n = plain(since);
     if (n === null) {
-      return send(res, 400, { error: 'bad_request', reason: "Malformed sequence supplied in 'since' parameter." });
+      return send(res, 400, MALFORMED);
     }
     // A seq past the end is of a database that was deleted and made again: begin anew.
     const info = parse((await ask('GET', url.pathname.replace(/\/_changes$/, ''), own)).body);
@@ -197,7 +326,12 @@ async function answer(req, res) {
   // No compression: the answer is read and changed here.
   const headers = { ...req.headers, host: backend.host, 'accept-encoding': 'identity' };
   const got = await ask(req.method, path, headers, Buffer.concat(parts));
-  if (req.method === 'PUT' && /^\/[^/]+\/?$/.test(url.pathname) && got.response.statusCode === 201) {
+  const isDatabase = /^\/[^/]+\/?$/.test(url.pathname);
+  const name = decodeURIComponent(url.pathname.replace(/\//g, ''));
+  if (req.method === 'DELETE' && isDatabase && got.response.statusCode === 200) feed.add(name, 'deleted');
+  if (req.method === 'DELETE' && got.response.statusCode === 200) logins.noteRemoval(url.pathname);
+  if (req.method === 'PUT' && isDatabase && got.response.statusCode === 201) {
+    feed.add(name, 'created');
     const security = JSON.stringify({ admins: ADMINS_ONLY, members: ADMINS_ONLY });
     const json = { ...own, 'content-type': 'application/json', 'content-length': Buffer.byteLength(security) };
     await ask('PUT', `${url.pathname.replace(/\/$/, '')}/_security`, json, security);
@@ -217,12 +351,16 @@ async function answer(req, res) {
     }
   } catch (error) { /* not JSON: as it came */ }
   const { 'transfer-encoding': _, 'content-length': __, ...rest } = got.response.headers;
-  return send(res, /** @type {number} */ (got.response.statusCode), body, rest);
+  const status = /** @type {number} */ (got.response.statusCode);
+  const [told, said] = await inItsWords(req, url, own, status, body);
+  send(res, told, said, rest);
+  return logins.note(req, status, String(got.body));
 }
 
-const server = http.createServer((req, res) => {
+const server = http.createServer({ maxHeaderSize: 1 << 20 }, (req, res) => {
   answer(req, res).catch((error) => send(res, 502, { error: 'proxy', reason: String(error) }));
 });
+follow();
 server.listen(0, '127.0.0.1', () => {
   const address = /** @type {import('net').AddressInfo} */ (server.address());
   process.stdout.write(JSON.stringify({ port: address.port }) + '\n');

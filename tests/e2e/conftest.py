@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -23,7 +22,7 @@ from tests.e2e.devices import Gadget
 from tests.e2e.looking import Visit, is_only_a_status, origin, stand_still
 from tests.e2e.steps import Registered, Where
 from tests.planted import plant
-from tests.support import an_address
+from tests.support import an_address, looked_for
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM_FLAGS = [
@@ -58,7 +57,7 @@ def system(aws: LocalAws, net: Net) -> Iterator[LocalSystem]:
     couchdb_url = os.environ.get("COUCHDB_URL") or None
     with LocalSystem(Options(couchdb_url, couchdb_public_url=public_url), aws) as system:
         net.lead(listening, system.couch_url)
-        plant(str(urlsplit(system.couch_url).password))
+        plant(looked_for(system.couch_url))
         yield system
 
 

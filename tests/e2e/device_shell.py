@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import pytest
 
@@ -21,7 +21,7 @@ from device.__main__ import main
 from device.databases import Device
 from device.home import Home, Profile
 from local.system import ROOT
-from tests.support import FakeClock, wait_for
+from tests.support import FakeClock, looked_for, wait_for
 
 END_LIMIT_S = 30
 NOWHERE = "http://127.0.0.1:9/registrations"
@@ -103,10 +103,10 @@ class Shell:
 
     def secrets(self) -> set[str]:
         """The passwords, each as it is, as in a URL and as in a header."""
-        known = {urlsplit(self.couch).password}
+        known = {looked_for(self.couch)}
         if self.home.is_registered:
             with contextlib.suppress(Exception):  # a test may have spoilt the file
-                known |= {self.profile.password, urlsplit(self.profile.couch).password}
+                known |= {self.profile.password, looked_for(self.profile.couch)}
         found = {password for password in known if password}
         return found | {unquote(password) for password in found}
 

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-import requests
-
 from chalicelib.couch import Database, Server
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import subscription_id
@@ -18,7 +16,7 @@ from device.home import Home
 from device.registrations import Registrations
 from device.replications import Replications
 from local.net import Net
-from tests.e2e.steps import Where, mails_to, post
+from tests.e2e.steps import Where, mails_to, post, replicate_once
 from tests.support import wait_for
 
 END_LIMIT_S = 120
@@ -186,9 +184,7 @@ class Gadget:
         """Replicate a channel with another device, once each way, with no cloud between them."""
         one, two = (f"{device.couch}/{device.copy(channel_id).name}" for device in (self, other))
         for source, target in ((one, two), (two, one)):
-            body = {"source": source, "target": target}
-            answer = requests.post(f"{self.couch}/_replicate", json=body, timeout=60)
-            assert answer.ok, answer.text
+            replicate_once(self.couch, source, target)
 
     def has_obeyed(self, channel_id: str) -> bool:
         """Whether its replications are what its copy of the subscription says."""

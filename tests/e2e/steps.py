@@ -86,6 +86,27 @@ class Registered:
         return requests.get(url, auth=(self.device.device_id, self.device.password), timeout=30)
 
 
+def replicate_once(couch: str, source: str, target: str) -> JsonDict:
+    """Let a CouchDB replicate from one URL to another, to the end of what is there; its answer.
+
+    The same replication may still be ending. CouchDB would let us wait for that one, which has
+    answered already, and never answer.
+    """
+    name = source.rpartition("/")[2]
+    wait_for(lambda: not _is_replicating(couch, name), f"the end of a replication of {name}")
+    body = {"source": source, "target": target}
+    answer = requests.post(f"{couch}/_replicate", json=body, timeout=60)
+    assert answer.ok, answer.text
+    said: JsonDict = answer.json()
+    return said
+
+
+def _is_replicating(couch: str, name: str) -> bool:
+    answer = requests.get(f"{couch}/_scheduler/jobs?limit=1000", timeout=30)
+    jobs = answer.json()["jobs"] if answer.ok else []  # the embedded server has no scheduler
+    return any(name in job["source"] and job["doc_id"] is None for job in jobs)
+
+
 def register(where: Where, name: str = "Ada's phone") -> Registered:
     """A new device of a new owner, its mail, and the link in it; waits until both are there."""
     device = a_device(owner=an_address(), name=name)

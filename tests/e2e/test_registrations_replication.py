@@ -20,7 +20,7 @@ from local.lambdas import Api, load_app
 from local.system import ROOT
 from tests.e2e import pouchdb
 from tests.e2e.pouchdb import PouchDB
-from tests.e2e.steps import Where, mails_to, post
+from tests.e2e.steps import Where, mails_to, post, replicate_once
 from tests.support import FakeClock, FakeMailer, a_device, an_address, make_context, wait_for
 
 
@@ -203,10 +203,7 @@ def endpoint(where: Where, database: Database) -> JsonDict:
 
 def replicate(where: Where, source: Database) -> int:
     """Replicate once to the registrations endpoint; how many documents it refused."""
-    body = {"source": f"{where.couch}/{source.name}", "target": f"{where.api}/registrations"}
-    answer = requests.post(f"{where.couch}/_replicate", json=body, timeout=60)
-    assert answer.ok, answer.text
-    said = answer.json()
+    said = replicate_once(where.couch, f"{where.couch}/{source.name}", f"{where.api}/registrations")
     # CouchDB counts in the history, express-pouchdb beside it.
     return int((said.get("history") or [said])[0].get("doc_write_failures", 0))
 

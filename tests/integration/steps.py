@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chalicelib.aws.claims import Claims
-from chalicelib.couch import Database, Server
+from chalicelib.couch import BadRequest, Database, Server
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict, timestamp
 from chalicelib.domain.link_tokens import InvitationRef
@@ -160,6 +160,16 @@ class Owner:
     def put(self, doc: JsonDict) -> JsonDict:
         """Write a document into the owner's control database; the document with its revision."""
         return {**doc, "_rev": self.control.put(doc)}
+
+    def is_stored(self, doc: JsonDict) -> bool:
+        """Write a document; whether CouchDB took it. It takes no text that is not UTF-8."""
+        try:
+            self.control.put(doc)
+        except BadRequest as exc:
+            if exc.reason != "invalid UTF-8 JSON":
+                raise
+            return False
+        return True
 
     def edit(self, doc_id: str, **fields: Any) -> JsonDict:
         return self.put({**self.control.get(doc_id), **fields})

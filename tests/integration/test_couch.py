@@ -70,9 +70,12 @@ def everything(database: Database) -> JsonDict:
 
 def test_a_database_is_created_once(server: Server, control: Database) -> None:
     database = server.database(f"{control.name}-new")
-    assert database.create() is True
-    assert database.create() is False
-    assert database.info()["db_name"] == database.name
+    try:
+        assert database.create() is True
+        assert database.create() is False
+        assert database.info()["db_name"] == database.name
+    finally:
+        database.delete()
 
 
 def test_a_database_is_deleted_with_all_it_holds_and_may_be_gone_already(control: Database) -> None:
@@ -720,6 +723,19 @@ def test_an_id_that_would_lead_out_of_the_documents_is_refused(
         with pytest.raises(InvalidName, match="no id of a document"):
             ask()
     assert control.info()["db_name"] == control.name
+
+
+@pytest.mark.parametrize("doc_id", ["x" * 8_000, "\uffff" * 900, f"_local/{'x' * 8_000}"])
+def test_an_id_that_is_too_long_for_a_request_is_refused(control: Database, doc_id: str) -> None:
+    """CouchDB would answer what no CouchDB answers, and that would be tried again for ever."""
+    with pytest.raises(InvalidName, match="too long for an id of a document"):
+        control.find_one(doc_id)
+
+
+@pytest.mark.parametrize("doc_id", ["x" * 7_900, "\uffff" * 512])
+def test_a_long_id_that_fits_into_a_request_is_an_id(control: Database, doc_id: str) -> None:
+    control.put({"_id": doc_id})
+    assert control.get(doc_id, conflicts=True)["_id"] == doc_id
 
 
 @pytest.mark.parametrize("status", [404, 409, 412])

@@ -38,9 +38,12 @@ def prefix(any_server: Server) -> str:
 @pytest.fixture
 def three(any_server: Server, prefix: str) -> Iterator[list[Database]]:
     databases = [any_server.database(f"{prefix}-{letter}") for letter in "abc"]
+    feed = Feed(any_server, prefix)
     try:
         for database in databases:
             database.create()
+        # CouchDB tells of a database up to half a second after it was made.
+        wait_for(lambda: len(feed.rows()) == 3, "three databases in their feed")
         yield databases
     finally:
         remove(databases)

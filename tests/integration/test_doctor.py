@@ -409,7 +409,8 @@ def test_versions(info: JsonDict, level: Level, text: str) -> None:
 
 def test_credentials_that_are_wrong(operator: Operator, couch_url: str) -> None:
     parts = urlsplit(couch_url)
-    operator.put_right_secret(f"http://admin:wrong@{parts.hostname}:{parts.port}")
+    # Not the administrator's name: five wrong passwords would lock the administrator out.
+    operator.put_right_secret(f"http://nobody:wrong@{parts.hostname}:{parts.port}")
     finding = findings(operator)["rights"]
     assert finding.level is Level.WRONG
     assert finding.text.startswith("CouchDB answers 401 unauthorized")

@@ -244,22 +244,27 @@ def requests_counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
         yield counted
 
 
+def are_told(server: Server, since: str, databases: list[Database]) -> bool:
+    """Whether the feed of databases has told of all of these: CouchDB's does so with a delay."""
+    rows = server.db_updates(since, limit=10_000)["results"]
+    told = {row["db_name"] for row in rows if row["type"] != "deleted"}
+    return {database.name for database in databases} <= told
+
+
 def cost_of_five_changes(
     poller: Poller, server: Server, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> Counter[str]:
     """What a run asks for when 5 of so many databases changed, spread over them evenly."""
+    before = server.db_updates("now", limit=1)["last_seq"]
     with owners(server, poller.control.name, count) as databases:
+        # Or the run that is counted would look at some for the first time.
+        wait_for(lambda: are_told(server, before, databases), "all databases in their feed")
         poller.run()
         since = server.db_updates("now", limit=1)["last_seq"]
         changed = databases[:: count // 5]
         for database in changed:
             poller.add("d1", database=database)
-
-        def are_told() -> bool:  # CouchDB itself tells with a delay
-            rows = server.db_updates(since, limit=1000)["results"]
-            return {database.name for database in changed} <= {row["db_name"] for row in rows}
-
-        wait_for(are_told, "the changes in the feed of databases")
+        wait_for(lambda: are_told(server, since, changed), "the changes in the feed of databases")
         with requests_counted(monkeypatch) as counted:
             assert poller.run()["sent"] == 5
         return counted

@@ -544,6 +544,7 @@ def test_outside_the_control_database_nobody_registers_or_confirms(
     message = Message(other.name, device.device_id, doc_type, state, other.get(device.device_id))
     assert steps.deliver(message) is Outcome.REJECTED
     assert "by the cloud alone" in other.get(device.device_id)["error"]["reason"]
+    other.delete()
     with pytest.raises(NotFound):
         server.database("_users").get(f"org.couchdb.user:{device.device_id}")
 

@@ -14,7 +14,7 @@ from chalicelib.domain.names import channel_db, owner_role
 from chalicelib.engine.runner import Outcome
 from device.registration import NewDevice
 from tests.integration.steps import Owner, Steps
-from tests.support import a_device, an_address
+from tests.support import a_device, an_address, is_refused, without_hash
 
 USER = "org.couchdb.user:"
 CHANNEL = "channel-photos"
@@ -127,9 +127,9 @@ def test_the_owners_own_device_reads_all_that_is_asked_for_there(ada: Owner) -> 
 
 def test_no_device_reads_another_devices_login(ada: Owner, ben: Owner, server: Server) -> None:
     others = f"/_users/{quote(USER + ada.device.device_id)}"
-    own = f"/_users/{quote(USER + ben.device.device_id)}"
     client = as_device(ben)
-    assert client.http.request("GET", own)["name"] == ben.device.device_id
+    # CouchDB does not show a device its own either.
+    assert client.session()["userCtx"]["name"] == ben.device.device_id
     for reader in (client, as_nobody(server)):
         for path in (others, "/_users/_all_docs?include_docs=true", "/_users/_changes"):
             # The embedded server says 400 or 500, and shows nothing.
@@ -210,6 +210,7 @@ def forbidden_writes(ada: Owner) -> dict[str, JsonDict]:
     device = ada.control.get(ada.device.device_id)
     new_channel = {"_id": "other", "type": "channel", "state": "new"}
     again = {**invitation, "state": "accepting", "answer_code": ada.steps.receipt()}
+    without_rev = {name: value for name, value in invitation.items() if name != "_rev"}
     return {
         "a ready channel": {"_id": "mine", "type": "channel", "state": "ready"},
         "a channel's state": {**channel, "state": "closed"},
@@ -228,7 +229,7 @@ def forbidden_writes(ada: Owner) -> dict[str, JsonDict]:
         "an accepting invitation": again,
         "an accepted invitation": {**invitation, "state": "accepted"},
         "an invitation's address": {**invitation, "email": an_address()},
-        "a new invitation that was sent": {**invitation, "_id": "other", "state": "sent"},
+        "a new invitation that was sent": {**without_rev, "_id": "other", "state": "sent"},
         "a note of the cloud's": {"_id": "expiry-x", "type": "expiry", "owner": ada.id},
         "a document without a type": {"_id": "other", "text": "hello"},
         "an attachment": {
@@ -246,7 +247,8 @@ def test_a_device_does_not_write_what_only_the_cloud_writes(ada: Owner, write: W
     for what, doc in forbidden_writes(ada).items():
         refused = write(client, ada.control, doc)
         assert refused is not None, what
-        assert (refused.status, refused.error) == (403, "forbidden"), what
+        by_couchdb = refused.error == "doc_validation" and what == "what would hide a field"
+        assert (refused.status, refused.error) == (403, "forbidden") or by_couchdb, what
         assert " " in refused.reason, what
         assert "Error" not in refused.reason, what
     assert contents(ada.control) == before
@@ -321,7 +323,7 @@ def test_a_device_changes_neither_the_rules_nor_who_they_hold_for(ada: Owner) ->
                 assert refused.status in (401, 403)
         for wanted in ({}, {**security, "members": {"names": [], "roles": []}}):
             refused = refusal(client.database(database.name).put_security, wanted)
-            assert isinstance(refused, Unauthorized | Forbidden)
+            assert is_refused(refused)
         assert (database.security(), contents(database)) == (security, before)
 
 
@@ -400,7 +402,7 @@ def test_members_write_and_former_members_do_not(ada: Owner, ben: Owner) -> None
     ada.share(ben.address, number=2)
     assert (may_read(client, database), may_write(client, database)) == (True, True)
     refused = refusal(client.database(database.name).put_security, {})
-    assert isinstance(refused, Unauthorized | Forbidden)
+    assert is_refused(refused)
     ada.edit(CHANNEL, members=[])
     ada.run(CHANNEL)
     assert (may_read(client, database), may_write(client, database)) == (False, False)
@@ -436,7 +438,7 @@ def test_a_public_channel_is_read_by_all_and_governed_by_none(
     for client in (as_device(ada), as_device(ben), as_nobody(server)):
         assert may_read(client, database)
         refused = refusal(client.database(database.name).put_security, {})
-        assert isinstance(refused, Unauthorized | Forbidden)
+        assert is_refused(refused)
     assert database.security() == before
 
 
@@ -455,7 +457,8 @@ def snapshot(server: Server, ada: Owner, *devices: NewDevice) -> dict[str, objec
     state: dict[str, object] = {each.name: (contents(each), each.security()) for each in databases}
     users = contents(server.database("_users"))
     for device in (ada.device, *devices):
-        state[device.device_id] = users.get(USER + device.device_id)
+        user = users.get(USER + device.device_id)
+        state[device.device_id] = user and without_hash(user)
     return state
 
 

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.names import channel_db
 from chalicelib.engine.runner import Message
 from chalicelib.jobs import mail_feedback
 from chalicelib.jobs.mail_feedback import InvalidNotification
@@ -11,7 +13,7 @@ from tests.integration.steps import Owner, Steps
 from tests.integration.test_rights import as_device
 from tests.security.inputs import FORGED_MESSAGES, FORGED_NOTIFICATIONS
 from tests.security.site import contents, handle_messages
-from tests.support import a_device, an_address
+from tests.support import a_device, an_address, without_hash
 
 
 @pytest.fixture
@@ -36,20 +38,34 @@ def without_private(doc: dict[str, object]) -> dict[str, object]:
     return {name: value for name, value in doc.items() if not name.startswith("_")}
 
 
+def logins(ada: Owner) -> list[JsonDict]:
+    """The logins that a message means, and her device's; other tests have theirs beside them."""
+    users = ada.steps.context.server.database("_users")
+    found = [users.find_one(f"org.couchdb.user:{name}") for name in (ada.device.device_id, "x")]
+    return [without_hash(user) for user in found if user]
+
+
+def names(ada: Owner) -> set[str]:
+    """The databases that a message could make, and those of this test."""
+    ids = {doc_id for _, doc_id, _, _ in FORGED_MESSAGES.values()}
+    possible = {f"db-{doc_id}" for doc_id in ids} | {channel_db(ada.id, doc_id) for doc_id in ids}
+    there = ada.steps.context.server.all_dbs("a", "~", 100_000)
+    return {name for name in there if name in possible or ada.steps.control.name in name}
+
+
 def test_a_message_that_nobody_sent_changes_nothing_and_others_go_on(ada: Owner) -> None:
     steps = ada.steps
-    names = {"control": ada.control.name, "channel": ada.channel_database().name}
-    server, users = steps.context.server, steps.context.server.database("_users")
-    before = contents(ada.control), contents(steps.control), contents(users)
+    known = {"control": ada.control.name, "channel": ada.channel_database().name}
+    before = contents(ada.control), contents(steps.control), logins(ada)
     rights = [database.security() for database in (ada.control, ada.channel_database())]
-    mails, databases = len(steps.mailer.sent), set(server.all_dbs("a", "~", 100_000))
+    mails, databases = len(steps.mailer.sent), names(ada)
     for what, (db, doc_id, doc_type, state) in FORGED_MESSAGES.items():
-        message = Message(db.format(**names), doc_id, doc_type, state, {"_id": doc_id, "type": "x"})
+        message = Message(db.format(**known), doc_id, doc_type, state, {"_id": doc_id, "type": "x"})
         batch = handle_messages(steps, [message])
         assert batch.done | set(batch.again) == {doc_id}, what
-        assert (contents(ada.control), contents(steps.control), contents(users)) == before, what
+        assert (contents(ada.control), contents(steps.control), logins(ada)) == before, what
     assert [each.security() for each in (ada.control, ada.channel_database())] == rights
-    assert set(server.all_dbs("a", "~", 100_000)) == databases
+    assert names(ada) == databases
     assert len(steps.mailer.sent) == mails
 
 

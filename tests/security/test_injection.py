@@ -146,7 +146,8 @@ def test_a_channels_name_is_text_in_its_mail_and_on_its_pages_or_refused(
     taken = []
     for number, (what, name) in enumerate(TEXTS.items()):
         site.steps.clock.move(3600)
-        if ada.channel(f"odd-{number}", name=name)["state"] == "error":
+        doc = {"_id": f"odd-{number}", "type": "channel", "state": "new", "name": name}
+        if not ada.is_stored(doc) or ada.after(doc["_id"])["state"] == "error":
             continue
         taken.append(what)
         guest = f"guest{number}-{an_address()}"
@@ -185,7 +186,11 @@ def test_a_guests_address_gets_one_mail_of_one_recipient_or_is_refused(
     sent = 0
     for number, (what, address) in enumerate(ADDRESSES.items()):
         site.steps.clock.move(3600)
-        doc = ada.invite(address, invitation_id=f"odd-{number}")
+        new = {"_id": f"odd-{number}", "type": "invitation", "state": "new", "email": address}
+        if not ada.is_stored({**new, "channel": "channel-photos"}):
+            assert what == "half a character"
+            continue
+        doc = ada.after(f"odd-{number}")
         assert doc["state"] in ("sent", "error"), what
         if doc["state"] == "sent":
             sent += 1

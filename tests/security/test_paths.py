@@ -121,7 +121,9 @@ def test_no_id_in_a_field_leads_a_transition_anywhere(site: Site, ada: Owner) ->
     asked = len(site.recorder.asked)
     for number, (what, doc_id) in enumerate(IDS.items()):
         doc = {"_id": f"invitation-{number}", "type": "invitation", "state": "new"}
-        ada.put({**doc, "email": an_address(), "channel": doc_id})
+        if not ada.is_stored({**doc, "email": an_address(), "channel": doc_id}):
+            assert not is_text(doc_id), what
+            continue
         after = ada.after(doc["_id"])
         assert after["state"] == "error", what
         assert after["error"]["reason"].startswith("channel"), what
