@@ -9,10 +9,10 @@ import pytest
 from chalicelib.aws.claims import Claims
 from chalicelib.couch import Server
 from chalicelib.engine.context import Context
-from tests.fake_cloud import FakeCloud, running_cloud
-from tests.integration.device_kit import Kit, MakeKit
-from tests.integration.steps import Steps
-from tests.support import FakeClock, FakeMailer
+from tests.kit.basics import FakeClock, FakeMailer
+from tests.kit.cloud.steps import Steps
+from tests.kit.device.by_hand import Kit, MakeKit
+from tests.kit.device.fake_cloud import FakeCloud, running_cloud
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from chalicelib.couch import (
 from chalicelib.domain.credentials import login_user
 from chalicelib.domain.documents import JsonDict
 from device.registration import NewDevice
-from tests.fakes.couch import FakeCouch
-from tests.support import a_device, an_address
+from tests.kit.basics import a_device, an_address
+from tests.kit.fakes.couch import FakeCouch
 
 OLDER, NEWER = f"2-{'a' * 32}", f"2-{'b' * 32}"
 

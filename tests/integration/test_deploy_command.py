@@ -17,7 +17,7 @@ from ops.lookups import find_log_groups
 from ops.record import mend_record, read_record, record_path
 from ops.stage import OpsError
 from ops.tools import end
-from tests.integration.deploy_kit import STAGE, Place, apis, deployed, running_aws
+from tests.kit.ops.deployment import STAGE, Place, apis, deployed, running_aws
 
 STEPS = ["sam build", "sam deploy", "chalice package", "chalice deploy"]
 

@@ -10,7 +10,7 @@ from ops import deploy, destroy
 from ops.lookups import has_stack, has_table, read_public_url
 from ops.record import record_path
 from ops.stage import OpsError
-from tests.integration.deploy_kit import STAGE, Place, deployed, running_aws
+from tests.kit.ops.deployment import STAGE, Place, deployed, running_aws
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ from chalicelib.errors import NoEffect
 from chalicelib.settings import InvalidSettings
 from chalicelib.web import invitation as pages
 from chalicelib.web.pages import Page
-from tests.integration.steps import Owner, Steps
-from tests.support import an_address
+from tests.kit.basics import an_address
+from tests.kit.cloud.steps import Owner, Steps
 
 INVITATION = "invitation-1"
 ACCEPT, DECLINE = b"answer=accept", b"answer=decline"

@@ -26,8 +26,8 @@ from chalicelib.web import confirm as pages
 from device.registration import NewDevice
 from poller.app import run as poll
 from tests.conftest import create_table
-from tests.integration.steps import Steps
-from tests.support import PUBLIC_URL, FakeClock, FakeMailer, a_device, an_address
+from tests.kit.basics import PUBLIC_URL, FakeClock, FakeMailer, a_device, an_address
+from tests.kit.cloud.steps import Steps
 
 HOUR_S, DAY_S = 3600, 24 * 3600
 

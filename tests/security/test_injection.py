@@ -20,10 +20,10 @@ from chalicelib.engine.runner import Message
 from chalicelib.web import confirm
 from chalicelib.web.pages import Page
 from device.registration import NewDevice
-from tests.integration.steps import Owner
-from tests.security.inputs import ADDRESSES, IDS, TEXTS
-from tests.security.site import Site, elements, handle_messages
-from tests.support import PUBLIC_URL, FakeMailer, a_device, an_address, logged
+from tests.kit.basics import PUBLIC_URL, FakeMailer, a_device, an_address, logged
+from tests.kit.cases.attacks import ADDRESSES, IDS, TEXTS
+from tests.kit.cloud.site import Site, elements, handle_messages
+from tests.kit.cloud.steps import Owner
 
 HEADERS = [
     *("From", "To", "Subject", "Date", "Message-ID", "X-Syncpoint-Id", "Auto-Submitted"),
