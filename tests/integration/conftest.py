@@ -13,6 +13,14 @@ from tests.kit.basics import FakeClock, FakeMailer
 from tests.kit.cloud.steps import Steps
 from tests.kit.device.by_hand import Kit, MakeKit
 from tests.kit.device.fake_cloud import FakeCloud, running_cloud
+from tests.kit.ops.deployment import running_aws
+
+
+@pytest.fixture(scope="module")
+def own_aws() -> Iterator[str]:
+    """The URL of an AWS of the module's own, to deploy to."""
+    with running_aws() as url:
+        yield url
 
 
 @pytest.fixture

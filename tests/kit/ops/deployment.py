@@ -18,6 +18,7 @@ from samcli.cli.types import CfnParameterOverridesType  # type: ignore[import-un
 from chalicelib.domain.documents import JsonDict
 from local.aws import ACCOUNT, CODE_BUCKET, ENVIRONMENT, translate
 from local.system import ROOT
+from ops import deploy, destroy
 from ops.stage import OpsError, Stage, read_stage
 from ops.tools import Tools
 
@@ -133,6 +134,14 @@ class Place:
             self.create_stack(CfnParameterOverridesType().convert(tuple(given), None, None))
         elif name != "sam build":
             self.chalice(*command[1:])
+
+    def deploy(self, *arguments: str) -> int:
+        """What `make deploy` runs."""
+        return deploy.main([STAGE, *arguments], self.tools)
+
+    def destroy(self, *arguments: str) -> int:
+        """What `make destroy` runs."""
+        return destroy.main([STAGE, *arguments], self.tools)
 
     def chalice(self, *arguments: str) -> str:
         """Run Chalice in the copy."""
