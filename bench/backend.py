@@ -25,9 +25,9 @@ from chalicelib.handlers.all import registry
 from chalicelib.settings import PollerSettings, queue_name
 from poller.ahead import Begin, in_threads
 from poller.app import PollerDependencies, run
-from tests.fakes.aws import FakeAws
-from tests.fakes.couch import ADMIN_URL
-from tests.support import FakeLambdaContext
+from tests.kit.basics import FakeLambdaContext
+from tests.kit.fakes.aws import FakeAws
+from tests.kit.fakes.couch import ADMIN_URL
 
 STAGE, TABLE, SECRET = "bench", "bench", "bench/secret"
 BATCH_MESSAGES = 10

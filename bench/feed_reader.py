@@ -16,7 +16,7 @@ import requests
 from bench.setup import memory_bytes, timed_s
 from chalicelib.settings import PollerSettings
 from poller.app import PollerDependencies, run
-from tests.fakes.aws import FakeAws
+from tests.kit.fakes.aws import FakeAws
 
 POLLER, SLOW_SQS, BARE = "poller", "poller, SQS takes 10 ms", "bare loop"
 ROUTES = {"device/new": "https://sqs.example.com/device-new"}

@@ -15,8 +15,8 @@ from bench.measure import interleave, spread
 from bench.report import Finding, at_most
 from bench.setup import Bench
 from poller.ahead import when_needed
-from tests.fakes.couch import FakeCouch
-from tests.fakes.couch_http import Answer, response_of
+from tests.kit.fakes.couch import FakeCouch
+from tests.kit.fakes.couch_http import Answer, response_of
 
 FAKE, SCANNED, REAL = "CouchDB 3 in memory", "the same without _db_updates", "this server"
 # For each kind of server, how many control databases exist.

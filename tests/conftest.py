@@ -16,10 +16,10 @@ from local.aws import LocalAws
 from local.cleanup import remove_all_of
 from local.couchdb_process import EmbeddedCouchDB
 from local.system import prepare_process
-from tests.planted import plant, pytest_runtest_makereport  # noqa: F401 - a hook
-from tests.support import FakeClock, FakeMailer, make_context
+from tests.kit.basics import FakeClock, FakeMailer, make_context
+from tests.kit.planted import plant, pytest_runtest_makereport  # noqa: F401 - a hook
 
-pytest_plugins = ["tests.figures"]
+pytest_plugins = ["tests.kit.figures"]
 os.environ["POWERTOOLS_LOG_LEVEL"] = "INFO"  # what is logged is looked at, too
 
 prepare_process()

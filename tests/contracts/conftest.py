@@ -3,11 +3,11 @@
 import pytest
 
 from local.aws import LocalAws
-from tests.contracts.aws_kit import (
+from tests.kit.basics import FakeClock
+from tests.kit.cloud.account import (
     Account,
 )
-from tests.fakes.aws import FakeAws
-from tests.support import FakeClock
+from tests.kit.fakes.aws import FakeAws
 
 
 @pytest.fixture(params=["fake", "moto"])

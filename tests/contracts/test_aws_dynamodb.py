@@ -11,7 +11,7 @@ import pytest
 from chalicelib.domain.documents import JsonDict
 from poller.checkpoint import DATABASES_AT_ONCE
 from tests.conftest import create_table
-from tests.contracts.aws_kit import Account, Table, a_name, code_of
+from tests.kit.cloud.account import Account, Table, a_name, code_of
 
 
 @pytest.fixture

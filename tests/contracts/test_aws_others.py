@@ -7,11 +7,11 @@ import pytest
 
 from chalicelib.aws.ses import SesMailer
 from chalicelib.settings import InvalidSettings, read_secrets
-from tests.contracts.aws_kit import (
+from tests.kit.basics import an_address
+from tests.kit.cloud.account import (
     Account,
     a_name,
 )
-from tests.support import an_address
 
 
 def test_a_mail_is_taken_as_it_is_and_the_answer_has_its_id(account: Account) -> None:

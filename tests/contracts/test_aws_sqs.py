@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from poller.messages import MESSAGE_BYTES
-from tests.contracts.aws_kit import (
+from tests.kit.cloud.account import (
     Account,
     Queue,
     a_name,

@@ -17,12 +17,12 @@ from local.aws import LocalAws
 from local.couchdb_process import EmbeddedCouchDB
 from local.net import Net
 from local.system import LocalSystem, Options
-from tests.e2e import steps
-from tests.e2e.devices import Gadget
-from tests.e2e.looking import Visit, is_only_a_status, origin, stand_still
-from tests.e2e.steps import Registered, Where
-from tests.planted import plant
-from tests.support import an_address, looked_for
+from tests.kit.basics import an_address, looked_for
+from tests.kit.device.gadget import Gadget
+from tests.kit.planted import plant
+from tests.kit.system import registering
+from tests.kit.system.browser import Visit, is_only_a_status, origin, stand_still
+from tests.kit.system.registering import Registered, Where
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM_FLAGS = [
@@ -72,7 +72,7 @@ def register(where: Where) -> Register:
     """Registers a device: `register(name="Ada's phone")`."""
 
     def register(name: str = "Ada's phone") -> Registered:
-        return steps.register(where, name)
+        return registering.register(where, name)
 
     return register
 

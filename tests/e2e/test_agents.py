@@ -14,10 +14,10 @@ from device import channels, enrol, leaving
 from device.errors import DeviceError, Revoked
 from local.net import Net
 from tests.e2e.conftest import MakeGadget
-from tests.e2e.devices import Gadget
-from tests.e2e.steps import mails_to, post
-from tests.e2e.trap import Trap
-from tests.support import an_address, wait_for
+from tests.kit.basics import an_address, wait_for
+from tests.kit.device.gadget import Gadget
+from tests.kit.device.trap import Trap
+from tests.kit.system.registering import mails_to, post
 
 REFUSING = "function (doc) { if (doc._id === 'refused') throw({ forbidden: 'by a test' }); }"
 

@@ -12,8 +12,6 @@ from device import channels
 from device.replications import Replications
 from local.system import ROOT
 from tests.e2e.conftest import MakeGadget
-from tests.e2e.devices import Gadget
-from tests.e2e.steps import mails_to
 from tests.e2e.test_agents import (
     control_in_cloud,
     in_cloud,
@@ -21,14 +19,16 @@ from tests.e2e.test_agents import (
     wait_for_sync,
     wait_for_word,
 )
-from tests.support import wait_for
+from tests.kit.basics import wait_for
+from tests.kit.device.gadget import Gadget
+from tests.kit.system.registering import mails_to
 
 LIMIT_S = 120
 
 
 def start_killed(gadget: Gadget, number: int) -> subprocess.Popen[bytes]:
     """An agent in a process of its own that is killed before its request of that number."""
-    command = [sys.executable, "-m", "tests.e2e.killed_agent", str(gadget.folder)]
+    command = [sys.executable, "-m", "tests.kit.device.killed_agent", str(gadget.folder)]
     return subprocess.Popen([*command, str(number)], cwd=ROOT)
 
 

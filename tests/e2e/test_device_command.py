@@ -19,9 +19,9 @@ from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import owner_control_db, subscription_id
 from local.couchdb_process import EmbeddedCouchDB
 from local.system import ROOT
-from tests.e2e.device_shell import NOWHERE, Shell, Talk
-from tests.e2e.steps import Where, mails_to, post
-from tests.support import an_address, wait_for
+from tests.kit.basics import an_address, wait_for
+from tests.kit.device.shell import NOWHERE, Shell, Talk
+from tests.kit.system.registering import Where, mails_to, post
 
 only_embedded = pytest.mark.skipif(
     bool(os.environ.get("COUCHDB_URL")),

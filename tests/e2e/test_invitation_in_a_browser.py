@@ -9,9 +9,9 @@ from playwright.sync_api import Page, Response, expect
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.channel import NAME_LENGTH
 from chalicelib.domain.names import subscription_id
-from tests.e2e.looking import SIZES, Visit, fits_in_light_and_dark, heading
-from tests.e2e.sharing_steps import Invited, an_invitation
-from tests.e2e.steps import ANSWERED, LONG_AGO, Where, post
+from tests.kit.system.browser import SIZES, Visit, fits_in_light_and_dark, heading
+from tests.kit.system.registering import ANSWERED, LONG_AGO, Where, post
+from tests.kit.system.sharing import Invited, an_invitation
 
 LONG_ADDRESS = f"{'w' * 64}@{'w' * 63}.{'w' * 63}.example.com"
 

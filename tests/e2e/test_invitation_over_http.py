@@ -4,8 +4,8 @@ import pytest
 import requests
 
 from local import browser
-from tests.e2e.sharing_steps import Invited, an_invitation
-from tests.e2e.steps import ANSWERED, Where, get, post
+from tests.kit.system.registering import ANSWERED, Where, get, post
+from tests.kit.system.sharing import Invited, an_invitation
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ import pytest
 
 from chalicelib.couch import NotFound
 from local.system import ROOT
-from tests.e2e.steps import Where, all_mails, get, register
-from tests.support import wait_for
+from tests.kit.basics import wait_for
+from tests.kit.system.registering import Where, all_mails, get, register
 
 END_LIMIT_S = 60
 # What the system that other tests run in this process leaves in its environment.

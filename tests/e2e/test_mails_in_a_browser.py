@@ -5,7 +5,7 @@ from playwright.sync_api import Browser
 
 from chalicelib.domain import channel, device
 from chalicelib.emails import texts
-from tests.e2e.looking import SIZES, heading, picture
+from tests.kit.system.browser import SIZES, heading, picture
 
 LINK = f"https://sync.example.com/api/invitation/{'a' * 32}.{'b' * 32}.{'i' * 128}.0.{'A' * 22}"
 LONG_ADDRESS = f"{'w' * 64}@{'w' * 63}.{'w' * 63}.example.com"

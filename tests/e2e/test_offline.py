@@ -11,9 +11,9 @@ import requests
 from chalicelib.couch import Database, Server
 from chalicelib.domain.addresses import owner_id_of
 from device.registration import NewDevice
-from tests.e2e.sharing_steps import Owner, an_owner, wait_until
-from tests.e2e.steps import Where, mails_to, post
-from tests.support import a_device, wait_for
+from tests.kit.basics import a_device, wait_for
+from tests.kit.system.registering import Where, mails_to, post
+from tests.kit.system.sharing import Owner, an_owner, wait_until
 
 
 @dataclass

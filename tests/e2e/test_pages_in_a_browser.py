@@ -9,8 +9,8 @@ from playwright.sync_api import Page, Response, expect
 from chalicelib.domain.device import NAME_LENGTH
 from chalicelib.domain.link_status import WRONG_CODES
 from tests.e2e.conftest import Register
-from tests.e2e.looking import SIZES, Visit, fits_in_light_and_dark, heading
-from tests.e2e.steps import ANSWERED, LONG_AGO, Registered, post, wrong_code
+from tests.kit.system.browser import SIZES, Visit, fits_in_light_and_dark, heading
+from tests.kit.system.registering import ANSWERED, LONG_AGO, Registered, post, wrong_code
 
 CODE_FIELD = "Device code"
 

@@ -9,7 +9,8 @@ import requests
 
 from chalicelib.domain.link_status import WRONG_CODES
 from tests.e2e.conftest import Register
-from tests.e2e.steps import (
+from tests.kit.basics import wait_for
+from tests.kit.system.registering import (
     ANSWERED,
     FORM,
     LONG_AGO,
@@ -20,7 +21,6 @@ from tests.e2e.steps import (
     post,
     wrong_code,
 )
-from tests.support import wait_for
 
 Answers = dict[str, requests.Response]
 

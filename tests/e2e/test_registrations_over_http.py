@@ -17,9 +17,9 @@ from chalicelib.domain.names import confirm_id
 from chalicelib.handlers.all import registry
 from device.registration import NewDevice
 from tests.e2e.conftest import Register
-from tests.e2e.steps import Registered, Where, all_mails
-from tests.registrations_cases import REFUSED
-from tests.support import a_device, an_address, wait_for
+from tests.kit.basics import a_device, an_address, wait_for
+from tests.kit.cases.registrations import REFUSED
+from tests.kit.system.registering import Registered, Where, all_mails
 
 FORM = "application/x-www-form-urlencoded"
 WINS = f"99-{'f' * 32}"

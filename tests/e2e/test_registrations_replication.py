@@ -18,10 +18,10 @@ from chalicelib.domain.documents import JsonDict
 from device.registration import NewDevice
 from local.lambdas import Api, load_app
 from local.system import ROOT
-from tests.e2e import pouchdb
-from tests.e2e.pouchdb import PouchDB
-from tests.e2e.steps import Where, mails_to, post, replicate_once
-from tests.support import FakeClock, FakeMailer, a_device, an_address, make_context, wait_for
+from tests.kit.basics import FakeClock, FakeMailer, a_device, an_address, make_context, wait_for
+from tests.kit.system import pouchdb
+from tests.kit.system.pouchdb import PouchDB
+from tests.kit.system.registering import Where, mails_to, post, replicate_once
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import requests
 from chalicelib.couch import Server
 from chalicelib.domain.documents import JsonDict
 from local.system import ROOT, LocalSystem
-from tests.support import a_device, an_address, wait_for
+from tests.kit.basics import a_device, an_address, wait_for
 
 LOG_LEVEL = "POWERTOOLS_LOG_LEVEL"  # of the tests: who runs the demo has set none
 

@@ -23,8 +23,15 @@ from schemathesis.specs.openapi.checks import (
 from chalicelib.domain.documents import JsonDict
 from local.aws import LocalAws
 from local.system import ROOT
-from tests.fuzz.place import Place, opened
-from tests.fuzz.values import DESCRIPTION, METHODS, Asked, any_request, register_formats, remember
+from tests.kit.cases.requests import (
+    DESCRIPTION,
+    METHODS,
+    Asked,
+    any_request,
+    register_formats,
+    remember,
+)
+from tests.kit.cloud.api import Place, opened
 
 CHECKS = [
     not_a_server_error,

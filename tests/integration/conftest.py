@@ -9,10 +9,18 @@ import pytest
 from chalicelib.aws.claims import Claims
 from chalicelib.couch import Server
 from chalicelib.engine.context import Context
-from tests.fake_cloud import FakeCloud, running_cloud
-from tests.integration.device_kit import Kit, MakeKit
-from tests.integration.steps import Steps
-from tests.support import FakeClock, FakeMailer
+from tests.kit.basics import FakeClock, FakeMailer
+from tests.kit.cloud.steps import Steps
+from tests.kit.device.by_hand import Kit, MakeKit
+from tests.kit.device.fake_cloud import FakeCloud, running_cloud
+from tests.kit.ops.deployment import running_aws
+
+
+@pytest.fixture(scope="module")
+def own_aws() -> Iterator[str]:
+    """The URL of an AWS of the module's own, to deploy to."""
+    with running_aws() as url:
+        yield url
 
 
 @pytest.fixture

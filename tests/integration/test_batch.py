@@ -17,8 +17,8 @@ from chalicelib.engine.runner import Message, Outcome
 from chalicelib.errors import NoEffect
 from chalicelib.handlers.all import registry
 from local.lambdas import Record, receive
-from tests.fakes.aws import FakeAws
-from tests.support import FakeWork
+from tests.kit.basics import FakeWork
+from tests.kit.fakes.aws import FakeAws
 from tests.world.region import Clock
 
 LEASE_S = 90

@@ -11,8 +11,8 @@ from chalicelib.domain.names import channel_db, owner_role, subscription_id
 from chalicelib.engine.runner import Message, Outcome
 from chalicelib.handlers import channels
 from device.registration import NewDevice
-from tests.integration.steps import Owner, Steps
-from tests.support import an_address
+from tests.kit.basics import an_address
+from tests.kit.cloud.steps import Owner, Steps
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from chalicelib.domain.documents import JsonDict
 from chalicelib.emails import texts
 from chalicelib.errors import NoEffect
 from local.aws import LocalAws
-from tests.support import FakeDatabase, FakeMailer, Mail, an_address
+from tests.kit.basics import FakeDatabase, FakeMailer, Mail, an_address
 
 AnyDatabase = Database | FakeDatabase
 

@@ -33,8 +33,8 @@ from chalicelib.couch import (
     error_of,
 )
 from chalicelib.domain.documents import JsonDict
-from tests.fakes.couch import ADMIN_URL, FakeCouch
-from tests.support import an_address, wait_for
+from tests.kit.basics import an_address, wait_for
+from tests.kit.fakes.couch import ADMIN_URL, FakeCouch
 
 CONFIG_SECTION = "syncpoint_test"
 ODD_IDS = ["a/b", "ü ?&#%", "_design/x", "_design/x/y", "+", "a+b c", "%2F", 'a"b', "😀", "a\\b"]

@@ -18,8 +18,8 @@ from chalicelib.domain.credentials import login_user
 from chalicelib.domain.documents import JsonDict
 from chalicelib.handlers.logins import remove_login
 from device.registration import NewDevice
-from tests.fakes.couch import FakeCouch
-from tests.support import a_device, an_address, is_refused, wait_until_shut_out
+from tests.kit.basics import a_device, an_address, is_refused, wait_until_shut_out
+from tests.kit.fakes.couch import FakeCouch
 
 OLDER, NEWER = f"2-{'a' * 32}", f"2-{'b' * 32}"
 

@@ -10,9 +10,9 @@ import pytest
 
 from chalicelib.couch import BadRequest, Database, NotFound, Server, Unauthorized
 from chalicelib.domain.documents import JsonDict
-from tests.fakes.couch import FakeCouch
-from tests.polling import remove
-from tests.support import wait_for
+from tests.kit.basics import wait_for
+from tests.kit.fakes.couch import FakeCouch
+from tests.kit.poller.over_servers import remove
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from chalicelib.engine.dependencies import SECRET_AGE_S, Dependencies, PublicUrl
 from chalicelib.errors import NoEffect
 from chalicelib.settings import InvalidSettings
 from chalicelib.web import confirm, health
-from tests.support import FakeClock, view_page
+from tests.kit.basics import FakeClock, view_page
 
 NOWHERE = "http://127.0.0.1:9"
 

@@ -12,7 +12,7 @@ from local.system import ROOT
 from ops.policies import policy_name
 from ops.rights import RIGHTS
 from ops.stage import lambda_name
-from tests.integration.deploy_kit import STAGE, Place, apis, deployed, running_aws
+from tests.kit.ops.deployment import STAGE, Place, apis, deployed, running_aws
 
 EMPTY: JsonDict = {
     "functions": {},

@@ -5,7 +5,6 @@ import hashlib
 import json
 import sys
 import zipfile
-from collections.abc import Iterator
 from importlib.util import cache_from_source
 from pathlib import Path
 
@@ -17,24 +16,14 @@ from ops.lookups import find_log_groups
 from ops.record import mend_record, read_record, record_path
 from ops.stage import OpsError
 from ops.tools import end
-from tests.integration.deploy_kit import STAGE, Place, apis, deployed, running_aws
+from tests.kit.ops.deployment import STAGE, Place, apis, deployed
 
 STEPS = ["sam build", "sam deploy", "chalice package", "chalice deploy"]
 
 
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    with running_aws() as endpoint:
-        yield endpoint
-
-
 @pytest.fixture
-def place(endpoint: str, tmp_path: Path) -> Place:
-    return Place.make(endpoint, tmp_path)
-
-
-def run(place: Place, *arguments: str) -> int:
-    return deploy.main([STAGE, *arguments], place.tools)
+def place(own_aws: str, tmp_path: Path) -> Place:
+    return Place.make(own_aws, tmp_path)
 
 
 def public_url(place: Place) -> JsonDict:
@@ -46,7 +35,7 @@ def public_url(place: Place) -> JsonDict:
 def test_the_stack_the_functions_the_url_and_the_design_documents_in_this_order(
     place: Place,
 ) -> None:
-    assert run(place, "--alarm-address", "ops@example.com") == 0
+    assert place.deploy("--alarm-address", "ops@example.com") == 0
     assert place.ran == STEPS
     assert place.functions.invoked == [f"syncpoint-{STAGE}-upgrade_designs"]
     secret = place.client("secretsmanager").describe_secret(SecretId="syncpoint/dev")
@@ -64,7 +53,7 @@ def test_the_stack_the_functions_the_url_and_the_design_documents_in_this_order(
 
 
 def test_what_is_deployed_is_the_package_with_bytecode(place: Place) -> None:
-    run(place)
+    place.deploy()
     [package] = (place.root / ".chalice/deployments").glob("*.zip")
     function = place.client("lambda").get_function(FunctionName=f"syncpoint-{STAGE}-device_new")
     digest = base64.b64encode(hashlib.sha256(package.read_bytes()).digest()).decode()
@@ -77,9 +66,9 @@ def test_what_is_deployed_is_the_package_with_bytecode(place: Place) -> None:
 
 
 def test_deploying_again_changes_nothing_and_writes_the_url_no_second_time(place: Place) -> None:
-    run(place)
+    place.deploy()
     before = deployed(place)
-    run(place)
+    place.deploy()
     assert deployed(place) == before
     assert public_url(place)["Version"] == 1
     assert place.parameters.keys() == {"Stage", "ControlDb", "SecretArn"}
@@ -88,27 +77,27 @@ def test_deploying_again_changes_nothing_and_writes_the_url_no_second_time(place
 def test_an_address_is_removed_and_the_poller_looks_once_a_minute_when_that_is_said(
     place: Place,
 ) -> None:
-    run(place, "--alarm-address", "", "--poll-window", "0")
+    place.deploy("--alarm-address", "", "--poll-window", "0")
     assert place.parameters["AlarmAddress"] == ""
     assert place.parameters["PollWindowSeconds"] == "0"
 
 
 def test_a_domain_of_the_operators_own_goes_into_mails_instead(place: Place) -> None:
-    run(place)
+    place.deploy()
     name = f'"PUBLIC_URL_PARAMETER": "/syncpoint/{STAGE}/public-url"'
     place.edit(".chalice/config.json", name, '"PUBLIC_URL": "https://sync.example.org/"')
-    run(place)
+    place.deploy()
     assert public_url(place)["Value"] == "https://sync.example.org"
 
 
 def test_what_was_stopped_between_the_functions_and_the_record_is_taken_up_again(
     place: Place,
 ) -> None:
-    run(place)
+    place.deploy()
     before = deployed(place)
     whole = read_record(place.stage, place.root)
     record_path(place.stage, place.root).unlink()
-    run(place)
+    place.deploy()
     assert deployed(place) == before
     assert read_record(place.stage, place.root) == whole
     assert any("rest_api is there already" in line for line in place.said)
@@ -119,16 +108,16 @@ def test_a_deployment_that_chalice_gave_up_in_the_middle_is_deployed_again(place
     topic = f"syncpoint-{STAGE}-mail-feedback"
     place.client("sns").delete_topic(TopicArn=f"arn:aws:sns:us-east-1:123456789012:{topic}")
     with pytest.raises(OpsError, match="Topic does not exist"):
-        run(place)
+        place.deploy()
     assert not record_path(place.stage, place.root).exists()
     place.client("sns").create_topic(Name=topic)
-    assert run(place) == 0
+    assert place.deploy() == 0
     there = deployed(place)
     assert (len(there["mappings"]), len(there["apis"]), len(there["subscriptions"])) == (9, 1, 1)
 
 
 def test_an_api_that_leads_to_another_stage_is_not_taken_for_ours(place: Place) -> None:
-    run(place)
+    place.deploy()
     other = place.client("apigateway").create_rest_api(name="syncpoint")["id"]
     record_path(place.stage, place.root).unlink()
     mend_record(place.stage, place.tools)
@@ -136,7 +125,7 @@ def test_an_api_that_leads_to_another_stage_is_not_taken_for_ours(place: Place) 
 
 
 def test_a_whole_record_costs_no_request(place: Place) -> None:
-    run(place)
+    place.deploy()
 
     def refuse(service: str) -> None:
         raise AssertionError(service)
@@ -153,7 +142,7 @@ def test_a_step_that_fails_is_the_last_one(
         raise OpsError(f"`{step}` failed, see above; nothing after it was done")
 
     place.instead[step] = fail
-    assert end(lambda: run(place)) == 1
+    assert end(lambda: place.deploy()) == 1
     assert place.ran == STEPS[: STEPS.index(step) + 1]
     assert place.functions.invoked == []
     assert (
@@ -165,7 +154,7 @@ def test_design_documents_that_cannot_be_upgraded_are_told_in_a_sentence(place: 
     place.functions.error = True
     place.functions.answers[0] = {"errorType": "Unavailable", "errorMessage": "no answer"}
     with pytest.raises(OpsError, match="design documents failed: Unavailable: no answer"):
-        run(place)
+        place.deploy()
 
 
 def test_a_stage_that_the_config_does_not_have(place: Place) -> None:
@@ -177,13 +166,13 @@ def test_a_stage_that_the_config_does_not_have(place: Place) -> None:
 def test_a_stage_whose_names_the_policies_do_not_know(place: Place) -> None:
     place.edit(".chalice/config.json", '"TABLE_NAME": "syncpoint-dev"', '"TABLE_NAME": "mine"')
     with pytest.raises(OpsError, match="TABLE_NAME='mine'; it must be 'syncpoint-dev'"):
-        run(place)
+        place.deploy()
 
 
 def test_policies_that_are_not_the_tables_are_not_deployed(place: Place) -> None:
     place.edit(".chalice/policy-dev-channel_new.json", "syncpoint-dev-channel-new", "*")
     with pytest.raises(OpsError, match=r"run `python -m ops\.policies`"):
-        run(place)
+        place.deploy()
     assert place.ran == []
 
 
@@ -191,7 +180,7 @@ def test_another_python_than_the_lambdas_is_refused(place: Place) -> None:
     here = "python{}.{}".format(*sys.version_info)
     place.edit("template.yaml", "Runtime: python3.11", "Runtime: python3.99")
     with pytest.raises(OpsError, match=f"this is {here}, the Lambdas' is python3.99"):
-        run(place)
+        place.deploy()
 
 
 def test_a_secret_that_is_not_there(place: Place) -> None:
@@ -199,14 +188,14 @@ def test_a_secret_that_is_not_there(place: Place) -> None:
         SecretId="syncpoint/dev", ForceDeleteWithoutRecovery=True
     )
     with pytest.raises(OpsError, match="there is no secret syncpoint/dev: create it"):
-        run(place)
+        place.deploy()
     assert place.ran == []
 
 
 def test_the_secret_of_another_stage_is_refused(place: Place) -> None:
     arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:syncpoint/prod-AbCdEf"
     with pytest.raises(OpsError, match="SECRET_ARN is of a secret 'syncpoint/prod'"):
-        run(place, "--secret-arn", arn)
+        place.deploy("--secret-arn", arn)
 
 
 def test_a_table_that_was_kept_is_not_run_into(place: Place) -> None:
@@ -217,7 +206,7 @@ def test_a_table_that_was_kept_is_not_run_into(place: Place) -> None:
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
     )
     with pytest.raises(OpsError, match="table syncpoint-dev is there from an earlier deployment"):
-        run(place)
+        place.deploy()
     assert place.ran == []
 
 
@@ -228,7 +217,7 @@ def test_logs_that_were_left_are_not_run_into_and_those_of_another_stage_are_non
     for name in ("syncpoint-dev", "syncpoint-dev-device_new", "syncpoint-dev-2-device_new"):
         logs.create_log_group(logGroupName=f"/aws/lambda/{name}")
     with pytest.raises(OpsError, match="logs are there from an earlier deployment") as caught:
-        run(place)
+        place.deploy()
     assert place.ran == []
     commands = [line.split() for line in str(caught.value).splitlines()[1:]]
     assert [command[-1] for command in commands] == [
@@ -238,7 +227,7 @@ def test_logs_that_were_left_are_not_run_into_and_those_of_another_stage_are_non
     for command in commands:
         assert command[:3] == ["aws", "logs", "delete-log-group"]
         logs.delete_log_group(logGroupName=command[-1])
-    assert run(place) == 0
+    assert place.deploy() == 0
 
 
 def test_the_logs_that_are_looked_for_are_those_that_the_template_makes(place: Place) -> None:

@@ -1,39 +1,28 @@
 """`make destroy`: what it deletes, what it keeps, and that it may be run again."""
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ops import deploy, destroy
+from ops import destroy
 from ops.lookups import has_stack, has_table, read_public_url
 from ops.record import record_path
 from ops.stage import OpsError
-from tests.integration.deploy_kit import STAGE, Place, deployed, running_aws
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    with running_aws() as endpoint:
-        yield endpoint
+from tests.kit.ops.deployment import STAGE, Place, deployed
 
 
 @pytest.fixture
-def place(endpoint: str, tmp_path: Path) -> Place:
-    place = Place.make(endpoint, tmp_path)
-    deploy.main([STAGE], place.tools)
+def place(own_aws: str, tmp_path: Path) -> Place:
+    place = Place.make(own_aws, tmp_path)
+    place.deploy()
     place.said.clear()
     place.ran.clear()
     return place
 
 
-def run(place: Place, *arguments: str) -> int:
-    return destroy.main([STAGE, *arguments], place.tools)
-
-
 def test_all_goes_but_the_table_and_it_says_so(place: Place) -> None:
-    assert run(place) == 0
+    assert place.destroy() == 0
     assert place.ran == ["chalice delete"]
     assert not any(deployed(place).values())
     assert not has_stack(place.stage, place.client)
@@ -79,16 +68,16 @@ def test_nothing_goes_when_another_name_is_typed(place: Place, typed: str | None
 
 
 def test_the_table_goes_when_that_is_said(place: Place) -> None:
-    assert run(place, "--table", "delete") == 0
+    assert place.destroy("--table", "delete") == 0
     assert not has_table(place.stage, place.client)
     assert not any("the table" in line for line in place.said if line.startswith("kept"))
 
 
 def test_a_second_run_finds_nothing_and_says_so(place: Place) -> None:
-    run(place)
+    place.destroy()
     place.said.clear()
-    assert run(place, "--table", "delete") == 0
-    assert run(place, "--table", "delete") == 0
+    assert place.destroy("--table", "delete") == 0
+    assert place.destroy("--table", "delete") == 0
     assert place.ran == ["chalice delete"]
     assert [line for line in place.said if line.startswith("gone already")] == [
         "gone already: the functions and the API",
@@ -103,7 +92,7 @@ def test_a_second_run_finds_nothing_and_says_so(place: Place) -> None:
 
 def test_what_another_machine_has_deployed_goes_too(place: Place) -> None:
     record_path(place.stage, place.root).unlink()
-    run(place)
+    place.destroy()
     assert not any(deployed(place).values())
 
 
@@ -113,8 +102,8 @@ def test_a_step_that_fails_leaves_the_next_ones(place: Place) -> None:
 
     place.instead["chalice delete"] = fail
     with pytest.raises(OpsError, match="chalice delete"):
-        run(place)
+        place.destroy()
     assert has_stack(place.stage, place.client)
     place.instead.clear()
-    assert run(place) == 0
+    assert place.destroy() == 0
     assert not has_stack(place.stage, place.client)

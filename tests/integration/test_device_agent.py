@@ -14,10 +14,10 @@ from device.agent import Agent, Pace
 from device.errors import DeviceError, Revoked
 from device.home import Home
 from device.status import status
-from tests.device_cases import ADMIN_PASSWORD, PASSWORD
-from tests.fake_cloud import UNAUTHORIZED, UNAVAILABLE, FakeCloud
-from tests.integration.device_kit import Kit, MakeKit
-from tests.support import FakeClock, looked_for, wait_for
+from tests.kit.basics import FakeClock, looked_for, wait_for
+from tests.kit.device.by_hand import Kit, MakeKit
+from tests.kit.device.fake_cloud import UNAUTHORIZED, UNAVAILABLE, FakeCloud
+from tests.kit.device.profiles import ADMIN_PASSWORD, PASSWORD
 
 QUICK = Pace(wait_s=0.2, min_s=0.05, max_s=0.5, waiting_s=0.1, steady_s=0.1)
 PHOTOS: JsonDict = {"_id": "channel-1", "type": "channel", "state": "ready", "name": "Photos"}

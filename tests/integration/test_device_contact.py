@@ -11,9 +11,9 @@ from device import outbox
 from device.contact import Contact, Sight, hear
 from device.errors import DeviceError, Revoked
 from device.registrations import Registrations
-from tests.device_cases import PASSWORD, a_profile
-from tests.fake_cloud import NOT_FOUND, TOO_MANY, UNAUTHORIZED, UNAVAILABLE, FakeCloud
-from tests.integration.device_kit import Kit, MakeKit
+from tests.kit.device.by_hand import Kit, MakeKit
+from tests.kit.device.fake_cloud import NOT_FOUND, TOO_MANY, UNAUTHORIZED, UNAVAILABLE, FakeCloud
+from tests.kit.device.profiles import PASSWORD, a_profile
 
 HTML = (200, b"<html>Welcome to the hotel</html>")
 OTHER_ANSWERS: list[tuple[int, Any]] = [

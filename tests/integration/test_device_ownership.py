@@ -7,9 +7,9 @@ from chalicelib.domain.names import owner_control_db
 from device import channels, enrol, leaving
 from device.errors import DeviceError
 from device.home import Home
-from tests.fake_cloud import TOO_MANY, UNAVAILABLE, FakeCloud
-from tests.integration.device_kit import Kit, MakeKit
-from tests.support import FakeClock, an_address
+from tests.kit.basics import FakeClock, an_address
+from tests.kit.device.by_hand import Kit, MakeKit
+from tests.kit.device.fake_cloud import TOO_MANY, UNAVAILABLE, FakeCloud
 
 PHOTOS = {"_id": "channel-1", "type": "channel", "state": "ready", "name": "Photos"}
 

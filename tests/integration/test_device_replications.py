@@ -14,9 +14,9 @@ from device.behind import behind
 from device.databases import CONTROL, Device
 from device.endpoints import endpoint
 from device.replications import Replication, Replications, Way
-from tests.device_cases import PASSWORD
-from tests.integration.device_kit import Kit, MakeKit
-from tests.support import wait_for
+from tests.kit.basics import wait_for
+from tests.kit.device.by_hand import Kit, MakeKit
+from tests.kit.device.profiles import PASSWORD
 
 CLOUD = "https://couch.example"
 

@@ -11,8 +11,8 @@ from chalicelib.domain.names import channel_db
 from chalicelib.engine.runner import Outcome
 from device.conflicts import settle
 from device.errors import Revoked
-from tests.device_cases import PASSWORD
-from tests.integration.device_kit import Kit, MakeKit
+from tests.kit.device.by_hand import Kit, MakeKit
+from tests.kit.device.profiles import PASSWORD
 
 CLOUD = "https://couch.example"
 REMOTE = f"{CLOUD}/db-0123456789abcdef0123456789abcdef"

@@ -24,8 +24,8 @@ from ops.check_couchdb import CouchDB
 from ops.findings import Finding, Level, find
 from ops.rights import RIGHTS
 from ops.stage import OpsError, lambda_name
-from tests.integration.ops_kit import Operator, answering
-from tests.self_signed import certificate_for_localhost
+from tests.kit.ops.operator import Operator, answering
+from tests.kit.ops.self_signed import certificate_for_localhost
 
 ADMINS_ONLY: JsonDict = {
     "admins": {"names": [], "roles": ["_admin"]},

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.aws import FakeAws
-from tests.support import START
+from tests.kit.basics import START
+from tests.kit.fakes.aws import FakeAws
 from tests.unit.test_claims import *
 from tests.unit.test_rate_limiter import (
     rate_limiter,

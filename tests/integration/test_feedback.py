@@ -9,8 +9,8 @@ from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict
 from chalicelib.jobs import mail_feedback
 from chalicelib.jobs.mail_feedback import InvalidNotification, TooEarly
-from tests.integration.steps import Owner, Steps
-from tests.support import Mail, a_device, an_address
+from tests.kit.basics import Mail, a_device, an_address
+from tests.kit.cloud.steps import Owner, Steps
 
 
 def notification(mail: Mail, kind: str, **said: Any) -> str:

@@ -12,8 +12,8 @@ from chalicelib.domain.documents import JsonDict
 from chalicelib.engine.runner import Outcome
 from chalicelib.web import invitation as pages
 from chalicelib.web.pages import Page
-from tests.integration.steps import Owner, Steps
-from tests.support import FakeDependencies, an_address, view_page
+from tests.kit.basics import FakeDependencies, an_address, view_page
+from tests.kit.cloud.steps import Owner, Steps
 
 INVITATION = "invitation-1"
 ACCEPT, DECLINE = b"answer=accept", b"answer=decline"

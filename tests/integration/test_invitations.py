@@ -16,9 +16,9 @@ from chalicelib.domain.names import owner_role, subscription_id
 from chalicelib.engine.runner import Outcome
 from chalicelib.errors import StillConflicting
 from chalicelib.handlers import invitations
-from tests.integration.steps import Owner, Steps
 from tests.integration.test_channels import login, roles
-from tests.support import a_device, an_address
+from tests.kit.basics import a_device, an_address
+from tests.kit.cloud.steps import Owner, Steps
 
 REMOVED: JsonDict = {"members": []}
 CLOSING: JsonDict = {"state": "closing"}

@@ -11,7 +11,7 @@ from bench.backend import Around
 from bench.load_many import Figures, register_many
 from bench.people import CheckFailed
 from chalicelib.couch import Server
-from tests.fakes.couch import FakeCouch
+from tests.kit.fakes.couch import FakeCouch
 
 
 def just_ask(name: str, call: Callable[[], Any]) -> Any:

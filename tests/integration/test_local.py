@@ -20,7 +20,7 @@ from local import demo
 from local.cleanup import remove_all_of
 from local.errors import LocalError, refusal
 from local.system import ROOT, LocalSystem, Options
-from tests.support import a_device, an_address
+from tests.kit.basics import a_device, an_address
 
 
 def exists(server: Server, name: str) -> bool:

@@ -19,8 +19,8 @@ from chalicelib.engine.dependencies import Dependencies
 from chalicelib.web.health import check_health
 from local.aws import LocalAws
 from poller.app import run
-from tests.polling import Poller, a_poller, owners
-from tests.support import PUBLIC_URL, wait_for
+from tests.kit.basics import PUBLIC_URL, wait_for
+from tests.kit.poller.over_servers import Poller, a_poller, owners
 
 
 @pytest.fixture

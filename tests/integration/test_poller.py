@@ -12,9 +12,9 @@ from local.aws import LocalAws
 from poller.app import run
 from poller.checkpoint import Sent
 from poller.lease import Cursor, LeaseHeld, LeaseLost
-from tests.metrics import printed
-from tests.polling import Poller, a_poller
-from tests.support import wait_for
+from tests.kit.basics import wait_for
+from tests.kit.metrics import printed
+from tests.kit.poller.over_servers import Poller, a_poller
 
 
 @pytest.fixture

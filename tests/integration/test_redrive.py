@@ -14,7 +14,7 @@ from chalicelib.domain.documents import JsonDict
 from local.aws import LocalAws
 from ops import redrive
 from ops.stage import OpsError
-from tests.integration.ops_kit import Operator
+from tests.kit.ops.operator import Operator
 
 
 @pytest.fixture

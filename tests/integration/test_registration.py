@@ -26,8 +26,7 @@ from chalicelib.web import confirm as pages
 from device.registration import NewDevice
 from poller.app import run as poll
 from tests.conftest import create_table
-from tests.integration.steps import Steps
-from tests.support import (
+from tests.kit.basics import (
     PUBLIC_URL,
     FakeClock,
     FakeDependencies,
@@ -36,6 +35,7 @@ from tests.support import (
     an_address,
     view_page,
 )
+from tests.kit.cloud.steps import Steps
 
 HOUR_S, DAY_S = 3600, 24 * 3600
 

@@ -20,8 +20,8 @@ from chalicelib.web import confirm, registrations
 from chalicelib.web.registrations import Answer
 from chalicelib.web.replication import MAX_DOCS
 from device.registration import NewDevice
-from tests.integration.steps import Steps
-from tests.support import a_device, an_address
+from tests.kit.basics import a_device, an_address
+from tests.kit.cloud.steps import Steps
 
 HERE, ELSEWHERE = "192.0.2.1", "198.51.100.1"
 HOUR_S, DAY_S = 3600, 24 * 3600

@@ -7,9 +7,9 @@ from chalicelib.domain.documents import JsonDict
 from chalicelib.engine.runner import Message, Outcome
 from chalicelib.handlers import devices
 from device.registration import NewDevice
-from tests.integration.steps import Owner, Steps
 from tests.integration.test_channels import login
-from tests.support import a_device, an_address, wait_for, wait_until_shut_out
+from tests.kit.basics import a_device, an_address, wait_for, wait_until_shut_out
+from tests.kit.cloud.steps import Owner, Steps
 
 
 @pytest.fixture

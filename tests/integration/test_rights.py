@@ -13,8 +13,8 @@ from chalicelib.domain.link_tokens import InvitationRef
 from chalicelib.domain.names import channel_db, owner_role
 from chalicelib.engine.runner import Outcome
 from device.registration import NewDevice
-from tests.integration.steps import Owner, Steps
-from tests.support import a_device, an_address, is_refused, without_hash
+from tests.kit.basics import a_device, an_address, is_refused, without_hash
+from tests.kit.cloud.steps import Owner, Steps
 
 USER = "org.couchdb.user:"
 CHANNEL = "channel-photos"

@@ -10,8 +10,8 @@ from chalicelib import telemetry
 from chalicelib.couch import Conflict, Database, NotFound
 from chalicelib.domain.documents import JsonDict
 from chalicelib.jobs.sweep import PAGE, sweep
-from tests.integration.steps import Owner, Steps
-from tests.support import a_device, an_address, logged
+from tests.kit.basics import a_device, an_address, logged
+from tests.kit.cloud.steps import Owner, Steps
 
 DAY_S = 24 * 3600
 

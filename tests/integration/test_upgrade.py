@@ -14,8 +14,8 @@ from chalicelib.engine.context import Context
 from chalicelib.jobs import upgrade as upgrades
 from chalicelib.jobs.upgrade import upgrade
 from ops.upgrade import upgrade as upgrade_all
-from tests.integration.steps import Steps
-from tests.support import an_address
+from tests.kit.basics import an_address
+from tests.kit.cloud.steps import Steps
 
 AN_OLD_ONE = {"_id": DESIGN_ID, "validate_doc_update": "function () {}", "version": 0}
 

@@ -130,7 +130,7 @@ declare module 'follow' {
   export = follow;
 }
 
-// tests/validation.js loads it by its path: it is a package of the embedded CouchDB.
+// tests/kit/validation.js loads it by its path: it is a package of the embedded CouchDB.
 declare module '*/node_modules/acorn' {
   export function parseExpressionAt(text: string, at: number, options: { ecmaVersion: 5 }): object;
 }

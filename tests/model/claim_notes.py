@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from chalicelib.domain.documents import JsonDict
-from tests.support import START, make_settings
+from tests.kit.basics import START, make_settings
 
 TIMEOUT_S = 30  # .chalice/config.json: lambda_timeout
 LEASE_S = make_settings().claim_lease_s

@@ -18,11 +18,11 @@ from chalicelib.domain.documents import JsonDict, Rejected
 from chalicelib.engine.docstate import Registry
 from chalicelib.engine.runner import Message, handle
 from chalicelib.errors import NoEffect
-from tests.fakes.aws import FakeClient
-from tests.fakes.dynamodb import DynamoDb
+from tests.kit.basics import START, FakeDatabase
+from tests.kit.fakes.aws import FakeClient
+from tests.kit.fakes.dynamodb import DynamoDb
 from tests.model.claim_notes import LEASE_S, MARGIN_S, TIMEOUT_S, Notes, Worker
 from tests.model.scheduler import Program, Scheduler
-from tests.support import START, FakeDatabase
 
 TABLE = "claims"
 RESCUER = "rescuer"

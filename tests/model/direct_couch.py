@@ -7,8 +7,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from chalicelib.couch import READ_TIMEOUT_S, Connection, Server, error_of
-from tests.fakes.couch import ADMIN_URL, FakeCouch
-from tests.fakes.couch_http import Answer, Asked, Refusal
+from tests.kit.fakes.couch import ADMIN_URL, FakeCouch
+from tests.kit.fakes.couch_http import Answer, Asked, Refusal
 
 # Given the request's name, the request, and what answers it or another.
 Around = Callable[[str, Asked, Callable[[Asked], Answer]], Answer]

@@ -3,8 +3,8 @@
 import copy
 from collections.abc import Callable, Mapping
 
-from tests.fakes.couch import FakeCouch
-from tests.fakes.couch_edits import Edit
+from tests.kit.fakes.couch import FakeCouch
+from tests.kit.fakes.couch_edits import Edit
 from tests.model.poller_notes import ROUTED
 
 CONTROL, OWNERS = "control", "control-" + 32 * "a"

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 
 from chalicelib.domain.documents import JsonDict
-from tests.fakes.couch_docs import Document, StoredDatabase
-from tests.fakes.couch_feeds import number_of
-from tests.fakes.couch_http import Refusal
+from tests.kit.fakes.couch_docs import Document, StoredDatabase
+from tests.kit.fakes.couch_feeds import number_of
+from tests.kit.fakes.couch_http import Refusal
 
 START_S = 1_800_000_000
 PAGE_SIZE = 2

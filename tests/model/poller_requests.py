@@ -7,7 +7,7 @@ from typing import Any
 
 from botocore.exceptions import ReadTimeoutError
 
-from tests.fakes.couch_http import Answer, Asked
+from tests.kit.fakes.couch_http import Answer, Asked
 from tests.model.poller_notes import MAX_DOCS, PAGE_SIZE, START_S, Notes
 from tests.model.scheduler import Scheduler
 

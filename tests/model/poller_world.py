@@ -17,11 +17,11 @@ from poller.app import PollerDependencies, run
 from poller.lease import LeaseLost
 from poller.sender import NotAccepted
 from poller.updates import UpdatesRefused
-from tests.fakes.aws import FakeClient
-from tests.fakes.aws_small import SecretsManager
-from tests.fakes.couch import ADMIN_URL, FakeCouch
-from tests.fakes.dynamodb import DynamoDb
-from tests.fakes.sqs import Sqs
+from tests.kit.fakes.aws import FakeClient
+from tests.kit.fakes.aws_small import SecretsManager
+from tests.kit.fakes.couch import ADMIN_URL, FakeCouch
+from tests.kit.fakes.dynamodb import DynamoDb
+from tests.kit.fakes.sqs import Sqs
 from tests.model.direct_couch import direct_server
 from tests.model.poller_couch import CONTROL, OWNERS, Change, ControlDatabases
 from tests.model.poller_notes import MAX_DOCS, PAGE_SIZE, ROUTED, START_S, Notes

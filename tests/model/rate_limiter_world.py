@@ -8,8 +8,8 @@ from typing import Any
 from botocore.exceptions import ReadTimeoutError
 
 from chalicelib.aws.rate_limiter import Quota, RateLimiter
-from tests.fakes.aws import FakeClient
-from tests.fakes.dynamodb import DynamoDb
+from tests.kit.fakes.aws import FakeClient
+from tests.kit.fakes.dynamodb import DynamoDb
 from tests.model.scheduler import Program, Scheduler
 
 TABLE = "quotas"

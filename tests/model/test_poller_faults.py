@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.couch_http import Answer, Asked
+from tests.kit.fakes.couch_http import Answer, Asked
 from tests.model.cases import ONE, POLLERS, Case, poller
 from tests.model.explorer import Bounds, Violation
 from tests.model.poller_requests import Requests

@@ -9,7 +9,7 @@ from typing import Any
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict
 from local.system import ROOT
-from tests.support import an_address
+from tests.kit.basics import an_address
 
 EVENTS = ROOT / "events"
 

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from chalicelib.domain.documents import JsonDict
-from tests.e2e.steps import LONG_AGO
+from tests.kit.system.registering import LONG_AGO
 from tests.runtime.acts import Acts
 from tests.runtime.harness.function import Result
 from tests.runtime.harness.world import World

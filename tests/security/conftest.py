@@ -13,9 +13,9 @@ from chalicelib.couch import Database, Server
 from chalicelib.engine.dependencies import Dependencies
 from local.lambdas import load_app
 from local.system import ROOT
-from tests.integration.steps import Owner, Steps
-from tests.security.site import Recorder, Site
-from tests.support import LINK_KEY, PUBLIC_URL, FakeClock, FakeMailer
+from tests.kit.basics import LINK_KEY, PUBLIC_URL, FakeClock, FakeMailer
+from tests.kit.cloud.site import Recorder, Site
+from tests.kit.cloud.steps import Owner, Steps
 
 MakeSite = Callable[..., Site]
 

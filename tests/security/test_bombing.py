@@ -8,11 +8,11 @@ import pytest
 from chalicelib.domain.documents import JsonDict
 from chalicelib.web import registrations
 from device.registration import NewDevice
-from tests.integration.steps import Owner, Steps
+from tests.kit.basics import a_device, an_address
+from tests.kit.cases.attacks import SPELLINGS
+from tests.kit.cloud.site import with_settings
+from tests.kit.cloud.steps import Owner, Steps
 from tests.security.conftest import MakeSite
-from tests.security.inputs import SPELLINGS
-from tests.security.site import with_settings
-from tests.support import a_device, an_address
 
 HOUR_S = 3600
 

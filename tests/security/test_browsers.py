@@ -11,10 +11,10 @@ from chalicelib.domain.documents import JsonDict
 from device.registration import NewDevice
 from local.lambdas import load_app
 from local.system import ROOT
-from tests.integration.steps import Owner
-from tests.security.inputs import BARE_CONTENT_TYPES, SLY_CONTENT_TYPES
-from tests.security.site import FORM, Site, contents
-from tests.support import a_device, an_address
+from tests.kit.basics import a_device, an_address
+from tests.kit.cases.attacks import BARE_CONTENT_TYPES, SLY_CONTENT_TYPES
+from tests.kit.cloud.site import FORM, Site, contents
+from tests.kit.cloud.steps import Owner
 
 # What a browser says of a form on another site that was sent here.
 FROM_ELSEWHERE = {

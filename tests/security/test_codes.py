@@ -7,11 +7,11 @@ from chalicelib.domain.link_tokens import LinkKeys
 from chalicelib.domain.names import confirm_id
 from chalicelib.web import confirm, invitation
 from device.registration import NewDevice
-from tests.integration.steps import Owner, Steps
+from tests.kit.basics import LINK_KEY, a_device, an_address
+from tests.kit.cases.attacks import forged_codes, url_safe
+from tests.kit.cloud.site import Site, contents, whole
+from tests.kit.cloud.steps import Owner, Steps
 from tests.security.conftest import MakeSite
-from tests.security.inputs import forged_codes, url_safe
-from tests.security.site import Site, contents, whole
-from tests.support import LINK_KEY, a_device, an_address
 
 DAY_S = 24 * 3600
 

@@ -9,10 +9,10 @@ from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict, timestamp
 from chalicelib.domain.names import confirm_id
 from device.registration import NewDevice
-from tests.integration.steps import Owner, Steps
+from tests.kit.basics import a_device, an_address
+from tests.kit.cloud.site import Site, whole
+from tests.kit.cloud.steps import Owner, Steps
 from tests.security.conftest import MakeSite
-from tests.security.site import Site, whole
-from tests.support import a_device, an_address
 
 KNOWN = ("active", "invited", "pending", "over budget", "complained", "expired", "revoked")
 

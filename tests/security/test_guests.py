@@ -5,9 +5,9 @@ import pytest
 from chalicelib.couch import CouchError
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import owner_role
-from tests.integration.steps import Owner
 from tests.integration.test_rights import WAYS, as_device, refusal
-from tests.security.site import contents
+from tests.kit.cloud.site import contents
+from tests.kit.cloud.steps import Owner
 
 
 @pytest.fixture

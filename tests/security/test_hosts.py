@@ -4,10 +4,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.integration.steps import Owner
-from tests.security.inputs import HOST_HEADERS
-from tests.security.site import Site, whole
-from tests.support import PUBLIC_URL, a_device, an_address
+from tests.kit.basics import PUBLIC_URL, a_device, an_address
+from tests.kit.cases.attacks import HOST_HEADERS
+from tests.kit.cloud.site import Site, whole
+from tests.kit.cloud.steps import Owner
 
 EVIL = "evil.example"
 

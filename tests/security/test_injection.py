@@ -18,10 +18,10 @@ from chalicelib.couch import Unavailable
 from chalicelib.domain.documents import JsonDict
 from chalicelib.engine.runner import Message
 from device.registration import NewDevice
-from tests.integration.steps import Owner
-from tests.security.inputs import ADDRESSES, IDS, TEXTS
-from tests.security.site import Site, elements, handle_messages
-from tests.support import PUBLIC_URL, FakeMailer, a_device, an_address, failing_view, logged
+from tests.kit.basics import PUBLIC_URL, FakeMailer, a_device, an_address, failing_view, logged
+from tests.kit.cases.attacks import ADDRESSES, IDS, TEXTS
+from tests.kit.cloud.site import Site, elements, handle_messages
+from tests.kit.cloud.steps import Owner
 
 HEADERS = [
     *("From", "To", "Subject", "Date", "Message-ID", "X-Syncpoint-Id", "Auto-Submitted"),

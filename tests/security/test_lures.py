@@ -7,10 +7,10 @@ import pytest
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.device_codes import plain_device_code
 from chalicelib.domain.names import owner_control_db
-from tests.integration.steps import Owner, Steps
-from tests.security.inputs import lures
-from tests.security.site import Site, contents
-from tests.support import a_device, an_address
+from tests.kit.basics import a_device, an_address
+from tests.kit.cases.attacks import lures
+from tests.kit.cloud.site import Site, contents
+from tests.kit.cloud.steps import Owner, Steps
 
 
 def test_no_devices_name_shows_its_code_to_whoever_has_just_the_mail(site: Site) -> None:

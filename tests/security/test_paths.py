@@ -13,10 +13,10 @@ from chalicelib.domain.link_tokens import InvitationRef
 from chalicelib.domain.names import channel_db, owner_control_db
 from chalicelib.engine.runner import Message
 from chalicelib.jobs import mail_feedback
-from tests.integration.steps import Owner
-from tests.security.inputs import IDS, url_safe
-from tests.security.site import Site, contents, handle_messages
-from tests.support import a_device, an_address
+from tests.kit.basics import a_device, an_address
+from tests.kit.cases.attacks import IDS, url_safe
+from tests.kit.cloud.site import Site, contents, handle_messages
+from tests.kit.cloud.steps import Owner
 
 MAC = "A" * 22
 

@@ -8,10 +8,10 @@ import pytest
 
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import channel_db
-from tests.integration.steps import Owner
-from tests.security.inputs import URLS
-from tests.security.site import Site, contents
-from tests.support import a_device, an_address
+from tests.kit.basics import a_device, an_address
+from tests.kit.cases.attacks import URLS
+from tests.kit.cloud.site import Site, contents
+from tests.kit.cloud.steps import Owner
 
 FIELDS = ("syncpoint", "remote", "url", "target", "source", "owner_url", "couchdb", "public_url")
 

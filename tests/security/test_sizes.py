@@ -9,11 +9,11 @@ import requests
 from chalicelib.couch import Unreadable
 from chalicelib.engine.runner import Message
 from device.registration import NewDevice
-from tests.integration.steps import Owner
 from tests.integration.test_rights import as_device
-from tests.security.inputs import FORMS, documents_too_large, nested
-from tests.security.site import Batch, Site, contents, handle_messages
-from tests.support import a_device, an_address
+from tests.kit.basics import a_device, an_address
+from tests.kit.cases.attacks import FORMS, documents_too_large, nested
+from tests.kit.cloud.site import Batch, Site, contents, handle_messages
+from tests.kit.cloud.steps import Owner
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from local.system import ROOT
-from tests.security.inputs import counts
+from tests.kit.cases.attacks import counts
 
 PAGE = (ROOT / "docs/security.md").read_text(encoding="utf-8")
 TESTS = ROOT / "tests"

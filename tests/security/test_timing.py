@@ -11,9 +11,9 @@ from chalicelib.domain.device_codes import plain_device_code, same_device_code
 from chalicelib.domain.link_tokens import LinkKeys
 from device.registration import NewDevice
 from local.system import ROOT
-from tests.security.inputs import forged_codes
-from tests.security.site import Site
-from tests.support import a_device, an_address
+from tests.kit.basics import a_device, an_address
+from tests.kit.cases.attacks import forged_codes
+from tests.kit.cloud.site import Site
 
 Pair = tuple[bytes, bytes]
 MAC_LENGTH = 22

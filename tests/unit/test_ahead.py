@@ -7,10 +7,10 @@ from poller.ahead import _threads, in_threads, when_needed
 from poller.follow import Follower
 from poller.messages import messages_for
 from poller.sender import NotAccepted, Sender
-from tests.fake_poller_state import FakeCheckpoint
-from tests.fake_sqs import ROUTES, FakeSqs, row
-from tests.fakes.couch_watched import WatchedCouch
-from tests.support import wait_for
+from tests.kit.basics import wait_for
+from tests.kit.fakes.couch_watched import WatchedCouch
+from tests.kit.poller.sender import ROUTES, FakeSqs, row
+from tests.kit.poller.state import FakeCheckpoint
 
 LIMIT_S = 30
 

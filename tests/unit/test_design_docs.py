@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from chalicelib.design import DESIGN_ID, OWNER_CONTROL, PUBLIC_CHANNEL, DesignDoc
 from chalicelib.domain.documents import JsonDict
 from chalicelib.handlers.all import registry
-from tests.validation import ADMIN_ROLES, Engine, ValidationFailed, running_engine
+from tests.kit.validation import ADMIN_ROLES, Engine, ValidationFailed, running_engine
 
 OWNER = "0123456789abcdef" * 2
 GUEST = "f" * 32

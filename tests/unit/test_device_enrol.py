@@ -15,8 +15,8 @@ from device import enrol
 from device.errors import DeviceError
 from device.home import Home
 from device.registration import ITERATIONS, new_device, new_device_code
-from tests.device_cases import a_profile
-from tests.support import START, FakeClock
+from tests.kit.basics import START, FakeClock
+from tests.kit.device.profiles import a_profile
 
 SECRET = "its-secret"
 # Nobody listens there: whatever gets so far fails, with another message.

@@ -15,7 +15,7 @@ from chalicelib.domain.addresses import owner_id_of
 from device.errors import DeviceError
 from device.home import Home, Profile
 from local.system import ROOT
-from tests.device_cases import ADMIN_PASSWORD, PASSWORD, a_profile
+from tests.kit.device.profiles import ADMIN_PASSWORD, PASSWORD, a_profile
 
 PROCESS_LIMIT_S = 60
 

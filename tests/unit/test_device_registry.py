@@ -10,7 +10,7 @@ from chalicelib.domain.documents import JsonDict
 from chalicelib.engine.docstate import Registry, RegistryError
 from chalicelib.engine.runner import Message, Outcome, handle
 from device.transitions import registry
-from tests.support import FakeClock, FakeDatabase
+from tests.kit.basics import FakeClock, FakeDatabase
 
 NEW: JsonDict = {"_id": "a", "type": "mail", "state": "new"}
 MESSAGE = Message("control", "a", "mail", "new", None)

@@ -9,10 +9,10 @@ import pytest
 from chalicelib.couch import BadRequest, CouchError, Database, Unreadable
 from chalicelib.domain.documents import JsonDict
 from poller.feed import BEGINNING, PAGE_BYTES, Feed, Page
-from tests.fake_sqs import row
-from tests.fakes.couch_edits import Edit
-from tests.fakes.couch_http import Answer, Asked
-from tests.fakes.couch_watched import WatchedCouch
+from tests.kit.fakes.couch_edits import Edit
+from tests.kit.fakes.couch_http import Answer, Asked
+from tests.kit.fakes.couch_watched import WatchedCouch
+from tests.kit.poller.sender import row
 
 REFUSED = BadRequest(400, "bad_request", "Malformed sequence supplied in 'since' parameter.")
 

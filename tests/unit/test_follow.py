@@ -11,9 +11,9 @@ from chalicelib.domain.documents import JsonDict
 from poller.checkpoint import Sent
 from poller.follow import FAILURES_IN_A_ROW, TURN_PAGES, Follower
 from poller.sender import NotAccepted
-from tests.fake_poller_state import FakeCheckpoint
-from tests.fake_sqs import ROUTES, FakeSqs, sender_to
-from tests.fakes.couch_watched import WatchedCouch
+from tests.kit.fakes.couch_watched import WatchedCouch
+from tests.kit.poller.sender import ROUTES, FakeSqs, sender_to
+from tests.kit.poller.state import FakeCheckpoint
 
 ADA, BOB, EVE = (f"control-{letter * 32}" for letter in "abe")
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from poller.lease import Cursor, Lease, LeaseHeld, LeaseLost
-from tests.fakes.aws import FakeAws
+from tests.kit.fakes.aws import FakeAws
 
 TABLE, KEY, LEASE_S, START_S = "table", "poller#control", 60, 1_000_000.0
 CURSOR = Cursor("12-seq", "control-ab", is_whole=True, failing=("control-cd", "control-ef"))

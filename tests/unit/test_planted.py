@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chalicelib.domain.documents import JsonDict
-from tests.planted import plant, pytest_runtest_makereport
+from tests.kit.planted import plant, pytest_runtest_makereport
 
 
 def looked_at(text: str) -> pytest.TestReport:

@@ -15,12 +15,12 @@ from poller.poll import LONGEST_PAUSE_S, LONGPOLL_S, MAX_FAILING, ROUND_PAUSE_S,
 from poller.scan import Scan
 from poller.shard import Shard
 from poller.updates import ROWS_AT_ONCE, Updates, UpdatesRefused
-from tests.fake_poller_state import FakeCheckpoint, FakeLease
-from tests.fake_sqs import ROUTES, FakeSqs, sender_to
-from tests.fakes.couch import FakeCouch
-from tests.fakes.couch_feeds import db_updates
-from tests.fakes.couch_http import Answer, Asked, Refusal
-from tests.fakes.couch_watched import WatchedCouch
+from tests.kit.fakes.couch import FakeCouch
+from tests.kit.fakes.couch_feeds import db_updates
+from tests.kit.fakes.couch_http import Answer, Asked, Refusal
+from tests.kit.fakes.couch_watched import WatchedCouch
+from tests.kit.poller.sender import ROUTES, FakeSqs, sender_to
+from tests.kit.poller.state import FakeCheckpoint, FakeLease
 
 DB_UPDATES, ALL_DBS, DBS_INFO = "GET /_db_updates", "GET /_all_dbs", "POST /_dbs_info"
 UNKNOWN = Refusal(400, "bad_request", "no such request")

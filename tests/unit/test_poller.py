@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from chalicelib.domain.documents import JsonDict
 from poller.messages import MESSAGE_BYTES, Outgoing, messages_for
 from poller.sender import BATCH_MESSAGES, FIRST_PAUSE_S, SEND_ATTEMPTS, NotAccepted, batches
-from tests.fake_sqs import ROUTES, FakeSqs, row, sender_to
+from tests.kit.poller.sender import ROUTES, FakeSqs, row, sender_to
 
 # What is sent for a change.
 

@@ -11,8 +11,8 @@ from poller.ahead import in_threads
 from poller.app import PollerDependencies
 from poller.lease import LeaseHeld, LeaseLost
 from poller.shard import Shard
-from tests.fakes.couch_http import Refusal
-from tests.poller_site import TABLE, Site
+from tests.kit.fakes.couch_http import Refusal
+from tests.kit.poller.in_memory import TABLE, Site
 
 # What is sent
 

@@ -10,9 +10,9 @@ from botocore.exceptions import ClientError
 
 from chalicelib.couch import Unavailable
 from poller import app
-from tests.metrics import Metric, printed
-from tests.poller_site import Site
-from tests.support import logged
+from tests.kit.basics import logged
+from tests.kit.metrics import Metric, printed
+from tests.kit.poller.in_memory import Site
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from chalicelib.aws.rate_limiter import (
     RateLimiterBusy,
     check_quotas,
 )
-from tests.fakes.aws import FakeAws
+from tests.kit.fakes.aws import FakeAws
 
 HOUR_S = 3600
 NOW_S = 1_795_413_600

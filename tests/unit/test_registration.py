@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from chalicelib.domain.device import DEFAULT_NAME, Registration, parse_device
 from chalicelib.domain.documents import JsonDict, Rejected
-from tests.support import a_device
+from tests.kit.basics import a_device
 
 CREDENTIALS: JsonDict = {
     "password_scheme": "pbkdf2",

@@ -28,8 +28,8 @@ from chalicelib.web.replication import (
     revs_of,
 )
 from local.system import ROOT
-from tests.registrations_cases import DEVICE_ID, REFUSED, nested
-from tests.support import a_device
+from tests.kit.basics import a_device
+from tests.kit.cases.registrations import DEVICE_ID, REFUSED, nested
 from tests.unit.test_registration import OAUTH, VALID, any_text, json_values, without
 
 NETWORK = "192.0.2.0/24"

@@ -15,8 +15,8 @@ from chalicelib.domain.documents import JsonDict, Rejected
 from chalicelib.engine.docstate import InvalidChanges, Registry, RegistryError
 from chalicelib.engine.runner import InvalidMessage, Message, Outcome, handle
 from chalicelib.errors import NoEffect, StillConflicting
-from tests.fakes.aws import FakeAws
-from tests.support import START, FakeClock, FakeDatabase
+from tests.kit.basics import START, FakeClock, FakeDatabase
+from tests.kit.fakes.aws import FakeAws
 
 Edit = Callable[[FakeDatabase], None]
 

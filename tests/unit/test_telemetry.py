@@ -13,7 +13,7 @@ from chalicelib.couch import Unavailable
 from chalicelib.engine import batch
 from chalicelib.engine.runner import Message, Outcome
 from chalicelib.handlers.all import registry
-from tests.metrics import Metric, printed
+from tests.kit.metrics import Metric, printed
 
 TRANSITION = registry.transition("device", "new")
 SECRET = "hunter2"

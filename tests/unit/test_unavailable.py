@@ -6,7 +6,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from chalicelib.aws.rate_limiter import RateLimiterBusy
 from chalicelib.couch import Unauthorized, Unavailable
 from chalicelib.settings import InvalidSettings
-from tests.support import failing_view
+from tests.kit.basics import failing_view
 
 ERRORS = [
     Unavailable(0, "unreachable", "ConnectTimeout"),

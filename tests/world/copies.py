@@ -7,10 +7,10 @@ import copy
 import functools
 from collections.abc import Callable
 
-from tests.fakes.aws import FakeAws
-from tests.fakes.couch import FakeCouch
-from tests.fakes.couch_docs import Document, StoredDatabase
-from tests.fakes.sqs_queue import Queue
+from tests.kit.fakes.aws import FakeAws
+from tests.kit.fakes.couch import FakeCouch
+from tests.kit.fakes.couch_docs import Document, StoredDatabase
+from tests.kit.fakes.sqs_queue import Queue
 
 
 def copy_aws(aws: FakeAws, now_s: Callable[[], float]) -> FakeAws:

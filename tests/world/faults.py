@@ -11,7 +11,7 @@ from typing import Any
 import requests
 from botocore import exceptions as botocore
 
-from tests.fakes.couch_http import Answer, response_of
+from tests.kit.fakes.couch_http import Answer, response_of
 
 Call = Callable[[], Any]
 

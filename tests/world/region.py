@@ -20,10 +20,10 @@ from chalicelib.settings import PollerSettings, queue_name
 from poller.ahead import when_needed
 from poller.app import PollerDependencies, run
 from poller.lease import LeaseLost
-from tests.fakes.aws import FakeAws
-from tests.fakes.couch import ADMIN_URL, FakeCouch
-from tests.fakes.sqs import URL
-from tests.support import LINK_KEY, PUBLIC_URL, START, FakeLambdaContext
+from tests.kit.basics import LINK_KEY, PUBLIC_URL, START, FakeLambdaContext
+from tests.kit.fakes.aws import FakeAws
+from tests.kit.fakes.couch import ADMIN_URL, FakeCouch
+from tests.kit.fakes.sqs import URL
 from tests.world.copies import copy_aws, copy_couch
 from tests.world.faults import Killed
 from tests.world.gate import Gate, Process

@@ -20,7 +20,7 @@ from chalicelib.jobs.sweep import sweep
 from chalicelib.web import confirm, invitation, registrations
 from chalicelib.web.pages import Page
 from chalicelib.web.unavailable import ServiceUnavailable, context_of
-from tests.support import PUBLIC_URL
+from tests.kit.basics import PUBLIC_URL
 from tests.world.faults import Killed
 from tests.world.gate import Process
 from tests.world.region import CONTROL, HANDLER_TIMEOUT_S, SCHEDULE_S, Region

@@ -14,8 +14,8 @@ from typing import Any
 
 import requests
 
+from tests.kit.basics import wait_for
 from tests.runtime.harness.function import Spec, end_group, runtime_command, runtime_environment
-from tests.support import wait_for
 
 _PATH = "/2015-03-31/functions/function/invocations"
 _MACHINES = {"x86_64": "x86_64", "aarch64": "arm64"}

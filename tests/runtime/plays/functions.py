@@ -3,7 +3,7 @@
 import json
 
 from chalicelib.domain.names import channel_db, subscription_id
-from tests.e2e.steps import LONG_AGO
+from tests.kit.system.registering import LONG_AGO
 from tests.runtime import samples
 from tests.runtime.acts import Acts
 from tests.runtime.harness.artifacts import STAGE

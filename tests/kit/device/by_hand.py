@@ -1,0 +1,102 @@
+"""A device with a part of a real CouchDB of its own, whose steps are taken one by one."""
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from chalicelib.couch import NotFound, Server
+from chalicelib.domain.addresses import owner_id_of
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.names import subscription_id
+from chalicelib.engine.runner import Message, Outcome, handle
+from device.databases import Device
+from device.home import Home, Profile
+from device.transitions import registry
+from tests.kit.basics import FakeClock
+from tests.kit.device.profiles import a_profile
+
+MakeKit = Callable[..., "Kit"]
+
+
+@dataclass
+class Kit:
+    """The device, and what it has said."""
+
+    home: Home
+    said: list[tuple[str, str]] = field(default_factory=list)
+
+    @classmethod
+    def make(cls, folder: Path, couch: str, **profile: Any) -> "Kit":
+        kit = cls(Home(folder))
+        prefix = f"test-device-{uuid.uuid4().hex[:12]}-"
+        kit.home.save(a_profile(**{"couch": couch, "prefix": prefix, **profile}))
+        kit.device.make(kit.device.database)
+        return kit
+
+    def say(self, about: str, what: str) -> None:
+        self.said.append((about, what))
+
+    @property
+    def profile(self) -> Profile:
+        return self.home.load()
+
+    @property
+    def device(self) -> Device:
+        """With the file as it is, and nothing that was kept in memory."""
+        return Device.of(self.profile, self.say, FakeClock())
+
+    def owner_of(self, address: str) -> str:
+        return owner_id_of(address)
+
+    def set_cloud(self, *urls: str) -> None:
+        """Let the device have heard of a cloud, and of one after another if it moved."""
+        former = list(urls[:-1])
+        self.home.update(
+            lambda kept: replace(kept, cloud=urls[-1], control_db="control", former_clouds=former)
+        )
+
+    def subscription_id(self, channel_id: str) -> str:
+        return subscription_id(channel_id, self.profile.owner)
+
+    def subscription(self, channel_id: str) -> JsonDict | None:
+        return self.device.database.find_one(self.subscription_id(channel_id))
+
+    def put(self, doc: JsonDict) -> JsonDict:
+        """Write a document of the owner's, over the one that is there."""
+        known = self.device.database.find_one(doc["_id"])
+        rev = {"_rev": known["_rev"]} if known else {}
+        self.device.database.put({**doc, **rev})
+        return self.device.database.get(doc["_id"])
+
+    def put_subscription(self, channel_id: object, state: str = "active", **more: Any) -> JsonDict:
+        doc_id = self.subscription_id(str(channel_id))
+        doc = {"_id": doc_id, "type": "subscription", "state": state, "channel": channel_id}
+        return self.put({**doc, **more})
+
+    def obey(self, doc: JsonDict) -> Outcome:
+        """Let the device do what it does about a document."""
+        message = Message(self.device.database.name, doc["_id"], doc["type"], doc["state"], doc)
+        return handle(message, registry, self.device)
+
+    def replications(self) -> list[JsonDict]:
+        """The documents in `_replicator`; those from here before those to here."""
+        docs = [one.doc for one in self.device.replications.all()]
+        return sorted(docs, key=lambda doc: self.profile.prefix not in doc["source"]["url"])
+
+    def exists(self, channel_id: str) -> bool:
+        """Whether there is a copy of a channel here."""
+        try:
+            return bool(self.device.channel(channel_id).info())
+        except NotFound:
+            return False
+
+    def remove(self) -> None:
+        """Leave the CouchDB as it was."""
+        device = self.device
+        device.replications.remove_all()
+        server = Server(self.profile.couch)
+        prefix = self.profile.prefix
+        for name in server.all_dbs(prefix, prefix + "~", 1000):
+            server.database(name).delete()

@@ -1,0 +1,45 @@
+"""`python -m tests.kit.device.killed_agent HOME NUMBER`: an agent that kills itself at a request.
+
+It ends by itself, with 0, when it has followed the cloud for some turns.
+"""
+
+import os
+import signal
+import sys
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from requests.adapters import HTTPAdapter
+
+from device.agent import Agent
+from device.home import Home
+from tests.kit.device.gadget import QUICK, now
+
+TURNS = 3
+
+
+def main(folder: str, number: str) -> int:
+    """Run the agent; SIGKILL comes before its request of that number."""
+    requests, follows, turns = count(1), [], count()
+    send = HTTPAdapter.send
+
+    def killing(self: HTTPAdapter, *args: Any, **kwargs: Any) -> Any:
+        if next(requests) == int(number):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return send(self, *args, **kwargs)
+
+    def say(about: str, what: str) -> None:
+        if about == "agent":
+            follows.append(what)
+
+    def is_ended() -> bool:
+        return bool(follows) and next(turns) >= TURNS
+
+    HTTPAdapter.send = killing  # type: ignore[method-assign]
+    Agent(Home(Path(folder)), say, now, QUICK, is_ended).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
