@@ -1,6 +1,6 @@
-"""The Lambdas: one function per (type, state), and the routes.
+"""The Lambda functions, one for each (type, state), and the HTTP routes.
 
-Entry points only: no rule and no storage lives here.
+This module has only entry points. The rules and the storage are in chalicelib.
 """
 
 import os
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from chalicelib.web.pages import Page
 
 FORM = "application/x-www-form-urlencoded"
-ANY = "*/*"  # the view itself refuses what it cannot read, in the words of CouchDB
+ANY = "*/*"  # each view checks the type itself, and refuses with CouchDB's error texts
 
-# Chalice would set the level of the logger that is ours, too: nothing but errors would be logged.
+# Without `configure_logs=False`, Chalice changes our logger too: it would log only errors.
 app = Chalice(app_name="syncpoint", configure_logs=False)
 app.register_middleware(add_default_headers, "http")
 app.register_middleware(answer_unavailable, "http")
@@ -32,9 +32,15 @@ deployed = settings.Deployed.read(os.environ)
 
 
 def on(doc_type: str, state: str, *, concurrency: int) -> Callable[..., Any]:
-    """Bind a function to the queue of (type, state), for at most so many batches at a time.
+    """Bind a function to the queue of (type, state).
 
-    A mail that SES refuses five times becomes a dead letter; in its queue it waits (docs/scale.md).
+    The limit keeps mails in their queue when there are too many for SES. A mail that SES refuses
+    five times becomes a dead letter (docs/scale.md).
+
+    Parameters
+    ----------
+    concurrency : int
+        The largest number of batches that run at the same time.
     """
     name = settings.queue_name(deployed.stage, doc_type, state)
     return app.on_sqs_message(queue=name, batch_size=10, maximum_concurrency=concurrency)
@@ -42,61 +48,61 @@ def on(doc_type: str, state: str, *, concurrency: int) -> Callable[..., Any]:
 
 @on("device", "new", concurrency=deployed.mail_concurrency)
 def device_new(event: SQSEvent) -> None:
-    """device/new → a mail with a link → confirming."""
+    """Handle device/new: mail the owner a confirmation link → confirming."""
     work(event, "device", "new")
 
 
 @on("device", "confirmed", concurrency=deployed.couchdb_concurrency)
 def device_confirmed(event: SQSEvent) -> None:
-    """device/confirmed → a login → active."""
+    """Handle device/confirmed: create the device's login → active."""
     work(event, "device", "confirmed")
 
 
 @on("confirm", "clicked", concurrency=deployed.couchdb_concurrency)
 def confirm_clicked(event: SQSEvent) -> None:
-    """confirm/clicked → its device is confirmed → used."""
+    """Handle confirm/clicked: confirm the device → used."""
     work(event, "confirm", "clicked")
 
 
 @on("device", "revoking", concurrency=deployed.couchdb_concurrency)
 def device_revoking(event: SQSEvent) -> None:
-    """device/revoking → its login goes → revoked."""
+    """Handle device/revoking: remove the device's login → revoked."""
     work(event, "device", "revoking")
 
 
 @on("channel", "new", concurrency=deployed.couchdb_concurrency)
 def channel_new(event: SQSEvent) -> None:
-    """channel/new → a database → ready."""
+    """Handle channel/new: create the channel's database → ready."""
     work(event, "channel", "new")
 
 
 @on("channel", "ready", concurrency=deployed.couchdb_concurrency)
 def channel_ready(event: SQSEvent) -> None:
-    """channel/ready: the database follows the document."""
+    """Handle channel/ready: reconcile the channel's database with its document."""
     work(event, "channel", "ready")
 
 
 @on("channel", "closing", concurrency=deployed.couchdb_concurrency)
 def channel_closing(event: SQSEvent) -> None:
-    """channel/closing → the database goes → closed."""
+    """Handle channel/closing: delete the channel's database → closed."""
     work(event, "channel", "closing")
 
 
 @on("invitation", "new", concurrency=deployed.mail_concurrency)
 def invitation_new(event: SQSEvent) -> None:
-    """invitation/new → a mail with a link → sent."""
+    """Handle invitation/new: mail the guest an invitation link → sent."""
     work(event, "invitation", "new")
 
 
 @on("invitation", "accepting", concurrency=deployed.couchdb_concurrency)
 def invitation_accepting(event: SQSEvent) -> None:
-    """invitation/accepting → the guest is a member → accepted."""
+    """Handle invitation/accepting: make the guest a member of the channel → accepted."""
     work(event, "invitation", "accepting")
 
 
 @app.schedule(Rate(1, unit=Rate.DAYS), name="sweep_expired")
 def sweep_expired(event: CloudWatchEvent) -> None:
-    """Once a day: registrations and invitations that nobody answered in time → expired."""
+    """Expire the registrations and invitations that nobody answered in time. Runs once a day."""
     from chalicelib.jobs.sweep import sweep
 
     with dependencies.use() as context:
@@ -105,7 +111,10 @@ def sweep_expired(event: CloudWatchEvent) -> None:
 
 @app.on_sns_message(topic=settings.feedback_topic(deployed.stage), name="mail_feedback")
 def mail_feedback(event: SNSEvent) -> None:
-    """Bounces and complaints of mails → undeliverable; after a complaint, no more mail."""
+    """Handle a notification from SES about a bounce or a complaint.
+
+    The mail's document records it. After a complaint, the address gets no more mail.
+    """
     from chalicelib.jobs import mail_feedback
 
     with dependencies.use() as context:
@@ -115,7 +124,10 @@ def mail_feedback(event: SNSEvent) -> None:
 
 @app.lambda_function(name="upgrade_designs")
 def upgrade_designs(event: dict[str, Any], lambda_context: object) -> dict[str, Any]:
-    """By hand, after a deployment (`make upgrade`): new design documents for old databases."""
+    """Install new design documents in existing databases.
+
+    An operator calls this function after a deployment (`make upgrade`).
+    """
     from chalicelib.jobs.upgrade import upgrade
 
     with dependencies.use() as context:
@@ -134,13 +146,13 @@ def work(event: SQSEvent, doc_type: str, state: str) -> None:
 
 
 def remaining_s(lambda_context: Any) -> float:
-    """How many seconds the Lambda may still run."""
+    """Return how many seconds the Lambda may still run."""
     return float(lambda_context.get_remaining_time_in_millis()) / 1000
 
 
 @app.route("/confirm/{token}", methods=["GET"])
 def show_confirmation(token: str) -> Response:
-    """The page behind the link in the mail; changes nothing."""
+    """Show the page behind the link in a confirmation mail; change nothing."""
     from chalicelib.web import confirm
 
     query = dict(request().query_params or {})
@@ -150,7 +162,7 @@ def show_confirmation(token: str) -> Response:
 
 @app.route("/confirm/{token}", methods=["POST"], content_types=[FORM])
 def answer_confirmation(token: str) -> Response:
-    """The owner's answer: the device code, or "this wasn't me"."""
+    """Take the owner's answer: the device code, or "this wasn't me"."""
     from chalicelib.web import confirm
 
     with context_of(dependencies) as context:
@@ -159,7 +171,7 @@ def answer_confirmation(token: str) -> Response:
 
 @app.route("/invitation/{token}", methods=["GET"])
 def show_invitation(token: str) -> Response:
-    """The page behind the link in an invitation's mail; changes nothing."""
+    """Show the page behind the link in an invitation mail; change nothing."""
     from chalicelib.web import invitation
 
     query = dict(request().query_params or {})
@@ -169,7 +181,7 @@ def show_invitation(token: str) -> Response:
 
 @app.route("/invitation/{token}", methods=["POST"], content_types=[FORM])
 def answer_invitation(token: str) -> Response:
-    """The guest's answer: accept or decline."""
+    """Take the guest's answer: accept or decline."""
     from chalicelib.web import invitation
 
     with context_of(dependencies) as context:
@@ -178,44 +190,44 @@ def answer_invitation(token: str) -> Response:
 
 @app.route("/registrations", methods=["GET"])
 def registrations_info() -> Response:
-    """What a replicator asks first; and where a device finds the cloud's CouchDB."""
+    """Return the database information that a replicator reads first, and the URL of CouchDB."""
     with context_of(dependencies) as context:
         return reply(registrations.info(context))
 
 
 @app.route("/registrations", methods=["HEAD"])
 def registrations_exists() -> Response:
-    """As the replication protocol has it; PouchDB and CouchDB ask by GET."""
+    """Answer 200, as the replication protocol requires. PouchDB and CouchDB use GET instead."""
     return Response("", {"Cache-Control": "no-store"}, 200)
 
 
 @app.route("/registrations/_local/{doc_id}", methods=["GET"])
 def registrations_get_checkpoint(doc_id: str) -> Response:
-    """404: the registrations endpoint keeps no checkpoints, so a replicator starts over."""
+    """Answer 404: the endpoint stores no checkpoints, so every replication starts over."""
     return reply(registrations.no_checkpoint())
 
 
 @app.route("/registrations/_local/{doc_id}", methods=["PUT"], content_types=[ANY])
 def registrations_put_checkpoint(doc_id: str) -> Response:
-    """Takes a replicator's checkpoint, and forgets it."""
+    """Accept a replicator's checkpoint, but do not store it."""
     return reply(registrations.put_checkpoint(doc_id))
 
 
 @app.route("/registrations/_ensure_full_commit", methods=["POST"], content_types=[ANY])
 def registrations_ensure_full_commit() -> Response:
-    """What CouchDB's replicator asks at each checkpoint."""
+    """Answer 201; CouchDB's replicator sends this request at each checkpoint."""
     return reply(registrations.ensure_full_commit())
 
 
 @app.route("/registrations/_revs_diff", methods=["POST"], content_types=[ANY])
 def registrations_revs_diff() -> Response:
-    """Everything that is asked for is missing."""
+    """Answer that every revision in the request is missing."""
     return reply(registrations.revs_diff(request().headers, request().raw_body))
 
 
 @app.route("/registrations/_bulk_docs", methods=["POST"], content_types=[ANY])
 def registrations_bulk_docs() -> Response:
-    """Takes new device documents; answers with those that it refused, and why."""
+    """Take new device documents; return those that were refused, with reasons."""
     asked = request()
     source_ip = asked.context.get("identity", {}).get("sourceIp")
     with context_of(dependencies) as context:
@@ -224,7 +236,7 @@ def registrations_bulk_docs() -> Response:
 
 @app.route("/registrations/{doc_id}", methods=["GET"])
 def registrations_show_state(doc_id: str) -> Response:
-    """`{"state"}` of a device, and nothing more."""
+    """Return `{"state"}` of a device, and nothing more."""
     with context_of(dependencies) as context:
         return reply(registrations.show_state(context, doc_id))
 
@@ -235,13 +247,13 @@ def registrations_show_state(doc_id: str) -> Response:
     "/registrations/{doc_id}/{rest}", methods=["GET", "POST", "PUT", "DELETE"], content_types=[ANY]
 )
 def registrations_refuse(doc_id: str = "", rest: str = "") -> Response:
-    """Refused: no document comes out, and none goes in another way."""
+    """Answer 403: no document can be read here, and only `_bulk_docs` can write one."""
     return reply(registrations.refuse())
 
 
 @app.route("/health", methods=["GET"])
 def health() -> Response:
-    """Whether CouchDB, DynamoDB and SQS answer, and the poller's age."""
+    """Check whether CouchDB, DynamoDB and SQS answer; return that and the poller's age."""
     from chalicelib.web.health import check_health
 
     status, body = check_health(dependencies, "device", "new")
@@ -249,15 +261,15 @@ def health() -> Response:
 
 
 def respond(page: "Page") -> Response:
-    """A page as API Gateway takes it."""
+    """Convert a page into a Chalice response."""
     return Response(page.body, dict(page.headers), page.status)
 
 
 def reply(answer: registrations.Answer) -> Response:
-    """JSON as API Gateway takes it."""
+    """Convert an answer of the registrations endpoint into a Chalice response."""
     return Response(answer.body, {"Cache-Control": "no-store", **answer.headers}, answer.status)
 
 
 def request() -> Request:
-    """The request that is being answered."""
+    """Return the current request."""
     return cast(Request, app.current_request)

@@ -1,1 +1,1 @@
-"""Syncpoint's cloud side: documents with a type and a state, and the code that moves them on."""
+"""Syncpoint's cloud side: documents with a type and a state, and the transitions between states."""

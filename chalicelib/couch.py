@@ -1,18 +1,19 @@
-"""CouchDB over `requests`: a server, its databases, and the errors they answer with.
+"""A CouchDB client over `requests`: a server, its databases, and the errors of their answers.
 
-Every public method sends one request, unless it says otherwise, and every request has a time limit.
+Every public method sends one request, unless its docstring says otherwise. Every request has a
+timeout.
 
     CouchError
-    ├── BadRequest        400, a malformed seq among them
+    ├── BadRequest        400, for example a malformed seq
     ├── Unauthorized      401
-    ├── Forbidden         403, a validation function's refusal among them
+    ├── Forbidden         403, for example by a validation function
     ├── NotFound          404, a document
     │   └── NoDatabase    404, a database
     ├── Conflict          409
     ├── FileExists        412
-    ├── Unavailable       no answer, 429, 5xx, or too busy: it may pass
-    └── Unreadable        a good answer that cannot be parsed, or is too large
-    InvalidName           (a ValueError) no name of a database, no id of a document
+    ├── Unavailable       no answer, 429, 5xx, or a busy server: a retry may succeed
+    └── Unreadable        a 2xx answer that cannot be parsed, or is too large
+    InvalidName           (a ValueError) not a name of a database, or not an id of a document
 """
 
 import json
@@ -33,7 +34,7 @@ READ_TIMEOUT_S = 10.0
 POOL_CONNECTIONS = 16
 _PART_BYTES = 65_536
 
-# Addresses and keys in paths stay out of errors, and so out of logs.
+# Addresses and keys in paths must not appear in errors, because errors are logged.
 _UNLOGGED = re.compile(r"(?<=org\.couchdb\.user%3A)[^/?]+|(?<=_config/)oauth[^?]+")
 
 
@@ -45,21 +46,21 @@ MAX_DOC_PATH_LENGTH = 8_000
 _DATABASE_NAME = re.compile(r"_users|_replicator|_global_changes|[a-z][a-z0-9_$()+/-]{0,237}")
 
 
-# In the words of CouchDB 3, and of CouchDB 1 and the embedded server.
+# The reasons of CouchDB 3, and of CouchDB 1 and the embedded server.
 _NO_DATABASE = {"Database does not exist.", "no_db_file"}
-# What CouchDB says when it is too busy to look, with whatever status.
+# The errors of a busy CouchDB; their status varies.
 _BUSY_ERRORS = {"all_dbs_active", "timeout", "service_unavailable"}
 
 
 class CouchError(Exception):
-    """CouchDB refused, failed, or did not answer.
+    """Raised when CouchDB refused a request, failed, or did not answer.
 
     Attributes
     ----------
     status : int
-        The HTTP status; 0 if no answer came.
+        The HTTP status; 0 if there was no answer.
     error, reason : str
-        CouchDB's own two fields, ``unreachable`` and why if no answer came.
+        The two fields of CouchDB's answer. Without an answer, ``unreachable`` and the cause.
     """
 
     def __init__(self, status: int, error: str, reason: str, request: str = "") -> None:
@@ -70,27 +71,30 @@ class CouchError(Exception):
 
 
 class BadRequest(CouchError):
-    """400: a malformed request, a malformed seq among them."""
+    """400: the request is malformed, for example its seq."""
 
 
 class Unauthorized(CouchError):
-    """401: no such login, or no rights without one."""
+    """401: the login does not exist, or the request needs a login."""
 
 
 class Forbidden(CouchError):
-    """403: the login has no right to this, or a validation function refused it."""
+    """403: the login may not do this, or a validation function refused the document."""
 
 
 class NotFound(CouchError):
-    """404: no such document or database, or it was deleted."""
+    """404: the document or the database does not exist, or was deleted."""
 
 
 class NoDatabase(NotFound):
-    """404: no such database. It may be the wrong server, and says nothing of a document."""
+    """404: the database does not exist.
+
+    It may be the wrong server, so this does not mean that a document is gone.
+    """
 
 
 class Conflict(CouchError):
-    """409: the document has another revision by now."""
+    """409: the document has another revision."""
 
 
 class FileExists(CouchError):
@@ -98,15 +102,18 @@ class FileExists(CouchError):
 
 
 class Unavailable(CouchError):
-    """No answer, 429, a 5xx, or a busy server: it may pass, and says nothing of the document."""
+    """No answer, 429, 5xx, or a busy server: a retry may succeed.
+
+    This does not mean that a document is gone.
+    """
 
 
 class InvalidName(ValueError):
-    """What was given is no name of a database, or no id of a document."""
+    """Raised when a text is not a name of a database, or not an id of a document."""
 
 
 class Unreadable(CouchError):
-    """A good answer that cannot be read: nested too deeply, too many digits, or bytes, in it."""
+    """A 2xx answer that cannot be read: nested too deeply, a number too long, or too large."""
 
 
 _BY_STATUS: dict[int, type[CouchError]] = {
@@ -121,19 +128,19 @@ _BY_STATUS: dict[int, type[CouchError]] = {
 
 
 def error_of(status: int, answer: object, request: str) -> CouchError:
-    """The error that an answer stands for.
+    """Return the error for an answer of the server.
 
     Parameters
     ----------
     status : int
         The HTTP status.
     answer : object
-        The answer's JSON: ``{error, reason}``, or whatever else came.
+        The answer's JSON: ``{error, reason}``, or any other value.
     request : str
-        The method and path, as they may appear in a log.
+        The method and the path, in a form that may be logged.
     """
     if not isinstance(answer, dict) or "error" not in answer:
-        # Whoever says so is not CouchDB: a proxy's 404 does not mean that a document is gone.
+        # The answer is not from CouchDB. A proxy's 404 does not mean that a document is gone.
         return Unavailable(status, "unknown", "the answer is not CouchDB's", request)
     error = str(answer["error"])
     reason = str(answer.get("reason", "no reason given"))
@@ -146,14 +153,15 @@ def error_of(status: int, answer: object, request: str) -> CouchError:
 
 
 class Connection:
-    """A pool of connections to one server; may be used by several threads.
+    """A pool of connections to one server. Several threads may use it.
 
     Parameters
     ----------
     url : str
-        With credentials, if any. They are taken out of the URL at once and appear in no error.
+        The server's URL, with credentials, if any. They are removed from the URL at once and appear
+        in no error.
     adapter : requests.adapters.BaseAdapter, optional
-        What requests go through, if not a pool of connections of its own.
+        Sends the requests. The default is an adapter with a pool of connections.
     """
 
     def __init__(self, url: str, adapter: BaseAdapter | None = None) -> None:
@@ -175,7 +183,7 @@ class Connection:
         self._session.close()
 
     def request_object(self, method: str, path: str, **kwargs: Any) -> JsonDict:
-        """As `request`, for an answer that must be a JSON object."""
+        """Do the same as `request`, for an answer that must be a JSON object."""
         answer = self.request(method, path, **kwargs)
         if not isinstance(answer, dict):
             raise CouchError(200, "bad_answer", "expected a JSON object", f"{method} {path}")
@@ -196,13 +204,13 @@ class Connection:
         Parameters
         ----------
         path : str
-            Percent-encoded, from the server's root.
+            The percent-encoded path, from the server's root.
         body : object, optional
             Sent as JSON.
         read_timeout_s : float
-            The longest silence of the server.
+            How long the server may send nothing, in seconds.
         max_bytes : int, optional
-            The largest answer that is read to its end. A larger one takes no more memory than that.
+            The largest answer that is read completely. A larger one uses no more memory than that.
 
         Returns
         -------
@@ -212,8 +220,8 @@ class Connection:
         Raises
         ------
         CouchError
-            For any other answer; `Unavailable` if none came, or none of CouchDB's; `Unreadable` if
-            it is too large.
+            For any other answer. `Unavailable` if there was no answer, or none from CouchDB.
+            `Unreadable` if the answer is too large or cannot be parsed.
         """
         request = f"{method} {_UNLOGGED.sub('…', path)}"
         send = partial(
@@ -232,7 +240,7 @@ class Connection:
             response = _twice(send) if is_quick else send()
             content = _content(response, max_bytes, request)
         except requests.RequestException as exc:
-            # Not `from exc`: its text has the whole path, and so perhaps an address.
+            # Not `from exc`: the text of `exc` has the whole path, which may contain an address.
             raise Unavailable(0, "unreachable", type(exc).__name__, request) from None
         try:
             answer = json.loads(content)
@@ -248,9 +256,10 @@ class Connection:
 
 
 def _twice(send: Callable[[], requests.Response]) -> requests.Response:
-    """Send once more where the connection failed, in case only a pooled one was dead.
+    """Send a request, and send it again after a connection error, but not after a timeout.
 
-    A load balancer closes what was idle while the Lambda was frozen; it notices when it thaws.
+    A load balancer closes idle connections while the Lambda is frozen. The Lambda notices that only
+    when it uses a pooled connection again.
     """
     try:
         return send()
@@ -265,7 +274,7 @@ def _content(response: requests.Response, max_bytes: int | None, request: str) -
     for part in response.iter_content(_PART_BYTES):
         content += part
         if max_bytes is not None and len(content) > max_bytes:
-            response.close()  # not back to the pool: the rest is still on its way
+            response.close()  # not back to the pool: the server is still sending the rest
             raise Unreadable(
                 response.status_code, "unreadable", f"more than {max_bytes:,} bytes", request
             )
@@ -284,20 +293,20 @@ class Database:
 
     @property
     def url(self) -> str:
-        """The database's URL, without credentials."""
+        """Return the database's URL, without credentials."""
         return self._http.url + self._path
 
     def request(self, method: str, path: str, **kwargs: Any) -> JsonDict:
-        """Any request below the database's path; as `Connection.request_object`."""
+        """Send any request below the database's path; see `Connection.request_object`."""
         return self._http.request_object(method, f"{self._path}/{path}", **kwargs)
 
     def create(self) -> bool:
-        """Create the database with one shard (there are many databases, and they are small).
+        """Create the database with one shard, because there are many databases and they are small.
 
         Returns
         -------
         bool
-            Whether it was created; False if it was there already.
+            Whether it was created; False if it existed already.
         """
         try:
             self._http.request("PUT", self._path, params={"q": "1"})
@@ -306,34 +315,40 @@ class Database:
         return True
 
     def delete(self) -> None:
-        """Delete the database with all it holds, if it exists."""
+        """Delete the database and all its documents, if it exists."""
         try:
             self._http.request("DELETE", self._path)
         except NotFound:
             return
 
     def info(self) -> JsonDict:
-        """``{db_name, update_seq, doc_count, …}``."""
+        """Return ``{db_name, update_seq, doc_count, …}``."""
         return self._http.request_object("GET", self._path)
 
     def get(self, doc_id: str, rev: str | None = None, *, conflicts: bool = False) -> JsonDict:
-        """The document, in its winning revision or the one asked for.
+        """Read a document, in its winning revision or in the revision `rev`.
 
         Parameters
         ----------
         conflicts : bool
-            Whether to name the revisions that lost against it, in ``_conflicts``.
+            Whether to return the ids of the conflicting leaf revisions, in ``_conflicts``.
 
         Raises
         ------
         NotFound
-            If it does not exist, or was deleted.
+            If the document does not exist, or was deleted.
         """
         params = {"rev": rev} if rev else {"conflicts": "true"} if conflicts else None
         return self._http.request_object("GET", self._doc_path(doc_id), params=params)
 
     def find_one(self, doc_id: str, *, conflicts: bool = False) -> JsonDict | None:
-        """As `get`, but None if there is no such document (and `NoDatabase` if no database)."""
+        """Do the same as `get`, but return None if there is no such document.
+
+        Raises
+        ------
+        NoDatabase
+            If the database does not exist.
+        """
         try:
             return self.get(doc_id, conflicts=conflicts)
         except NoDatabase:
@@ -342,7 +357,7 @@ class Database:
             return None
 
     def put(self, doc: JsonDict) -> str:
-        """Write the document under its ``_id``, over the revision in its ``_rev``.
+        """Write a document under its ``_id``, over the revision in its ``_rev``.
 
         Returns
         -------
@@ -352,7 +367,7 @@ class Database:
         Raises
         ------
         Conflict
-            If the document has another revision by now, or exists and `doc` has no ``_rev``.
+            If the document has another revision now, or exists and `doc` has no ``_rev``.
         """
         answer = self._http.request_object("PUT", self._doc_path(doc["_id"]), body=doc)
         return str(answer["rev"])
@@ -366,35 +381,35 @@ class Database:
         *,
         is_likely_new: bool = False,
     ) -> JsonDict:
-        """Read a document, change it and write it; again if others write it at the same time.
+        """Read a document, change it and write it; start over if others write it at the same time.
 
-        Two requests, one if nothing changes; more if others write it too. The first is spared
-        where the document is `known`, or likely to be new.
+        Two requests, one if nothing changes, more after a conflict. There is no first read if the
+        document is `known` or likely to be new.
 
         Parameters
         ----------
         change : callable
-            Given the document, returns it as it should be; the same one where it may stay.
+            Takes the document and returns the changed one, or an equal one to change nothing.
         default : dict, optional
-            What `change` is given if there is no such document.
+            Passed to `change` if there is no such document.
         known : dict, optional
-            The document as it was just read. Should it be another by now, its revision tells: it
-            is read, and changed anew.
+            The document as the caller has just read it. If others have written it since, the write
+            conflicts. Then the document is read and changed again.
         is_likely_new : bool
-            Whether most calls find no such document: then `default` is tried first, and the
-            document is read only if it is there.
+            Whether the document is missing in most calls. Then `default` is written first, and the
+            document is read only after a conflict.
 
         Returns
         -------
         dict
-            The document as it is now; `known` itself, if nothing changes.
+            The current document; `known` itself if nothing changes.
 
         Raises
         ------
         NotFound
-            If it does not exist, and there is no default.
+            If the document does not exist, and there is no default.
         Conflict
-            If others wrote it each time.
+            If others wrote the document at every attempt.
         """
         doc = default if is_likely_new else known
         for _ in range(UPDATE_ATTEMPTS):
@@ -410,15 +425,15 @@ class Database:
         raise Conflict(409, "conflict", f"{self.name}: a document changed at each try")
 
     def remove(self, doc: JsonDict) -> None:
-        """Delete the document, in the revision in its ``_rev``."""
+        """Delete a document, in the revision in its ``_rev``."""
         self._http.request_object("DELETE", self._doc_path(doc["_id"]), params={"rev": doc["_rev"]})
 
     def security(self) -> JsonDict:
-        """The database's security object."""
+        """Return the database's security object."""
         return self.request("GET", "_security")
 
     def put_security(self, security: JsonDict) -> None:
-        """Replace the security object whole: it has no revision, and so no conflicts."""
+        """Replace the whole security object. It has no revision, so there are no conflicts."""
         self._http.request("PUT", f"{self._path}/_security", body=security)
 
     def changes(
@@ -430,16 +445,17 @@ class Database:
         include_docs: bool = True,
         max_bytes: int | None = None,
     ) -> JsonDict:
-        """A page of the changes feed, with the documents.
+        """Return a page of the changes feed, with the documents.
 
         Parameters
         ----------
         since : str
-            A ``last_seq`` of an earlier page, as it came; "0" for the beginning. Opaque.
+            The ``last_seq`` of an earlier page, unchanged; "0" for the beginning. It is opaque.
         limit : int
             The largest number of rows.
         wait_s : float
-            How long to wait for a change if there is none yet (``feed=longpoll``); 0 is not at all.
+            How many seconds to wait for a change if there is none yet (``feed=longpoll``); 0 for no
+            wait.
         max_bytes : int, optional
             The largest page that is read.
 
@@ -451,7 +467,7 @@ class Database:
         Raises
         ------
         BadRequest
-            If CouchDB does not know what to make of `since`.
+            If CouchDB does not understand `since`.
         Unreadable
             If a document of the page cannot be read, or the page is too large.
 
@@ -468,19 +484,19 @@ class Database:
         )
 
     def create_index(self, name: str, fields: Sequence[str]) -> None:
-        """Make an index for `find`, if it is not there yet, of documents that have all `fields`."""
+        """Create an index for `find`, if it is missing, of the documents that have all `fields`."""
         body = {"index": {"fields": list(fields)}, "ddoc": name, "name": name, "type": "json"}
         self._http.request("POST", f"{self._path}/_index", body=body)
 
     def find(self, selector: JsonDict, *, index: str, limit: int, skip: int = 0) -> list[JsonDict]:
-        """Documents by an index that `create_index` made, in its order, at most `limit` of them.
+        """Return at most `limit` documents by an index from `create_index`, in the index's order.
 
         Parameters
         ----------
         selector : dict
-            In Mango's words, about the index's fields in their order.
+            A Mango selector on the index's fields, in the order of the index.
         skip : int
-            How many to leave out at the beginning.
+            How many documents to skip at the beginning.
 
         Source
         ------
@@ -494,12 +510,12 @@ class Database:
         prefix, slash, rest = doc_id.partition("/")
         is_special = slash and prefix in ("_design", "_local")
         folder, name = (f"{prefix}/", rest) if is_special else ("", doc_id)
-        # An HTTP client would take these for the database itself, or for what is above it.
+        # An HTTP client would change these paths into those of the database, or of the server.
         if name in ("", ".", "..") or (name.startswith("_") and not folder):
             raise InvalidName(f"{doc_id[:80]!r} is no id of a document")
         try:
             path = f"{self._path}/{folder}{quote(name, safe='')}"
-        except UnicodeEncodeError:  # half a character has no place in a URL
+        except UnicodeEncodeError:  # half of a surrogate pair cannot be in a URL
             raise InvalidName(f"{doc_id[:80]!a} is no id of a document") from None
         if len(path) > MAX_DOC_PATH_LENGTH:
             raise InvalidName(f"{doc_id[:80]!r} is too long for an id of a document")
@@ -507,15 +523,15 @@ class Database:
 
 
 class Server:
-    """A CouchDB server; keeps its connections open, and may be used by several threads.
+    """A CouchDB server. It keeps its connections open, and several threads may use it.
 
     Parameters
     ----------
     url : str
-        With credentials, if any: ``https://admin:password@couch.example.com``. They are taken out
-        of the URL at once and appear in no error.
+        The server's URL, with credentials, if any: ``https://admin:password@couch.example.com``.
+        They are removed from the URL at once and appear in no error.
     adapter : requests.adapters.BaseAdapter, optional
-        What requests go through, if not a pool of connections of its own.
+        Sends the requests. The default is an adapter with a pool of connections.
     """
 
     def __init__(self, url: str, adapter: BaseAdapter | None = None) -> None:
@@ -527,11 +543,11 @@ class Server:
         self.http.close()
 
     def info(self) -> JsonDict:
-        """The welcome document: ``{couchdb, version, …}``, or ``{"express-pouchdb", …}``."""
+        """Return the welcome document: ``{couchdb, version, …}``, or ``{"express-pouchdb", …}``."""
         return self.http.request_object("GET", "/")
 
     def session(self) -> JsonDict:
-        """Who we are to the server: ``{userCtx: {name, roles}, …}``.
+        """Return the session of our login: ``{userCtx: {name, roles}, …}``.
 
         Raises
         ------
@@ -541,39 +557,39 @@ class Server:
         return self.http.request_object("GET", "/_session")
 
     def database(self, name: str) -> Database:
-        """The database `name`, whether it exists or not. Sends no request.
+        """Return the database `name`, whether it exists or not. Sends no request.
 
         Raises
         ------
         InvalidName
-            If CouchDB would not take it as the name of a database.
+            If CouchDB would not accept the name for a database.
         """
         return Database(self.http, name)
 
     def all_dbs(self, start_key: str, end_key: str, limit: int) -> list[str]:
-        """The names of up to `limit` databases from `start_key` to `end_key`, in order."""
+        """Return the names of up to `limit` databases from `start_key` to `end_key`, in order."""
         params = {
             "start_key": json.dumps(start_key),
             "end_key": json.dumps(end_key),
             "limit": str(limit),
         }
         names = self._request_list("GET", "/_all_dbs", params=params)
-        # express-pouchdb gives all the names that it has, whatever it was asked.
+        # express-pouchdb ignores the parameters and returns all names.
         return sorted(name for name in names if start_key <= name <= end_key)[:limit]
 
     def dbs_info(self, names: Sequence[str]) -> list[JsonDict]:
-        """What `Database.info` says of each of up to 100 databases.
+        """Return the information that `Database.info` returns, for up to 100 databases.
 
         Returns
         -------
         list of dict
-            ``{key, info: {db_name, update_seq, …}}``, or ``{key, error}``: ``not_found`` for one
-            that is missing, and for one that fails.
+            ``{key, info: {db_name, update_seq, …}}``, or ``{key, error}``. The error ``not_found``
+            means that a database is missing or that it fails.
 
         Raises
         ------
         CouchError
-            If the server has nothing of the kind: CouchDB 2.2 was the first.
+            If the server does not have this request; it came with CouchDB 2.2.
 
         Source
         ------
@@ -583,16 +599,16 @@ class Server:
         return rows
 
     def db_updates(self, since: str, *, limit: int, wait_s: float = 0) -> JsonDict:
-        """A page of the feed of databases that were created, updated or deleted.
+        """Return a page of the feed of databases that were created, updated or deleted.
 
         Parameters
         ----------
         since : str
-            A ``last_seq`` of an earlier page, as it came; "0" for the beginning, "now" for the end.
+            The ``last_seq`` of an earlier page, unchanged; "0" is the beginning, "now" the end.
         limit : int
-            The largest number of rows; not every server heeds it.
+            The largest number of rows; some servers ignore it.
         wait_s : float
-            How long to wait for a row if there is none yet; 0 is not at all.
+            How many seconds to wait for a row if there is none yet; 0 for no wait.
 
         Returns
         -------
@@ -602,15 +618,15 @@ class Server:
         Raises
         ------
         NotFound
-            If CouchDB keeps no such feed: it does while the database ``_global_changes`` exists.
+            If CouchDB does not keep this feed. It needs the database ``_global_changes``.
         CouchError
-            If the server has no such feed, or does not know what to make of `since`.
+            If the server has no such feed, or does not understand `since`.
 
         Source
         ------
         https://docs.couchdb.org/en/stable/api/server/common.html#db-updates
         """
-        # CouchDB 1.x always waits: for a minute if it is not told how long.
+        # CouchDB 1.x always waits: for a minute, unless the request has a timeout.
         params = {"since": since, "limit": str(limit), "timeout": "1000"}
         if wait_s >= 0.001:
             params |= {"feed": "longpoll", "timeout": str(int(wait_s * 1000))}
@@ -620,7 +636,7 @@ class Server:
         )
 
     def config_get(self, section: str, key: str) -> str | None:
-        """A value of the server's configuration, None if it is not set. Two requests."""
+        """Return a value of the server's configuration, None if it is not set. Two requests."""
         try:
             value: str = self.http.request("GET", f"{self._config_path()}/{_quoted(section, key)}")
         except NotFound:
@@ -632,7 +648,7 @@ class Server:
         self.http.request("PUT", f"{self._config_path()}/{_quoted(section, key)}", body=value)
 
     def config_delete(self, section: str, key: str) -> None:
-        """Remove a value of the server's configuration, if it is set. Two requests."""
+        """Delete a value of the server's configuration, if it is set. Two requests."""
         try:
             self.http.request("DELETE", f"{self._config_path()}/{_quoted(section, key)}")
         except NotFound:
@@ -645,7 +661,7 @@ class Server:
         return answer
 
     def _config_path(self) -> str:
-        # CouchDB 2 and later keep the configuration by node; 1.x and express-pouchdb do not.
+        # CouchDB 2 and later have a configuration for each node; 1.x and express-pouchdb do not.
         version = self.info()
         by_node = "couchdb" in version and not str(version.get("version", "")).startswith("1.")
         return "/_node/_local/_config" if by_node else "/_config"

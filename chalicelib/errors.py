@@ -1,13 +1,13 @@
-"""What adapters, handlers and the core must all know of an error, and nothing else."""
+"""The errors that adapters, handlers and the engine share."""
 
 
 class NoEffect(Exception):
-    """Raised by an adapter when its call surely changed nothing in the world.
+    """Raised by an adapter when its call certainly changed nothing.
 
-    An unsafe transition that ends in such an error may be run again at once: its claim is released.
-    After any other error the claim is kept until its lease ends (docs/claims.md).
+    After this error, the claim of an unsafe transition is released, and a retry may run at once.
+    After any other error, the claim is kept until its lease ends (docs/claims.md).
     """
 
 
 class StillConflicting(Exception):
-    """Other writers changed the document each time that it was about to be saved."""
+    """Raised when others changed the document at every attempt to save it."""

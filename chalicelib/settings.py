@@ -1,6 +1,7 @@
-"""The environment and the secret, read once and checked; and the names that template.yaml shares.
+"""Settings from the environment and the secret, read once and checked.
 
-Nothing here sends a request, but `read_secrets` by the client that it is given.
+This module also builds the names that the code shares with template.yaml. Only `read_secrets` sends
+a request, by the client that it is given.
 """
 
 import json
@@ -14,12 +15,12 @@ if TYPE_CHECKING:
 
 
 class InvalidSettings(Exception):
-    """The environment or the secret is not as it should be; the message names the variable."""
+    """Raised when the environment or the secret is wrong; the message names the variable."""
 
 
 @dataclass(frozen=True)
 class Variable:
-    """One variable of the environment: `default` is None where it must be set."""
+    """One environment variable. It must be set if its `default` is None."""
 
     name: str
     default: str | None
@@ -30,12 +31,12 @@ class Variable:
 def variable(
     name: str, help: str, default: str | None = None, parse: Callable[[str], Any] = str
 ) -> Any:
-    """A field of a dataclass that is read from a variable of the environment."""
+    """Define a dataclass field that is read from an environment variable."""
     return field(metadata={"variable": Variable(name, default, help, parse)})
 
 
 def match(pattern: str, what: str) -> Callable[[str], str]:
-    """A parser of texts of one form; `what` says in words which."""
+    """Make a parser for texts that match a pattern; `what` describes the pattern in words."""
 
     def parse(value: str) -> str:
         if not re.fullmatch(pattern, value):
@@ -46,7 +47,7 @@ def match(pattern: str, what: str) -> Callable[[str], str]:
 
 
 def count(minimum: int) -> Callable[[str], int]:
-    """A parser of whole numbers, from `minimum` on."""
+    """Make a parser for whole numbers that are at least `minimum`."""
 
     def parse(value: str) -> int:
         if not re.fullmatch(r"[0-9]{1,9}", value) or int(value) < minimum:
@@ -57,16 +58,16 @@ def count(minimum: int) -> Callable[[str], int]:
 
 
 def optional(parse: Callable[[str], str]) -> Callable[[str], str]:
-    """The same parser, but nothing at all is fine too."""
+    """Make a parser that accepts an empty text too."""
     return lambda value: parse(value) if value else value
 
 
 class FromEnvironment:
-    """A dataclass whose fields are `variable`s."""
+    """A base class for dataclasses whose fields are environment variables."""
 
     @classmethod
     def variables(cls) -> list[Variable]:
-        """The variables that this part of the system reads, in the order of the docs."""
+        """Return the variables that the dataclass reads, in the order of the docs."""
         return [item.metadata["variable"] for item in fields(cls)]  # type: ignore[arg-type]
 
     @classmethod
@@ -113,22 +114,22 @@ _ADDRESS = match(
 )
 _HTTP_URL = match(r"https?://[^\s/?#@]+[^\s?#@]*", "an http(s) URL without credentials or query")
 
-# A poller that runs each minute and was not seen for so long is not running.
+# The poller runs every minute. If it was not seen for this long, it is not running.
 POLLER_SILENT_S = 300
 
-# Of batches of one kind at once; fewer Lambda cannot be told.
+# The lowest maximum concurrency that Lambda accepts for a queue.
 # Source: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
 MIN_CONCURRENCY = 2
 
 
 @dataclass(frozen=True)
 class Deployed(FromEnvironment):
-    """What app.py reads when it is imported: which queues there are, and how fast they are read."""
+    """The settings that app.py reads at import: the queues' names and the concurrency."""
 
     stage: str = variable(
         "STAGE", "the deployment's name, part of the queues' names", "dev", _STAGE
     )
-    # Some ten mails a second, which SES lets a new account send.
+    # The default sends about ten mails a second. SES allows a new account that many.
     mail_concurrency: int = variable(
         "MAIL_CONCURRENCY",
         "how many batches run at the same time, for each kind that sends mail: an eighth of the"
@@ -136,7 +137,8 @@ class Deployed(FromEnvironment):
         str(MIN_CONCURRENCY),
         count(MIN_CONCURRENCY),
     )
-    # Of seven kinds, and each works in three databases at most: fewer than CouchDB's 500.
+    # There are seven kinds, and a batch uses at most three databases at a time. So the default
+    # needs at most 7 × 10 × 3 = 210 open databases, below CouchDB's 500.
     couchdb_concurrency: int = variable(
         "COUCHDB_CONCURRENCY",
         "how many batches run at the same time, for each kind that sends no mail: CouchDB opens 500"
@@ -148,7 +150,7 @@ class Deployed(FromEnvironment):
 
 @dataclass(frozen=True)
 class Settings(Deployed):
-    """What the handlers and the routes read."""
+    """The settings of the handlers and the routes."""
 
     table_name: str = variable("TABLE_NAME", "the DynamoDB table of claims, quotas and seqs")
     secret_id: str = variable(
@@ -226,7 +228,7 @@ class Settings(Deployed):
 
 @dataclass(frozen=True)
 class PollerSettings(FromEnvironment):
-    """What the poller reads."""
+    """The settings of the poller."""
 
     stage: str = variable("STAGE", "the deployment's name, for the metrics", "dev", _STAGE)
     table_name: str = variable("TABLE_NAME", "the DynamoDB table of claims, quotas and seqs")
@@ -259,34 +261,34 @@ class PollerSettings(FromEnvironment):
 
 
 def queue_name(stage: str, doc_type: str, state: str) -> str:
-    """The name of the queue of one route, as template.yaml makes it."""
+    """Return the name of a route's queue, as template.yaml defines it."""
     return f"syncpoint-{stage}-{doc_type}-{state}"
 
 
 def feedback_topic(stage: str) -> str:
-    """The name of the SNS topic of bounces and complaints, as template.yaml makes it."""
+    """Return the name of the SNS topic for bounces and complaints, as template.yaml defines it."""
     return f"syncpoint-{stage}-mail-feedback"
 
 
 def poller_key(control_db: str, shard: int = 0, shards: int = 1) -> str:
-    """The key of the item that holds a poller's lease, and says when it was last seen."""
+    """Return the key of the item with a poller's lease and the time when it was last seen."""
     return f"poller#{control_db}" + (f"#{shard}of{shards}" if shards > 1 else "")
 
 
-# An unescaped / or @ in the password would leave it in what is taken for the host or the path.
+# An unescaped / or @ in the password is refused: a part of it would become the host or the path.
 parse_couchdb_url = match(r"https?://([^\s/?#@]+@)?[^\s/?#@]+(/[^\s?#@]*)?", "CouchDB's URL")
 
 
 @dataclass(frozen=True)
 class Secrets:
-    """What the secret holds.
+    """The content of the secret.
 
     Attributes
     ----------
     couchdb_url : str
-        With an administrator's credentials.
+        CouchDB's URL, with an administrator's credentials.
     link_keys : tuple of bytes
-        The first signs the links in mails, all of them verify.
+        The keys of the link tokens. The first one signs, all of them verify.
     """
 
     couchdb_url: str
@@ -299,7 +301,8 @@ def read_secrets(client: "SecretsManagerClient", secret_id: str) -> Secrets:
     Raises
     ------
     InvalidSettings
-        If it is not of that form, or a key is shorter than 32 bytes; it shows nothing of the value.
+        If it does not have that form, or a key is shorter than 32 bytes. The message never
+        contains the secret's value.
     """
     value = client.get_secret_value(SecretId=secret_id).get("SecretString", "")
     try:

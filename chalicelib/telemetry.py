@@ -1,4 +1,4 @@
-"""Structured logs and metrics, by Powertools. Never a secret, an address or a document."""
+"""Structured logs and metrics, by Powertools. They have no secret, no address and no document."""
 
 import sys
 from typing import Any
@@ -10,10 +10,10 @@ NAMESPACE = "Syncpoint"
 
 
 def make_logger(service: str) -> Logger:
-    """Make the logger of a part of the system.
+    """Make the logger for one part of the system.
 
-    It writes to stderr: CloudWatch takes both, and on one machine stdout belongs to the command
-    that was typed.
+    It writes to stderr. CloudWatch collects stdout and stderr alike. On a developer's machine,
+    stdout has the output of the command.
     """
     return Logger(service=service, stream=sys.stderr)
 
@@ -27,12 +27,12 @@ def count(name: str, stage: str, **dimensions: str) -> None:
 
 
 def count_mail(stage: str, outcome: str) -> None:
-    """Count a mail by what became of it."""
+    """Count a mail by its outcome."""
     count("Mails", stage, Outcome=outcome)
 
 
 def count_feedback(stage: str, kind: str) -> None:
-    """Count a notification of SES's by its kind: ``bounce``, ``complaint``, ``other``."""
+    """Count a notification from SES by its kind: ``bounce``, ``complaint``, ``other``."""
     count("MailFeedback", stage, Kind=kind)
 
 
@@ -42,9 +42,9 @@ def put(metrics: dict[str, tuple[MetricUnit, float]], stage: str, **dimensions: 
     Parameters
     ----------
     metrics : dict
-        The unit and the value of each, by name.
+        The unit and the value of each metric, by its name.
     dimensions : str
-        What they are looked up by, beside the stage.
+        Further dimensions of the metrics, beside the stage.
     """
     batch: Any = EphemeralMetrics(namespace=NAMESPACE)
     for dimension, text in {"Stage": stage, **dimensions}.items():

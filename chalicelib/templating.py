@@ -1,4 +1,4 @@
-"""Jinja2 templates of pages and mails. No I/O but reading the templates."""
+"""Jinja2 templates for pages and mails. The only I/O is reading the templates."""
 
 from functools import cache
 from pathlib import Path
@@ -10,7 +10,7 @@ _FOLDERS = [Path(__file__).parent / part / "templates" for part in ("web", "emai
 
 
 def render(template: str, **values: Any) -> str:
-    """Render a template; values are escaped in .html templates."""
+    """Render a template. Values are escaped in .html templates."""
     return _environment().get_template(template).render(**values)
 
 

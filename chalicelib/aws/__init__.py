@@ -1,1 +1,1 @@
-"""Adapters of AWS: DynamoDB, SES, the clients."""
+"""Adapters for AWS: DynamoDB, SES, and how the clients are made."""

@@ -1,19 +1,20 @@
-"""Unsafe mode: a claim on one step, held in DynamoDB, so that racing workers run it once.
+"""Claims in DynamoDB: racing workers run an unsafe transition only once.
 
-One item per step, ``pk = claim#{db}#{id}#{state}#{generation}``, and its life:
+A claim is one item, ``pk = claim#{db}#{id}#{state}#{idempotency key}``. This is its life cycle:
 
     (none) ── take ──> running ── finish ──> done, with the changes to save
       ^                  │  │
-      └──── release ─────┘  └── lease over ── take by another worker ──> running (attempt + 1)
+      └──── release ─────┘  └── lease ends ── another worker takes it ──> running (attempt + 1)
 
-Every write is conditional. A worker's own run is known by `holder`, a new id at each take, so a
-worker that was overtaken after its lease can neither finish nor release what is another's now:
+Every write is conditional. Each take writes a new random `holder`. So a worker whose claim was
+taken over after its lease can neither finish nor release the claim of the other worker:
 
-    A: take ........ (stalls, lease over) ................ finish → refused
+    A: take ........ (stalls, lease ends) ................ finish → refused
     B:                                     take, run, finish
 
-The `token` stays over retries: what a transition derives from it (the mail's Message-ID) is the
-same in each attempt. So a later attempt that is released is no item less, but one without a lease.
+The `token` is the same in every attempt. A transition derives values from it, such as the mail's
+Message-ID, and a retry must derive the same ones. So releasing a later attempt does not delete the
+item: it ends the lease and keeps the token.
 """
 
 import json
@@ -26,20 +27,20 @@ from chalicelib.errors import NoEffect
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-# Longer than SQS keeps a message (14 days): as long as one may be replayed, its claim is known.
+# Longer than SQS keeps a message (14 days), so that a replayed message still finds its claim.
 CLAIM_TTL_S = 15 * 24 * 3600
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A step that this worker holds.
+    """A claim on an unsafe transition, held by this worker.
 
     Attributes
     ----------
     attempt : int
-        1 for the first run of the step, more after a crash or an error of unknown effect.
+        1 for the first run, more after a crash or an error of unknown effect.
     token : str
-        Random, and the same in every attempt at the step.
+        A random text that is the same in every attempt.
     """
 
     pk: str
@@ -50,13 +51,16 @@ class Claim:
 
 @dataclass(frozen=True)
 class Done:
-    """The step was run to its end before; `changes` may not have reached the document yet."""
+    """The result of a run that was finished before.
+
+    Its `changes` may not have been saved in the document yet.
+    """
 
     changes: dict[str, Any]
 
 
 class RunningElsewhere(NoEffect):
-    """Another worker holds the step; come back when its lease ends, in `retry_after_s` seconds."""
+    """Raised when another worker holds the claim. Its lease ends in `retry_after_s` seconds."""
 
     def __init__(self, pk: str, retry_after_s: int) -> None:
         super().__init__(f"{pk} is running elsewhere")
@@ -64,20 +68,20 @@ class RunningElsewhere(NoEffect):
 
 
 class Overtaken(Exception):
-    """This worker's lease ran out and another took the step over: the claim is no longer ours."""
+    """Raised when this worker's lease has ended and another worker has taken the claim."""
 
 
 @dataclass
 class Claims:
-    """The claims in one table.
+    """The claims in one DynamoDB table.
 
     Parameters
     ----------
     client : DynamoDBClient
     table_name : str
     lease_s : int
-        How long a worker may run before another may take its step; longer than the handler's own
-        time-out, so that no two live workers hold one step.
+        How long a worker may run before another worker may take its claim. It must be longer than
+        the handler's timeout, so that no two running workers hold the same claim.
     """
 
     client: "DynamoDBClient"
@@ -85,17 +89,17 @@ class Claims:
     lease_s: int
 
     def take(self, pk: str, now_s: float) -> Claim | Done:
-        """Take the step, or learn that it is done. One request.
+        """Take the claim, or return the result of a run that was finished before. One request.
 
         Parameters
         ----------
         now_s : float
-            The time, in seconds since 1970.
+            The current time, in seconds since 1970.
 
         Raises
         ------
         RunningElsewhere
-            If another worker holds it and its lease still runs.
+            If another worker holds the claim and its lease has not ended.
         """
         holder = uuid.uuid4().hex
         try:
@@ -130,12 +134,15 @@ class Claims:
         return Claim(pk, holder, int(item["attempt"]["N"]), item["token"]["S"])
 
     def finish(self, claim: Claim, changes: dict[str, Any], now_s: float) -> None:
-        """Mark the step as done and keep its changes, before they are saved. One request.
+        """Mark the run as done and store its changes. One request.
+
+        The runner calls this before it saves the changes in CouchDB. So a retry after a crash finds
+        them here.
 
         Raises
         ------
         Overtaken
-            If the claim is another worker's now.
+            If another worker has taken the claim.
         """
         try:
             self.client.update_item(
@@ -157,10 +164,10 @@ class Claims:
             raise Overtaken(claim.pk) from exc
 
     def release(self, claim: Claim) -> None:
-        """Give the step back, if it is still ours: it may be run again at once. One request.
+        """Release the claim, if this worker still holds it. One request.
 
-        A first attempt goes as if never made. After a later one the token stays: the attempt before
-        may have had its effect.
+        Then the transition may run again at once. Releasing the first attempt deletes the item.
+        Releasing a later one keeps the token, because an earlier attempt may have had its effect.
         """
         ours: Any = {
             "TableName": self.table_name,
@@ -192,7 +199,8 @@ class Claims:
 def claim_key(db: str, doc_id: str, state: str, key: str) -> str:
     """Build the item key of a claim.
 
-    The `_rev` is not part of it: an unrelated edit must not run an unsafe transition again.
+    The key does not contain the `_rev`, because an unrelated edit must not run an unsafe
+    transition again.
 
     Parameters
     ----------

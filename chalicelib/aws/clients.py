@@ -1,4 +1,4 @@
-"""AWS clients with time limits, for the handlers and the poller."""
+"""AWS clients with timeouts, for the handlers and the poller."""
 
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -7,13 +7,13 @@ if TYPE_CHECKING:
     from botocore.session import Session
 
 _ATTEMPTS = 2
-# SES has no idempotency token: only we know when to send again.
+# SES has no idempotency token, so the SDK must not retry a mail: our claims decide about that.
 _SES_ATTEMPTS = 1
 
 
 def make_client(service: str) -> Any:
     """Make the AWS client of a service. Sends no request."""
-    # Imported at the first use: it is most of a cold start.
+    # Imported at the first use, because this import takes most of a cold start.
     from botocore.config import Config
 
     attempts = _SES_ATTEMPTS if service == "sesv2" else _ATTEMPTS
@@ -23,7 +23,7 @@ def make_client(service: str) -> Any:
             connect_timeout=2,
             read_timeout=5,
             retries={"total_max_attempts": attempts, "mode": "standard"},
-            # Pumps, tests and Lambdas with a batch use one client from several threads.
+            # On one machine and in tests, several threads use one client.
             max_pool_connections=32,
         ),
     )
@@ -31,7 +31,10 @@ def make_client(service: str) -> Any:
 
 @cache
 def _session() -> "Session":
-    """Make the clients that boto3.client does, and import nothing else of boto3."""
+    """Return a botocore session.
+
+    Its clients are those of boto3.client, but the rest of boto3 need not be imported.
+    """
     from botocore.session import get_session
 
     return get_session()

@@ -1,6 +1,6 @@
-"""A rate limiter in DynamoDB: mails to an address, wrong codes for a device.
+"""A rate limiter in DynamoDB, for mails to an address and wrong codes for a device.
 
-It remembers *which* keys were allowed and when, not just how many. A retry of the same mail, or the
+It stores *which* keys were allowed and when, not only how many. A retry of the same mail, or the
 same code typed twice, has the same key: it is allowed again and counts once. Windows slide, so a
 quota of five an hour holds for any hour.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # (when, in seconds since 1970; the key)
 Entry = tuple[int, str]
-# As DynamoDB's client gives it.
+# An item as DynamoDB's client returns it.
 Item = Any
 
 _WRITE_ATTEMPTS = 10
@@ -25,7 +25,7 @@ _WRITE_ATTEMPTS = 10
 
 @dataclass(frozen=True)
 class Quota:
-    """At most `limit` keys in any window of `window_s` seconds."""
+    """A limit of `limit` keys in any window of `window_s` seconds."""
 
     limit: int
     window_s: int
@@ -33,14 +33,15 @@ class Quota:
 
 @dataclass(frozen=True)
 class Decision:
-    """The rate limiter's answer.
+    """The rate limiter's decision about one key.
 
     Attributes
     ----------
     keys : frozenset of str
-        All keys in the longest window, the one that was asked for included if it is allowed.
+        All keys in the longest window, including the requested key if it is allowed.
     retry_at_s : int or None
-        None if allowed; else when there will be room again, in seconds since 1970.
+        None if the key is allowed. Otherwise the time when there is room again, in seconds since
+        1970.
     """
 
     keys: frozenset[str]
@@ -48,17 +49,17 @@ class Decision:
 
     @property
     def allowed(self) -> bool:
-        """Whether the key is allowed."""
+        """Return whether the key is allowed."""
         return self.retry_at_s is None
 
 
 class RateLimiterBusy(NoEffect):
-    """Too many wrote the same bucket at once; nothing was counted."""
+    """Raised when others wrote the same bucket at every attempt; nothing was counted."""
 
 
 @dataclass(frozen=True)
 class RateLimiter:
-    """The buckets in one table; one item each."""
+    """The buckets in one DynamoDB table, one item each."""
 
     client: "DynamoDBClient"
     table_name: str
@@ -74,23 +75,23 @@ class RateLimiter:
     ) -> Decision:
         """Allow `key` if it was allowed before, or if every quota has room.
 
-        Two requests, or one if nothing is to be written; more if others write the same bucket.
+        Two requests, or one if there is nothing to write. More if others write the same bucket.
 
         Parameters
         ----------
         bucket : str
-            What is limited; ``mails-to#<owner_id id>``, say.
+            What is limited, for example ``mails-to#<owner id>``.
         key : str
-            What is counted: the same key counts once.
+            What is counted. The same key counts once.
         is_likely_first : bool
-            Whether to write before anything is read: one request, if the bucket is still empty, and
-            never one more. Not for buckets that grow long: a write that is refused costs as much as
-            the item is large.
+            Whether to write without reading the bucket first. That saves a request if the bucket is
+            empty, and never costs an additional one. Do not use it for buckets with many entries: a
+            refused write costs as much as the item is large.
 
         Raises
         ------
         RateLimiterBusy
-            If others wrote it each time.
+            If others wrote the bucket at every attempt.
         """
         pk = f"quota#{bucket}"
         item: Item | None = {} if is_likely_first else self._read(pk)
@@ -145,8 +146,8 @@ def check_quotas(
     Returns
     -------
     (entries, retry_at_s)
-        The entries that still count, with one for the key if it is allowed; and when there will be
-        room, None if it is allowed.
+        The entries that still count, with a new one for the key if it is allowed. And None if the
+        key is allowed, otherwise the time when there is room again.
     """
     longest_s = max(quota.window_s for quota in quotas)
     kept = [(at, each) for at, each in entries if at > now_s - longest_s]
@@ -159,7 +160,7 @@ def check_quotas(
 
 
 def _room_at(entries: Sequence[Entry], quota: Quota, now_s: int) -> int:
-    """When the window has room for one more: now, or when enough of its entries have left it."""
+    """Return when the window has room for one more entry: now, or when old entries leave it."""
     inside = sorted(at for at, _ in entries if at > now_s - quota.window_s)
     if len(inside) < quota.limit:
         return now_s

@@ -1,4 +1,11 @@
-"""Mail by SES: one message, sent once or surely not at all, or it says that it does not know."""
+"""Sends mail by Amazon SES.
+
+The errors tell whether a mail may have been sent:
+
+    MailError                 perhaps; its effect is unknown
+    └── MailNotSent           certainly not; a retry may succeed
+        └── AddressRefused    certainly not; SES never sends to this address
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +18,7 @@ from chalicelib.errors import NoEffect
 if TYPE_CHECKING:
     from mypy_boto3_sesv2 import SESV2Client
 
-# Errors that come before anything was sent to SES.
+# Errors that occur before the request reaches SES.
 _NOT_SENT = (
     botocore.ConnectTimeoutError,
     botocore.EndpointConnectionError,
@@ -21,19 +28,19 @@ _NOT_SENT = (
 
 
 class MailError(Exception):
-    """The mail may or may not have been taken: a time-out, a lost connection, a 5xx."""
+    """Raised when SES may or may not have taken the mail: a timeout, a lost connection, a 5xx."""
 
 
 class MailNotSent(MailError, NoEffect):
-    """SES refused, or was not reached: no mail went out, and a later try may go better."""
+    """Raised when no mail was sent: SES refused it or was not reached. A retry may succeed."""
 
 
 class AddressRefused(MailNotSent):
-    """SES will not send to this address, ever."""
+    """Raised when SES never sends to this address."""
 
 
 class Mailer(Protocol):
-    """What transitions send mail by."""
+    """The interface by which transitions send mail."""
 
     def send(
         self,
@@ -50,17 +57,17 @@ class Mailer(Protocol):
 
 @dataclass(frozen=True)
 class SesMailer:
-    """A `Mailer` by Amazon SES, version 2 of its API.
+    """A `Mailer` that uses version 2 of Amazon SES's API.
 
     Parameters
     ----------
     client : SESV2Client
-        Must not retry by itself (``retries={"total_max_attempts": 1}``): SES has no idempotency
-        token, so a retry after a time-out would be a second mail.
+        Must not retry by itself (``retries={"total_max_attempts": 1}``). SES has no idempotency
+        token, so a retry after a timeout would send a second mail.
     sender : str
-        An address that SES has verified.
+        An address that is verified in SES.
     configuration_set : str
-        By which SES tells of bounces and complaints; empty for none.
+        The configuration set by which SES reports bounces and complaints; empty for none.
     """
 
     client: "SESV2Client"
@@ -81,19 +88,19 @@ class SesMailer:
         Parameters
         ----------
         message_id : str
-            The mail's Message-ID without angle brackets; SES puts its own in its place, so it also
-            travels as ``X-Syncpoint-Id``.
+            The mail's Message-ID without angle brackets. SES replaces that header with its own, so
+            the value is also sent as ``X-Syncpoint-Id``.
         tags : mapping, optional
-            What SES says with a bounce or a complaint: letters, digits, _ and - only.
+            Tags that SES returns with a bounce or a complaint: letters, digits, _ and - only.
 
         Raises
         ------
         AddressRefused
-            If SES will never send to `to`.
+            If SES never sends to `to`.
         MailNotSent
-            If the mail surely did not go out.
+            If the mail was certainly not sent.
         MailError
-            If it may have.
+            If the mail may have been sent.
         """
         try:
             mime = _mime(self.sender, to, subject, text, html, message_id)
@@ -123,7 +130,7 @@ class SesMailer:
 
 
 def _mime(sender: str, to: str, subject: str, text: str, html: str, message_id: str) -> bytes:
-    # At the first mail: every function imports this module, and two of them send.
+    # Imported at the first mail: every function imports this module, but only two send mail.
     from email.message import EmailMessage
     from email.policy import SMTP
     from email.utils import formatdate
@@ -135,14 +142,17 @@ def _mime(sender: str, to: str, subject: str, text: str, html: str, message_id: 
     message["Date"] = formatdate()
     message["Message-ID"] = f"<{message_id}@syncpoint>"
     message["X-Syncpoint-Id"] = message_id
-    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers, please
+    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: asks for no automatic replies
     message.set_content(text, cte="quoted-printable")
     message.add_alternative(html, subtype="html", cte="quoted-printable")
     return message.as_bytes()
 
 
 def _refusal(exc: botocore.ClientError) -> MailError:
-    """What a `ClientError` means. The service's own text is left out: it may name the address."""
+    """Translate a `ClientError` into a `MailError`.
+
+    The text from SES is dropped, because it may contain the address.
+    """
     status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     code = exc.response.get("Error", {}).get("Code", "unknown")
     if code == "BadRequestException":

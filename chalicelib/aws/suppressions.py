@@ -1,4 +1,4 @@
-"""Addresses that are to get no more mail, since somebody there complained. Kept in DynamoDB."""
+"""Addresses that get no more mail, because somebody there complained. Stored in DynamoDB."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,7 +9,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Suppressions:
-    """The suppressed addresses in one table; each is known by a hash, and stays for good."""
+    """The suppressed addresses in one DynamoDB table.
+
+    An address is stored as a hash. It is never removed.
+    """
 
     client: "DynamoDBClient"
     table_name: str
@@ -20,9 +23,9 @@ class Suppressions:
         Parameters
         ----------
         address_id : str
-            `identity.owner_id` of the address.
+            The hash of the address, as `domain.addresses.owner_id_of` computes it.
         reason, at : str
-            Why and when, for the operator to read.
+            Why and when, for the operator.
         """
         self.client.put_item(
             TableName=self.table_name,
@@ -34,7 +37,7 @@ class Suppressions:
         )
 
     def holds(self, address_id: str) -> bool:
-        """Whether an address is suppressed. One request."""
+        """Return whether an address is suppressed. One request."""
         answer = self.client.get_item(
             TableName=self.table_name, Key={"pk": {"S": _pk(address_id)}}, ConsistentRead=True
         )

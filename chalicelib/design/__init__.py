@@ -1,4 +1,4 @@
-"""The design documents that Syncpoint writes into databases, and how a new version gets there."""
+"""The design documents that Syncpoint writes into databases, and how it upgrades them."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,14 +13,14 @@ _FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True)
 class DesignDoc:
-    """``_design/syncpoint`` of one kind of database.
+    """The document ``_design/syncpoint`` of one kind of database.
 
     Attributes
     ----------
     file : str
         The file in ``design/`` with its ``validate_doc_update``.
     version : int
-        Raised with every change of the file; a database never goes back to a lower one.
+        Raised with every change of the file. A lower version never replaces a higher one.
     """
 
     file: str
@@ -28,7 +28,7 @@ class DesignDoc:
 
     @cached_property
     def doc(self) -> JsonDict:
-        """The document, without a revision."""
+        """Return the design document, without a revision."""
         return {
             "_id": DESIGN_ID,
             "language": "javascript",
@@ -37,22 +37,25 @@ class DesignDoc:
         }
 
     def install(self, database: Database, *, is_new: bool = False) -> bool:
-        """Bring the database to this version, if it is not there yet. One request; two to write.
+        """Write this version into the database, unless it has the same or a later one.
+
+        One request, one more if it writes.
 
         Parameters
         ----------
         is_new : bool
-            Whether the database was just made: then it is not read before it is written.
+            Whether the database was just created. Then the document is written without reading it
+            first.
 
         Returns
         -------
         bool
-            Whether this call wrote it.
+            Whether this call wrote the document.
         """
         return self._write(database, {"_id": DESIGN_ID}, is_new=is_new)
 
     def upgrade(self, database: Database) -> bool:
-        """As `install`, but only where the document is installed already, in some version."""
+        """Do the same as `install`, but only if some version is installed already."""
         try:
             return self._write(database, None)
         except NotFound:

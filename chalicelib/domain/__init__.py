@@ -1,1 +1,1 @@
-"""What a document may be: rules without I/O."""
+"""The rules for documents, names, links and codes, without I/O."""

@@ -1,39 +1,39 @@
-"""E-mail addresses, and the owners that they stand for. No I/O."""
+"""E-mail addresses, and the owner ids that are computed from them. No I/O."""
 
 import hashlib
 import unicodedata
 
-ADDRESS_LENGTH = 254  # RFC 5321, 4.5.3.1.3, less the angle brackets
+ADDRESS_LENGTH = 254  # RFC 5321, 4.5.3.1.3, without the angle brackets
 
 
 class InvalidAddress(ValueError):
-    """What was given is no e-mail address; the message says why."""
+    """Raised when a text is not an e-mail address; the message says why."""
 
 
 def normalise_address(address: str) -> str:
-    """The one spelling of an address that counts: trimmed, NFKC, lower case (docs/design.md).
+    """Normalise an address: trimmed, NFKC, lower case (docs/design.md).
 
-    A device computes the same, offline.
+    A device computes the same text offline.
     """
     return unicodedata.normalize("NFKC", address.strip()).lower()
 
 
 def mail_address(address: str) -> str:
-    """The address to send to: normalised, checked, its domain in ASCII.
+    """Return the address that a mail is sent to: normalised, checked, its domain in ASCII.
 
-    Whether the domain gets mail at all is for the mail service to say; no request is sent here.
+    This sends no request. Whether the domain accepts mail is for the mail service to find out.
 
     Raises
     ------
     InvalidAddress
-        If it is no address that mail can be sent to.
+        If no mail can be sent to the address.
     """
-    # Imported here: of all Lambdas, only those that send mail need it.
+    # Imported here, because only the Lambdas that send mail need it.
     import email_validator
 
     email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
     normalised = normalise_address(address)
-    # RFC 2047: mail libraries would decode it, into another address or a header of its own.
+    # RFC 2047: a mail library would decode it into another address, or into a separate header.
     if "=?" in normalised:
         raise InvalidAddress("it must not contain an encoded word (=?)")
     if len(normalised) > ADDRESS_LENGTH:
@@ -48,5 +48,5 @@ def mail_address(address: str) -> str:
 
 
 def owner_id_of(address: str) -> str:
-    """The owner: the first 32 hex digits of SHA-256 of the normalised address."""
+    """Return the owner id: the first 32 hex digits of SHA-256 of the normalised address."""
     return hashlib.sha256(normalise_address(address).encode()).hexdigest()[:32]

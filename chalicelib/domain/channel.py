@@ -1,4 +1,4 @@
-"""What a channel's document says, checked; and what its database is to be like. No I/O."""
+"""A channel's document, checked, and what its database must be like. No I/O."""
 
 import re
 from collections.abc import Sequence
@@ -12,30 +12,30 @@ from chalicelib.domain.names import channel_db, is_owner_id, owner_role
 NAME_LENGTH = 80
 DEFAULT_NAME = "a channel without a name"
 DESCRIPTION_ID = "description"
-# A transition asks four requests for each of them, and has half a minute.
+# A transition sends four requests for each member, and has half a minute.
 MAX_MEMBERS = 100
 
-# Of the names that CouchDB takes, those that need no escaping on any server's disk.
+# The names that CouchDB accepts and that no server must escape on its disk.
 _PLAIN_ID = re.compile(r"[a-z0-9_-]{1,200}", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Channel:
-    """A channel whose every field is as it should be.
+    """A channel whose fields were all checked.
 
     Attributes
     ----------
     control_db : str
-        The control database that its document lives in.
+        The control database that has the channel's document.
     owner_id : str
         The owner's id.
     members : frozenset of str
-        The ids of those who share it, beside the owner.
+        The owner ids of the members, without the owner.
     db : str
-        The name of its database.
+        The name of the channel's database.
     as_of : int or None
-        How many revisions its document has behind it: of two, the higher is the later. None if the
-        document is gone.
+        The number of the document's revision (3 in ``3-abc``); a later revision has a higher one.
+        None if the document is gone.
     """
 
     channel_id: str
@@ -49,20 +49,21 @@ class Channel:
 
     @property
     def roles(self) -> list[str]:
-        """The roles of all who may write into it."""
+        """Return the roles that may write into the channel's database."""
         return sorted(owner_role(who) for who in {self.owner_id, *self.members})
 
     @property
     def mark(self) -> JsonDict:
-        """What tells its database from every other: ``{control_db, channel}``."""
+        """Return what identifies the channel's database: ``{control_db, channel}``."""
         return {"control_db": self.control_db, "channel": self.channel_id}
 
     @property
     def security(self) -> JsonDict:
-        """The security object of its database, whole.
+        """Return the whole security object of the channel's database.
 
-        Beside CouchDB's own two fields it holds `mark` and who may write: only administrators
-        write a security object, so nobody can claim a database, or a place in it.
+        Beside CouchDB's own two fields, it has `mark` and the roles that may write. Only
+        administrators can write a security object. So nobody else can claim a database, or give
+        themselves access.
         """
         return {
             "admins": {"names": [], "roles": ["_admin"]},
@@ -71,25 +72,25 @@ class Channel:
         }
 
     def describe(self, description: JsonDict) -> JsonDict:
-        """The database's own description of itself, with the channel's name in it."""
+        """Return the database's description document with the channel's name in it."""
         return {**description, "type": DESCRIPTION_ID, "name": self.name}
 
     def owns(self, security: JsonDict) -> bool:
-        """Whether a database with this security object is the channel's, or nobody's yet."""
+        """Return whether a database with this security object is the channel's, or nobody's yet."""
         mark = security.get("syncpoint")
         return mark is None or all(mark.get(key) == value for key, value in self.mark.items())
 
 
 def parse_channel(doc: JsonDict, control_db: str, owner_id: str | None) -> Channel:
-    """Read a channel's document.
+    """Read and check a channel's document.
 
     Parameters
     ----------
     owner_id : str or None
-        The id of the owner whose control database it lies in: that is the owner, whatever the
-        document says. None in the installation's own control database, where only the cloud's
-        administrators write: there the document's ``owner`` counts, and its id names the database,
-        as in the original system.
+        The id of the owner whose control database has the document. The document's ``owner`` field
+        is then ignored. None for the installation's own control database, where only the cloud's
+        administrators write. There the ``owner`` field counts, and the document's id names the
+        channel's database, as in the original system.
 
     Raises
     ------
@@ -115,16 +116,20 @@ def parse_channel(doc: JsonDict, control_db: str, owner_id: str | None) -> Chann
 
 
 def merge(winner: JsonDict, losers: Sequence[JsonDict]) -> JsonDict:
-    """What a channel's conflicting revisions mean together; the winner's word on all else.
+    """Merge the conflicting leaf revisions of a channel into one document.
 
-    The cloud alone lets guests in, and notes in ``joined`` when; devices only remove them. So a
-    revision in which a guest is missing has removed them if it knows that they joined, and is older
-    than that if it does not. A channel that was to be closed is closed: its database may be gone.
+    Only the cloud adds guests, and it records in ``joined`` when. Devices only remove guests. So
+    there are two reasons why a revision may lack a guest. If it has the guest's latest ``joined``,
+    a device has removed the guest. If not, the revision is older, and the guest stays. If a
+    revision is closing or closed, the channel is closed, because its database may be gone. All
+    other fields are those of the winner.
 
     Parameters
     ----------
+    winner : dict
+        The winning revision of the document.
     losers : sequence of dict
-        All other leaves of the document.
+        All other leaf revisions of the document.
     """
     leaves = [winner, *losers]
     joined: dict[str, str] = {}
@@ -149,7 +154,7 @@ def _members(doc: JsonDict) -> frozenset[str]:
 
 
 def _owner(value: object, field: str) -> str:
-    """The id of somebody who is named by it, or by an address."""
+    """Return an owner id, from an owner id or an e-mail address."""
     if isinstance(value, str) and is_owner_id(value):
         return value
     if isinstance(value, str) and "@" in value:

@@ -1,10 +1,10 @@
-"""Comparison that takes as long wherever two texts differ. No I/O."""
+"""Comparison of secrets in constant time. No I/O."""
 
 import hmac
 
 
 def same(one: str, other: str) -> bool:
-    """Whether two texts are equal; takes as long wherever they differ."""
+    """Return whether two texts are equal; the time does not depend on where they differ."""
     return hmac.compare_digest(
         one.encode("utf-8", "surrogatepass"), other.encode("utf-8", "surrogatepass")
     )

@@ -1,8 +1,8 @@
 """The credentials of a device, for the two ways to log in. No I/O.
 
-``login`` (CouchDB 3): the device makes its password and sends only the key derived from it; the
-login's name is the device's id. ``oauth1`` (CouchDB 1.x): the consumer key and token of the
-original system (handlers/oauth1.py).
+``login`` (CouchDB 3): the device makes its password and sends only the key derived from it. The
+name of its login is the device's id. ``oauth1`` (CouchDB 1.x): the device has a consumer key and a
+token, as in the original system (handlers/oauth1.py).
 """
 
 import hashlib
@@ -11,8 +11,8 @@ import re
 
 from chalicelib.domain.documents import JsonDict
 
-# CouchDB's pseudo-random functions and the length of their derived keys, in bytes. No `pbkdf2_prf`
-# is CouchDB 1.x's SHA-1, which every version and PouchDB Server know.
+# CouchDB's pseudo-random functions and the length of their derived keys, in bytes. Without a
+# `pbkdf2_prf` it is the SHA-1 of CouchDB 1.x, which every version and PouchDB Server support.
 # Source: https://docs.couchdb.org/en/stable/intro/security.html#users-documents
 _KEY_BYTES = {None: 20, "sha": 20, "sha224": 28, "sha256": 32, "sha384": 48, "sha512": 64}
 _MAX_ITERATIONS = 1_000_000
@@ -23,15 +23,15 @@ USER_ID_PREFIX = "org.couchdb.user:"
 
 
 class InvalidCredentials(ValueError):
-    """A field of the credentials is missing or wrong; the message names it."""
+    """Raised when a field of the credentials is missing or wrong; the message names it."""
 
 
 class TokenUsed(Exception):
-    """A login's name, a consumer key or a token belongs to another device already."""
+    """Raised when a login's name, a consumer key or a token belongs to another device."""
 
 
 def check_login(given: object) -> JsonDict:
-    """The credentials of a ``login`` device, checked.
+    """Check and return the credentials of a ``login`` device.
 
     Parameters
     ----------
@@ -42,12 +42,12 @@ def check_login(given: object) -> JsonDict:
     Returns
     -------
     dict
-        Just those fields, as a user document carries them.
+        Only those fields, as in a user document.
 
     Raises
     ------
     InvalidCredentials
-        If one is missing or wrong.
+        If a field is missing or wrong.
     """
     if not isinstance(given, dict):
         raise InvalidCredentials("credentials must be an object")
@@ -70,7 +70,7 @@ def check_login(given: object) -> JsonDict:
 
 
 def check_oauth(given: object) -> dict[str, str]:
-    """The credentials of an ``oauth1`` device, checked.
+    """Check and return the credentials of an ``oauth1`` device.
 
     Parameters
     ----------
@@ -80,12 +80,12 @@ def check_oauth(given: object) -> dict[str, str]:
     Raises
     ------
     InvalidCredentials
-        If one is missing or wrong.
+        If a field is missing or wrong.
     """
     if not isinstance(given, dict):
         raise InvalidCredentials("oauth_creds must be an object")
     for name in _OAUTH_FIELDS:
-        # They become keys and values of an .ini file: nothing that means something there.
+        # They become keys and values in an .ini file, so its special characters are refused.
         if not _is_text(given.get(name), r"[A-Za-z0-9._~-]{1,128}"):
             raise InvalidCredentials(
                 f"oauth_creds.{name} must be 1 to 128 letters, digits, . _ ~ -"
@@ -94,10 +94,11 @@ def check_oauth(given: object) -> dict[str, str]:
 
 
 def login_user(device_id: str, role: str, credentials: JsonDict) -> JsonDict:
-    """The user document of a device's own login.
+    """Build the user document of a device's own login.
 
-    CouchDB may hash the key anew at a login, so `syncpoint` keeps what tells this device's login
-    from another's: which device, and a fingerprint of the credentials as they were sent.
+    CouchDB may hash the key again at a login. So the field `syncpoint` tells this login from that
+    of another device: it has the device's id, and a fingerprint of the credentials as they were
+    sent.
     """
     return {
         "_id": USER_ID_PREFIX + device_id,
@@ -110,7 +111,7 @@ def login_user(device_id: str, role: str, credentials: JsonDict) -> JsonDict:
 
 
 def is_same_login(user: JsonDict, wanted: JsonDict) -> bool:
-    """Whether an existing user document is the one that `wanted` would make."""
+    """Return whether an existing user document is for the same login as `wanted`."""
     return all(user.get(name) == wanted[name] for name in ("syncpoint", "roles"))
 
 

@@ -1,4 +1,4 @@
-"""What a device says of itself when it registers, checked field by field. No I/O."""
+"""A device's registration, checked field by field. No I/O."""
 
 import re
 from dataclasses import dataclass
@@ -9,25 +9,26 @@ from chalicelib.domain.documents import JsonDict, Rejected
 NAME_LENGTH = 80
 DEFAULT_NAME = "a device without a name"
 
-# A device makes `device-<uuid4 hex>`. Any id that can be a login's name is accepted here, since
-# only the cloud writes to the control database. The registrations endpoint, open to all, is strict.
+# A device makes an id of the form `device-<uuid4 hex>`. This module accepts any id that can be a
+# login's name, because only the cloud writes into the control database. The registrations endpoint
+# is open to everybody and accepts only that form.
 _DEVICE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 
 @dataclass(frozen=True)
 class Registration:
-    """A registration whose every field is as it should be.
+    """A registration whose fields were all checked.
 
     Attributes
     ----------
     address : str
-        Where to send mail; its domain in ASCII.
+        The address that the mail is sent to; its domain is in ASCII.
     owner_id : str
         The owner's id (32 hex digits).
     owner_address : str
-        The normalised address, as the owner's OAuth login is named.
+        The normalised address, which is the name of the owner's OAuth login.
     name : str
-        What the owner calls the device.
+        The owner's name for the device.
     """
 
     device_id: str
@@ -40,14 +41,14 @@ class Registration:
 
 
 def parse_device(doc: JsonDict, device_auth: str, *, is_mailed: bool = False) -> Registration:
-    """Read a device document in state ``new`` or later.
+    """Read and check a device document in state ``new`` or later.
 
     Parameters
     ----------
     device_auth : str
         ``login`` or ``oauth1``: which credentials it must have.
     is_mailed : bool
-        Whether a mail has gone to its owner, whose address then need not be checked again.
+        Whether a mail was sent to the owner. Then the address need not be checked again.
 
     Raises
     ------
@@ -73,7 +74,10 @@ def parse_device(doc: JsonDict, device_auth: str, *, is_mailed: bool = False) ->
 
 
 def _name(doc: JsonDict, device_code: str) -> str:
-    """What the mail shows: with the code in it, whoever has just the mail could confirm."""
+    """Return the device's name, which the mail shows.
+
+    It must not contain the device code. Otherwise somebody who has only the mail could confirm.
+    """
     if "name" not in doc:
         return DEFAULT_NAME
     name = fields.text(doc, "name", 1, NAME_LENGTH)

@@ -1,4 +1,4 @@
-"""What all documents have: a state, a generation, an error with its reason. No I/O."""
+"""What all documents have in common: a state, a generation, an error with its reason. No I/O."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -9,12 +9,12 @@ ERROR_STATE = "error"
 
 
 class Rejected(Exception):
-    """The document itself is at fault: it goes to state ``error`` with this reason.
+    """Raised when the document itself is at fault. It then goes to state ``error``.
 
     Parameters
     ----------
     reason : str
-        What is wrong with which field, and what to do; stored in the document as ``error.reason``.
+        What is wrong with which field, and what to do. It is stored as ``error.reason``.
     """
 
     def __init__(self, reason: str) -> None:
@@ -23,9 +23,10 @@ class Rejected(Exception):
 
 
 def generation_of(doc: JsonDict) -> int:
-    """The document's `generation`: how often its step was wanted again; 0 if absent or odd.
+    """Return a document's `generation`; 0 if it is missing or invalid.
 
-    5.0 is 5: to JSON, and to a device that is written in JavaScript, they are one.
+    The generation counts how often the same thing was requested again. 5.0 counts as 5, because
+    JSON and JavaScript do not distinguish them.
     """
     generation = doc.get("generation", 0)
     if isinstance(generation, float) and generation.is_integer():
@@ -35,10 +36,10 @@ def generation_of(doc: JsonDict) -> int:
 
 
 def rejection(reason: str, now: datetime) -> JsonDict:
-    """The changes that put a document into state ``error``: ``{state, error: {reason, at}}``."""
+    """Build the changes that put a document into ``error``: ``{state, error: {reason, at}}``."""
     return {"state": ERROR_STATE, "error": {"reason": reason, "at": timestamp(now)}}
 
 
 def timestamp(moment: datetime) -> str:
-    """`moment` as documents carry it: ISO 8601 in UTC, to the second, ``2026-11-23T06:00:00Z``."""
+    """Format a time for a document: ISO 8601 in UTC, to the second, ``2026-11-23T06:00:00Z``."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

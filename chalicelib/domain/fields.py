@@ -1,4 +1,4 @@
-"""The fields of documents that people and devices write, checked one by one. No I/O."""
+"""Checks of the fields that people and devices write. No I/O."""
 
 import unicodedata
 from datetime import datetime
@@ -7,21 +7,21 @@ from typing import Any
 from chalicelib.domain import addresses
 from chalicelib.domain.documents import JsonDict, Rejected, generation_of
 
-# Control and formatting characters (those that turn writing around among them), surrogates, line
-# and paragraph separators: a name must not rearrange the page or the mail that shows it.
+# Control and formatting characters (such as those that reverse the writing direction), surrogates,
+# line and paragraph separators. A name must not rearrange the page or the mail that shows it.
 _UNWANTED_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-# But these two join letters and emoji in ordinary names.
+# These two are accepted, because they join letters and emoji in ordinary names.
 _JOINERS = {"\u200c", "\u200d"}
 _BLANK_BRAILLE = "\u2800"
 
 
 def text(doc: JsonDict, field: str, min_length: int, max_length: int) -> str:
-    """A text of some length, that can be seen, and be shown to people.
+    """Return a text of limited length that is visible and may be shown to people.
 
     Raises
     ------
     Rejected
-        If it is missing or wrong; the reason names the field, as for all functions here.
+        If it is missing or wrong; the reason names the field. All functions here raise this.
     """
     value: Any = doc.get(field)
     if value is None:
@@ -38,7 +38,7 @@ def text(doc: JsonDict, field: str, min_length: int, max_length: int) -> str:
 
 
 def flag(doc: JsonDict, field: str) -> bool:
-    """True or false; false if absent."""
+    """Return a field that is true or false; False if it is missing."""
     value = doc.get(field, False)
     if not isinstance(value, bool):
         raise Rejected(f"{field} must be true or false")
@@ -46,7 +46,7 @@ def flag(doc: JsonDict, field: str) -> bool:
 
 
 def check_generation(doc: JsonDict) -> None:
-    """A whole number, or nothing."""
+    """Check that `generation` is a whole number, or missing."""
     value = doc.get("generation", 0)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not 0 <= value < 10**9 or generation_of(doc) != value:
@@ -54,7 +54,7 @@ def check_generation(doc: JsonDict) -> None:
 
 
 def check_time(doc: JsonDict, field: str) -> None:
-    """A time with its zone, or nothing."""
+    """Check that a field is a time with its time zone, or missing."""
     value = doc.get(field)
     try:
         is_time = value is None or datetime.fromisoformat(value).tzinfo is not None
@@ -65,7 +65,7 @@ def check_time(doc: JsonDict, field: str) -> None:
 
 
 def mail_address(doc: JsonDict, field: str) -> str:
-    """An address that mail can be sent to; its domain in ASCII."""
+    """Return an address that mail can be sent to; its domain is in ASCII."""
     try:
         return addresses.mail_address(text(doc, field, 1, addresses.ADDRESS_LENGTH))
     except addresses.InvalidAddress as exc:
@@ -73,7 +73,10 @@ def mail_address(doc: JsonDict, field: str) -> str:
 
 
 def known_address(doc: JsonDict, field: str) -> str:
-    """An address that mail was sent to: its form was checked then, by a slow library."""
+    """Return an address that a mail was sent to before.
+
+    Its form was checked then. It is not checked again, because the library for that is slow.
+    """
     return addresses.normalise_address(text(doc, field, 1, addresses.ADDRESS_LENGTH))
 
 

@@ -1,4 +1,4 @@
-"""What an invitation's document says, checked. No I/O."""
+"""An invitation's document, checked. No I/O."""
 
 import re
 from dataclasses import dataclass
@@ -8,20 +8,20 @@ from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict, Rejected
 from chalicelib.domain.link_tokens import InvitationRef
 
-# Part of a link: nothing in it that an address would have to escape, and no dot.
+# The id is part of a link, so it has no character that a URL must escape, and no dot.
 _INVITATION_ID = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Invitation:
-    """An invitation whose every field is as it should be.
+    """An invitation whose fields were all checked.
 
     Attributes
     ----------
     ref : InvitationRef
-        Who invites whom, by which document.
+        The inviting owner, the guest and the document.
     address : str
-        Where to send mail; its domain in ASCII.
+        The address that the mail is sent to; its domain is in ASCII.
     channel_id : str
         The `_id` of a channel in the same database.
     """
@@ -32,14 +32,14 @@ class Invitation:
 
 
 def parse_invitation(doc: JsonDict, owner_id: str, *, is_mailed: bool = False) -> Invitation:
-    """Read an invitation's document.
+    """Read and check an invitation's document.
 
     Parameters
     ----------
     owner_id : str
-        The id of the owner whose control database it lies in.
+        The id of the owner whose control database has the document.
     is_mailed : bool
-        Whether a mail has gone to the guest, whose address then need not be checked again.
+        Whether a mail was sent to the guest. Then the address need not be checked again.
 
     Raises
     ------

@@ -1,11 +1,11 @@
-"""The status of a link in a mail, from the document that it is about. No I/O."""
+"""The status of a link in a mail, computed from the document that the link belongs to. No I/O."""
 
 from datetime import datetime
 from enum import StrEnum, auto
 
 from chalicelib.domain.documents import JsonDict, generation_of
 
-WRONG_CODES = 5  # so many different wrong device codes reject a registration
+WRONG_CODES = 5  # this many different wrong device codes reject a registration
 
 
 class LinkStatus(StrEnum):
@@ -23,7 +23,7 @@ class LinkStatus(StrEnum):
     FAILED = auto()
 
 
-# For each type: the field that says when its link's time is over, and what a state makes of it.
+# For each type: the field with the time when its link expires, and the link status for each state.
 _BY_TYPE = {
     "device": (
         "confirm_expires_at",
@@ -62,7 +62,7 @@ def link_status(doc: JsonDict | None, generation: int, now: datetime) -> LinkSta
     Parameters
     ----------
     doc : dict or None
-        The document of the device or the invitation as it is now; None if there is none.
+        The current document of the device or the invitation; None if there is none.
     """
     doc_type = str((doc or {}).get("type"))
     if doc is None or doc_type not in _BY_TYPE:
@@ -82,4 +82,4 @@ def _is_over(doc: JsonDict, expires_field: str, now: datetime) -> bool:
     try:
         return now >= datetime.fromisoformat(doc[expires_field])
     except (KeyError, TypeError, ValueError):
-        return True  # the cloud always sets it: a document without it did not come from here
+        return True  # the cloud always sets it, so the cloud did not write this document

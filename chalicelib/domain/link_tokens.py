@@ -16,14 +16,14 @@ _MAC_BYTES = 16
 
 @dataclass(frozen=True)
 class InvitationRef:
-    """What the link in an invitation's mail is about.
+    """A reference to an invitation, as the link in its mail has it.
 
     Attributes
     ----------
     owner_id : str
-        Who invites; the invitation lies in their control database.
+        The inviting owner. The invitation is in their control database.
     guest_id : str
-        Whose address the mail went to: the link proves that address, and no other.
+        The owner id of the address that the mail went to. The link proves only that address.
     invitation_id : str
         The invitation's `_id`; it has no dots.
     """
@@ -34,29 +34,29 @@ class InvitationRef:
 
     @property
     def subject(self) -> str:
-        """The reference as a link's token carries it."""
+        """Return the reference as the subject of a link token."""
         return f"{self.owner_id}.{self.guest_id}.{self.invitation_id}"
 
     @property
     def acceptance(self) -> str:
-        """The reference as a receipt for the guest's answer carries it; no link is made of it."""
+        """Return the subject of the receipt for the guest's answer. No link has this subject."""
         return f"accepted.{self.subject}"
 
     @classmethod
     def parse(cls, subject: str) -> Self | None:
-        """Read the subject of a verified token; None if it is not about an invitation."""
+        """Read the subject of a verified token; return None if it is not an invitation's."""
         parts = subject.split(".")
         return cls(*parts) if len(parts) == 3 else None
 
 
 @dataclass(frozen=True)
 class LinkToken:
-    """What a link's token says, once its MAC has been verified.
+    """The content of a link token whose MAC was verified.
 
     Attributes
     ----------
     subject : str
-        What the link is about: a device's id, an invitation's `InvitationRef.subject`.
+        A device's id, or an invitation's `InvitationRef.subject`.
     """
 
     subject: str
@@ -65,38 +65,39 @@ class LinkToken:
 
 @dataclass(frozen=True)
 class LinkKeys:
-    """Signs and verifies the codes in links: ``{subject}.{generation}.{MAC}``.
+    """The keys that sign and verify link tokens, ``{subject}.{generation}.{MAC}``.
 
     Parameters
     ----------
     keys : sequence of bytes
-        The first signs, all verify.
+        The first key signs, all keys verify.
     purpose : str
-        Tokens made for one purpose (or stage, or control database) are worth nothing for another.
+        A token for one purpose (or stage, or control database) is not valid for another.
     """
 
     keys: Sequence[bytes]
     purpose: str
 
     def sign(self, subject: str, generation: int) -> str:
-        """Sign the token for a link; the same each time."""
+        """Sign the token for a link. The token is the same every time."""
         return f"{subject}.{generation}.{self._mac(self.keys[0], subject, generation)}"
 
     def verify(self, token: str) -> LinkToken | None:
-        """Return what the token says, or None if it was not made with one of the keys."""
+        """Return the token's content, or None if none of the keys signed it."""
         parts = re.fullmatch(r"(.+)\.(0|[1-9]\d{0,8})\.([\w-]{22})", token, re.ASCII | re.DOTALL)
         if parts is None:
             return None
         subject, generation, mac = parts[1], int(parts[2]), parts[3]
-        # All keys are tried, whichever fits: the time taken says nothing.
+        # All keys are always tried, so that the time does not tell which one fits.
         fits = [same(self._mac(key, subject, generation), mac) for key in self.keys]
         return LinkToken(subject, generation) if any(fits) else None
 
     def guess_ids(self, device_id: str, device_code: str) -> list[str]:
-        """Names for a device code that someone typed: they tell two apart, and give neither away.
+        """Return identifiers for a device code that somebody typed.
 
-        One for each key, that of the key in use first: around a rotation a code may be known by
-        an older one.
+        Different codes have different identifiers, and an identifier does not reveal its code.
+        There is one for each key, that of the current key first. After a key rotation, a code may
+        still be stored under the identifier of an older key.
         """
         text = f"guess:{device_id}:{plain_device_code(device_code)}"
         return [self._mac(key, text, 0) for key in self.keys]

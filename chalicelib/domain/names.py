@@ -1,44 +1,45 @@
-"""Names of databases, roles and documents that follow from an owner or a channel. No I/O."""
+"""Names of databases, roles and documents, computed from an owner or a channel. No I/O."""
 
 import hashlib
 import re
 
 
 def owner_role(owner_id: str) -> str:
-    """The one role that all logins of an owner's devices have."""
+    """Return the only role of the logins of an owner's devices."""
     return f"owner-{owner_id}"
 
 
 def owner_control_db(control_db: str, owner_id: str) -> str:
-    """The name of an owner's own control database."""
+    """Return the name of an owner's own control database."""
     return f"{control_db}-{owner_id}"
 
 
 def owner_id_of_database(control_db: str, db: str) -> str | None:
-    """The owner whose control database `db` is; None if it is nobody's."""
+    """Return the owner id of an owner's control database; None if `db` is another database."""
     owner_id = db.removeprefix(f"{control_db}-")
     return owner_id if owner_id != db and is_owner_id(owner_id) else None
 
 
 def is_owner_id(text: str) -> bool:
-    """Whether a text has the form of an owner's id."""
+    """Return whether a text has the form of an owner id."""
     return re.fullmatch(r"[0-9a-f]{32}", text, re.ASCII) is not None
 
 
 def channel_db(owner_id: str, channel_id: str) -> str:
-    """The name of a channel's database.
+    """Return the name of a channel's database.
 
-    The owner is in it, so that nobody comes by another's database by giving a channel its id.
+    The name depends on the owner id. So nobody can get the database of another owner's channel by
+    using the same channel id.
     """
     name = f"{owner_id}/{channel_id}".encode("utf-8", "surrogatepass")
     return f"db-{hashlib.sha256(name).hexdigest()[:32]}"
 
 
 def subscription_id(channel_id: str, owner_id: str) -> str:
-    """The well-known id of an owner's subscription: all devices of the owner find the same one."""
+    """Return the id of an owner's subscription, which is the same on all devices of the owner."""
     return f"{channel_id}-sub-{owner_id}"
 
 
 def confirm_id(device_id: str, generation: int) -> str:
-    """The well-known id of a registration's confirmation: a second click conflicts with it."""
+    """Return the id of a registration's confirm document; a second click conflicts with it."""
     return f"confirm-{device_id}-{generation}"

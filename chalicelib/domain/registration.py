@@ -1,4 +1,4 @@
-"""What the registrations endpoint takes: new device documents, and resends of them. No I/O."""
+"""The rules of the registrations endpoint: new device documents, and resends of them. No I/O."""
 
 import ipaddress
 import json
@@ -12,15 +12,15 @@ from chalicelib.domain.documents import JsonDict, Rejected, generation_of
 DB_NAME = "registrations"
 UNKNOWN_NETWORK = "unknown"
 
-# States in which a device may ask for another mail; in all others its owner has answered.
+# In these states a device may ask for another mail. In all others, its owner has answered.
 RESEND_STATES = ("new", "confirming", "expired", "undeliverable", "error")
 
-# Of addresses of one network the last bits are the sender's own to choose.
+# A sender can choose the last bits of an address, so only its first bits count.
 _PREFIX_BITS = {4: 24, 6: 48}
 
 _DEVICE_ID = re.compile(r"device-[0-9a-f]{12}4[0-9a-f]{3}[89ab][0-9a-f]{15}")
 
-# What a replicator adds to every document. It is read by nobody and never stored.
+# A replicator adds these fields to every document. They are neither read nor stored.
 _REPLICATION_FIELDS = {"_rev", "_revisions"}
 _CREDENTIALS = {
     "login": (
@@ -31,20 +31,20 @@ _CREDENTIALS = {
 }
 _FIELDS = {"_id", "type", "state", "owner", "name", "device_code", "generation", "created_at"}
 
-# What a device is known by, and may not change: all that it says of itself, but how often it asked.
+# A device must not change these fields when it asks again.
 _FIXED = ("owner", "name", "device_code", "created_at", "credentials", "oauth_creds")
 
 
 @dataclass(frozen=True)
 class Asking:
-    """A device that asks for a mail.
+    """A device's request for a mail.
 
     Attributes
     ----------
     doc : dict
-        Its document as it is stored if it is new: known fields only, no ``_rev``.
+        The document to store if the device is new: known fields only, no ``_rev``.
     address : str
-        Where the mail goes.
+        The address that the mail goes to.
     """
 
     doc: JsonDict
@@ -52,14 +52,14 @@ class Asking:
 
 
 def is_device_id(doc_id: object) -> bool:
-    """Return whether an id has the form ``device-<uuid4 hex>``, the only one that is accepted."""
+    """Return whether an id has the form ``device-<uuid4 hex>``; no other form is accepted."""
     return isinstance(doc_id, str) and _DEVICE_ID.fullmatch(doc_id) is not None
 
 
 def network_of(source_ip: object) -> str:
-    """The network that an IP address belongs to: IPv4's /24, IPv6's /48; "unknown" if it is none.
+    """Return the network of an IP address: IPv4's /24, IPv6's /48; "unknown" for any other text.
 
-    An IPv4 address in IPv6's clothes (``::ffff:192.0.2.1``) counts as what it is.
+    An IPv4 address that is written as IPv6 (``::ffff:192.0.2.1``) counts as IPv4.
     """
     try:
         address = ipaddress.ip_address(str(source_ip))
@@ -74,16 +74,17 @@ def network_of(source_ip: object) -> str:
 
 
 def read(doc: object, device_auth: str, network: str) -> Asking:
-    """Read a document that a replicator brings.
+    """Read and check a document from a replicator.
 
     Parameters
     ----------
     doc : object
-        Whatever JSON it is.
+        Any JSON value.
     device_auth : str
         ``login`` or ``oauth1``: which credentials it must have.
     network : str
-        Where it comes from; stored with it, so that its mail is counted against that network.
+        The network that it comes from. It is stored in the document, so that the mail is counted
+        against that network.
 
     Raises
     ------
@@ -110,19 +111,19 @@ def read(doc: object, device_auth: str, network: str) -> Asking:
 
 
 def after(stored: JsonDict | None, wanted: JsonDict) -> JsonDict:
-    """The document as it should stand after `wanted` came; `stored` itself if it may stay.
+    """Return the document to store after `wanted` arrived; `stored` itself if nothing changes.
 
     Parameters
     ----------
     stored : dict or None
-        The document of that id as it is; None if there is none.
+        The stored document with that id; None if there is none.
     wanted : dict
-        An `Asking.doc`.
+        The `doc` of an `Asking`.
 
     Raises
     ------
     Rejected
-        If the id is another document's, or the device may not ask again.
+        If the id belongs to another document, or the device may not ask again.
     """
     if stored is None:
         return wanted

@@ -1,1 +1,1 @@
-"""The mails: their texts, and sending them within limits."""
+"""The mails: their texts, and sending them within quotas."""

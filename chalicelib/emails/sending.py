@@ -1,4 +1,4 @@
-"""What mails the cloud sends, and how many of them."""
+"""Sends the cloud's mails, and counts them against quotas."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,12 +19,15 @@ Mail = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class MailRef:
-    """Which document a mail was about; it travels in the mail's tags, and comes back with a bounce.
+    """A reference from a mail to its document.
+
+    It is stored in the mail's tags, and SES returns those with a bounce or a complaint.
 
     Attributes
     ----------
     owner_id : str or None
-        Whose control database the document is in; None for the control database.
+        The owner whose control database has the document; None for the installation's own control
+        database.
     """
 
     doc_id: str
@@ -33,12 +36,12 @@ class MailRef:
 
     @classmethod
     def of(cls, context: Context, doc: JsonDict) -> Self:
-        """The reference to the document at hand."""
+        """Build the reference to a document in the context's database."""
         return cls(doc["_id"], generation_of(doc), context.owner_id)
 
     @classmethod
     def parse(cls, tags: JsonDict) -> Self | None:
-        """Read the tags of a notification, each a list; None if they are none of ours."""
+        """Read the tags of a notification, each a list; return None if they are not ours."""
         values = {name: str(value[0]) for name, value in tags.items() if value}
         generation = values.get("generation", "")
         if "doc" not in values or not (generation.isascii() and generation.isdigit()):
@@ -47,13 +50,16 @@ class MailRef:
 
     @property
     def tags(self) -> dict[str, str]:
-        """The reference as tags of a mail."""
+        """Return the reference as tags for a mail."""
         owner_id = {"owner": self.owner_id} if self.owner_id else {}
         return {"doc": self.doc_id, "generation": str(self.generation), **owner_id}
 
 
 class TooManyMails(Rejected):
-    """There were too many mails of late; `retry_at_s` says when there is room, since 1970."""
+    """Raised when a quota is used up.
+
+    `retry_at_s` is the time when there is room again, in seconds since 1970.
+    """
 
     def __init__(self, which: str, retry_at_s: int) -> None:
         retry_at = timestamp(datetime.fromtimestamp(retry_at_s, UTC))
@@ -75,7 +81,7 @@ def count_by_owner(context: Context, doc: JsonDict, owner_id: str, about: str) -
     Parameters
     ----------
     about : str
-        What makes it another mail, beside the document and its generation.
+        Distinguishes mails of the same document and generation: another guest is another mail.
     """
     settings = context.settings
     quotas = _quotas(settings.mails_per_owner_hour, settings.mails_per_owner_day)
@@ -85,8 +91,9 @@ def count_by_owner(context: Context, doc: JsonDict, owner_id: str, about: str) -
 def count_to_address(context: Context, doc: JsonDict, address: str, about: str = "") -> None:
     """Count a mail against the address that it goes to; `about` as in `count_by_owner`.
 
-    By the address as it is sent to: spellings that differ in their owner may reach one mailbox.
-    Last of all counts: whoever has used up their own quota must not use up their victims'.
+    The address must be the one that SES gets. Several spellings, with different owner ids, may
+    reach the same inbox. Call this after the other counts: a sender whose own quota is used up must
+    not use up the quota of somebody else's address.
     """
     settings = context.settings
     quotas = _quotas(settings.mails_per_address_hour, settings.mails_per_address_day)
@@ -109,12 +116,12 @@ def send(
     Parameters
     ----------
     field : str
-        The document's field that the address comes from.
+        The document's field that has the address.
 
     Raises
     ------
     Rejected
-        If somebody at this address complained, or the mail service will never send to it.
+        If somebody at this address complained, or SES never sends to it.
     """
     if context.suppressions.holds(owner_id_of(address)):
         context.count_mail("unwanted")
@@ -140,16 +147,16 @@ def _count(
     *,
     is_likely_first: bool = False,
 ) -> None:
-    """Count a mail; a retry of it counts once.
+    """Count a mail; a retry of the same mail counts once.
 
     Raises
     ------
     TooManyMails
-        If there were too many of late; the reason says when there is room again.
+        If a quota is used up; the reason says when there is room again.
     """
     key = f"{doc['_id']}.{generation_of(doc)}{about}"
     if not context.in_control_database:
-        key = f"{context.database.name}/{key}"  # ids are unique within a database only
+        key = f"{context.database.name}/{key}"  # two databases may have the same document ids
     decision = context.rate_limiter.allow(
         bucket, key, quotas, context.clock().timestamp(), is_likely_first=is_likely_first
     )

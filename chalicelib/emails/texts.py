@@ -1,10 +1,10 @@
-"""The mails' words: subject, text and HTML."""
+"""The texts of the mails: subject, plain text and HTML."""
 
 import re
 
 from chalicelib.templating import render
 
-# The subjects are ours alone: what a stranger calls a thing stays out of the inbox's list.
+# The subjects are fixed, so that no name that a stranger chose appears in the inbox's list.
 _CONFIRMATION_SUBJECT = "Confirm your new device"
 _INVITATION_SUBJECT = "You are invited to share a channel"
 
@@ -12,12 +12,12 @@ _PLAIN_ADDRESS = re.compile(r"(?!www\.)[\w+-][\w.+-]*@[\w.-]+")
 
 
 def confirmation(link: str, device_name: str, hours: float) -> tuple[str, str, str]:
-    """The mail that asks an owner to confirm a device.
+    """Build the mail that asks an owner to confirm a device.
 
     Parameters
     ----------
     hours : float
-        How long the link may be used.
+        How long the link is valid.
 
     Returns
     -------
@@ -28,14 +28,14 @@ def confirmation(link: str, device_name: str, hours: float) -> tuple[str, str, s
 
 
 def invitation(link: str, inviter: str, channel_name: str, hours: float) -> tuple[str, str, str]:
-    """The mail that asks a guest whether they want to share a channel.
+    """Build the mail that asks a guest whether they want to share a channel.
 
     Parameters
     ----------
     inviter : str
-        The inviter's e-mail address, proved by a device of theirs.
+        The inviter's e-mail address, confirmed for one of their devices.
     hours : float
-        How long the link may be used.
+        How long the link is valid.
 
     Returns
     -------
@@ -43,7 +43,7 @@ def invitation(link: str, inviter: str, channel_name: str, hours: float) -> tupl
     """
     values = {
         "link": link,
-        # An ordinary address may be a link, to write to; one that looks like a page's must not.
+        # An ordinary address may become a mail link. One that looks like a web page's must not.
         "inviter": inviter if _PLAIN_ADDRESS.fullmatch(inviter) else _unlinked(inviter),
         "channel_name": _unlinked(channel_name),
         "lasts": _duration(hours),
@@ -57,15 +57,15 @@ def _mail(subject: str, template: str, values: dict[str, str]) -> tuple[str, str
 
 
 def _unlinked(name: str) -> str:
-    """A name in which no mail program finds an address to make a link of.
+    """Return a name in such a form that no mail program makes a link of it.
 
-    A stranger chooses it: an invisible word joiner (U+2060) parts what would be one.
+    A stranger chooses the name. Invisible word joiners (U+2060) break up any address in it.
     """
     return re.sub(r"([.:/@])", "\\1\u2060", name)
 
 
 def _duration(hours: float) -> str:
-    """For how long, in the largest unit of which it is a whole number; a single day is 24 hours."""
+    """Return a duration in the largest unit that gives a whole number; a single day is 24 hours."""
     minutes = max(1, int(hours * 60))
     if minutes % 1440 == 0 and minutes > 1440:
         number, unit = minutes // 1440, "day"

@@ -1,1 +1,1 @@
-"""What drives documents from state to state."""
+"""The engine: it runs the transitions that move documents from state to state."""

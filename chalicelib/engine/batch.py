@@ -1,8 +1,9 @@
-"""A batch of SQS messages, of which each stands or falls alone.
+"""Handles a batch of SQS messages, each message by itself.
 
-Chalice's event source mapping knows no partial failures: returning deletes all messages, raising
-brings all of them back. What is right with and without ReportBatchItemFailures: delete what
-succeeded, hide what failed for a while that grows with its tries, then raise.
+Chalice's event source mapping has no partial failures. When the function returns, Lambda deletes
+all messages. When it raises, all of them come back. This module works with and without
+ReportBatchItemFailures. It deletes the messages that succeeded. It hides those that failed, for
+longer with each receive. Then it raises an exception.
 """
 
 import time
@@ -26,11 +27,12 @@ if TYPE_CHECKING:
 
     from chalicelib.engine.dependencies import Dependencies
 
-# 10, 40, 160, 640 s: five tries outlast some fourteen minutes of an outage.
+# 10, 40, 160, 640 s: a message with five tries survives an outage of about fourteen minutes.
 FIRST_BACK_OFF_S = 10
 LONGEST_BACK_OFF_S = 900
-# With less time than this left, no further message is begun: a CouchDB that hangs takes 13 s of it.
-# If the Lambda is cut off all the same, its messages come back when their visibility time-out ends.
+# No further message is started with less remaining time than this, because a CouchDB that hangs
+# takes 13 s of it. If the Lambda is still killed, its messages come back after their visibility
+# timeout.
 MIN_TIME_S = 15.0
 
 
@@ -39,20 +41,20 @@ Record = dict[str, Any]
 
 
 class BatchFailed(Exception):
-    """Some messages of the batch are to be tried again; the others are deleted already."""
+    """Raised when some messages of the batch must be retried. The others are already deleted."""
 
 
 class Work(Protocol):
-    """What a batch is handled with.
+    """The interface by which `handle_batch` handles messages.
 
     Attributes
     ----------
     transition : Transition
-        Runs for each message of the batch.
+        The transition that runs for each message of the batch.
     lease_s : int
-        How long an unsafe transition stays claimed after a run of unknown effect.
+        How many seconds a claim is kept after a run of unknown effect.
     stage : str
-        For the metrics.
+        The deployment's name, for the metrics.
     """
 
     @property
@@ -63,7 +65,7 @@ class Work(Protocol):
     def stage(self) -> str: ...  # noqa: D102
 
     def handle(self, message: Message) -> Outcome:
-        """Handle one message; whatever it raises concerns that message alone."""
+        """Handle one message. An exception concerns that message alone."""
         ...
 
     def remaining_s(self) -> float:
@@ -71,18 +73,18 @@ class Work(Protocol):
         ...
 
     def queue(self) -> tuple["SQSClient", str]:
-        """Return the client and the URL of the queue; asked for only if some message failed."""
+        """Return the SQS client and the queue's URL. Called only if a message failed."""
         ...
 
 
 @dataclass(frozen=True)
 class LambdaWork:
-    """The work of one transition, with what the environment gives.
+    """The work of one transition in a Lambda.
 
     Parameters
     ----------
     lambda_context : object
-        Tells how much time is left.
+        Has the remaining time of the Lambda.
     """
 
     dependencies: "Dependencies"
@@ -92,12 +94,12 @@ class LambdaWork:
 
     @property
     def lease_s(self) -> int:
-        """The lease of a claim."""
+        """Return the lease of a claim, in seconds."""
         return self.dependencies.settings.claim_lease_s
 
     @property
     def stage(self) -> str:
-        """The deployment's name."""
+        """Return the deployment's name."""
         return self.dependencies.settings.stage
 
     def handle(self, message: Message) -> Outcome:
@@ -110,7 +112,7 @@ class LambdaWork:
         return float(self.lambda_context.get_remaining_time_in_millis()) / 1000
 
     def queue(self) -> tuple["SQSClient", str]:
-        """Return the queue of the transition. One request."""
+        """Return the SQS client and the URL of the transition's queue. One request."""
         dependencies, transition = self.dependencies, self.transition
         return dependencies.sqs, dependencies.queue_url(transition.doc_type, transition.state)
 
@@ -118,19 +120,21 @@ class LambdaWork:
 def handle_batch(records: Iterable[Record], work: Work) -> None:
     """Handle each record by itself.
 
-    Sends nothing of its own if all succeed (Lambda deletes them then), else two requests.
+    Sends no request of its own if all succeed, because Lambda then deletes them. Otherwise it sends
+    two requests.
 
     Raises
     ------
     BatchFailed
-        If some failed, or there was no time for them.
+        If some messages failed, or there was no time for them.
     """
     done: list[Record] = []
     again: list[tuple[Record, int]] = []
     for record in records:
         if work.remaining_s() < MIN_TIME_S:
-            # It was received, and so has one try less: at once, all five would soon be gone; and
-            # all at the same time, some would find no time again.
+            # This receive was one of the message's five tries. If the message came back at
+            # once, its tries would soon be used up. If all such messages came back at the same
+            # time, the time would run out again.
             again.append((record, spread_s(back_off_s(record, work, NoEffect()), record)))
             continue
         message: Message | None = None
@@ -149,18 +153,20 @@ def handle_batch(records: Iterable[Record], work: Work) -> None:
 
 
 def back_off_s(record: Record, work: Work, exc: Exception) -> int:
-    """For how many seconds to hide a message that failed."""
+    """Return for how many seconds to hide a message that failed."""
     if isinstance(exc, RunningElsewhere):
         return min(exc.retry_after_s, LONGEST_BACK_OFF_S)
     tries = int(record["attributes"]["ApproximateReceiveCount"])
     wait_s: int = min(FIRST_BACK_OFF_S * 4 ** min(tries - 1, 9), LONGEST_BACK_OFF_S)
-    # An error of unknown effect leaves the claim standing: to come back earlier is a try in vain.
+    # After an error of unknown effect, the claim is kept. A retry before its lease ends is useless.
     is_claimed = work.transition.unsafe and not isinstance(exc, NoEffect)
     return max(wait_s, work.lease_s + 1) if is_claimed else wait_s
 
 
 def spread_s(wait_s: int, record: Record) -> int:
-    """Up to twice as long, by the message's id: those that wait with it come back at other times.
+    """Add jitter: return up to twice `wait_s`, depending on the message's id.
+
+    Messages that are hidden together then come back at different times.
 
     Source: https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/
     """
@@ -202,14 +208,15 @@ def log_success(
 def log_failure(
     record: Record, message: Message | None, transition: Transition, stage: str, exc: Exception
 ) -> None:
-    """Log and count a message that is tried again.
+    """Log and count a message that will be retried.
 
-    With the error's type and where it came from, not its text: that might hold what a log must not.
+    The log entry has the error's type and where it was raised. It does not have the error's text,
+    which might contain a secret or an address.
 
     Parameters
     ----------
     message : Message or None
-        None if the record could not be read as one.
+        None if the record could not be parsed.
     """
     outcome = "contended" if isinstance(exc, RunningElsewhere) else "failed"
     _count_transition(record, transition, stage, outcome)
@@ -225,7 +232,7 @@ def log_failure(
 
 
 def _count_transition(record: Record, transition: Transition, stage: str, outcome: str) -> None:
-    """Count a message by type, state and outcome, and measure how long it was on its way."""
+    """Count a message by type, state and outcome, and measure the time since it was sent."""
     count("Transitions", stage, Type=transition.doc_type, State=transition.state, Outcome=outcome)
     sent_ms = record.get("attributes", {}).get("SentTimestamp")
     if sent_ms is not None and outcome in (Outcome.SAVED, Outcome.REJECTED):

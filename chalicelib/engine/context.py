@@ -1,4 +1,4 @@
-"""The tools that a transition gets as its `context`."""
+"""The dependencies that a transition gets as its `context`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,22 +18,23 @@ Clock = Callable[[], datetime]
 
 
 def utc_now() -> datetime:
-    """The time, in UTC."""
+    """Return the current time, in UTC."""
     return datetime.now(UTC)
 
 
 @dataclass(frozen=True)
 class Context:
-    """What transitions and routes work with.
+    """The dependencies of transitions and routes.
 
     Attributes
     ----------
     database : Database
-        The database that the document at hand lives in.
+        The database that has the current document.
     pages_url : callable
-        What links in mails begin with. May send a request, and raise `PublicUrlUnknown`.
+        Returns the URL that links in mails begin with. It may send a request, and may raise
+        `PublicUrlUnknown`.
     count_mail : callable
-        Told what became of a mail: ``sent``, ``refused``, ``over_quota``, ``unwanted``.
+        Counts a mail by its outcome: ``sent``, ``refused``, ``over_quota``, ``unwanted``.
     """
 
     settings: Settings
@@ -50,40 +51,40 @@ class Context:
 
     @property
     def in_control_database(self) -> bool:
-        """Whether the document at hand lives where only the cloud writes: the control database."""
+        """Return whether the current document is in `<CONTROL_DB>`, where only the cloud writes."""
         return self.database.name == self.settings.control_db
 
     @property
     def owner_id(self) -> str | None:
-        """Whose control database the document at hand lives in; None in the control database."""
+        """Return the owner whose control database has the current document; None if none has."""
         return owner_id_of_database(self.settings.control_db, self.database.name)
 
     @property
     def control_database(self) -> Database:
-        """The control database, wherever the document at hand lives."""
+        """Return the database `<CONTROL_DB>`, whichever database has the current document."""
         return self.server.database(self.settings.control_db)
 
     def at(self, db: str) -> Self:
-        """The same tools for a document of another database. Sends no request."""
+        """Return the same context for a document in another database. Sends no request."""
         return replace(self, database=self.server.database(db))
 
     def again(self, doc: JsonDict) -> JsonDict | None:
-        """The document at hand as it is by now, None if it is gone. One request.
+        """Read the current document again; return None if it is gone. One request.
 
-        For what a transition does outside its document, and may do a moment too late: first do it,
-        then look whether the document still wants it.
+        Call this after a change outside the document, such as in a security object. If the document
+        has changed meanwhile, the change came too late and must be corrected.
         """
         return self.database.find_one(doc["_id"])
 
     def page_url(self, page: str, token: str) -> str:
-        """The URL of the page behind a link in a mail; see `pages_url`."""
+        """Return the URL of the page behind a link in a mail; see `pages_url`."""
         return f"{self.pages_url().rstrip('/')}/{page}/{token}"
 
     @property
     def public_couchdb_url(self) -> str:
-        """Where devices find the cloud's CouchDB; no credentials, no slash at its end."""
+        """Return the URL of CouchDB for devices, without credentials and without a final slash."""
         return self.settings.couchdb_public_url.rstrip("/") or self.server.url
 
     def public_url(self, database: Database) -> str:
-        """The URL by which devices find a database."""
+        """Return the URL of a database for devices."""
         return self.public_couchdb_url + database.url.removeprefix(self.server.url)

@@ -1,4 +1,4 @@
-"""How the tools are made from the environment: clients, secrets, where the pages are."""
+"""Makes the dependencies from the environment: clients, secrets, the URL of the pages."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from mypy_boto3_sesv2 import SESV2Client
     from mypy_boto3_sqs import SQSClient
 
-# For how long the secret is taken from memory before it is fetched again: a key that was rotated
-# reaches every running Lambda within this time.
+# How long the secret is kept in memory before it is fetched again. A key that was rotated reaches
+# every running Lambda within this time.
 SECRET_AGE_S = 300
 
 MakeClient = Callable[[str], Any]
@@ -35,20 +35,20 @@ MakeServer = Callable[[str], Server]
 
 
 class PublicUrlUnknown(NoEffect):
-    """No link can be written: the SSM parameter that says where the pages are is not there."""
+    """Raised when no link can be made, because the SSM parameter with the pages' URL is missing."""
 
 
 class Dependencies:
-    """Makes the clients when they are first needed, and keeps them while the Lambda lives.
+    """The dependencies of a Lambda. They are made when they are first needed, and then kept.
 
     Parameters
     ----------
     environ : mapping
-        Where the settings come from; ``os.environ`` but in tests.
+        The environment variables; ``os.environ`` except in tests.
     client : callable
-        Makes the AWS client of a service's name.
+        Makes the AWS client for the name of a service.
     server : callable
-        Makes the CouchDB server of its URL.
+        Makes the CouchDB server for its URL.
     """
 
     def __init__(
@@ -68,32 +68,32 @@ class Dependencies:
 
     @cached_property
     def settings(self) -> Settings:
-        """The environment, read and checked at the first use."""
+        """Return the settings, which are read and checked at the first use."""
         return Settings.read(self._environ)
 
     @cached_property
     def dynamodb(self) -> "DynamoDBClient":
-        """The DynamoDB client."""
+        """Return the DynamoDB client."""
         return cast("DynamoDBClient", self._lazy("dynamodb"))
 
     @cached_property
     def sqs(self) -> "SQSClient":
-        """The SQS client."""
+        """Return the SQS client."""
         return cast("SQSClient", self._lazy("sqs"))
 
     @cached_property
     def claims(self) -> Claims:
-        """The claims of unsafe steps."""
+        """Return the claims on unsafe transitions."""
         return Claims(self.dynamodb, self.settings.table_name, self.settings.claim_lease_s)
 
     def now(self) -> datetime:
-        """The time, in UTC."""
+        """Return the current time, in UTC."""
         return self._clock()
 
     def context(self) -> Context:
-        """Return the context of a document in the control database.
+        """Return the context for a document in the control database.
 
-        Sends a request to Secrets Manager at the first use, and when the secret has aged.
+        Sends a request to Secrets Manager at the first use, and when the secret is too old.
         """
         now_s = self._clock().timestamp()
         if self._context is None or now_s >= self._context_until_s:
@@ -103,7 +103,10 @@ class Dependencies:
 
     @contextmanager
     def use(self) -> Iterator[Context]:
-        """Give the context for one event; after a 401 from CouchDB, read the secret again."""
+        """Give the context for one event.
+
+        After a 401 from CouchDB, the next event reads the secret again.
+        """
         try:
             yield self.context()
         except Unauthorized:
@@ -116,12 +119,12 @@ class Dependencies:
         except (BotoCoreError, ClientError):
             if self._context is None:
                 raise
-            return self._context  # an aged secret is better than none
-        self._known_pages_url = ""  # it ages like the secret
+            return self._context  # an old secret is better than none
+        self._known_pages_url = ""  # the URL is read again when the secret is
         return self._make(secrets)
 
     def queue_url(self, doc_type: str, state: str) -> str:
-        """The URL of a route's queue. One request."""
+        """Return the URL of a route's queue. One request."""
         name = queue_name(self.settings.stage, doc_type, state)
         return self.sqs.get_queue_url(QueueName=name)["QueueUrl"]
 
@@ -150,7 +153,7 @@ class Dependencies:
         return _LazyClient(lambda: self._client(service))
 
     def _pages_url(self) -> str:
-        """Where the pages are: as the environment says, or as `make deploy` has written."""
+        """Return the URL of the pages, from the environment or as `make deploy` has written it."""
         if not self._known_pages_url:
             self._known_pages_url = self.settings.public_url or self._deployed_url()
         return self._known_pages_url
@@ -170,7 +173,7 @@ def _link_keys(secrets: Secrets, page: str, settings: Settings) -> LinkKeys:
 
 
 class _LazyClient:
-    """An AWS client that is made when it is first used: of a few, most functions use one."""
+    """An AWS client that is made at its first use: most functions use only one of several."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make

@@ -8,9 +8,9 @@
     @registry.unsafe("device", "new", to="confirming")
     def request_confirmation(doc, context, claim): ...
 
-A transition returns the changes to its document, a dict with at least the next ``state``, or None
-to leave the document alone. It raises `Rejected` when the document itself is at fault. Any other
-exception is taken as temporary: the message that brought the document is tried again.
+A transition returns the changes to its document, a dict with at least the next ``state``. It
+returns None to leave the document unchanged. It raises `Rejected` when the document itself is at
+fault. Any other exception counts as temporary, and the message is retried.
 """
 
 import hashlib
@@ -27,11 +27,14 @@ AnyRun = TypeVar("AnyRun", bound=Run)
 
 
 class RegistryError(Exception):
-    """A (type, state) is registered twice, or asked for and not registered; it names the pair."""
+    """Raised when a (type, state) is registered twice or not at all; it names the pair."""
 
 
 class InvalidChanges(Exception):
-    """A transition returned what cannot be saved: the transition is at fault, not the document."""
+    """Raised when a transition returns invalid changes.
+
+    The transition is at fault, not the document.
+    """
 
 
 @dataclass(frozen=True)
@@ -43,15 +46,15 @@ class Transition:
     run : callable
         ``run(doc, context)`` if safe, ``run(doc, context, claim)`` if unsafe.
     unsafe : bool
-        Whether it must not be run by two workers at once; then it runs under a claim.
+        Whether racing workers must not run it twice. Then it runs under a claim.
     to : tuple of str
         The states that it may move its document to, beside its own and ``error``.
     conflicts : bool
-        Whether its document comes with the revisions that lost against it, in ``_conflicts``.
+        Whether the document is read with the ids of its losing leaf revisions, in ``_conflicts``.
     on_stale : callable, optional
-        ``on_stale(doc, context)`` runs when a message finds that its document has moved on. An
-        earlier run may have been killed halfway or overtaken; this corrects what it left outside
-        the document. It does not run for a document that is gone.
+        ``on_stale(doc, context)`` runs when the document has left the state of the message. An
+        earlier run may have been killed halfway or overtaken. This function corrects what that run
+        did outside the document. It does not run for a document that is gone.
     key_fields : tuple of str
         Fields that are part of the idempotency key: with another guest it is another mail.
     """
@@ -66,7 +69,7 @@ class Transition:
     key_fields: tuple[str, ...] = ()
 
     def idempotency_key(self, doc: JsonDict) -> str:
-        """Return what tells a run of this transition from an earlier one on the same document."""
+        """Return the key that tells another run from a retry of the same run."""
         generation = str(generation_of(doc))
         if not self.key_fields:
             return generation
@@ -80,15 +83,15 @@ class Transition:
         return key is None or self.idempotency_key(doc) == key
 
     def apply(self, doc: JsonDict, changes: JsonDict) -> JsonDict:
-        """Return `doc` with `changes` merged into it; equal to `doc` if they change nothing.
+        """Return `doc` with `changes` merged into it; equal to `doc` if nothing changes.
 
         A document that leaves the state ``error`` loses its ``error`` field.
 
         Raises
         ------
         InvalidChanges
-            If `changes` has no state, or one that the transition was not registered for, or
-            touches ``type`` or one of CouchDB's own fields (``_id`` …).
+            If `changes` has no state, or a state that the transition was not registered for. Also
+            if it has ``type`` or one of CouchDB's own fields (``_id`` …).
         """
         if changes.get("state") not in (self.state, ERROR_STATE, *self.to):
             raise InvalidChanges(
@@ -99,7 +102,7 @@ class Transition:
         if reserved:
             raise InvalidChanges(f"changes must not touch {', '.join(reserved)}")
         merged = {**doc, **changes}
-        merged.pop("_conflicts", None)  # CouchDB's answer has it; the document does not
+        merged.pop("_conflicts", None)  # part of CouchDB's answer, not of the document
         if merged["state"] != ERROR_STATE:
             merged.pop("error", None)
         return merged
@@ -112,7 +115,7 @@ class Registry:
         self._transitions: dict[tuple[str, str], Transition] = {}
 
     def __iter__(self) -> Iterator[Transition]:
-        """All transitions, in the order of their registration."""
+        """Iterate over all transitions, in the order of their registration."""
         return iter(self._transitions.values())
 
     def safe(
@@ -124,16 +127,16 @@ class Registry:
         conflicts: bool = False,
         on_stale: OnStale | None = None,
     ) -> Callable[[AnyRun], AnyRun]:
-        """Register ``run(doc, context)``, which may run twice at once or again and do no harm.
+        """Register ``run(doc, context)``, which is idempotent: two runs, even at once, do no harm.
 
         Parameters
         ----------
         to : str
-            The states that it leads to, in words: ``"ready"``, ``"accepted declined"``.
+            The states that it leads to, separated by spaces: ``"ready"``, ``"accepted declined"``.
         conflicts : bool
-            Whether it wants to see the revisions that lost; see `Transition`.
+            Whether the document is read with its losing leaf revisions; see `Transition`.
         on_stale : callable, optional
-            What to do when the document has moved on; see `Transition`.
+            Runs when the document has left the state of the message; see `Transition`.
 
         Raises
         ------
@@ -152,7 +155,7 @@ class Registry:
         Parameters
         ----------
         to : str
-            The states that it leads to, in words.
+            The states that it leads to, separated by spaces.
         key_fields : sequence of str
             The fields that are part of the idempotency key; see `Transition`.
 
@@ -164,7 +167,7 @@ class Registry:
         return self._register(doc_type, state, to, unsafe=True, key_fields=tuple(key_fields))
 
     def transition(self, doc_type: str, state: str) -> Transition:
-        """The transition of (type, state).
+        """Return the transition of (type, state).
 
         Raises
         ------

@@ -1,7 +1,7 @@
-"""One message → is its document still in that state? → claim, if unsafe → transition → save.
+"""Runs one message: check the document's state, claim if unsafe, run the transition, save.
 
-The runner trusts no message: the document in CouchDB is the truth. A message that comes late, twice
-or out of order finds that its document has moved on, and changes nothing.
+The document in CouchDB is the truth, not the message. A message may come late, twice or out of
+order. If its document has left the state, the message is stale, and its transition does not run.
 """
 
 import json
@@ -18,44 +18,44 @@ from chalicelib.domain.documents import JsonDict, Rejected, rejection
 from chalicelib.engine.docstate import Registry, RegistryError, Transition
 from chalicelib.errors import NoEffect, StillConflicting
 
-# How often a save may lose to other writers of the same document before the message is handed back.
+# How often a save may conflict with other writers before the message fails and is retried.
 SAVE_ATTEMPTS = 5
 
 
 class Outcome(StrEnum):
-    """What became of one message."""
+    """The outcome of one message."""
 
     SAVED = "saved"  # the document is in its next state
-    REJECTED = "rejected"  # the document was at fault, and says so now
-    UNCHANGED = "unchanged"  # the transition wanted no change
-    STALE = "stale"  # the document has moved on, or is gone
+    REJECTED = "rejected"  # the document was at fault, and is now in state error
+    UNCHANGED = "unchanged"  # the transition changed nothing
+    STALE = "stale"  # the document has left the message's state, or is gone
 
 
 class InvalidMessage(Exception):
-    """The queue holds something that the poller did not send."""
+    """Raised when a message in the queue is not from the poller."""
 
 
 class RunnerContext(Protocol):
-    """What the runner needs of the context that a transition gets."""
+    """The part of a transition's context that the runner needs."""
 
     @property
     def database(self) -> Database:
-        """The database that the document lives in."""
+        """Return the database that has the document."""
         ...
 
     @property
     def clock(self) -> Callable[[], datetime]:
-        """Tells the time, in UTC."""
+        """Return the clock, which returns the current time in UTC."""
         ...
 
     def at(self, db: str) -> Self:
-        """The same context for a document of the database `db`."""
+        """Return the same context for a document in the database `db`."""
         ...
 
 
 @dataclass(frozen=True)
 class Message:
-    """What the poller sends for one document; `doc` is None where it was too large to travel."""
+    """The poller's message about one document; `doc` is None if it was too large for a message."""
 
     db: str
     doc_id: str
@@ -70,7 +70,7 @@ class Message:
         Raises
         ------
         InvalidMessage
-            If it is no JSON object of that shape.
+            If it is not a JSON object of that shape.
         """
         try:
             raw = json.loads(body)
@@ -88,22 +88,22 @@ class Message:
 def handle(
     message: Message, registry: Registry, context: RunnerContext, claims: Claims | None = None
 ) -> Outcome:
-    """Run the transition that a message asks for, if its document still waits for it.
+    """Run the transition for a message, if its document is still in the message's state.
 
     Parameters
     ----------
     claims : Claims, optional
-        Holds unsafe transitions; a registry without any needs none.
+        The claims on unsafe transitions. A registry without unsafe transitions needs none.
 
     Raises
     ------
     RegistryError
-        If no transition is registered for the message's (type, state), or it needs claims.
+        If no transition is registered for the message's (type, state), or if it is unsafe and
+        `claims` is missing.
     RunningElsewhere
-        If another worker holds the claim; it says when to come back.
+        If another worker holds the claim; `retry_after_s` says when to retry.
     Exception
-        Whatever the transition, CouchDB or DynamoDB raised that is temporary: try the message
-        again.
+        Any temporary error of the transition, CouchDB or DynamoDB. The message must be retried.
     """
     transition = registry.transition(message.doc_type, message.state)
     here = context.at(message.db)
@@ -115,7 +115,7 @@ def handle(
 
 
 def _run_safe(transition: Transition, doc_id: str, context: RunnerContext) -> Outcome:
-    """Run a safe transition and save its changes; run it again if others write the document."""
+    """Run a safe transition and save its changes; run it again if the save conflicts."""
     database = context.database
     doc = database.find_one(doc_id, conflicts=transition.conflicts)
     key = transition.idempotency_key(doc or {})
@@ -142,7 +142,7 @@ def _run_safe(transition: Transition, doc_id: str, context: RunnerContext) -> Ou
 
 
 def _run_stale(transition: Transition, doc_id: str, context: RunnerContext) -> Outcome:
-    """Let a safe transition correct what earlier runs left, if its document still exists."""
+    """Run `on_stale` of a safe transition, if its document still exists."""
     if transition.on_stale is not None:
         doc = context.database.find_one(doc_id)
         if doc is not None:
@@ -154,7 +154,7 @@ def _run_stale(transition: Transition, doc_id: str, context: RunnerContext) -> O
 def _run_unsafe(
     transition: Transition, message: Message, context: RunnerContext, claims: Claims
 ) -> Outcome:
-    """Run an unsafe transition under a claim, or save what an earlier run of it has done."""
+    """Run an unsafe transition under a claim, or save the changes of an earlier run."""
     database = context.database
     doc = message.doc or database.find_one(message.doc_id)
     if doc is None:
@@ -166,7 +166,7 @@ def _run_unsafe(
         doc = database.find_one(message.doc_id)
         return _merge_changes(transition, key, doc, taken.changes, database)
     try:
-        doc = database.find_one(message.doc_id)  # again, now that nobody else runs it
+        doc = database.find_one(message.doc_id)  # read again, now that no other worker can run it
     except CouchError:
         claims.release(taken)
         raise
@@ -186,9 +186,9 @@ def _run_claimed(
         claims.release(claim)
         raise
     except Rejected as exc:
-        # Released before the rejection is saved, another worker could send the mail:
+        # The claim is released after the rejection is saved. Otherwise there is a race:
         #     A: take, rejected, release ........... save: error
-        #     B:                   take, check, send ......... finish: the link leads nowhere
+        #     B:                   take, check, send ......... finish: the mail's link is invalid
         try:
             return _save_rejection(transition, doc, exc.reason, context)
         finally:
@@ -200,7 +200,7 @@ def _run_claimed(
     try:
         claims.finish(claim, changes, context.clock().timestamp())
     finally:
-        # Even if that failed: once the document has moved on, no retry has the effect again.
+        # Save even if `finish` failed: in the next state, no retry can have the effect again.
         outcome = _merge_changes(transition, key, doc, changes, context.database)
     return outcome
 
@@ -208,7 +208,7 @@ def _run_claimed(
 def _save_rejection(
     transition: Transition, doc: JsonDict, reason: str, context: RunnerContext
 ) -> Outcome:
-    """Put the document into ``error``; a newer revision is left alone and has its own message."""
+    """Put the document into ``error``. A newer revision is not changed: it has its own message."""
     try:
         context.database.put(transition.apply(doc, rejection(reason, context.clock())))
     except Conflict:
@@ -219,7 +219,7 @@ def _save_rejection(
 def _merge_changes(
     transition: Transition, key: str, doc: JsonDict | None, changes: JsonDict, database: Database
 ) -> Outcome:
-    """Merge known changes into the document, or drop them if it has moved on."""
+    """Merge known changes into the document, or drop them if it has left the transition's state."""
     for _ in range(SAVE_ATTEMPTS):
         if doc is None or not transition.is_awaited_by(doc, key):
             return Outcome.STALE

@@ -1,4 +1,4 @@
-"""The cloud's transitions: a module for each type of document, whose import registers them."""
+"""The cloud's transitions: one module for each type of document. Its import registers them."""
 
 from importlib import import_module
 
@@ -13,12 +13,14 @@ MODULES = {
 
 
 def registry_for(doc_type: str) -> Registry:
-    """The registry with the transitions of this type in it: a Lambda that starts needs no others.
+    """Return the registry, with the transitions of one type registered.
+
+    A Lambda needs only one type, and starts faster without the others.
 
     Parameters
     ----------
     doc_type : str
-        One of `MODULES`; who wants all transitions takes `chalicelib.handlers.all.registry`.
+        One of `MODULES`. For all transitions, use `chalicelib.handlers.all.registry`.
     """
     import_module(MODULES[doc_type])
     from chalicelib.handlers.registry import registry

@@ -1,4 +1,4 @@
-"""The registry with all transitions in it, for tools and tests; a Lambda takes `registry_for`."""
+"""The registry with all transitions, for local programs and tests. A Lambda uses `registry_for`."""
 
 from chalicelib.handlers import channels, confirmations, devices, invitations
 from chalicelib.handlers.registry import registry

@@ -1,25 +1,26 @@
-"""What people answer to a document that waits for them: it moves on once, and then no more."""
+"""Answers of people to documents that wait for them. Only the first answer counts."""
 
 from chalicelib.couch import Database
 from chalicelib.domain.documents import JsonDict, generation_of
 
 
 def answer(database: Database, doc: JsonDict, waits_in: str, changes: JsonDict) -> JsonDict:
-    """Move a document on that waits for an answer; leave any other as it is.
+    """Apply an answer to a document that still waits for it; leave any other document unchanged.
 
-    One request, more if others write it at the same time.
+    One request, more if others write the document at the same time.
 
     Parameters
     ----------
     doc : dict
         The document as it was just read.
     waits_in : str
-        The state in which it waits; in another, or in another generation than `doc`, it does not.
+        The state in which the document waits. In another state, or with another generation than
+        `doc`, it no longer waits.
 
     Returns
     -------
     dict
-        The document as it is now, whoever wrote it.
+        The current document, with this answer or without it.
     """
     generation = generation_of(doc)
 

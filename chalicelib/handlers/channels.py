@@ -1,4 +1,7 @@
-"""A channel's way: new → ready → closing → closed. It is a database that follows its owner."""
+"""The transitions of channels: new → ready → closing → closed.
+
+A channel has a database, which the transitions reconcile with the channel's document.
+"""
 
 from contextlib import suppress
 from functools import partial
@@ -12,16 +15,16 @@ from chalicelib.handlers import sharing
 from chalicelib.handlers.reconcile import reconcile
 from chalicelib.handlers.registry import registry
 
-# A device may write any number of branches; each costs two requests, and a run has half a minute.
-# To remove one is a change of the document, so what is left over brings its own message.
+# A device may write any number of conflicting revisions. Each costs two requests, and a run has
+# half a minute. A removal is a change of the document, so the next message handles the rest.
 _MAX_LOSERS = 50
 _NO_DESCRIPTION: JsonDict = {"_id": DESCRIPTION_ID}
 
 
 def reconcile_moved(doc: JsonDict, context: Context) -> None:
-    """Correct what a late run did to a channel that has moved on.
+    """Correct the database of a channel that left ``new`` during a late run.
 
-    A: reads new ................................ makes the database, writes its rights
+    A: reads new ................................ creates the database, writes its security
     B:             ready, renamed; or closed, with no database to delete
     """
     if doc.get("state") == "ready":
@@ -36,12 +39,12 @@ def reconcile_moved(doc: JsonDict, context: Context) -> None:
 
 @registry.safe("channel", "new", to="ready", conflicts=True, on_stale=reconcile_moved)
 def provision(doc: JsonDict, context: Context) -> JsonDict | None:
-    """Make the channel's database, with its rights and its description → ``ready``.
+    """Create the channel's database, with its security and its description → ``ready``.
 
     Raises
     ------
     Rejected
-        If a field is missing or wrong, or the database is another channel's.
+        If a field is missing or wrong, or the database belongs to another channel.
     """
     if _merge_conflicts(doc, context):
         return None
@@ -57,12 +60,12 @@ def provision(doc: JsonDict, context: Context) -> JsonDict | None:
 
 @registry.safe("channel", "ready", to="ready", conflicts=True)
 def update_database(doc: JsonDict, context: Context) -> None:
-    """Update the database's name and members from the document, whenever that changes.
+    """Reconcile the database with the document, after each change of the document.
 
     Raises
     ------
     Rejected
-        If a field is wrong, or the database is another channel's, or gone.
+        If a field is wrong, or the database belongs to another channel, or it is gone.
     """
     if not _merge_conflicts(doc, context):
         reconcile_database(doc, context)
@@ -70,12 +73,12 @@ def update_database(doc: JsonDict, context: Context) -> None:
 
 @registry.safe("channel", "closing", to="closed")
 def close(doc: JsonDict, context: Context) -> JsonDict:
-    """Stop all subscriptions, and delete the channel's database with all it holds → ``closed``."""
+    """Stop all subscriptions, and delete the channel's database with its content → ``closed``."""
     channel = _channel_to_close(doc, context)
     database = context.server.database(channel.db)
     security = _security(database) or {}
     reason = "the channel was closed"
-    if channel.owns(security):  # else it was refused, and has neither database nor guests
+    if channel.owns(security):  # else it was rejected: it has no database and no guests
         for guest_id in channel.members | _writers(security) - {channel.owner_id}:
             sharing.unshare(context, channel, guest_id, reason)
         database.delete()
@@ -84,13 +87,13 @@ def close(doc: JsonDict, context: Context) -> JsonDict:
 
 
 def channel_of(doc: JsonDict, context: Context) -> Channel:
-    """The channel that a document of the database at hand describes.
+    """Read and check a channel's document from the context's database.
 
     Raises
     ------
     Rejected
-        If a field is missing or wrong, or the database at hand is nobody's control database: what
-        members write into a channel means nothing, whoever says that it should be handled.
+        If a field is missing or wrong, or the database is not a control database. Members may write
+        any document into a channel's database, and such a document must have no effect.
     """
     if context.owner_id is None and not context.in_control_database:
         raise Rejected("channels are written in a control database")
@@ -98,18 +101,18 @@ def channel_of(doc: JsonDict, context: Context) -> Channel:
 
 
 def reconcile_database(doc: JsonDict, context: Context) -> None:
-    """Bring an open channel's database to what the document says, even if that changes meanwhile.
+    """Reconcile an open channel's database with its document, even if that changes meanwhile.
 
     Raises
     ------
     Rejected
-        If a field is wrong, or the database is another channel's, or gone.
+        If a field is wrong, or the database belongs to another channel, or it is gone.
     """
     reconcile(doc, partial(apply_to_database, context), partial(context.again, doc))
 
 
 def apply_to_database(context: Context, doc: JsonDict | None) -> bool:
-    """Write what an open channel's document says into its database, once.
+    """Write an open channel's document into its database, without looking for later changes.
 
     Returns
     -------
@@ -131,7 +134,7 @@ def apply_to_database(context: Context, doc: JsonDict | None) -> bool:
             raise Rejected(
                 "the channel's database is gone; set the state to new to make another"
             ) from None
-        return False  # it is being made, or closed
+        return False  # the database is being created, or the channel is closed
 
 
 def is_open(doc: JsonDict) -> bool:
@@ -140,12 +143,12 @@ def is_open(doc: JsonDict) -> bool:
 
 
 def _merge_conflicts(doc: JsonDict, context: Context) -> bool:
-    """Make one revision of several that devices and cloud wrote not knowing of each other.
+    """Merge the conflicting leaf revisions that devices and the cloud wrote independently.
 
     Returns
     -------
     bool
-        Whether that changed the document: then the change brings its own message.
+        Whether that changed the document. If so, the change brings its own message.
     """
     winner, revs = dict(doc), doc.get("_conflicts", [])[:_MAX_LOSERS]
     if not revs:
@@ -162,12 +165,12 @@ def _merge_conflicts(doc: JsonDict, context: Context) -> bool:
 
 
 def write_database(context: Context, channel: Channel, *, is_new: bool = False) -> bool:
-    """Write a channel's rights, then its description, then what guests see; only what differs.
+    """Write whatever differs: the channel's security, what guests see, the description.
 
     Parameters
     ----------
     is_new : bool
-        Whether the database was just made: then it is not read before it is written.
+        Whether the database was just created. Then it is written without reading it first.
 
     Returns
     -------
@@ -178,6 +181,8 @@ def write_database(context: Context, channel: Channel, *, is_new: bool = False) 
     ------
     NotFound
         If the database is gone.
+    Rejected
+        If the database belongs to another channel.
     """
     database = context.server.database(channel.db)
     security = {} if is_new else database.security()
@@ -189,12 +194,12 @@ def write_database(context: Context, channel: Channel, *, is_new: bool = False) 
     has_rights = security == channel.security
     if not has_rights:
         if channel.public:
-            PUBLIC_CHANNEL.install(database, is_new=is_new)  # before everybody is let in
+            PUBLIC_CHANNEL.install(database, is_new=is_new)  # before everybody has access
         database.put_security(channel.security)
     description = _NO_DESCRIPTION if is_new else _description(database)
     is_described = description.get("name") == channel.name
     if not is_described:
-        # The guests first: the description's name means that all guests know the name.
+        # Guests first: a new name in the description means that all guests' copies have it.
         sharing.rename(context, channel)
         with suppress(Unreadable):
             database.update(DESCRIPTION_ID, channel.describe, _NO_DESCRIPTION, known=description)
@@ -202,9 +207,9 @@ def write_database(context: Context, channel: Channel, *, is_new: bool = False) 
 
 
 def _description(database: Database) -> JsonDict:
-    """How the database describes itself, as far as that is there and can be read.
+    """Return the database's description document; an empty one if it is missing or unreadable.
 
-    Every member may write it, and must not be able to keep the channel from being settled.
+    Every member may write this document. No member may stop the reconciliation by a bad one.
     """
     try:
         return database.find_one(DESCRIPTION_ID) or _NO_DESCRIPTION
@@ -225,5 +230,5 @@ def _writers(security: JsonDict) -> frozenset[str]:
 
 
 def _channel_to_close(doc: JsonDict, context: Context) -> Channel:
-    """As `channel_of`, but neither name nor publicity matters any more, be they right or wrong."""
+    """Do the same as `channel_of`, but ignore the name and publicity, which may be wrong."""
     return channel_of({**doc, "name": DEFAULT_NAME, "public": False}, context)

@@ -1,4 +1,4 @@
-"""A click's way: clicked → used; and the rule for the device codes that people type."""
+"""The transition of confirm documents: clicked → used; and the check of device codes."""
 
 from chalicelib.aws.rate_limiter import Quota
 from chalicelib.domain import device_codes
@@ -9,7 +9,7 @@ from chalicelib.engine.context import Context
 from chalicelib.handlers import devices
 from chalicelib.handlers.registry import registry
 
-# Why a click is in error, where the status of its link is not a reason by itself.
+# The reasons why a confirm document goes to error. Other statuses are their own reason.
 _REASONS = {
     LinkStatus.EARLY: "the mail is still being sent",
     LinkStatus.UNKNOWN: "no matching device",
@@ -22,9 +22,10 @@ _REASONS = {
 
 @registry.safe("confirm", "clicked", to="used")
 def use_confirmation(doc: JsonDict, context: Context) -> JsonDict:
-    """Confirm the device that the code names → ``used``; the device goes on by itself.
+    """Confirm the device that the link token names → ``used``.
 
-    The route has checked all this; here it is checked for documents that came another way.
+    The device's own transition then makes it active. The route has checked the same things, but a
+    document may have come another way.
 
     Raises
     ------
@@ -39,7 +40,7 @@ def use_confirmation(doc: JsonDict, context: Context) -> JsonDict:
     if link is None or device is None:
         raise _refusal(LinkStatus.UNKNOWN)
     if device.get("confirmed_by") == doc["_id"]:
-        return {"state": "used"}  # a run before this one came as far as the device
+        return {"state": "used"}  # an earlier run has already confirmed the device
     status = link_status(device, link.generation, context.clock())
     if status is LinkStatus.EXPIRED:
         expire(context, device)
@@ -52,15 +53,16 @@ def use_confirmation(doc: JsonDict, context: Context) -> JsonDict:
 
 
 def remaining_tries(context: Context, device: JsonDict, device_code: str) -> int | None:
-    """Compare a typed device code with the device's; the last wrong one rejects the registration.
+    """Compare a typed device code with the device's; reject the device after too many wrong ones.
 
-    The code is counted before it is compared, so no number of clicks at once tries more than
-    `WRONG_CODES` of them. What is counted is the code: typing the same one again is no new try.
+    The code is counted before it is compared. So even simultaneous clicks cannot try more than
+    `WRONG_CODES` codes. Different codes are counted: typing the same one again is not a new try.
 
     Returns
     -------
     int or None
-        None if the code is right; else how many more may be tried, 0 if the device is rejected now.
+        None if the code is right. Otherwise how many more may be tried; 0 if the device is rejected
+        now.
     """
     device_id, generation = device["_id"], generation_of(device)
     right = context.links.guess_ids(device_id, device["device_code"])
@@ -80,13 +82,13 @@ def remaining_tries(context: Context, device: JsonDict, device_code: str) -> int
 
 
 def reject(context: Context, device: JsonDict, reason: str) -> JsonDict:
-    """Refuse a registration for good, if it still waits; returns the device's document as it is."""
+    """Reject a registration, if it still waits; return the current device document."""
     changes = {"state": "rejected", "rejected_reason": reason}
     return devices.answer(context, device, changes)
 
 
 def expire(context: Context, device: JsonDict) -> JsonDict:
-    """Mark a registration whose time is over; returns the device's document as it is now."""
+    """Expire a registration, if it still waits; return the current device document."""
     return devices.answer(context, device, {"state": "expired"})
 
 

@@ -1,4 +1,4 @@
-"""A device's way: new → confirming → confirmed → active → revoking → revoked."""
+"""The transitions of devices: new → confirming → confirmed → active → revoking → revoked."""
 
 from datetime import timedelta
 
@@ -14,7 +14,7 @@ from chalicelib.engine.context import Context
 from chalicelib.handlers import answers, logins, owners
 from chalicelib.handlers.registry import registry
 
-# Where a registration goes from ``confirming``, and on whose word.
+# The states that can follow ``confirming``, and what causes each of them.
 ANSWERS = {
     "confirmed": "a right confirm document",
     "rejected": "five wrong codes, or this was not me",
@@ -30,7 +30,7 @@ def request_confirmation(doc: JsonDict, context: Context, claim: Claim) -> JsonD
     Raises
     ------
     Rejected
-        If a field is missing or wrong, or there were too many mails to this address of late.
+        If a field is missing or wrong, or a quota for mails is used up.
     """
     device = _checked(doc, context)
     sending.count_from_network(context, doc)
@@ -47,10 +47,10 @@ def request_confirmation(doc: JsonDict, context: Context, claim: Claim) -> JsonD
 
 
 def remove_late_login(doc: JsonDict, context: Context) -> None:
-    """Remove a login that a late run made, though the device was revoked meanwhile.
+    """Remove a login that a late run created after the device had been revoked.
 
-    A: reads confirmed ........................ makes the login, shows the device
-    B:                   revoked, with no login to take away
+    A: reads confirmed ........................ creates the login, shows the device
+    B:                   revoked, with no login to remove
     """
     if context.in_control_database and doc.get("state") in ("revoking", "revoked"):
         logins.remove_login(context.server, doc)
@@ -59,7 +59,7 @@ def remove_late_login(doc: JsonDict, context: Context) -> None:
 
 @registry.safe("device", "confirmed", to="active", on_stale=remove_late_login)
 def activate(doc: JsonDict, context: Context) -> JsonDict:
-    """Make the owner's control database and the device's login → ``active``.
+    """Create the owner's control database and the device's login → ``active``.
 
     Raises
     ------
@@ -79,15 +79,15 @@ def activate(doc: JsonDict, context: Context) -> JsonDict:
 
 @registry.safe("device", "revoking", to="revoked")
 def revoke(doc: JsonDict, context: Context) -> JsonDict | None:
-    """Take the device's login away → ``revoked``, in the control database and in the owner's.
+    """Remove the device's login → ``revoked``, in both control databases.
 
-    A device's owner asks for it in the owner's control database; what is done is done for the
-    device's own document, in the control database.
+    An owner asks for it in the owner's control database. The transition of the device's own
+    document, in `<CONTROL_DB>`, removes the login.
 
     Raises
     ------
     Rejected
-        If the owner has no such device.
+        If the owner has no such device, or it is in a state from which it cannot be revoked.
     """
     if not context.in_control_database:
         return _ask_to_revoke(doc, context)
@@ -98,7 +98,7 @@ def revoke(doc: JsonDict, context: Context) -> JsonDict | None:
 
 
 def answer(context: Context, device: JsonDict, changes: JsonDict) -> JsonDict:
-    """Move a registration on that waits for its owner's answer; see `answers.answer`."""
+    """Apply an answer to a registration that still waits for its owner; see `answers.answer`."""
     return answers.answer(context.database, device, "confirming", changes)
 
 
@@ -115,7 +115,10 @@ def _show_revoked(doc: JsonDict, context: Context, revoked_at: str) -> None:
 
 
 def _ask_to_revoke(doc: JsonDict, context: Context) -> JsonDict | None:
-    """Move the device's own document to ``revoking``; its transition answers in both databases."""
+    """Move the device's own document to ``revoking``.
+
+    The transition of that document then updates both databases.
+    """
 
     def change(device: JsonDict) -> JsonDict:
         if (
@@ -138,7 +141,7 @@ def _ask_to_revoke(doc: JsonDict, context: Context) -> JsonDict | None:
 
 
 def _mail(device: Registration, generation: int, context: Context) -> sending.Mail:
-    # Imported here: of all Lambdas, only those that send mail or show pages need templates.
+    # Imported here, because only the Lambdas that send mail or show pages need templates.
     from chalicelib.emails import texts
 
     code = context.links.sign(device.device_id, generation)

@@ -1,4 +1,7 @@
-"""An invitation's way: new → sent → accepting → accepted; or declined, withdrawn, expired."""
+"""The transitions of invitations: new → sent → accepting → accepted.
+
+An invitation may also be declined, withdrawn or expired.
+"""
 
 from datetime import timedelta
 from functools import partial
@@ -16,7 +19,7 @@ from chalicelib.handlers import answers, channels, owners, sharing
 from chalicelib.handlers.reconcile import reconcile
 from chalicelib.handlers.registry import registry
 
-# Where an invitation goes from ``sent``, and on whose word.
+# The states that can follow ``sent``, and what causes each of them.
 ANSWERS = {
     "accepting": "the guest accepts",
     "declined": "the guest declines",
@@ -28,13 +31,13 @@ ANSWERS = {
 
 @registry.unsafe("invitation", "new", to="sent", key_fields=("channel", "email"))
 def request_answer(doc: JsonDict, context: Context, claim: Claim) -> JsonDict:
-    """Mail the guest a link to answer by → ``sent``.
+    """Mail the guest a link for the answer → ``sent``.
 
     Raises
     ------
     Rejected
-        If a field is missing or wrong, there is no such channel, the guest has it already, or
-        there were too many mails of late.
+        If a field is missing or wrong, there is no such channel, the guest has it already, or a
+        quota for mails is used up.
     """
     invitation = _checked(doc, context)
     channel_doc = _find_channel(context, invitation)
@@ -60,9 +63,9 @@ def request_answer(doc: JsonDict, context: Context, claim: Claim) -> JsonDict:
 
 
 def reconcile_moved(doc: JsonDict, context: Context) -> None:
-    """Correct what a late run did for a guest who is a member now, or no longer is.
+    """Correct what a late run wrote, after the guest was added or removed meanwhile.
 
-    A: reads the channel (with Ben) .............................. writes its rights
+    A: reads the channel (with Ben) .............................. writes its security
     B:                               accepted; Ben is removed again
     """
     invitation = _checked(doc, context, is_mailed=True)
@@ -75,12 +78,12 @@ def reconcile_moved(doc: JsonDict, context: Context) -> None:
 
 @registry.safe("invitation", "accepting", to="accepted", on_stale=reconcile_moved)
 def accept(doc: JsonDict, context: Context) -> JsonDict:
-    """Make the guest a member, and give them the channel → ``accepted``.
+    """Make the guest a member, and share the channel with them → ``accepted``.
 
     Raises
     ------
     Rejected
-        If the answer did not come by the link in the mail, or the channel is closed.
+        If the answer did not come by the link in the mail, or the channel is closed or full.
     """
     invitation = _checked(doc, context, is_mailed=True)
     receipt = context.invitation_links.verify(str(doc.get("answer_code")))
@@ -88,7 +91,7 @@ def accept(doc: JsonDict, context: Context) -> JsonDict:
         raise Rejected("an invitation is accepted by the link in its mail")
     channel_doc = _add_member(context, invitation, doc)
     if channel_doc is not None and invitation.ref.guest_id in channel_doc.get("joined", {}):
-        # Even for a former member: an earlier run may have begun to make it.
+        # Even for a former member: an earlier run may have created only a part of it.
         owners.ensure_database(context, doc["email"])
     channel_doc = _reconcile_guest(context, invitation, channel_doc)
     if channel_doc is None or not channels.is_open(channel_doc):
@@ -97,7 +100,7 @@ def accept(doc: JsonDict, context: Context) -> JsonDict:
 
 
 def find(context: Context, ref: InvitationRef) -> JsonDict | None:
-    """The invitation's document, None if there is none, or it is to somebody else by now."""
+    """Find an invitation's document; return None if it is missing, or to another guest by now."""
     try:
         doc = owners.database_of(context, ref.owner_id).get(ref.invitation_id)
         is_invitation = doc.get("type") == "invitation"
@@ -108,12 +111,12 @@ def find(context: Context, ref: InvitationRef) -> JsonDict | None:
 
 
 def answer(context: Context, owner_id: str, doc: JsonDict, changes: JsonDict) -> JsonDict:
-    """Move an invitation on that waits for its guest's answer; see `answers.answer`."""
+    """Apply an answer to an invitation that still waits for its guest; see `answers.answer`."""
     return answers.answer(owners.database_of(context, owner_id), doc, "sent", changes)
 
 
 def expire(context: Context, owner_id: str, doc: JsonDict) -> JsonDict:
-    """Mark an invitation whose time is over; returns its document as it is now."""
+    """Expire an invitation, if it still waits; return its current document."""
     return answer(context, owner_id, doc, {"state": "expired"})
 
 
@@ -136,9 +139,9 @@ def _find_channel(context: Context, invitation: Invitation) -> JsonDict:
 def _add_member(context: Context, invitation: Invitation, doc: JsonDict) -> JsonDict | None:
     """Add the guest to the channel's members; return its document, None if it is gone.
 
-    The document is under MVCC: of two guests who accept at once, none is lost. `joined` says by
-    which answer a guest came in: a run of the same answer again lets in nobody whom the owner has
-    removed since.
+    The update is retried after a conflict, so two guests who accept at once are both added.
+    `joined` records by which answer a guest joined. The owner may have removed the guest since
+    then. So a retry of the same answer does not add the guest again.
     """
     guest_id = invitation.ref.guest_id
     by_answer = f"{doc.get('answered_at')} {doc['_id']}.{generation_of(doc)}"
@@ -165,7 +168,7 @@ def _add_member(context: Context, invitation: Invitation, doc: JsonDict) -> Json
 def _reconcile_guest(
     context: Context, invitation: Invitation, channel_doc: JsonDict | None
 ) -> JsonDict | None:
-    """Give the guest the channel, or take it, as the channel's document says in the end.
+    """Share the channel with the guest, or stop sharing it, by the channel's latest document.
 
     Returns
     -------
@@ -178,7 +181,7 @@ def _reconcile_guest(
 
 
 def _apply_to_guest(context: Context, invitation: Invitation, doc: JsonDict | None) -> bool:
-    """Write what the channel's document says of one guest, after the rights of the database."""
+    """Update the database's security, then the guest's documents, from the channel's document."""
     guest_id = invitation.ref.guest_id
     if doc is not None:
         channels.apply_to_database(context, doc)  # rights first, so that a subscription works
@@ -196,7 +199,10 @@ def _has_member(channel_doc: JsonDict, guest_id: str) -> bool:
 
 
 def _note_expiry(context: Context, doc: JsonDict, owner_id: str, expires_at: str) -> None:
-    """A note in the control database: the sweep cannot look into every owner's own."""
+    """Write a note of when the invitation expires into `<CONTROL_DB>`.
+
+    The sweep reads these notes, because it cannot read every owner's control database.
+    """
     note_id = f"expiry-{owner_id}-{doc['_id']}"
     context.control_database.update(
         note_id,
@@ -209,7 +215,7 @@ def _note_expiry(context: Context, doc: JsonDict, owner_id: str, expires_at: str
 def _mail(
     invitation: Invitation, generation: int, inviter: str, channel_name: str, context: Context
 ) -> sending.Mail:
-    # Imported here: of all Lambdas, only those that send mail or show pages need templates.
+    # Imported here, because only the Lambdas that send mail or show pages need templates.
     from chalicelib.emails import texts
 
     code = context.invitation_links.sign(invitation.ref.subject, generation)

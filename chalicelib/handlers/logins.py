@@ -1,4 +1,4 @@
-"""A device's login: made for a confirmed device, taken from a revoked one. Idempotent."""
+"""The logins of devices: created at confirmation, removed at revocation. Idempotent."""
 
 from chalicelib.couch import UPDATE_ATTEMPTS, Conflict, Database, Server
 from chalicelib.domain import credentials
@@ -11,12 +11,12 @@ from chalicelib.handlers import oauth1
 
 
 def create_login(context: Context, device: Registration) -> None:
-    """Let the device in, with the credentials that it registered with.
+    """Create the device's login, with the credentials that it registered with.
 
     Raises
     ------
     TokenUsed
-        If its name, key or token belongs to another device: nothing is ever overwritten.
+        If its name, key or token belongs to another device. Nothing is ever overwritten.
     """
     if context.settings.device_auth == "oauth1":
         oauth1.create_login(context.server, device)
@@ -25,12 +25,12 @@ def create_login(context: Context, device: Registration) -> None:
 
 
 def remove_login(server: Server, device: JsonDict) -> None:
-    """Shut a device out: CouchDB answers it 401 from now on. A few requests.
+    """Remove a device's login, so that CouchDB answers the device with 401. A few requests.
 
     Parameters
     ----------
     device : dict
-        The device's document; whatever login it may have had, and no other, is removed.
+        The device's document. Whichever login the device has is removed, and no other.
     """
     users = server.database("_users")
     _remove_password_login(users, device["_id"])
@@ -46,7 +46,7 @@ def _create_password_login(context: Context, device: Registration) -> None:
     try:
         users.put(wanted)
     except Conflict:
-        # A run before this one made it, or it is somebody else's.
+        # An earlier run created this login, or it belongs to somebody else.
         if not credentials.is_same_login(users.get(wanted["_id"]), wanted):
             raise TokenUsed("the device's name belongs to another login") from None
 

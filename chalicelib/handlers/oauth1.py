@@ -1,7 +1,7 @@
-"""Logins of CouchDB 1.x by OAuth 1, as in the original system. Idempotent.
+"""OAuth 1 logins of CouchDB 1.x, as in the original system. Idempotent.
 
-All devices of an owner share the owner's user document, which has the consumer key and the token of
-each. CouchDB 1.x checks requests by three sections of its configuration.
+All devices of an owner share the owner's user document. It has the consumer key and the token of
+each device. CouchDB 1.x checks requests against three sections of its configuration.
 """
 
 from chalicelib.couch import Database, Server
@@ -13,7 +13,7 @@ from chalicelib.domain.names import owner_role
 
 
 def create_login(server: Server, device: Registration) -> None:
-    """Let the device in. Some requests.
+    """Create the device's login. Several requests.
 
     Raises
     ------
@@ -22,7 +22,7 @@ def create_login(server: Server, device: Registration) -> None:
     """
     creds = device.credentials
     config = oauth_config(device.owner_address, creds)
-    # Another owner's keys are not in this owner's user document, but in the configuration.
+    # Keys of other owners are in the configuration, but not in this owner's user document.
     settings_of_others = [
         (section, key)
         for section, key, value in config
@@ -36,14 +36,14 @@ def create_login(server: Server, device: Registration) -> None:
 
 
 def remove_login(server: Server, device: JsonDict) -> None:
-    """Remove the device's keys, and the owner's user document with the last of them."""
+    """Remove the device's keys; with the last keys, remove the owner's user document too."""
     users = server.database("_users")
     user_id = USER_ID_PREFIX + normalise_address(str(device.get("owner")))
     user = users.find_one(user_id)
     keys = oauth_keys(user, device["_id"]) if user else None
     if keys is None:
         return
-    # The owner's user document last: it says that these keys are this device's.
+    # The owner's user document last, because it records which keys are this device's.
     for section, key in oauth_config_keys(*keys):
         server.config_delete(section, key)
     left = users.update(user_id, lambda user: without_oauth(user, device["_id"]))
@@ -52,7 +52,7 @@ def remove_login(server: Server, device: JsonDict) -> None:
 
 
 def new_oauth_user(address: str, role: str) -> JsonDict:
-    """The user document of an owner whose devices log in by OAuth; no password, no keys yet."""
+    """Build the user document of an owner whose devices use OAuth; no password, no keys yet."""
     return {
         "_id": USER_ID_PREFIX + address,
         "name": address,
@@ -62,12 +62,12 @@ def new_oauth_user(address: str, role: str) -> JsonDict:
 
 
 def with_oauth(user: JsonDict, device_id: str, creds: dict[str, str]) -> JsonDict:
-    """The owner's user document with one more device's keys; equal to `user` if it has them.
+    """Return the owner's user document with a device's keys; equal to `user` if it has them.
 
     Raises
     ------
     TokenUsed
-        If the consumer key or the token is in use by another device, or the device has others.
+        If another device uses the consumer key or the token, or the device has other ones.
 
     Source
     ------
@@ -91,13 +91,13 @@ def with_oauth(user: JsonDict, device_id: str, creds: dict[str, str]) -> JsonDic
 
 
 def oauth_keys(user: JsonDict, device_id: str) -> tuple[str, str] | None:
-    """The consumer key and the token of one device, None if its owner's document has none."""
+    """Return a device's consumer key and token; None if the owner's user document has none."""
     keys = user.get("oauth", {}).get("devices", {}).get(device_id)
     return tuple(keys) if keys else None
 
 
 def without_oauth(user: JsonDict, device_id: str) -> JsonDict:
-    """The owner's user document without one device's keys; equal to `user` if it has none."""
+    """Return the owner's user document without a device's keys; equal to `user` if it has none."""
     keys = oauth_keys(user, device_id)
     if keys is None:
         return user
@@ -114,12 +114,12 @@ def without_oauth(user: JsonDict, device_id: str) -> JsonDict:
 
 
 def is_spent(user: JsonDict) -> bool:
-    """Whether an owner's user document has no device's keys left, and no password of its own."""
+    """Return whether an owner's user document has no keys of devices and no password."""
     return not user.get("oauth", {}).get("devices") and "derived_key" not in user
 
 
 def oauth_config(address: str, creds: dict[str, str]) -> list[tuple[str, str, str]]:
-    """The configuration that CouchDB 1.x checks OAuth requests by: (section, key, value) each."""
+    """Return the configuration for OAuth requests to CouchDB 1.x, as (section, key, value)."""
     return [
         ("oauth_consumer_secrets", creds["consumer_key"], creds["consumer_secret"]),
         ("oauth_token_users", creds["token"], address),
@@ -128,7 +128,7 @@ def oauth_config(address: str, creds: dict[str, str]) -> list[tuple[str, str, st
 
 
 def oauth_config_keys(consumer_key: str, token: str) -> list[tuple[str, str]]:
-    """Where in the configuration a device's keys are: (section, key) each."""
+    """Return where a device's keys are in the configuration, as (section, key)."""
     return [
         ("oauth_token_users", token),
         ("oauth_token_secrets", token),
@@ -137,7 +137,7 @@ def oauth_config_keys(consumer_key: str, token: str) -> list[tuple[str, str]]:
 
 
 def _add_to_owner(users: Database, device: Registration) -> None:
-    """Write the keys into the owner's user document, which the owner's devices share."""
+    """Write the device's keys into the user document that the owner's devices share."""
     new = new_oauth_user(device.owner_address, owner_role(device.owner_id))
     users.update(
         new["_id"],

@@ -1,4 +1,4 @@
-"""Bring databases to what a document says, though others write that document meanwhile."""
+"""Reconciles databases with a document that others may write at the same time."""
 
 from collections.abc import Callable
 
@@ -15,21 +15,22 @@ def reconcile(
 ) -> JsonDict | None:
     """Apply a document, and apply it again as long as it has changed meanwhile.
 
-    Security objects have no revisions, and two runs may write theirs in the wrong order:
+    Security objects have no revisions, and two runs may write them in the wrong order:
 
         A reads the document (Ada)        B reads the document (Ada, Ben)
                                           B writes the security: Ada, Ben
         A writes the security: Ada
 
-    So each run reads the document again after it has written. A then finds Ben. The last run to
-    read has applied the last revision. A run that had nothing to write need not read again.
+    So each run reads the document again after it has written. Run A then reads that Ben is a
+    member, and writes again. The run that reads last has applied the last revision. A run that had
+    nothing to write need not read again.
 
     Parameters
     ----------
     doc : dict or None
         The document as it was just read; None if it is gone.
     apply : callable
-        Writes what the document says; returns whether there was anything to write.
+        Writes what follows from the document; returns whether there was anything to write.
     read : callable
         Reads the document again; None if it is gone.
 
@@ -41,7 +42,7 @@ def reconcile(
     Raises
     ------
     StillConflicting
-        If others changed the document each time.
+        If others changed the document at every attempt.
     """
     for _ in range(_ATTEMPTS):
         if not apply(doc):

@@ -1,4 +1,4 @@
-"""The one registry that all handlers register in."""
+"""The registry in which all handlers register their transitions."""
 
 from chalicelib.engine.docstate import Registry
 

@@ -1,8 +1,9 @@
-"""What a guest has of somebody else's channel, in the guest's own control database. Idempotent.
+"""What a guest sees of another owner's channel, in the guest's own control database. Idempotent.
 
-Two documents: the channel in state ``shared``, with its database's name as its id (the guest's own
-channels have other ids), and a subscription to it. Both say in `as_of` which revision of the
-channel's own document they follow. A late run that read an earlier revision does not undo them.
+There are two documents. One is a copy of the channel, in state ``shared``. Its id is the name of
+the channel's database, so it cannot be the id of one of the guest's own channels. The other is a
+subscription to the channel. The field `as_of` of both names the revision of the channel's own
+document that they reflect. A late run that read an earlier revision does not change them.
 """
 
 from chalicelib.couch import Database, NotFound
@@ -14,7 +15,7 @@ from chalicelib.handlers import owners
 
 
 def share(context: Context, channel: Channel, guest_id: str) -> None:
-    """Give a guest the channel, and an active subscription to it. Two requests, or four.
+    """Give a guest the channel, and an active subscription to it. Two or four requests.
 
     Parameters
     ----------
@@ -24,7 +25,7 @@ def share(context: Context, channel: Channel, guest_id: str) -> None:
     Raises
     ------
     Rejected
-        If one of the guest's devices made a document with the channel's id.
+        If one of the guest's devices wrote another channel with that id.
     """
     database = owners.database_of(context, guest_id)
     url = context.public_url(context.server.database(channel.db))
@@ -58,7 +59,7 @@ def share(context: Context, channel: Channel, guest_id: str) -> None:
 
 
 def rename(context: Context, channel: Channel) -> None:
-    """Tell the guests the channel's name. One request for each; another one if it is new."""
+    """Write the channel's name into the guests' copies. One request for each; two if it is new."""
     for guest_id in channel.members:
         database = owners.database_of(context, guest_id)
         _change_shared(database, channel, {"name": channel.name})
@@ -72,7 +73,7 @@ def unshare(context: Context, channel: Channel, guest_id: str, reason: str) -> N
     guest_id : str
         The guest's owner id.
     reason : str
-        Why, for people. While the subscription has a reason, no device can start it again.
+        The reason, for people. While the subscription has a reason, no device can start it again.
     """
     database = owners.database_of(context, guest_id)
     _change_shared(database, channel, {"state": "closed", "reason": reason})
@@ -84,7 +85,7 @@ def unshare(context: Context, channel: Channel, guest_id: str, reason: str) -> N
     try:
         database.update(subscription_id(channel.db, guest_id), stop)
     except NotFound:
-        return  # a guest who was not invited has rights, and no documents
+        return  # a member who was not invited has access, but no documents
 
 
 def stop_own_subscription(context: Context, channel: Channel, reason: str) -> None:
@@ -101,7 +102,7 @@ def stop_own_subscription(context: Context, channel: Channel, reason: str) -> No
 
 
 def _change_shared(database: Database, channel: Channel, changes: JsonDict) -> None:
-    """Change a guest's channel document, if it is in state ``shared``."""
+    """Change a guest's copy of a channel, if it is in state ``shared``."""
 
     def change(doc: JsonDict) -> JsonDict:
         return _merge(doc, channel, changes if doc.get("state") == "shared" else {})
@@ -109,16 +110,16 @@ def _change_shared(database: Database, channel: Channel, changes: JsonDict) -> N
     try:
         database.update(channel.db, change)
     except NotFound:
-        return  # a guest who was not invited has rights, and no documents
+        return  # a member who was not invited has access, but no documents
 
 
 def _merge(doc: JsonDict, channel: Channel, changes: JsonDict, removed: str = "") -> JsonDict:
-    """Merge changes into a guest's document, unless it follows this or a later revision already.
+    """Merge changes into a guest's document, unless it reflects this or a later revision already.
 
     Parameters
     ----------
     removed : str
-        A field that the document loses.
+        The name of a field that is removed from the document.
     """
     as_of = doc.get("as_of")  # a device may write any value into a subscription
     if channel.as_of is not None and isinstance(as_of, int) and as_of >= channel.as_of:

@@ -1,1 +1,1 @@
-"""What runs beside the transitions: the daily sweep, upgrades, SES's feedback."""
+"""Jobs beside the transitions: the daily sweep, upgrades, notifications from SES."""

@@ -1,4 +1,4 @@
-"""What SES says of mails that were sent: bounces and complaints, by its configuration set and SNS.
+"""Handles the notifications from SES about bounces and complaints, which come through SNS.
 
 Source: https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html
 """
@@ -14,20 +14,23 @@ from chalicelib.emails.sending import MailRef
 from chalicelib.engine.context import Context
 from chalicelib.handlers import devices, invitations, owners
 
-# A mailbox that answers by itself is told as a bounce, too, though the mail arrived.
+# SES also reports an automatic reply as a bounce, although the mail arrived.
 _ARRIVED = ("Transient", "General")
 
 
 class TooEarly(Exception):
-    """The document does not say yet that its mail was sent: Lambda tries again in a minute."""
+    """Raised when the document does not record yet that its mail was sent.
+
+    Lambda retries the notification after a minute.
+    """
 
 
 class InvalidNotification(Exception):
-    """The topic brought something that SES did not send."""
+    """Raised when a message in the topic is not from SES."""
 
 
 def take(context: Context, message: str) -> str:
-    """Take one notification: the document moves on, and after a complaint all mail stops.
+    """Handle one notification: change the mail's document; after a complaint, suppress the address.
 
     Parameters
     ----------
@@ -37,17 +40,17 @@ def take(context: Context, message: str) -> str:
     Returns
     -------
     str
-        What it was, for the metric: ``bounce``, ``complaint``, or ``other``.
+        The kind of notification, for the metric: ``bounce``, ``complaint``, or ``other``.
 
     Raises
     ------
     InvalidNotification
-        If it is none.
+        If the message is not a notification from SES.
     TooEarly
-        If the mail's document still waits for the mail to be sent.
+        If the mail's document is still in state ``new``.
     """
     if not message.startswith("{"):
-        return "other"  # SES says in plain words that it has found the topic
+        return "other"  # SES tests a new topic with a message in plain text
     try:
         said = json.loads(message)
         kind = str(said.get("eventType") or said.get("notificationType")).lower()
@@ -67,9 +70,9 @@ def take(context: Context, message: str) -> str:
 
 
 def _reason(kind: str, said: JsonDict) -> str | None:
-    """Why the mail is of no use, in words without an address; None if it is."""
+    """Return why the mail failed, in words without an address; None if it did not fail."""
     if kind == "complaint":
-        # By RFC 5965 that is whoever took it out of the junk mail: no complaint at all.
+        # RFC 5965: the reader has moved the mail out of the junk folder. That is no complaint.
         if said.get("complaint", {}).get("complaintFeedbackType") == "not-spam":
             return None
         return "somebody at this address complained about the mail"
@@ -81,18 +84,18 @@ def _reason(kind: str, said: JsonDict) -> str | None:
 
 
 def _move(context: Context, ref: MailRef, reason: str) -> None:
-    """Tell the document of it, if it still waits for its owner's, or its guest's, answer."""
+    """Record the failure in the mail's document, if that still waits for an answer."""
     if ref.owner_id is not None and not is_owner_id(ref.owner_id):
-        return  # no mail of ours is tagged so
+        return  # none of our mails has such a tag
     database = (
         owners.database_of(context, ref.owner_id) if ref.owner_id else context.control_database
     )
     try:
         doc = database.find_one(ref.doc_id)
     except (InvalidName, NoDatabase):
-        return  # of an owner that there is not, or not any more
+        return  # the owner's database does not exist, or the id is invalid
     if doc is None or generation_of(doc) != ref.generation:
-        return  # gone, or another mail is on its way
+        return  # the document is gone, or another mail was requested
     if doc.get("state") == "new":
         raise TooEarly(ref.doc_id)
     if ref.owner_id:

@@ -1,7 +1,8 @@
-"""The daily sweep: registrations and invitations that nobody answered in time become ``expired``.
+"""The daily sweep: it expires registrations and invitations that nobody answered in time.
 
-An invitation lies in its owner's control database, and there may be a million of those: a note in
-the control database says when each one is over, so that one indexed query finds them all.
+An invitation is in its owner's control database, and there may be a million of those. So a note in
+the installation's control database says when each invitation expires. One indexed query finds all
+notes that are due.
 """
 
 from collections.abc import Callable
@@ -15,22 +16,24 @@ from chalicelib.handlers import confirmations, invitations, owners
 from chalicelib.telemetry import logger
 
 PAGE = 100
-# So much time must be left for one more document.
+# The sweep starts no further document with less time than this.
 MIN_TIME_S = 5.0
 
 
 @dataclass(frozen=True)
 class Query:
-    """What one indexed query finds, and what is done with it.
+    """An indexed query for documents whose time is over, and what expires them.
 
     Attributes
     ----------
     name : str
-        Of the index, and of its design document.
+        The name of the index, and of its design document.
     equal : dict
         The fields that must have these values.
     until : str
-        The field that says when a document's time is over.
+        The field with the time when a document expires.
+    expire : callable
+        Expires one document that the query returned.
     """
 
     name: str
@@ -39,22 +42,27 @@ class Query:
     expire: Callable[[Context, JsonDict], object]
 
     def page(self, context: Context, skip: int) -> list[JsonDict]:
-        """Some documents whose time is over, the oldest first, without `skip` of them. One request.
+        """Return a page of documents whose time is over, the oldest first. One request.
 
-        Not by a bookmark: CouchDB goes on one after the document that it names, and that one may
-        have left the index.
+        It uses no bookmark: CouchDB continues after the document that a bookmark names, and that
+        document may have been removed from the index.
+
+        Parameters
+        ----------
+        skip : int
+            How many documents to skip at the beginning.
         """
         selector = {**self.equal, self.until: {"$lt": timestamp(context.clock())}}
         return context.database.find(selector, index=self.name, limit=PAGE, skip=skip)
 
 
 def expire_invitation(context: Context, note: JsonDict) -> None:
-    """Expire the invitation that a note is about, if it still waits; then remove the note."""
-    with suppress(NotFound):  # deleted: there is nothing left to expire
+    """Expire the invitation that a note belongs to, if it still waits; then delete the note."""
+    with suppress(NotFound):  # the invitation was deleted
         doc = owners.database_of(context, note["owner"]).get(note["invitation"])
         if generation_of(doc) == note["generation"]:
             invitations.expire(context, note["owner"], doc)
-    with suppress(Conflict):  # sent again just now, and the note is about that
+    with suppress(Conflict):  # the invitation was just sent again, and the note updated
         context.control_database.remove(note)
 
 
@@ -70,17 +78,18 @@ QUERIES = (
 
 
 def sweep(context: Context, remaining_s: Callable[[], float]) -> JsonDict:
-    """Expire all whose time is over, page by page, as long as there is time; and log how that went.
+    """Expire all documents whose time is over, page by page while there is time; log the result.
 
     Parameters
     ----------
     remaining_s : callable
-        How many seconds are left; what is not done then is done the next day.
+        Returns how many seconds remain. The next day's run does the rest.
 
     Returns
     -------
     dict
-        ``{"expired": int, "failed": int, "complete": bool}``; what is not complete is a warning.
+        ``{"expired": int, "failed": int, "complete": bool}``. If it is not complete, the log entry
+        is a warning.
     """
     expired = failed = 0
     complete = True
@@ -98,7 +107,10 @@ def sweep(context: Context, remaining_s: Callable[[], float]) -> JsonDict:
 def _sweep(
     context: Context, query: Query, remaining_s: Callable[[], float]
 ) -> tuple[int, int, bool]:
-    """One query's pages: what is done has left the index, what failed is at its front."""
+    """Expire the documents of one query; return (expired, failed, whether all were expired).
+
+    Expired documents disappear from the index. Failed ones stay at its front and are skipped.
+    """
     done = failed = 0
     while True:
         docs = query.page(context, skip=failed)
@@ -107,7 +119,7 @@ def _sweep(
                 return done, failed, False
             try:
                 query.expire(context, doc)
-            except CouchError as exc:  # one that cannot be written must not hold up the others
+            except CouchError as exc:  # one document must not delay the others
                 failed += 1
                 extra = {"doc_id": doc["_id"], "exception_type": type(exc).__name__}
                 logger.warning("not expired", extra=extra)

@@ -1,8 +1,8 @@
-"""A new version of a design document reaches the databases that have an older one.
+"""Upgrades the design documents of existing databases.
 
-New databases get the newest version when they are made. For those that were there before, an
-operator runs this after a deployment (``make upgrade``), as often as they like: it writes only
-where the version in the database is lower, and goes on where it stopped.
+A new database gets the newest version when it is created. For existing ones, an operator runs this
+job after a deployment (``make upgrade``). It is idempotent: it writes only where a database has a
+lower version. A run that was interrupted can be continued.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,16 +18,16 @@ MIN_TIME_S = 5.0
 
 
 def upgrade(context: Context, after: str | None, remaining_s: Callable[[], float]) -> JsonDict:
-    """Bring owners' control databases and public channels to this code's design documents.
+    """Upgrade the design documents of owners' control databases and of public channels.
 
-    A request or two for each database, one more where there is something to write.
+    One or two requests for each database, one more where there is something to write.
 
     Parameters
     ----------
     after : str or None
-        ``after`` of an earlier call, to go on there; None begins at the beginning.
+        The ``after`` of an earlier call, to continue there; None starts at the beginning.
     remaining_s : callable
-        How many seconds are left.
+        Returns how many seconds remain.
 
     Returns
     -------
@@ -50,11 +50,15 @@ def _upgrade(context: Context, database: Database) -> bool:
 
 
 def _is_public_channel_of_ours(context: Context, database: Database) -> bool:
-    """Others have no design document, and one that becomes public gets the newest."""
+    """Return whether a database is a public channel of this installation.
+
+    Only public channels have a design document. A channel that becomes public later gets the newest
+    version then.
+    """
     try:
         security = database.security()
     except NotFound:
-        return False  # closed since it was listed
+        return False  # the channel was closed after the database was listed
     control_db = security.get("syncpoint", {}).get("control_db", "")
     is_ours = control_db == context.settings.control_db or owner_id_of_database(
         context.settings.control_db, control_db
@@ -63,10 +67,10 @@ def _is_public_channel_of_ours(context: Context, database: Database) -> bool:
 
 
 def _databases(context: Context, after: str | None) -> Iterator[Database]:
-    """Owners' control databases, then channels'; those after a name, in their order."""
+    """Yield owners' control databases, then channels' databases; those after `after`, by name."""
     control_db = context.settings.control_db
     for prefix in (f"{control_db}-", "db-"):
-        start = f"{prefix}!"  # of all printable characters the lowest, and in no name
+        start = f"{prefix}!"  # no name has a "!", and it sorts before all characters in names
         if after is not None:
             if not after.startswith(prefix):
                 continue

@@ -1,1 +1,1 @@
-"""What people see: the pages behind links, and the mails that carry the links."""
+"""The HTTP routes: the pages behind links, the registrations endpoint, the health check."""

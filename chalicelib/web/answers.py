@@ -1,4 +1,4 @@
-"""What the pages behind links share: how they are asked, what they show, and how they end."""
+"""What both pages behind links have in common: forms, summaries, waiting and terminal pages."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.link_status import LinkStatus
 from chalicelib.web.pages import Page, page
 
-# A page's own address with this query: the answer was given, what came of it?
+# With this query in its URL, a page shows the result of the answer that was just given.
 STEP_ANSWERED = "answered"
 ANSWERED = f"?step={STEP_ANSWERED}"
-# What an answer sets going takes a second or two; past this, the page says that something is slow.
+# An answer takes effect in a second or two. After this time, the page says that something is slow.
 _SLOW = timedelta(seconds=60)
 _LONGEST_FORM_BYTES = 4096
 _FORM_FIELDS = 8
@@ -28,7 +28,7 @@ _STATUS = {
     LinkStatus.FAILED: 409,
 }
 
-# The heading and the sentence of a page on which there is nothing to answer.
+# The heading and the text of a terminal page.
 Words = tuple[str, str]
 COMMON_WORDS: Mapping[LinkStatus, Words] = {
     LinkStatus.UNKNOWN: (
@@ -44,13 +44,13 @@ COMMON_WORDS: Mapping[LinkStatus, Words] = {
 
 
 def unavailable() -> Page:
-    """Return the page for when something that a page needs does not answer."""
+    """Return the page for when CouchDB or AWS does not answer."""
     text = "Something that this page needs does not answer. Nothing is lost: reload it in a moment."
     return terminal_page(503, "Not now", text)
 
 
 def read_form(body: bytes | str) -> dict[str, str]:
-    """The fields of a posted form; none if it is larger or odder than any form of ours."""
+    """Return the fields of a posted form; none if it is malformed, or larger than our forms."""
     if len(body) > _LONGEST_FORM_BYTES:
         return {}
     try:
@@ -65,16 +65,16 @@ def read_form(body: bytes | str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a page is about: a device or an invitation.
+    """The summary on a page: the facts about a device or an invitation.
 
     Attributes
     ----------
     facts : dict
-        What is shown, by its name.
+        The texts to show, by their names.
     asked : str
-        What was done then: "Requested", "Invited".
+        The word for the request: "Requested", "Invited".
     asked_at : object
-        When the cloud was asked for the mail, as the document says it; None if it does not yet.
+        The time of the request, from the document; None if the document does not have it yet.
     """
 
     facts: dict[str, str]
@@ -83,50 +83,53 @@ class Summary:
 
     @property
     def asked_when(self) -> str | None:
-        """When the cloud was asked, for people, in UTC; None if that is not known."""
+        """Return the time of the request, in words and in UTC; None if it is not known."""
         moment = _moment(self.asked_at)
         return f"{moment:%d %B %Y, %H:%M}".lstrip("0") if moment else None
 
 
 def wait(title: str, summary: Summary, goes_on: str, *, is_slow: bool = False) -> Page:
-    """A page that loads itself again until there is more to say.
+    """Return a page that reloads itself until there is a result.
 
     Parameters
     ----------
     goes_on : str
-        What goes on by itself, should somebody close the page.
+        A text that says what happens by itself, even if the page is closed.
     """
     values = {"summary": summary, "goes_on": goes_on, "is_slow": is_slow}
     return page(200, "wait.html", title=title, **values)
 
 
 def is_overdue(now: datetime, answered_at: object) -> bool:
-    """Whether an answer of that time should have had its effect by now."""
+    """Return whether an answer that was given at that time should have taken effect by now."""
     return now - (_moment(answered_at) or now) > _SLOW
 
 
 def terminal_page(status: int, title: str, text: str, hint: str | None = None) -> Page:
-    """A page that says how it ended, and asks nothing."""
+    """Return a terminal page: it shows a result and has no form."""
     return page(status, "terminal.html", title=title, text=text, hint=hint)
 
 
 @dataclass(frozen=True)
 class TerminalPages:
-    """How one kind of page says that its link has nothing to answer (any more).
+    """The terminal pages of one kind of link.
 
     Attributes
     ----------
     words : mapping
-        The heading and the sentence for each status that such a link may have.
+        The heading and the text for each status that such a link may have.
     reader : str
-        Whom the reason in a document's error is for.
+        The person whom the reason of an error is for, as named on the page.
     """
 
     words: Mapping[LinkStatus, Words]
     reader: str
 
     def page(self, status: LinkStatus, doc: JsonDict | None = None) -> Page:
-        """The page for a link of this status, with the reason if its document is in error."""
+        """Return the page for a link of this status.
+
+        If the document is in state ``error``, the page has the reason.
+        """
         title, text = self.words[status]
         reason = (doc or {}).get("error", {}).get("reason") if status is LinkStatus.FAILED else None
         hint = f"For {self.reader}: {reason}" if reason else None
@@ -134,7 +137,7 @@ class TerminalPages:
 
 
 def _moment(text: object) -> datetime | None:
-    """A document's time in UTC, None if it has none."""
+    """Parse a time in a document; return it in UTC, or None if it is missing or invalid."""
     try:
         return datetime.fromisoformat(str(text)).astimezone(UTC)
     except (ValueError, OverflowError):

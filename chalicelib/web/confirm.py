@@ -1,4 +1,4 @@
-"""The page behind the link in a device's mail: GET looks and changes nothing, POST answers."""
+"""The page behind the link in a confirmation mail: GET changes nothing, POST takes the answer."""
 
 from chalicelib.couch import Conflict, NotFound
 from chalicelib.domain.device import DEFAULT_NAME
@@ -59,14 +59,14 @@ _TERMINAL_PAGES = TerminalPages(
 
 
 def show(context: Context, token: str, step: str | None) -> Page:
-    """What a link's page says now. Changes nothing: mail scanners follow links.
+    """Return the page for the link's current status. Changes nothing: mail scanners open links.
 
-    One request to CouchDB; two while the answer is under way.
+    One request to CouchDB; two while an answer is being handled.
 
     Parameters
     ----------
     step : str or None
-        "answered" where the browser comes from giving its answer.
+        "answered" if the browser was redirected after the owner's answer.
     """
     device, status = _look_up(context, token)
     if device is None or status is LinkStatus.UNKNOWN:
@@ -88,7 +88,7 @@ def answer(context: Context, token: str, body: bytes | str) -> Page:
     Parameters
     ----------
     body : bytes or str
-        The form as posted: ``device_code``; or ``answer`` = "not-me".
+        The posted form: ``device_code``; or ``answer`` = "not-me".
     """
     form = read_form(body)
     device, status = _look_up(context, token)
@@ -118,9 +118,9 @@ def _compare(context: Context, device: JsonDict, token: str, device_code: str) -
 
 
 def _click(context: Context, device: JsonDict, token: str, device_code: str) -> None:
-    """Write the confirm document; its well-known id makes a second click conflict.
+    """Write the confirm document. A second click has the same id, and so conflicts.
 
-    One that ended in error (it came another way, with a wrong code) gives way to the right one.
+    A confirm document in state ``error`` is replaced: it came another way, with a wrong code.
     """
     doc = {
         "_id": confirm_id(device["_id"], generation_of(device)),
@@ -149,7 +149,7 @@ def _not_me(context: Context, device: JsonDict) -> Page:
 
 
 def _under_way(context: Context, device: JsonDict) -> Page:
-    """The answer was given, the device is not active yet."""
+    """Return the page for a device whose owner has answered, but which is not active yet."""
     answered_at = device.get("confirmed_at")
     if device["state"] == "confirming":
         try:

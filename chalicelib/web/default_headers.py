@@ -1,4 +1,4 @@
-"""The headers that every answer has, whoever answers."""
+"""The default headers, which every answer has."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from chalice.app import Request, Response
 
-# What Chalice answers by itself (405, 415, 500) would have none.
+# Chalice sends some answers by itself (405, 415, 500). They need these headers too.
 DEFAULT_HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -18,7 +18,7 @@ DEFAULT_HEADERS = {
 def add_default_headers(
     event: "Request", get_response: "Callable[[Request], Response]"
 ) -> "Response":
-    """A middleware of Chalice's: stored by nobody, framed by nobody."""
+    """Add the default headers to a response: no caching, no frames. Chalice middleware."""
     response = get_response(event)
     response.headers = {**DEFAULT_HEADERS, **response.headers}
     return response

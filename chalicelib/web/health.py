@@ -1,4 +1,4 @@
-"""Whether the parts can be reached, and when the poller was last seen."""
+"""The health check: whether CouchDB and AWS answer, and when the poller was last seen."""
 
 from collections.abc import Callable
 
@@ -11,19 +11,21 @@ from chalicelib.settings import POLLER_SILENT_S, InvalidSettings, poller_key
 
 
 def check_health(dependencies: Dependencies, doc_type: str, state: str) -> tuple[int, JsonDict]:
-    """Ask CouchDB, DynamoDB and SQS, a request or two each; one for each poller.
+    """Check CouchDB, DynamoDB, SQS and the pollers.
+
+    One or two requests to each service, and one for each poller.
 
     Parameters
     ----------
     doc_type, state : str
-        The route whose queue is asked for.
+        The route whose queue is checked.
 
     Returns
     -------
     (status, body)
         200 or 503; ``{"ok", "couchdb", "dynamodb", "sqs", "poller": "ok" or what is wrong,
-        "poller_age_s": seconds or None}``: the age of the poller that was not seen for longest. No
-        address, no name of a host, no secret.
+        "poller_age_s": seconds or None}``. The age is that of the poller that was not seen for
+        longest. The body has no address, no host name and no secret.
     """
     age_s: float | None = None
 
@@ -56,12 +58,15 @@ def _ask(question: Callable[[], object]) -> str:
     except BotoCoreError as exc:
         return f"failed: {type(exc).__name__}"
     except InvalidSettings:
-        return "failed: settings"  # the log of any other function names the variable or the secret
+        return "failed: settings"  # the logs of other functions name the variable or the secret
     return "ok"
 
 
 def _poller_age_s(dependencies: Dependencies) -> float | None:
-    """The age of the poller that was not seen for longest, None if one never was."""
+    """Return the age, in seconds, of the poller that was not seen for longest.
+
+    None if one of the pollers was never seen.
+    """
     shards = dependencies.settings.poller_shards
     seen_at_ms = [
         int(item["seen_at_ms"]["N"])

@@ -1,4 +1,4 @@
-"""The page behind the link in an invitation's mail: GET changes nothing, POST answers."""
+"""The page behind the link in an invitation mail: GET changes nothing, POST takes the answer."""
 
 from dataclasses import dataclass
 
@@ -65,14 +65,14 @@ class _Opened:
 
 
 def show(context: Context, token: str, step: str | None) -> Page:
-    """What a link's page says now. Changes nothing: mail scanners follow links.
+    """Return the page for the link's current status. Changes nothing: mail scanners open links.
 
     One request to CouchDB.
 
     Parameters
     ----------
     step : str or None
-        "answered" where the browser comes from accepting.
+        "answered" if the browser was redirected after the guest accepted.
     """
     opened = _open(context, token)
     if opened is None:
@@ -87,12 +87,12 @@ def show(context: Context, token: str, step: str | None) -> Page:
 
 
 def answer(context: Context, token: str, body: bytes | str) -> Page:
-    """Take the guest's answer. No code to type: that the link is known proves the address.
+    """Take the guest's answer. There is no code to type: knowing the link proves the address.
 
     Parameters
     ----------
     body : bytes or str
-        The form as posted: ``answer`` = "accept" or "decline".
+        The posted form: ``answer`` = "accept" or "decline".
     """
     opened = _open(context, token)
     if opened is None:
@@ -103,7 +103,7 @@ def answer(context: Context, token: str, body: bytes | str) -> Page:
         return _TERMINAL_PAGES.page(opened.status, opened.doc)
     choice = read_form(body).get("answer")
     if choice == "accept":
-        # Not the link's own token: whoever invites reads the document, and could answer by it.
+        # Not the link's own token: the inviter can read the document, and could answer with it.
         receipt = context.invitation_links.sign(opened.ref.acceptance, opened.generation)
         accepting = {"state": "accepting", "answer_code": receipt}
         return _take(context, opened, accepting, then=see_other(ANSWERED))
@@ -115,7 +115,7 @@ def answer(context: Context, token: str, body: bytes | str) -> Page:
 
 
 def _open(context: Context, token: str) -> _Opened | None:
-    """Find the invitation that a token is about; None if it leads nowhere."""
+    """Find the invitation that a token belongs to; return None if there is none."""
     link = context.invitation_links.verify(token)
     ref = InvitationRef.parse(link.subject) if link else None
     doc = invitations.find(context, ref) if ref else None
@@ -125,7 +125,7 @@ def _open(context: Context, token: str) -> _Opened | None:
 
 
 def _take(context: Context, opened: _Opened, changes: JsonDict, then: Page) -> Page:
-    """Write an answer, if the invitation still waits for one; else say what came before it."""
+    """Write an answer if the invitation still waits for one; otherwise show the earlier result."""
     changes = {**changes, "answered_at": timestamp(context.clock())}
     after = invitations.answer(context, opened.ref.owner_id, opened.doc, changes)
     if after["state"] == changes["state"]:

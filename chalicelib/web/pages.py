@@ -1,4 +1,4 @@
-"""Pages: a template with the headers that every page carries. No I/O but reading files."""
+"""HTML pages: a template and the headers of every page. The only I/O is reading files."""
 
 import base64
 import hashlib
@@ -22,18 +22,18 @@ class Page:
 
 
 def page(status: int, template: str, **values: Any) -> Page:
-    """A page from a template, with the headers of every page."""
+    """Build a page from a template, with the headers of every page."""
     body = render(template, style=_style(), **values)
     return Page(status, body, {"Content-Type": "text/html; charset=utf-8", **_headers()})
 
 
 def see_other(location: str) -> Page:
-    """Send the browser on with a GET, so that a reload does not post again.
+    """Redirect the browser with a GET, so that a reload does not post the form again.
 
     Parameters
     ----------
     location : str
-        Relative to the page's own address: nothing here is made of a request's Host header.
+        Relative to the page's own URL, so that no request's Host header becomes part of it.
     """
     return Page(303, "", {"Location": location, **_headers()})
 
@@ -45,7 +45,9 @@ def _style() -> str:
 
 @cache
 def _headers() -> dict[str, str]:
-    """No script, no frame, no foreign asset; the address (it holds the code) goes nowhere.
+    """Return the headers of every page: no script, no frame, no assets of other sites.
+
+    The URL of a page has the link token, so the browser must not send it as a referrer.
 
     Source: https://owasp.org/www-project-secure-headers/
     """

@@ -16,7 +16,7 @@ from chalicelib.emails.sending import TooManyMails
 from chalicelib.engine.context import Context
 from chalicelib.web.replication import RefusedRequest, docs_of, revs_of
 
-# A replicator compares this value: the endpoint never restarts.
+# A replicator compares this value to notice a restart of its target. It never changes here.
 _NEVER_RESTARTED = {"instance_start_time": "0"}
 
 Headers = Mapping[str, str]
@@ -32,7 +32,7 @@ class Answer:
 
 
 def info(context: Context) -> Answer:
-    """What a replicator asks first; and where a device finds the cloud's CouchDB. No request."""
+    """Return the information that a replicator reads first, and the URL of CouchDB. No request."""
     body = {
         "db_name": registration.DB_NAME,
         "update_seq": "0",
@@ -48,28 +48,31 @@ def info(context: Context) -> Answer:
 
 
 def no_checkpoint() -> Answer:
-    """There is none: each replication starts over, and what is here already is accepted again."""
+    """Answer 404: there are no checkpoints.
+
+    So each replication starts over. Documents that exist already are accepted again.
+    """
     return _error(404, "not_found", "missing")
 
 
 def put_checkpoint(local_id: str) -> Answer:
-    """Take a replicator's checkpoint, and forget it.
+    """Accept a replicator's checkpoint, but do not store it.
 
     Parameters
     ----------
     local_id : str
-        As it stands in the path, percent-encoded.
+        The id as in the path of the request, percent-encoded.
     """
     return Answer(201, {"ok": True, "id": f"_local/{unquote(local_id)}", "rev": "0-1"})
 
 
 def ensure_full_commit() -> Answer:
-    """What CouchDB's replicator asks for at each checkpoint."""
+    """Answer 201; CouchDB's replicator sends this request at each checkpoint."""
     return Answer(201, {"ok": True, **_NEVER_RESTARTED})
 
 
 def revs_diff(headers: Headers, body: bytes | str) -> Answer:
-    """Answer that all revisions are missing, so that nobody learns what is here. No request."""
+    """Answer that all revisions are missing, so that nobody learns what exists here. No request."""
     try:
         revs = revs_of(headers, body)
     except RefusedRequest as exc:
@@ -78,14 +81,14 @@ def revs_diff(headers: Headers, body: bytes | str) -> Answer:
 
 
 def bulk_docs(context: Context, headers: Headers, body: bytes | str, source_ip: object) -> Answer:
-    """Take new device documents; the answer lists those that were refused, and why.
+    """Take new device documents; return those that were refused, with reasons.
 
     Two requests to CouchDB for each document that is taken, and one to four to DynamoDB.
 
     Parameters
     ----------
     source_ip : object
-        Where the request comes from, as API Gateway saw it.
+        The IP address that the request came from, according to API Gateway.
     """
     network = registration.network_of(source_ip)
     refused: list[JsonDict] = []
@@ -101,7 +104,7 @@ def bulk_docs(context: Context, headers: Headers, body: bytes | str, source_ip: 
 
 
 def show_state(context: Context, device_id: str) -> Answer:
-    """``{"state"}`` of a registration. One request, none if the id is no device's."""
+    """Return ``{"state"}`` of a registration. One request; none if the id is not a device's."""
     if not registration.is_device_id(device_id):
         reason = "only the state of a device (device-<uuid4 hex>) is shown here"
         return _error(403, "forbidden", reason)
@@ -112,13 +115,13 @@ def show_state(context: Context, device_id: str) -> Answer:
 
 
 def refuse() -> Answer:
-    """Whatever else might be asked of a database."""
+    """Answer 403 to all other requests that a database would accept."""
     reason = "only registrations that a replicator brings are accepted here, without attachments"
     return _error(403, "forbidden", reason)
 
 
 def _take(context: Context, asking: registration.Asking) -> None:
-    """Store a new device's document, or move a stored one back to ``new``; or neither."""
+    """Store a new device document, move a stored one back to ``new``, or change nothing."""
 
     def change(stored: JsonDict) -> JsonDict:
         is_new = "_rev" not in stored
@@ -132,13 +135,16 @@ def _take(context: Context, asking: registration.Asking) -> None:
 
 
 def _count(context: Context, doc: JsonDict, address: str | None) -> None:
-    """Count a mail before it is asked for; its transition counts the same one, which is no more.
+    """Count a mail when it is requested.
+
+    The transition counts the same mail again, with the same key, so it counts once.
 
     Parameters
     ----------
     address : str or None
-        Of a device that asks again. That of a new one is left to the transition: the answer here
-        would tell a stranger whether the address has been in use.
+        The address of a device that asks again; None for a new device. Only the transition counts
+        the address of a new device. Otherwise the answer here would tell a stranger whether the
+        address is in use.
     """
     try:
         sending.count_from_network(context, doc)

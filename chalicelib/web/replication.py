@@ -1,4 +1,4 @@
-"""What a replicator posts to the registrations endpoint, read and bounded. No I/O."""
+"""Reads the requests of replicators to the registrations endpoint, within limits. No I/O."""
 
 import json
 from collections.abc import Mapping
@@ -7,22 +7,22 @@ from typing import Any, NoReturn
 from chalicelib.domain.documents import JsonDict
 
 MAX_BYTES = 256 * 1024
-MAX_DOCS = 100  # as many as PouchDB sends at once; CouchDB, told that it is too much, halves them
-MAX_IDS = 500  # as many as CouchDB asks for at once
+MAX_DOCS = 100  # PouchDB sends this many at once; after a 413, CouchDB sends half as many
+MAX_IDS = 500  # CouchDB asks for this many at once
 MAX_REVS = 100
 
 
 class RefusedRequest(Exception):
-    """The whole request is refused.
+    """Raised when the whole request is refused.
 
     Attributes
     ----------
     status : int
         The HTTP status of the answer.
     error, reason : str
-        Its body's two fields, as CouchDB names them.
+        The two fields of the answer's body, as CouchDB names them.
     headers : mapping
-        What it has beside the headers of every answer.
+        Further headers of the answer, beside the default headers.
     """
 
     def __init__(
@@ -36,17 +36,17 @@ class RefusedRequest(Exception):
 
 
 def docs_of(headers: Mapping[str, str], body: bytes | str) -> list[Any]:
-    """The documents of a ``_bulk_docs`` request, of whatever kind they are.
+    """Return the documents of a ``_bulk_docs`` request, which may be any JSON values.
 
     Parameters
     ----------
     headers : mapping
-        Looked up whatever their case.
+        The request's headers. They are looked up by lower-case names.
 
     Raises
     ------
     RefusedRequest
-        400, 413 or 415; so do all functions here.
+        With status 400, 413 or 415. All functions in this module raise it.
     """
     asked = _json_object(headers, body)
     if asked.get("new_edits", True) is not False:
@@ -62,7 +62,7 @@ def docs_of(headers: Mapping[str, str], body: bytes | str) -> list[Any]:
 
 
 def revs_of(headers: Mapping[str, str], body: bytes | str) -> dict[str, list[str]]:
-    """The revisions that a ``_revs_diff`` request asks for, by id."""
+    """Return the revisions that a ``_revs_diff`` request asks for, by document id."""
     asked = _json_object(headers, body)
     _bound(len(asked), MAX_IDS, "ids in one request")
     for doc_id, revs in asked.items():
@@ -75,7 +75,7 @@ def revs_of(headers: Mapping[str, str], body: bytes | str) -> dict[str, list[str
 def _json_object(headers: Mapping[str, str], body: bytes | str) -> JsonDict:
     if headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise RefusedRequest(415, "bad_content_type", "Content-Encoding must be left out")
-    # Any page can make a browser post without a type, and then the browser asks for no leave.
+    # Any web page can make a browser post without a content type, and without a CORS preflight.
     otherwise = "" if "origin" in headers else "application/json"
     content_type = headers.get("content-type", otherwise).partition(";")[0]
     if content_type.strip().lower() != "application/json":
@@ -85,7 +85,7 @@ def _json_object(headers: Mapping[str, str], body: bytes | str) -> JsonDict:
     try:
         asked = json.loads(raw.decode("utf-8"), parse_constant=_no_number)
     except (ValueError, RecursionError):
-        # Nothing of it is repeated: it may hold secrets.
+        # The error repeats nothing of the body, because that may have secrets.
         _refuse("the body must be JSON in UTF-8: no NaN, no Infinity, not nested too deeply")
     if not isinstance(asked, dict):
         _refuse("the body must be a JSON object")

@@ -1,4 +1,4 @@
-"""What is answered when CouchDB or AWS does not answer: a page or JSON, and no stack trace."""
+"""The answer when CouchDB or AWS does not answer: a page or JSON, without a stack trace."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,14 +13,14 @@ from chalicelib.errors import NoEffect
 from chalicelib.settings import InvalidSettings
 from chalicelib.telemetry import logger
 
-# What a view may raise while something that it needs does not answer.
+# The errors that a view may raise when CouchDB or AWS does not answer.
 _ERRORS = (CouchError, NoEffect, BotoCoreError, ClientError, InvalidSettings)
 
 
 class ServiceUnavailable(ChaliceUnhandledError):
-    """Something that a view needs does not answer.
+    """Raised when CouchDB or AWS does not answer, or the settings are wrong.
 
-    Chalice passes this kind of error on to middleware, and no other.
+    Chalice passes a `ChaliceUnhandledError` on to middleware, and no other error.
     """
 
 
@@ -41,7 +41,7 @@ def context_of(dependencies: Dependencies) -> Iterator[Context]:
 
 
 def answer_unavailable(event: Request, get_response: Callable[[Request], Response]) -> Response:
-    """Answer 503 where a view raised `ServiceUnavailable`. Chalice middleware."""
+    """Answer 503 if a view raised `ServiceUnavailable`. Chalice middleware."""
     try:
         return get_response(event)
     except ServiceUnavailable as exc:
