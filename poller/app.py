@@ -16,13 +16,11 @@ from chalicelib.settings import PollerSettings, poller_key, read_secrets
 from chalicelib.telemetry import count, make_logger, put
 from poller.ahead import Begin, in_threads
 from poller.checkpoint import Checkpoint
-from poller.follow import Follower, Summary
+from poller.databases import Scan, Shard, Updates
+from poller.forward import Follower, Summary
 from poller.lease import Cursor, Lease, LeaseHeld
+from poller.messages import Sender
 from poller.poll import Poll
-from poller.scan import Scan
-from poller.sender import Sender
-from poller.shard import Shard
-from poller.updates import Updates
 
 logger = make_logger("syncpoint-poller")
 

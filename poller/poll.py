@@ -4,10 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from poller.follow import Follower
+from poller.databases import Changed, Scan, ScanPage, Updates, UpdatesRefused
+from poller.forward import Follower
 from poller.lease import Cursor, Lease
-from poller.scan import Scan, ScanPage
-from poller.updates import Changed, Updates, UpdatesRefused
 
 # One wait for changes. The lease is renewed between waits, so it must be well below the lease.
 LONGPOLL_S = 15.0

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from chalicelib.domain.documents import JsonDict
-from poller.sender import Sender
+from poller.messages import Sender
 
 ROUTES = {"device/new": "https://sqs/device-new", "confirm/clicked": "https://sqs/confirm-clicked"}
 

@@ -14,9 +14,9 @@ from chalicelib.couch import CouchError
 from chalicelib.settings import PollerSettings
 from poller.ahead import Begin, Result, when_needed
 from poller.app import PollerDependencies, run
+from poller.databases import UpdatesRefused
 from poller.lease import LeaseLost
-from poller.sender import NotAccepted
-from poller.updates import UpdatesRefused
+from poller.messages import NotAccepted
 from tests.fakes.aws import FakeClient
 from tests.fakes.aws_small import SecretsManager
 from tests.fakes.couch import ADMIN_URL, FakeCouch

@@ -4,9 +4,8 @@ from typing import Any, cast
 import pytest
 
 from poller.ahead import _threads, in_threads, when_needed
-from poller.follow import Follower
-from poller.messages import messages_for
-from poller.sender import NotAccepted, Sender
+from poller.forward import Follower
+from poller.messages import NotAccepted, Sender, messages_for
 from tests.fake_poller_state import FakeCheckpoint
 from tests.fake_sqs import ROUTES, FakeSqs, row
 from tests.fakes.couch_watched import WatchedCouch

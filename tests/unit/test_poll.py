@@ -9,12 +9,10 @@ import pytest
 from chalicelib.couch import CouchError, Unavailable
 from chalicelib.domain.documents import JsonDict
 from poller.checkpoint import DATABASES_AT_ONCE, Sent
-from poller.follow import TURN_PAGES, Follower, Summary
+from poller.databases import ROWS_AT_ONCE, Scan, Shard, Updates, UpdatesRefused
+from poller.forward import TURN_PAGES, Follower, Summary
 from poller.lease import Cursor
 from poller.poll import LONGEST_PAUSE_S, LONGPOLL_S, MAX_FAILING, ROUND_PAUSE_S, Poll
-from poller.scan import Scan
-from poller.shard import Shard
-from poller.updates import ROWS_AT_ONCE, Updates, UpdatesRefused
 from tests.fake_poller_state import FakeCheckpoint, FakeLease
 from tests.fake_sqs import ROUTES, FakeSqs, sender_to
 from tests.fakes.couch import FakeCouch

@@ -9,8 +9,8 @@ import pytest
 from chalicelib.couch import NotFound
 from poller.ahead import in_threads
 from poller.app import PollerDependencies
+from poller.databases import Shard
 from poller.lease import LeaseHeld, LeaseLost
-from poller.shard import Shard
 from tests.fakes.couch_http import Refusal
 from tests.poller_site import TABLE, Site
 

@@ -7,8 +7,7 @@ from chalicelib.couch import CouchError, NotFound, Server
 from poller.ahead import Begin, when_needed
 from poller.checkpoint import Checkpoint, Sent, by_hundreds
 from poller.feed import Feed, Page
-from poller.messages import messages_for
-from poller.sender import NotAccepted, Sender
+from poller.messages import NotAccepted, Sender, messages_for
 
 # After so many pages it is another database's turn: one that never rests holds up no other.
 TURN_PAGES = 10

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poller.shard import Shard
+from poller.databases import Shard
 
 OWNER = "0123456789abcdef" * 2
 OWNERS = st.integers(0, 2**128 - 1).map(lambda number: f"control-{number:032x}")

@@ -8,8 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.domain.documents import JsonDict
-from poller.messages import MESSAGE_BYTES, Outgoing, messages_for
-from poller.sender import BATCH_MESSAGES, FIRST_PAUSE_S, SEND_ATTEMPTS, NotAccepted, batches
+from poller.messages import (
+    BATCH_MESSAGES,
+    FIRST_PAUSE_S,
+    MESSAGE_BYTES,
+    SEND_ATTEMPTS,
+    NotAccepted,
+    Outgoing,
+    batches,
+    messages_for,
+)
 from tests.fake_sqs import ROUTES, FakeSqs, row, sender_to
 
 # What is sent for a change.

@@ -9,8 +9,8 @@ import pytest
 from chalicelib.couch import Unavailable
 from chalicelib.domain.documents import JsonDict
 from poller.checkpoint import Sent
-from poller.follow import FAILURES_IN_A_ROW, TURN_PAGES, Follower
-from poller.sender import NotAccepted
+from poller.forward import FAILURES_IN_A_ROW, TURN_PAGES, Follower
+from poller.messages import NotAccepted
 from tests.fake_poller_state import FakeCheckpoint
 from tests.fake_sqs import ROUTES, FakeSqs, sender_to
 from tests.fakes.couch_watched import WatchedCouch
