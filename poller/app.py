@@ -4,8 +4,9 @@ import math
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
@@ -14,7 +15,6 @@ from chalicelib.aws.clients import make_client
 from chalicelib.couch import Server
 from chalicelib.settings import PollerSettings, poller_key, read_secrets
 from chalicelib.telemetry import count, make_logger, put
-from poller.ahead import Begin, in_threads
 from poller.checkpoint import Checkpoint
 from poller.databases import Scan, Shard, Updates
 from poller.forward import Follower, Summary
@@ -24,6 +24,8 @@ from poller.poll import Poll
 
 logger = make_logger("syncpoint-poller")
 
+# Below the ten connections that a boto3 client keeps.
+MAX_REQUESTS_AT_ONCE = 8
 
 # Kept from one run to the next, while the Lambda lives.
 kept_client = cache(make_client)
@@ -41,9 +43,8 @@ class PollerDependencies:
         The time in seconds, since 1970 and since some moment.
     pause : callable
         Waits for so many seconds.
-    begin : callable
-        Begins requests that need not wait for one another: several at once, but where a test must
-        have their order.
+    executor : callable
+        Makes the executor of the requests that need not wait for one another.
     """
 
     client: Callable[[str], Any] = kept_client
@@ -51,7 +52,7 @@ class PollerDependencies:
     now_s: Callable[[], float] = time.time
     monotonic_s: Callable[[], float] = time.monotonic
     pause: Callable[[float], None] = time.sleep
-    begin: Begin = in_threads
+    executor: Callable[[], Executor] = partial(ThreadPoolExecutor, MAX_REQUESTS_AT_ONCE)
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
@@ -89,7 +90,8 @@ def run(
         return {"polled": False, **asdict(Summary())}
     summary, is_caught_up = Summary(), False
     try:
-        is_caught_up = _poll(settings, dependencies, lease, cursor, stopped, summary)
+        with dependencies.executor() as executor:
+            is_caught_up = _poll(settings, dependencies, executor, lease, cursor, stopped, summary)
         return {"polled": True, **asdict(summary)}
     finally:
         lease.release(is_caught_up=is_caught_up)
@@ -109,6 +111,7 @@ def _lease(settings: PollerSettings, dependencies: PollerDependencies) -> Lease:
 def _poll(
     settings: PollerSettings,
     dependencies: PollerDependencies,
+    executor: Executor,
     lease: Lease,
     cursor: Cursor,
     stopped: Callable[[], bool],
@@ -132,13 +135,13 @@ def _poll(
     follower = Follower(
         server=server,
         checkpoint=checkpoint,
-        sender=Sender(dependencies.client("sqs"), dependencies.pause, dependencies.begin),
+        sender=Sender(dependencies.client("sqs"), dependencies.pause, executor),
         control_db=settings.control_db,
         routes=settings.routes,
         page_size=settings.page_size,
         remaining_s=remaining_s,
         warn=warn,
-        begin=dependencies.begin,
+        executor=executor,
         summary=summary,
     )
     poll = Poll(

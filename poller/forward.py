@@ -1,10 +1,10 @@
 """Databases that changed, one after another: read a page, send it, and only then remember it."""
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 from chalicelib.couch import CouchError, NotFound, Server
-from poller.ahead import Begin, when_needed
 from poller.checkpoint import Checkpoint, Sent, by_hundreds
 from poller.feed import Feed, Page
 from poller.messages import NotAccepted, Sender, messages_for
@@ -39,8 +39,8 @@ class Follower:
         How many seconds of the run are left. Without any, nothing more is begun.
     warn : callable
         Told what happened and why.
-    begin : callable
-        Begins to read a page while another is sent.
+    executor : Executor
+        Reads a page while another is sent.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class Follower:
     page_size: int
     remaining_s: Callable[[], float]
     warn: Callable[[str, str], None]
-    begin: Begin = when_needed
+    executor: Executor
     summary: Summary = field(default_factory=Summary)
     lagging: set[str] = field(default_factory=set)
     failing: dict[str, None] = field(default_factory=dict)
@@ -128,7 +128,7 @@ class Follower:
         for turn in range(1, TURN_PAGES + 1):
             page = next_page()
             if not page.is_last and turn < TURN_PAGES:
-                next_page = self.begin(feed.read)  # while this one is sent
+                next_page = self.executor.submit(feed.read).result  # while this one is sent
             self.summary.changes += len(page.rows)
             self.summary.sent += self.sender.send(messages_for(feed.db, page.rows, self.routes))
             if page.moved or info_seq:

@@ -2,13 +2,12 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from chalicelib.domain.documents import JsonDict
-from poller.ahead import Begin, when_needed
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -70,16 +69,16 @@ class Sender:
     ----------
     pause : callable
         Waits for so many seconds; ``time.sleep`` but in tests.
-    begin : callable
-        Begins a batch while another is on its way.
+    executor : Executor
+        Sends a batch while another is on its way.
     """
 
     def __init__(
-        self, client: "SQSClient", pause: Callable[[float], None], begin: Begin = when_needed
+        self, client: "SQSClient", pause: Callable[[float], None], executor: Executor
     ) -> None:
         self._client = client
         self._pause = pause
-        self._begin = begin
+        self._executor = executor
 
     def send(self, messages: Iterable[Outgoing]) -> int:
         """Send all; return how many when SQS has accepted every one. A request a batch.
@@ -90,15 +89,17 @@ class Sender:
             If SQS kept refusing some of them.
         """
         by_queue = sorted(messages, key=lambda message: message.queue_url)
-        calls: list[Callable[[], None]] = [
-            partial(self._send_batch, queue_url, batch)
+        calls = [
+            (queue_url, batch)
             for queue_url, group in groupby(by_queue, key=lambda message: message.queue_url)
             for batch in batches(group)
         ]
         # The first in this thread: one batch alone, as most are, needs no other.
-        others = [self._begin(call) for call in calls[1:]]
-        for call in (*calls[:1], *others):
-            call()
+        futures = [self._executor.submit(self._send_batch, *call) for call in calls[1:]]
+        for call in calls[:1]:
+            self._send_batch(*call)
+        for future in futures:
+            future.result()
         return len(by_queue)
 
     def _send_batch(self, queue_url: str, batch: list[Outgoing]) -> None:

@@ -14,6 +14,7 @@ from poller.messages import NotAccepted
 from tests.fake_poller_state import FakeCheckpoint
 from tests.fake_sqs import ROUTES, FakeSqs, sender_to
 from tests.fakes.couch_watched import WatchedCouch
+from tests.fakes.executor import LazyExecutor
 
 ADA, BOB, EVE = (f"control-{letter * 32}" for letter in "abe")
 
@@ -38,6 +39,7 @@ class Following:
             page_size=2,
             remaining_s=lambda: self.remaining_s(),
             warn=lambda what, why: self.told.append(why),
+            executor=LazyExecutor(),
         )
 
     def create(self, db: str, *doc_ids: str) -> None:

@@ -19,6 +19,7 @@ from tests.fakes.couch import FakeCouch
 from tests.fakes.couch_feeds import db_updates
 from tests.fakes.couch_http import Answer, Asked, Refusal
 from tests.fakes.couch_watched import WatchedCouch
+from tests.fakes.executor import LazyExecutor
 
 DB_UPDATES, ALL_DBS, DBS_INFO = "GET /_db_updates", "GET /_all_dbs", "POST /_dbs_info"
 UNKNOWN = Refusal(400, "bad_request", "no such request")
@@ -85,6 +86,7 @@ class Polling:
             page_size=2,
             remaining_s=remaining_s,
             warn=lambda what, why: self.told.append(what),
+            executor=LazyExecutor(),
         )
         poll = Poll(
             updates=Updates(server, self.shard),

@@ -1,13 +1,13 @@
 """A whole run of the poller: what is sent, by whom, and until when."""
 
 import functools
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from chalicelib.couch import NotFound
-from poller.ahead import in_threads
 from poller.app import PollerDependencies
 from poller.databases import Shard
 from poller.lease import LeaseHeld, LeaseLost
@@ -50,18 +50,19 @@ def test_pages_are_no_larger_than_the_setting_says() -> None:
     assert on.couch.asked.count("GET /control/_changes") == 4
 
 
-@pytest.mark.parametrize(("page_size", "begun"), [(100, 2), (9, 2)])
-def test_batches_and_pages_that_need_not_wait_for_one_another_are_begun_ahead(
-    page_size: int, begun: int
+@pytest.mark.parametrize(("page_size", "submitted"), [(100, 2), (9, 2)])
+def test_batches_and_pages_that_need_not_wait_for_one_another_are_submitted(
+    page_size: int, submitted: int
 ) -> None:
     on = Site()
     on.couch.add("control", *(f"device-{number}" for number in range(25)))
     assert on.run(page_size=page_size)["sent"] == 25
-    assert on.begun == begun
+    assert on.executor.submitted == submitted
 
 
-def test_in_lambda_and_on_this_machine_several_are_begun_at_once() -> None:
-    assert PollerDependencies().begin is in_threads
+def test_in_lambda_and_on_this_machine_requests_run_in_threads() -> None:
+    with PollerDependencies().executor() as executor:
+        assert isinstance(executor, ThreadPoolExecutor)
 
 
 def test_a_control_database_that_is_gone_is_an_error() -> None:

@@ -1,9 +1,12 @@
+"""What is sent and read at the same time, in real threads."""
+
 import threading
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, cast
 
 import pytest
 
-from poller.ahead import _threads, in_threads, when_needed
 from poller.forward import Follower
 from poller.messages import NotAccepted, Sender, messages_for
 from tests.fake_poller_state import FakeCheckpoint
@@ -14,10 +17,10 @@ from tests.support import wait_for
 LIMIT_S = 30
 
 
-@pytest.fixture(autouse=True)
-def own_threads() -> None:
-    """New ones: none outlives a fork, and a mutation run forks for each mutant."""
-    _threads.cache_clear()
+@pytest.fixture
+def threads() -> Iterator[Executor]:
+    with ThreadPoolExecutor(3) as executor:
+        yield executor
 
 
 class MeetingSqs(FakeSqs):
@@ -34,41 +37,20 @@ def messages(count: int) -> list[Any]:
     return list(messages_for("control", [row(f"device-{n}") for n in range(count)], ROUTES))
 
 
-def test_a_call_begins_in_a_thread_before_anybody_waits_for_it() -> None:
-    begun = threading.Event()
-    result = in_threads(begun.set)
-    assert begun.wait(LIMIT_S)
-    result()
-
-
-def test_a_call_begins_when_it_is_waited_for_where_all_is_in_order() -> None:
-    begun: list[int] = []
-    result = when_needed(lambda: begun.append(1))
-    assert begun == []
-    result()
-    assert begun == [1]
-
-
-def test_what_a_call_raised_in_a_thread_is_raised_to_who_waits() -> None:
-    result = in_threads(lambda: 1 // 0)
-    with pytest.raises(ZeroDivisionError):
-        result()
-
-
-def test_batches_of_a_page_are_sent_at_once() -> None:
+def test_batches_of_a_page_are_sent_at_once(threads: Executor) -> None:
     sqs = MeetingSqs()
-    assert Sender(cast(Any, sqs), lambda s: None, in_threads).send(messages(25)) == 25
+    assert Sender(cast(Any, sqs), lambda s: None, threads).send(messages(25)) == 25
     assert sum(map(len, sqs.accepted.values())) == 25
 
 
-def test_a_page_is_not_sent_while_one_of_its_batches_is_refused() -> None:
+def test_a_page_is_not_sent_while_one_of_its_batches_is_refused(threads: Executor) -> None:
     sqs = FakeSqs(refuse=lambda call, entry: "device-17" in entry["MessageBody"])
-    sender = Sender(cast(Any, sqs), lambda s: None, in_threads)
+    sender = Sender(cast(Any, sqs), lambda s: None, threads)
     with pytest.raises(NotAccepted, match="1 of 10"):
         sender.send(messages(25))
 
 
-def test_the_next_page_is_read_while_one_is_sent() -> None:
+def test_the_next_page_is_read_while_one_is_sent(threads: Executor) -> None:
     couch = WatchedCouch()
     couch.create("control")
     couch.add("control", "device-1", "device-2")
@@ -83,13 +65,13 @@ def test_the_next_page_is_read_while_one_is_sent() -> None:
     follower = Follower(
         server=couch.server(),
         checkpoint=cast(Any, checkpoint),
-        sender=Sender(cast(Any, WaitingSqs()), lambda s: None),
+        sender=Sender(cast(Any, WaitingSqs()), lambda s: None, threads),
         control_db="control",
         routes=ROUTES,
         page_size=1,
         remaining_s=lambda: 100.0,
         warn=lambda what, why: None,
-        begin=in_threads,
+        executor=threads,
     )
     follower.follow({"control": ""})
     assert follower.summary.sent == 2
