@@ -1,7 +1,8 @@
-"""Which databases changed: as the server's own feed tells, and by looking at all of them.
+"""Find out which databases changed: from the feed ``_db_updates``, and by a scan of all databases.
 
-``_db_updates`` is written with a delay, and what was not written yet is lost when a node crashes.
-So each run looks at one page; and at all pages where there is no such feed, or none was read yet.
+CouchDB writes ``_db_updates`` with a delay, and a node that crashes loses what was not yet written.
+So each run also scans one page of databases. It scans all pages if the server has no such feed, or
+if it was never read before.
 """
 
 import hashlib
@@ -11,28 +12,28 @@ from dataclasses import dataclass
 
 from chalicelib.couch import CouchError, NotFound, Server
 from chalicelib.domain.documents import JsonDict
-from poller.checkpoint import DATABASES_AT_ONCE, by_hundreds
+from poller.checkpoint import MAX_DATABASES, batched
 
-# Rows are small, and those of other people's databases are among them.
-ROWS_AT_ONCE = 1000
+# Rows are small, and most may be of databases that are not control databases.
+DB_UPDATES_PAGE_SIZE = 1000
 
-# What a server answers that has no such feed, shows it to others only, or knows no such seq.
+# The status if the server has no `_db_updates`, does not allow it, or does not know the seq.
 _REFUSALS = {400, 401, 403, 404, 405}
 
-# What a server answers that knows no such request.
+# The status if the server does not know the request `_dbs_info`.
 _UNKNOWN = {400, 404, 405}
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One poller's share: the databases whose name's hash falls on its number.
+    """The control databases of one poller: those whose name's hash is its number, modulo `shards`.
 
     Parameters
     ----------
     control_db : str
-        ``CONTROL_DB``; an owner's is ``<control_db>-<owner>``.
+        ``CONTROL_DB``; an owner's control database is ``<control_db>-<owner id>``.
     shard, shards : int
-        This poller's number, from 0, and how many there are.
+        This poller's number, from 0, and how many pollers there are.
     """
 
     control_db: str
@@ -40,60 +41,63 @@ class Shard:
     shards: int = 1
 
     def holds(self, db: str) -> bool:
-        """Whether this is a control database, and this poller's."""
+        """Return whether this is a control database, and this poller's."""
         return self._is_control_db(db) and _hash(db) % self.shards == self.shard
 
     @property
-    def last_key(self) -> str:
-        """What comes after the names of all owners' control databases."""
+    def end_key(self) -> str:
+        """A key that sorts after the names of all owners' control databases."""
         return f"{self.control_db}-g"
 
     def _is_control_db(self, db: str) -> bool:
-        owner = db.removeprefix(f"{self.control_db}-")
-        return db == self.control_db or (owner != db and bool(re.fullmatch("[0-9a-f]{32}", owner)))
+        owner_id = db.removeprefix(f"{self.control_db}-")
+        return db == self.control_db or (
+            owner_id != db and bool(re.fullmatch("[0-9a-f]{32}", owner_id))
+        )
 
 
-class UpdatesRefused(Exception):
-    """The server has no such feed any more, or makes nothing of the seq."""
+class DbUpdatesRefused(Exception):
+    """The server no longer has ``_db_updates``, or does not know the seq."""
 
 
 @dataclass(frozen=True)
-class Changed:
-    """A page of the feed.
+class DbUpdatesPage:
+    """A page of ``_db_updates``.
 
     Attributes
     ----------
     dbs : list of str
-        The databases that are ours: created, updated or deleted; each once.
-    seq : str
-        What to go on from.
+        The shard's databases that were created, updated or deleted; each once.
+    last_seq : str
+        The seq from which to read the next page.
     rows : int
-        How many rows the page had, whosever they are.
+        How many rows the page had, other databases' rows included.
     is_last : bool
-        Whether the feed had no more than this when it was asked.
+        Whether the feed had no more rows at the time of the request.
     """
 
     dbs: list[str]
-    seq: str
+    last_seq: str
     rows: int
     is_last: bool
 
 
-class Updates:
-    """The feed of databases, cut down to those of one shard."""
+class DbUpdates:
+    """The feed ``_db_updates``, filtered by shard."""
 
     def __init__(self, server: Server, shard: Shard) -> None:
         self._server = server
         self._shard = shard
 
-    def end(self) -> str | None:
-        """The seq of the feed's end, None if there is no such feed, and we may not begin one.
+    def last_seq(self) -> str | None:
+        """Return the current end of the feed; None if the server has none. Up to three requests.
 
-        CouchDB keeps the feed as long as there is a database for it. Up to three requests.
+        CouchDB keeps the feed only while the database ``_global_changes`` exists. It is created
+        where it is missing and the login may create it.
         """
         for may_create in (True, False):
             try:
-                return self._end()
+                return self._last_seq()
             except CouchError as exc:
                 if exc.status not in _REFUSALS:
                     raise
@@ -101,29 +105,31 @@ class Updates:
                     break
         return None
 
-    def read(self, since: str, wait_s: float) -> Changed:
-        """The next page; an empty one if nothing changed within `wait_s` seconds. One request.
+    def read(self, since: str, wait_s: float) -> DbUpdatesPage:
+        """Read the next page; it is empty if nothing changed within `wait_s` seconds. One request.
 
-        What kind of change a row tells is not read: several of one database may come in any order.
+        The type of a row (created, updated, deleted) is ignored, because the rows of one database
+        may come in any order.
 
         Raises
         ------
-        UpdatesRefused
+        DbUpdatesRefused
             If the server refuses the seq, or the request as such.
         """
         try:
-            page = self._server.db_updates(since, limit=ROWS_AT_ONCE, wait_s=wait_s)
+            page = self._server.db_updates(since, limit=DB_UPDATES_PAGE_SIZE, wait_s=wait_s)
         except CouchError as exc:
             if exc.status not in _REFUSALS:
                 raise
-            raise UpdatesRefused(exc.reason) from exc
+            raise DbUpdatesRefused(exc.reason) from exc
         rows = page["results"]
-        named = dict.fromkeys(str(row["db_name"]) for row in rows)
-        dbs = [db for db in named if self._shard.holds(db)]
-        return Changed(dbs, str(page["last_seq"]), len(rows), len(rows) < ROWS_AT_ONCE)
+        names = dict.fromkeys(str(row["db_name"]) for row in rows)
+        dbs = [db for db in names if self._shard.holds(db)]
+        is_last = len(rows) < DB_UPDATES_PAGE_SIZE
+        return DbUpdatesPage(dbs, str(page["last_seq"]), len(rows), is_last)
 
-    def _end(self) -> str | None:
-        # CouchDB 1.x has another feed under this name: one without seqs.
+    def _last_seq(self) -> str | None:
+        # CouchDB 1.x has another feed of this name: one without seqs.
         seq = self._server.db_updates("now", limit=1).get("last_seq")
         return None if seq is None else str(seq)
 
@@ -143,23 +149,23 @@ class ScanPage:
 
     Attributes
     ----------
-    seqs : dict
-        ``{name: update_seq}``, the seq empty where it could not be told.
+    update_seqs : dict
+        ``{name: update_seq}``; the seq is empty if the server did not give one.
     after : str
-        Where the next page begins; empty if this was the last of a round.
+        The name after which the next page starts; empty if this page ends a scan.
     """
 
-    seqs: dict[str, str]
+    update_seqs: dict[str, str]
     after: str
 
     @property
     def is_last(self) -> bool:
-        """Whether the round is complete."""
+        """Whether the scan is complete."""
         return not self.after
 
 
 class Scan:
-    """Walks one shard's owners' control databases in the order of their names."""
+    """Lists the owners' control databases of one shard by name, page by page."""
 
     def __init__(self, server: Server, shard: Shard) -> None:
         self._server = server
@@ -167,18 +173,19 @@ class Scan:
         self._has_dbs_info = True
 
     def read(self, after: str) -> ScanPage:
-        """The next page: up to 100 names. Two requests; more where there is no ``_dbs_info``."""
+        """Read the next page: up to 100 names. Two requests; more without ``_dbs_info``."""
         # No owner's name lies between a name and that name with a dash.
         start_key = f"{after or self._shard.control_db}-"
-        names = self._server.all_dbs(start_key, self._shard.last_key, DATABASES_AT_ONCE)
-        seqs = self.update_seqs([name for name in names if self._shard.holds(name)])
-        return ScanPage(seqs, names[-1] if len(names) == DATABASES_AT_ONCE else "")
+        names = self._server.all_dbs(start_key, self._shard.end_key, MAX_DATABASES)
+        update_seqs = self.update_seqs([name for name in names if self._shard.holds(name)])
+        return ScanPage(update_seqs, names[-1] if len(names) == MAX_DATABASES else "")
 
     def update_seqs(self, dbs: Collection[str]) -> dict[str, str]:
-        """The ``update_seq`` of each, empty if it cannot be told.
+        """Return the ``update_seq`` of each database; empty if the server did not give one.
 
-        A request for each hundred; for each where there is no ``_dbs_info``. That says
-        ``not_found`` of one that fails, too: whether it is gone, its reader finds out.
+        One request for each hundred databases; one for each database without ``_dbs_info``.
+        ``_dbs_info`` answers ``not_found`` also for a database that fails. Whether the database
+        really is gone shows when its changes are read.
 
         Source
         ------
@@ -186,8 +193,8 @@ class Scan:
         """
         return dict.fromkeys(dbs, "") | {
             str(row["key"]): str(row.get("info", {}).get("update_seq", ""))
-            for hundred in by_hundreds(dbs)
-            for row in self._dbs_info(hundred)
+            for batch in batched(dbs)
+            for row in self._dbs_info(batch)
         }
 
     def _dbs_info(self, dbs: Sequence[str]) -> list[JsonDict]:

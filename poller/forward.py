@@ -1,24 +1,24 @@
-"""Databases that changed, one after another: read a page, send it, and only then remember it."""
+"""Forward the changes of databases to SQS: read a page, send it, and then save a checkpoint."""
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 from chalicelib.couch import CouchError, NotFound, Server
-from poller.checkpoint import Checkpoint, Sent, by_hundreds
+from poller.checkpoint import Checkpoint, Checkpoints, batched
 from poller.feed import Feed, Page
 from poller.messages import NotAccepted, Sender, messages_for
 
-# After so many pages it is another database's turn: one that never rests holds up no other.
-TURN_PAGES = 10
+# After so many pages another database is read, so that a busy one does not delay the others.
+MAX_PAGES_IN_A_ROW = 10
 
-# So many databases that fail one after another are the server's failure.
-FAILURES_IN_A_ROW = 5
+# If so many databases fail one after another, the server itself has failed.
+MAX_FAILURES_IN_A_ROW = 5
 
 
 @dataclass
 class Summary:
-    """What one run did: the databases it read, the changes it found there, what it sent of them."""
+    """Counts of one run: databases that were read, changes in them, and messages sent."""
 
     databases: int = 0
     changes: int = 0
@@ -26,35 +26,35 @@ class Summary:
 
 
 @dataclass
-class Follower:
-    """Brings databases to the end of their feeds.
+class Forwarder:
+    """Forwards the changes of databases to SQS.
 
     Parameters
     ----------
     routes : mapping
         ``{"type/state": queue URL}``.
     page_size : int
-        How many changes to ask for at once.
+        How many changes one request asks for.
     remaining_s : callable
-        How many seconds of the run are left. Without any, nothing more is begun.
+        Returns how many seconds the run has left. If it has none, no further page is read.
     warn : callable
-        Told what happened and why.
+        Called with a warning and its reason.
     executor : Executor
         Reads a page while another is sent.
 
     Attributes
     ----------
     lagging : set of str
-        The databases that are not at their end yet: begun, or left for want of time.
+        The databases whose feeds were not read to the end, or not at all, for lack of time.
     failing : dict
-        The databases that failed when they were last read, in this run or before it; the one that
-        did so last is the last. Its values mean nothing.
+        The databases that failed when they were last read, in this run or before it. The one that
+        failed last is the last key. The values mean nothing.
     failure : Exception or None
-        Why the first database failed that did. It does not keep the others waiting.
+        The error of the first database that failed. The others are read all the same.
     """
 
     server: Server
-    checkpoint: Checkpoint
+    checkpoints: Checkpoints
     sender: Sender
     control_db: str
     routes: Mapping[str, str]
@@ -70,82 +70,84 @@ class Follower:
 
     @property
     def is_caught_up(self) -> bool:
-        """Whether every database that was to be followed is at its end."""
+        """Whether the changes of all databases were sent, up to the ends of their feeds."""
         return not self.lagging and not self.failing
 
-    def follow(self, changed: Mapping[str, str]) -> None:
-        """Give each of these databases a turn, and those that were behind.
+    def forward(self, update_seqs: Mapping[str, str]) -> None:
+        """Forward the changes of these databases, and of those that are lagging.
 
-        A request for each hundred; a request or more, its messages and its seq for each that has
-        something to send.
+        One request for each hundred databases. For each database with changes: a request or more
+        to CouchDB, one for each batch of messages, and one for each checkpoint.
 
         Parameters
         ----------
-        changed : mapping
-            ``{name: update_seq}``, as it was asked for before; empty where it is not known.
+        update_seqs : mapping
+            ``{name: update_seq}``; the seq is empty where it is not known.
 
         Raises
         ------
         LeaseLost
             If another poller took over.
         CouchError, NotAccepted
-            If several databases failed one after another. The seq of each stands before the page
-            that was not sent.
+            If several databases failed one after another. Each checkpoint is before the page that
+            was not sent.
         """
-        info_seqs = {**dict.fromkeys(self.lagging, ""), **changed}
+        update_seqs = {**dict.fromkeys(self.lagging, ""), **update_seqs}
         self.lagging = set()
-        for dbs in by_hundreds(info_seqs):
-            known = self.checkpoint.sent(dbs) if self.remaining_s() > 0 else {}
+        for dbs in batched(update_seqs):
+            checkpoints = self.checkpoints.read(dbs) if self.remaining_s() > 0 else {}
             for db in dbs:
-                self._follow_one(db, known.get(db), info_seqs[db])
+                self._forward_one(db, checkpoints.get(db), update_seqs[db])
 
-    def _follow_one(self, db: str, sent: Sent | None, info_seq: str) -> None:
-        self.checkpoint.lease.renew()
+    def _forward_one(self, db: str, checkpoint: Checkpoint | None, update_seq: str) -> None:
+        self.checkpoints.lease.renew()
         if self.remaining_s() <= 0:
             if db not in self.failing:
                 self.lagging.add(db)
             return
-        since = sent or Sent()
-        if since.is_all_up_to(info_seq):
+        since = checkpoint or Checkpoint()
+        if since.covers(update_seq):
             self.failing.pop(db, None)
             return
-        feed = Feed(self.server.database(db), since.seq, self.page_size, self.warn, info_seq)
+        feed = Feed(self.server.database(db), since.seq, self.page_size, self.warn, update_seq)
         self.summary.databases += 1
         try:
-            if not self._is_brought_to_its_end(feed, info_seq):
+            if not self._send_pages(feed, update_seq):
                 self.lagging.add(db)
         except (CouchError, NotAccepted) as exc:
             if not isinstance(exc, NotFound) or db == self.control_db:
                 self._fail(db, exc)
                 return
-            if sent:
-                self.checkpoint.forget(db)
+            if checkpoint:
+                self.checkpoints.delete(db)
         self.failing.pop(db, None)
         self._failures_in_a_row = 0
 
-    def _is_brought_to_its_end(self, feed: Feed, info_seq: str) -> bool:
+    def _send_pages(self, feed: Feed, update_seq: str) -> bool:
+        """Send page after page; return whether the end of the feed was reached."""
         next_page: Callable[[], Page] = feed.read
-        for turn in range(1, TURN_PAGES + 1):
+        for number in range(1, MAX_PAGES_IN_A_ROW + 1):
             page = next_page()
-            if not page.is_last and turn < TURN_PAGES:
-                next_page = self.executor.submit(feed.read).result  # while this one is sent
+            if not page.is_last and number < MAX_PAGES_IN_A_ROW:
+                next_page = self.executor.submit(feed.read).result  # while this page is sent
             self.summary.changes += len(page.rows)
             self.summary.sent += self.sender.send(messages_for(feed.db, page.rows, self.routes))
-            if page.moved or info_seq:
-                self.checkpoint.save(feed.db, Sent(page.last_seq, info_seq if page.is_last else ""))
+            if page.has_new_seq or update_seq:
+                checkpoint = Checkpoint(page.last_seq, update_seq if page.is_last else "")
+                self.checkpoints.save(feed.db, checkpoint)
             if page.is_last:
                 return True
             if self.remaining_s() <= 0:
                 return False
-            self.checkpoint.lease.renew()
+            self.checkpoints.lease.renew()
         return False
 
     def _fail(self, db: str, exc: Exception) -> None:
         if db not in self.failing:
             self._failures_in_a_row += 1
-            if self._failures_in_a_row == FAILURES_IN_A_ROW:
+            if self._failures_in_a_row == MAX_FAILURES_IN_A_ROW:
                 raise exc
         self.failing.pop(db, None)
         self.failing[db] = None
         self.failure = self.failure or exc
-        self.warn("a database could not be followed", f"{db}: {exc}")
+        self.warn("the changes of a database could not be sent", f"{db}: {exc}")

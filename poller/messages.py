@@ -1,4 +1,4 @@
-"""What is sent for a change, and how: in batches cut by count and bytes, until SQS has all."""
+"""Make the messages for changes, and send them to SQS in batches until all are accepted."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,35 +12,35 @@ from chalicelib.domain.documents import JsonDict
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-# SQS takes up to 1 MiB, but counts each 64 KiB as a request, and a queue may be set lower.
-# A batch may hold as much as one message may.
+# SQS accepts up to 1 MiB, but counts each 64 KiB as a request, and a queue may have a lower limit.
+# The limit of a whole batch is the same as that of one message.
 # Source: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
-MESSAGE_BYTES = 262_144
+MAX_MESSAGE_BYTES = 262_144
 
-BATCH_MESSAGES = 10
-SEND_ATTEMPTS = 5
+MAX_BATCH_MESSAGES = 10
+MAX_SEND_ATTEMPTS = 5
 FIRST_PAUSE_S = 0.1
 
 
 @dataclass(frozen=True)
-class Outgoing:
-    """A message for one queue; SQS counts the body's bytes."""
+class QueueMessage:
+    """A message for one queue."""
 
     queue_url: str
     body: str
 
     @property
     def size_bytes(self) -> int:
-        """The size that counts against SQS's limit; the body is ASCII."""
+        """The size that SQS limits. The body is ASCII, so a character is a byte."""
         return len(self.body)
 
 
 def messages_for(
     db: str, rows: Iterable[JsonDict], routes: Mapping[str, str]
-) -> Iterator[Outgoing]:
-    """The messages for a page of changes.
+) -> Iterator[QueueMessage]:
+    """Yield the messages for a page of changes.
 
-    Deleted documents, design documents and documents without a route are passed over.
+    Deleted documents, design documents and documents without a route are skipped.
 
     Parameters
     ----------
@@ -55,11 +55,11 @@ def messages_for(
             continue
         queue_url = routes.get(f"{doc.get('type')}/{doc.get('state')}")
         if queue_url is not None:
-            yield Outgoing(queue_url, _body(db, doc))
+            yield QueueMessage(queue_url, _body(db, doc))
 
 
 class NotAccepted(Exception):
-    """SQS refused some messages each time; the page must be sent again, its seq not be saved."""
+    """SQS refused some messages in every attempt, so the seq of their page must not be saved."""
 
 
 class Sender:
@@ -68,9 +68,9 @@ class Sender:
     Parameters
     ----------
     pause : callable
-        Waits for so many seconds; ``time.sleep`` but in tests.
+        Waits for a number of seconds; ``time.sleep`` except in tests.
     executor : Executor
-        Sends a batch while another is on its way.
+        Sends batches at the same time.
     """
 
     def __init__(
@@ -80,13 +80,13 @@ class Sender:
         self._pause = pause
         self._executor = executor
 
-    def send(self, messages: Iterable[Outgoing]) -> int:
-        """Send all; return how many when SQS has accepted every one. A request a batch.
+    def send(self, messages: Iterable[QueueMessage]) -> int:
+        """Send all messages; return how many they were. One request for each batch.
 
         Raises
         ------
         NotAccepted
-            If SQS kept refusing some of them.
+            If SQS refused some of them in every attempt.
         """
         by_queue = sorted(messages, key=lambda message: message.queue_url)
         calls = [
@@ -94,7 +94,7 @@ class Sender:
             for queue_url, group in groupby(by_queue, key=lambda message: message.queue_url)
             for batch in batches(group)
         ]
-        # The first in this thread: one batch alone, as most are, needs no other.
+        # The first batch is sent in this thread. Most pages have only one.
         futures = [self._executor.submit(self._send_batch, *call) for call in calls[1:]]
         for call in calls[:1]:
             self._send_batch(*call)
@@ -102,31 +102,34 @@ class Sender:
             future.result()
         return len(by_queue)
 
-    def _send_batch(self, queue_url: str, batch: list[Outgoing]) -> None:
-        left = {str(number): message.body for number, message in enumerate(batch)}
-        for attempt in range(SEND_ATTEMPTS):
+    def _send_batch(self, queue_url: str, batch: list[QueueMessage]) -> None:
+        remaining = {str(number): message.body for number, message in enumerate(batch)}
+        for attempt in range(MAX_SEND_ATTEMPTS):
             if attempt:
                 self._pause(FIRST_PAUSE_S * 2 ** (attempt - 1))
             answer = self._client.send_message_batch(
                 QueueUrl=queue_url,
-                Entries=[{"Id": entry, "MessageBody": body} for entry, body in left.items()],
+                Entries=[{"Id": entry, "MessageBody": body} for entry, body in remaining.items()],
             )
-            # Only what SQS names as accepted is: an entry that it forgot to mention is sent again.
+            # An entry that SQS does not mention at all is sent again, too.
             accepted = {entry["Id"] for entry in answer.get("Successful", [])}
-            left = {entry: body for entry, body in left.items() if entry not in accepted}
-            if not left:
+            remaining = {key: body for key, body in remaining.items() if key not in accepted}
+            if not remaining:
                 return
         codes = sorted({entry["Code"] for entry in answer.get("Failed", [])})
-        raise NotAccepted(f"SQS refused {len(left)} of {len(batch)} messages: {', '.join(codes)}")
+        raise NotAccepted(
+            f"SQS refused {len(remaining)} of {len(batch)} messages {MAX_SEND_ATTEMPTS} times: "
+            f"{', '.join(codes)}"
+        )
 
 
-def batches(messages: Iterable[Outgoing]) -> Iterator[list[Outgoing]]:
-    """Cut into batches that SQS takes: at most 10 messages, at most `MESSAGE_BYTES` together."""
-    batch: list[Outgoing] = []
+def batches(messages: Iterable[QueueMessage]) -> Iterator[list[QueueMessage]]:
+    """Yield batches of at most 10 messages, and of at most `MAX_MESSAGE_BYTES` together."""
+    batch: list[QueueMessage] = []
     size_bytes = 0
     for message in messages:
-        too_large = size_bytes + message.size_bytes > MESSAGE_BYTES
-        if batch and (too_large or len(batch) == BATCH_MESSAGES):
+        too_large = size_bytes + message.size_bytes > MAX_MESSAGE_BYTES
+        if batch and (too_large or len(batch) == MAX_BATCH_MESSAGES):
             yield batch
             batch, size_bytes = [], 0
         batch.append(message)
@@ -136,7 +139,7 @@ def batches(messages: Iterable[Outgoing]) -> Iterator[list[Outgoing]]:
 
 
 def _body(db: str, doc: JsonDict) -> str:
-    about = {
+    reference = {
         "db": db,
         "id": doc["_id"],
         "rev": doc["_rev"],
@@ -144,13 +147,13 @@ def _body(db: str, doc: JsonDict) -> str:
         "state": doc["state"],
     }
     try:
-        body = _json({**about, "doc": doc})
+        body = _json({**reference, "doc": doc})
     except RecursionError:
-        return _json(about)
-    # Too large to travel: the handler reads the document itself.
-    return body if len(body) <= MESSAGE_BYTES else _json(about)
+        return _json(reference)
+    # If the document is too large for SQS, the handler reads it from CouchDB.
+    return body if len(body) <= MAX_MESSAGE_BYTES else _json(reference)
 
 
 def _json(value: JsonDict) -> str:
-    # ASCII: what SQS refuses (control characters, lone surrogates) travels escaped.
+    # JSON in ASCII escapes what SQS refuses: control characters and lone surrogates.
     return json.dumps(value, separators=(",", ":"))

@@ -66,7 +66,7 @@ class Notes:
 
     def check(self, database: StoredDatabase, item: JsonDict) -> None:
         """A saved seq never stands behind a change that was not delivered."""
-        for kind in ("seq", "info_seq"):
+        for kind in ("seq", "update_seq"):
             try:
                 saved = number_of(item[kind]["S"], database)
             except Refusal:

@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError
 from chalicelib.couch import CouchError
 from chalicelib.settings import PollerSettings
 from poller.app import PollerDependencies, run
-from poller.databases import UpdatesRefused
+from poller.databases import DbUpdatesRefused
 from poller.lease import LeaseLost
 from poller.messages import NotAccepted
 from tests.fakes.aws import FakeClient
@@ -34,7 +34,7 @@ TABLE = "table"
 RESCUER = "rescuer"
 
 # What a run may end with; whatever else it raised would be a defect.
-FAILURES = (BotoCoreError, CouchError, LeaseLost, NotAccepted, UpdatesRefused)
+FAILURES = (BotoCoreError, CouchError, LeaseLost, NotAccepted, DbUpdatesRefused)
 
 
 class PollerWorld:

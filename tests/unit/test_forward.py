@@ -1,4 +1,4 @@
-"""Databases that changed, one after another: read, send, and only then save."""
+"""Forward the changes of databases: read a page, send it, and then save a checkpoint."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,10 +8,10 @@ import pytest
 
 from chalicelib.couch import Unavailable
 from chalicelib.domain.documents import JsonDict
-from poller.checkpoint import Sent
-from poller.forward import FAILURES_IN_A_ROW, TURN_PAGES, Follower
+from poller.checkpoint import Checkpoint
+from poller.forward import MAX_FAILURES_IN_A_ROW, MAX_PAGES_IN_A_ROW, Forwarder
 from poller.messages import NotAccepted
-from tests.fake_poller_state import FakeCheckpoint
+from tests.fake_poller_state import FakeCheckpoints
 from tests.fake_sqs import ROUTES, FakeSqs, sender_to
 from tests.fakes.couch_watched import WatchedCouch
 from tests.fakes.executor import LazyExecutor
@@ -20,19 +20,19 @@ ADA, BOB, EVE = (f"control-{letter * 32}" for letter in "abe")
 
 
 @dataclass
-class Following:
-    """A follower over fakes, with a page of two."""
+class Forwarding:
+    """A forwarder over fakes, with a page of two."""
 
     couch: WatchedCouch = field(default_factory=WatchedCouch)
     sqs: FakeSqs = field(default_factory=FakeSqs)
-    checkpoint: FakeCheckpoint = field(default_factory=FakeCheckpoint)
+    checkpoints: FakeCheckpoints = field(default_factory=FakeCheckpoints)
     told: list[str] = field(default_factory=list)
     remaining_s: Callable[[], float] = lambda: 100.0
 
     def __post_init__(self) -> None:
-        self.follower = Follower(
+        self.forwarder = Forwarder(
             server=self.couch.server(),
-            checkpoint=cast(Any, self.checkpoint),
+            checkpoints=cast(Any, self.checkpoints),
             sender=sender_to(self.sqs),
             control_db="control",
             routes=ROUTES,
@@ -49,104 +49,107 @@ class Following:
     def fails(self, db: str) -> None:
         self.couch.refuse(f"GET /{db}/_changes")
 
-    def sent(self, db: str, number: int, info: int | None = None) -> Sent:
-        """What is remembered of a database after so many changes."""
-        info_seq = "" if info is None else self.couch.seq(db, info, "info")
-        return Sent(self.couch.seq(db, number), info_seq)
+    def sent(self, db: str, number: int, info: int | None = None) -> Checkpoint:
+        """The checkpoint of a database after so many changes."""
+        update_seq = "" if info is None else self.couch.seq(db, info, "info")
+        return Checkpoint(self.couch.seq(db, number), update_seq)
 
-    def follow(self, *dbs: str, info_seq: str = "") -> None:
-        self.follower.follow(dict.fromkeys(dbs, info_seq))
+    def forward(self, *dbs: str, update_seq: str = "") -> None:
+        self.forwarder.forward(dict.fromkeys(dbs, update_seq))
 
     def asked_of(self, db: str) -> int:
         return self.couch.asked.count(f"GET /{db}/_changes")
 
 
-def test_each_database_is_brought_to_its_end_and_then_remembered() -> None:
-    on = Following()
+def test_each_database_is_read_to_its_end_and_each_page_is_saved() -> None:
+    on = Forwarding()
     on.create(ADA, "a1", "a2", "a3")
     on.create(BOB, "b1")
-    on.follow(ADA, BOB)
-    assert on.checkpoint.saved == [
+    on.forward(ADA, BOB)
+    assert on.checkpoints.saved == [
         (ADA, on.sent(ADA, 2)),
         (ADA, on.sent(ADA, 3)),
         (BOB, on.sent(BOB, 1)),
     ]
-    summary = on.follower.summary
+    summary = on.forwarder.summary
     assert (summary.databases, summary.changes, summary.sent) == (2, 4, 4)
-    assert on.follower.is_caught_up
+    assert on.forwarder.is_caught_up
 
 
-def test_a_database_that_changed_costs_one_request_and_a_message_says_whose_it_is() -> None:
-    on = Following()
+def test_a_changed_database_costs_one_request_and_messages_name_it() -> None:
+    on = Forwarding()
     on.create(ADA, "a1")
-    on.checkpoint.known[ADA] = Sent("0")
-    on.follow(ADA)
+    on.checkpoints.known[ADA] = Checkpoint("0")
+    on.forward(ADA)
     assert on.couch.asked == [f"GET /{ADA}/_changes"]
     [body] = on.sqs.accepted["https://sqs/device-new"]
     assert f'"db":"{ADA}"' in body
 
 
-def test_a_database_that_is_where_it_was_is_not_read() -> None:
-    on = Following()
+def test_a_database_without_changes_is_not_read() -> None:
+    on = Forwarding()
     on.create(ADA, "a1")
-    on.checkpoint.known[ADA] = on.sent(ADA, 1, 1)
+    on.checkpoints.known[ADA] = on.sent(ADA, 1, 1)
     on.remaining_s = lambda: 0.5
-    on.follow(ADA, info_seq=on.couch.seq(ADA, 1, "info"))
+    on.forward(ADA, update_seq=on.couch.seq(ADA, 1, "info"))
     assert on.couch.asked == []
-    assert on.follower.is_caught_up
+    assert on.forwarder.is_caught_up
 
 
-def test_the_seqs_of_many_databases_are_read_by_the_hundred() -> None:
-    on = Following()
+def test_checkpoints_are_read_by_the_hundred() -> None:
+    on = Forwarding()
     dbs = [f"control-{number:032x}" for number in range(205)]
     for db in dbs:
         on.create(db)
-    on.follow(*dbs)
-    assert [len(read) for read in on.checkpoint.reads] == [100, 100, 5]
+    on.forward(*dbs)
+    assert [len(read) for read in on.checkpoints.reads] == [100, 100, 5]
 
 
 def test_a_page_without_changes_saves_nothing() -> None:
-    on = Following()
+    on = Forwarding()
     on.create(ADA)
-    on.checkpoint.known[ADA] = on.sent(ADA, 0)
-    on.follow(ADA)
-    assert on.checkpoint.saved == []
+    on.checkpoints.known[ADA] = on.sent(ADA, 0)
+    on.forward(ADA)
+    assert on.checkpoints.saved == []
 
 
-def test_what_the_scan_saw_is_remembered_even_if_nothing_changed() -> None:
-    on = Following()
+def test_the_update_seq_is_saved_even_if_nothing_changed() -> None:
+    on = Forwarding()
     on.create(ADA, "a1")
-    on.checkpoint.known[ADA] = on.sent(ADA, 1)
-    on.follow(ADA, info_seq=on.couch.seq(ADA, 1, "info"))
-    assert on.checkpoint.saved == [(ADA, on.sent(ADA, 1, 1))]
+    on.checkpoints.known[ADA] = on.sent(ADA, 1)
+    on.forward(ADA, update_seq=on.couch.seq(ADA, 1, "info"))
+    assert on.checkpoints.saved == [(ADA, on.sent(ADA, 1, 1))]
     assert on.couch.asked == [f"GET /{ADA}/_changes"]
 
 
-def test_what_the_scan_saw_is_remembered_only_with_the_last_page() -> None:
-    on = Following()
+def test_the_update_seq_is_saved_only_with_the_last_page() -> None:
+    on = Forwarding()
     on.create(ADA, "a1", "a2", "a3")
-    on.follow(ADA, info_seq=on.couch.seq(ADA, 3, "info"))
-    assert [sent.info_seq for _, sent in on.checkpoint.saved] == ["", on.couch.seq(ADA, 3, "info")]
+    on.forward(ADA, update_seq=on.couch.seq(ADA, 3, "info"))
+    assert [sent.update_seq for _, sent in on.checkpoints.saved] == [
+        "",
+        on.couch.seq(ADA, 3, "info"),
+    ]
 
 
 def test_a_document_without_a_route_still_moves_the_seq() -> None:
-    on = Following()
+    on = Forwarding()
     on.create(ADA)
     on.couch.add(ADA, "a1", state="active")
-    on.follow(ADA)
-    assert (on.checkpoint.saved, on.sqs.calls) == ([(ADA, on.sent(ADA, 1))], [])
+    on.forward(ADA)
+    assert (on.checkpoints.saved, on.sqs.calls) == ([(ADA, on.sent(ADA, 1))], [])
 
 
 # What fails.
 
 
 def test_the_seq_is_not_saved_past_what_sqs_refused_and_others_go_on() -> None:
-    on = Following(sqs=FakeSqs(refuse=lambda call, entry: "stubborn" in entry["MessageBody"]))
+    on = Forwarding(sqs=FakeSqs(refuse=lambda call, entry: "stubborn" in entry["MessageBody"]))
     on.create(ADA, "a1", "a2", "a3", "stubborn", "a5")
     on.create(BOB, "b1")
-    on.follow(ADA, BOB)
-    assert on.checkpoint.saved == [(ADA, on.sent(ADA, 2)), (BOB, on.sent(BOB, 1))]
-    assert isinstance(on.follower.failure, NotAccepted)
+    on.forward(ADA, BOB)
+    assert on.checkpoints.saved == [(ADA, on.sent(ADA, 2)), (BOB, on.sent(BOB, 1))]
+    assert isinstance(on.forwarder.failure, NotAccepted)
 
 
 def test_the_seq_is_not_saved_when_sqs_fails_as_a_whole() -> None:
@@ -154,139 +157,139 @@ def test_the_seq_is_not_saved_when_sqs_fails_as_a_whole() -> None:
         def send_message_batch(self, QueueUrl: str, Entries: list[JsonDict]) -> JsonDict:  # noqa: N803
             raise ConnectionError
 
-    on = Following(sqs=Down())
+    on = Forwarding(sqs=Down())
     on.create(ADA, "a1")
     with pytest.raises(ConnectionError):
-        on.follow(ADA)
-    assert on.checkpoint.saved == []
+        on.forward(ADA)
+    assert on.checkpoints.saved == []
 
 
-def test_a_database_that_fails_does_not_keep_the_others_waiting() -> None:
-    on = Following()
+def test_a_database_that_fails_does_not_delay_the_others() -> None:
+    on = Forwarding()
     for db in (ADA, BOB, EVE):
         on.create(db, "d1")
     on.fails(BOB)
-    on.follow(ADA, BOB, EVE)
-    assert [db for db, _ in on.checkpoint.saved] == [ADA, EVE]
-    assert isinstance(on.follower.failure, Unavailable)
-    assert not on.follower.is_caught_up
+    on.forward(ADA, BOB, EVE)
+    assert [db for db, _ in on.checkpoints.saved] == [ADA, EVE]
+    assert isinstance(on.forwarder.failure, Unavailable)
+    assert not on.forwarder.is_caught_up
     [why] = on.told
     assert why.startswith(f"{BOB}: ")
 
 
-def test_a_seq_that_couchdb_refuses_is_told_and_loses_nothing() -> None:
-    on = Following()
+def test_a_seq_that_couchdb_refuses_is_warned_of_and_loses_nothing() -> None:
+    on = Forwarding()
     on.create(ADA, "a1")
-    on.checkpoint.known[ADA] = Sent("nonsense")
-    on.follow(ADA)
-    assert on.follower.summary.sent == 1
-    assert on.told == ["Malformed sequence supplied in 'since' parameter."]
+    on.checkpoints.known[ADA] = Checkpoint("nonsense")
+    on.forward(ADA)
+    assert on.forwarder.summary.sent == 1
+    assert on.told == [f"{ADA}: Malformed sequence supplied in 'since' parameter."]
 
 
-def test_when_several_fail_in_a_row_it_is_the_server_and_the_run_ends() -> None:
-    on = Following()
+def test_the_run_ends_if_several_databases_fail_in_a_row() -> None:
+    on = Forwarding()
     dbs = [f"control-{number:032x}" for number in range(20)]
     for db in dbs:
         on.create(db, "d1")
         on.fails(db)
     with pytest.raises(Unavailable):
-        on.follow(*dbs)
-    assert len(on.couch.asked) == FAILURES_IN_A_ROW
+        on.forward(*dbs)
+    assert len(on.couch.asked) == MAX_FAILURES_IN_A_ROW
 
 
-def test_as_many_that_fail_here_and_there_do_not_end_the_run() -> None:
-    on = Following()
+def test_the_run_does_not_end_if_failures_are_not_in_a_row() -> None:
+    on = Forwarding()
     dbs = [f"control-{number:032x}" for number in range(20)]
     for number, db in enumerate(dbs):
         on.create(db, "d1")
-        if number % FAILURES_IN_A_ROW:
+        if number % MAX_FAILURES_IN_A_ROW:
             on.fails(db)
-    on.follow(*dbs)
-    assert [db for db, _ in on.checkpoint.saved] == dbs[::FAILURES_IN_A_ROW]
+    on.forward(*dbs)
+    assert [db for db, _ in on.checkpoints.saved] == dbs[::MAX_FAILURES_IN_A_ROW]
 
 
-def test_of_those_that_fail_the_one_that_did_so_last_is_the_last() -> None:
-    on = Following()
-    on.follower.failing = {ADA: None, BOB: None}
+def test_the_database_that_failed_last_is_the_last_of_the_failing() -> None:
+    on = Forwarding()
+    on.forwarder.failing = {ADA: None, BOB: None}
     on.create(ADA, "a1")
     on.fails(ADA)
-    on.follow(ADA)
-    assert list(on.follower.failing) == [BOB, ADA]
+    on.forward(ADA)
+    assert list(on.forwarder.failing) == [BOB, ADA]
 
 
-def test_one_that_failed_and_is_where_it_was_no_longer_fails() -> None:
-    on = Following()
+def test_a_failing_database_without_changes_is_no_longer_failing() -> None:
+    on = Forwarding()
     on.create(ADA, "a1")
-    on.follower.failing = {ADA: None}
-    on.checkpoint.known[ADA] = on.sent(ADA, 1, 1)
-    on.follow(ADA, info_seq=on.couch.seq(ADA, 1, "info"))
-    assert on.follower.is_caught_up
+    on.forwarder.failing = {ADA: None}
+    on.checkpoints.known[ADA] = on.sent(ADA, 1, 1)
+    on.forward(ADA, update_seq=on.couch.seq(ADA, 1, "info"))
+    assert on.forwarder.is_caught_up
 
 
-def test_a_database_that_is_gone_is_forgotten() -> None:
-    on = Following()
-    on.checkpoint.known[ADA] = Sent("7-g1AAAA")
-    on.follow(ADA, BOB)
-    assert on.checkpoint.forgotten == [ADA]
-    assert on.follower.is_caught_up
+def test_the_checkpoint_of_a_database_that_is_gone_is_deleted() -> None:
+    on = Forwarding()
+    on.checkpoints.known[ADA] = Checkpoint("7-g1AAAA")
+    on.forward(ADA, BOB)
+    assert on.checkpoints.deleted == [ADA]
+    assert on.forwarder.is_caught_up
 
 
-def test_control_db_is_never_forgotten_and_missing_it_is_an_error() -> None:
-    on = Following()
-    on.checkpoint.known["control"] = Sent("7-g1AAAA")
-    on.follow("control")
-    assert on.checkpoint.forgotten == []
-    assert on.follower.failure is not None
+def test_a_missing_control_db_is_an_error_and_keeps_its_checkpoint() -> None:
+    on = Forwarding()
+    on.checkpoints.known["control"] = Checkpoint("7-g1AAAA")
+    on.forward("control")
+    assert on.checkpoints.deleted == []
+    assert on.forwarder.failure is not None
 
 
-# Time and turns.
+# Time.
 
 
-def test_the_lease_is_kept_between_databases_and_between_pages() -> None:
-    on = Following()
+def test_the_lease_is_renewed_between_databases_and_between_pages() -> None:
+    on = Forwarding()
     on.create(ADA, "a1", "a2", "a3")
     on.create(BOB, "b1")
-    on.follow(ADA, BOB)
-    assert on.checkpoint.lease.renewed == 3
+    on.forward(ADA, BOB)
+    assert on.checkpoints.lease.renewed == 3
 
 
-def test_when_no_time_is_left_nothing_is_asked() -> None:
-    on = Following(remaining_s=lambda: 0.0)
+def test_nothing_is_requested_when_no_time_remains() -> None:
+    on = Forwarding(remaining_s=lambda: 0.0)
     on.create(ADA, "a1")
-    on.follow(ADA)
-    assert (on.checkpoint.reads, on.couch.asked) == ([], [])
-    assert on.follower.lagging == {ADA}
+    on.forward(ADA)
+    assert (on.checkpoints.reads, on.couch.asked) == ([], [])
+    assert on.forwarder.lagging == {ADA}
 
 
-def test_when_the_time_is_over_no_further_database_is_begun() -> None:
-    on = Following()
+def test_no_further_database_is_read_when_the_time_is_over() -> None:
+    on = Forwarding()
     for db in (ADA, BOB, EVE):
         on.create(db, "d1")
-    on.remaining_s = lambda: 1.0 if len(on.checkpoint.saved) < 1 else 0.0
-    on.follow(ADA, BOB, EVE)
+    on.remaining_s = lambda: 1.0 if len(on.checkpoints.saved) < 1 else 0.0
+    on.forward(ADA, BOB, EVE)
     assert on.couch.asked == [f"GET /{ADA}/_changes"]
-    assert on.follower.lagging == {BOB, EVE}
-    assert not on.follower.is_caught_up
+    assert on.forwarder.lagging == {BOB, EVE}
+    assert not on.forwarder.is_caught_up
 
 
-def test_when_the_time_is_over_a_long_feed_is_left_between_pages() -> None:
-    on = Following()
+def test_a_long_feed_is_left_between_pages_when_the_time_is_over() -> None:
+    on = Forwarding()
     on.create(ADA, *(f"a{number}" for number in range(9)))
-    on.remaining_s = lambda: 1.0 if len(on.checkpoint.saved) < 2 else 0.0
-    on.follow(ADA)
-    assert on.checkpoint.known[ADA] == on.sent(ADA, 4)
-    assert on.follower.lagging == {ADA}
+    on.remaining_s = lambda: 1.0 if len(on.checkpoints.saved) < 2 else 0.0
+    on.forward(ADA)
+    assert on.checkpoints.known[ADA] == on.sent(ADA, 4)
+    assert on.forwarder.lagging == {ADA}
 
 
-def test_a_database_that_never_rests_lets_the_others_have_their_turn() -> None:
-    on = Following()
-    on.create(ADA, *(f"a{number}" for number in range(TURN_PAGES * 2 + 1)))
+def test_a_busy_database_does_not_delay_the_others() -> None:
+    on = Forwarding()
+    on.create(ADA, *(f"a{number}" for number in range(MAX_PAGES_IN_A_ROW * 2 + 1)))
     on.create(BOB, "b1")
-    on.follow(ADA, BOB)
-    assert on.asked_of(ADA) == TURN_PAGES
-    assert on.checkpoint.known[BOB] == on.sent(BOB, 1)
-    assert on.follower.lagging == {ADA}
-    on.follow()
-    assert on.asked_of(ADA) == TURN_PAGES + 1
-    assert on.checkpoint.known[ADA] == on.sent(ADA, TURN_PAGES * 2 + 1)
-    assert on.follower.is_caught_up
+    on.forward(ADA, BOB)
+    assert on.asked_of(ADA) == MAX_PAGES_IN_A_ROW
+    assert on.checkpoints.known[BOB] == on.sent(BOB, 1)
+    assert on.forwarder.lagging == {ADA}
+    on.forward()
+    assert on.asked_of(ADA) == MAX_PAGES_IN_A_ROW + 1
+    assert on.checkpoints.known[ADA] == on.sent(ADA, MAX_PAGES_IN_A_ROW * 2 + 1)
+    assert on.forwarder.is_caught_up

@@ -25,7 +25,7 @@ def test_a_run_sends_all_that_is_there_and_says_how_much() -> None:
     assert sorted(on.sent()) == ids
 
 
-def test_the_next_run_goes_on_from_the_seq_that_was_kept() -> None:
+def test_the_next_run_continues_from_the_checkpoint() -> None:
     on = Site()
     on.couch.add("control", "device-1")
     on.run()
@@ -34,7 +34,7 @@ def test_the_next_run_goes_on_from_the_seq_that_was_kept() -> None:
     assert on.sent() == ["device-1", "device-2"]
 
 
-def test_a_table_that_was_lost_has_everything_sent_again() -> None:
+def test_everything_is_sent_again_after_the_table_was_lost() -> None:
     on = Site()
     on.couch.add("control", "device-1")
     on.run()
@@ -89,7 +89,7 @@ def test_what_sqs_refuses_is_sent_again_after_a_pause() -> None:
     assert on.passed_s > 0
 
 
-def test_what_dynamodb_leaves_for_later_is_asked_for_after_a_pause() -> None:
+def test_unprocessed_keys_are_requested_again_after_a_pause() -> None:
     on = Site()
     on.couch.add("control", "device-1")
     on.run()
@@ -107,7 +107,7 @@ def test_what_dynamodb_leaves_for_later_is_asked_for_after_a_pause() -> None:
 
 
 @pytest.mark.parametrize("number", range(2))
-def test_a_shard_follows_its_own_databases_and_no_others(number: int) -> None:
+def test_a_shard_forwards_its_own_databases_and_no_others(number: int) -> None:
     on, shard = Site(), Shard("control", number, 2)
     owners = [f"control-{number:032x}" for number in range(8)]
     for db in owners:
@@ -131,7 +131,7 @@ def test_each_shard_has_a_lease_of_its_own() -> None:
     assert on.run()["polled"]
 
 
-def test_while_another_poller_is_at_work_nothing_is_asked_or_sent() -> None:
+def test_nothing_is_read_or_sent_while_another_poller_holds_the_lease() -> None:
     on = Site()
     on.couch.add("control", "device-1")
     holder = on.lease()
@@ -156,13 +156,13 @@ def test_the_lease_runs_as_long_as_the_setting_says() -> None:
     assert not still_held()
 
 
-def test_a_run_gives_its_lease_back_at_its_end() -> None:
+def test_a_run_releases_its_lease_at_its_end() -> None:
     on = Site()
     on.run()
     on.lease().take()
 
 
-def test_a_poller_that_is_overtaken_stops_and_leaves_the_other_its_lease() -> None:
+def test_a_poller_that_loses_its_lease_stops_and_does_not_release_it() -> None:
     on = Site()
 
     def overtake() -> None:
@@ -179,7 +179,7 @@ def test_a_poller_that_is_overtaken_stops_and_leaves_the_other_its_lease() -> No
 # When it ends
 
 
-def test_one_pass_waits_for_nothing() -> None:
+def test_one_pass_does_not_wait() -> None:
     on = Site()
     on.couch.add("control", "device-1")
     on.run()
@@ -193,7 +193,7 @@ def test_within_its_window_what_happens_is_sent_as_it_happens() -> None:
     assert on.passed_s == 50
 
 
-def test_a_run_that_is_stopped_begins_nothing_more() -> None:
+def test_a_run_that_is_stopped_reads_nothing_more() -> None:
     on = Site()
     on.couch.add("control", "device-1")
     assert on.run(lambda: True, window_s=50)["sent"] == 0
@@ -202,7 +202,7 @@ def test_a_run_that_is_stopped_begins_nothing_more() -> None:
     assert 0 < on.passed_s < 50
 
 
-def test_where_no_feed_tells_of_changes_it_looks_again_after_a_pause() -> None:
+def test_without_db_updates_it_scans_again_after_a_pause() -> None:
     on = Site()
     on.couch.refuse("GET /_db_updates", Refusal(404, "not_found", "no such feed"))
     on.on_wait = lambda: on.couch.add("control", f"device-{on.passed_s:.0f}")

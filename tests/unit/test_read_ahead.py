@@ -7,9 +7,9 @@ from typing import Any, cast
 
 import pytest
 
-from poller.forward import Follower
+from poller.forward import Forwarder
 from poller.messages import NotAccepted, Sender, messages_for
-from tests.fake_poller_state import FakeCheckpoint
+from tests.fake_poller_state import FakeCheckpoints
 from tests.fake_sqs import ROUTES, FakeSqs, row
 from tests.fakes.couch_watched import WatchedCouch
 from tests.support import wait_for
@@ -61,10 +61,10 @@ def test_the_next_page_is_read_while_one_is_sent(threads: Executor) -> None:
             wait_for(lambda: asked.count("GET /control/_changes") > 1, "a second page", LIMIT_S)
             return super().send_message_batch(QueueUrl, Entries)
 
-    checkpoint = FakeCheckpoint()
-    follower = Follower(
+    checkpoints = FakeCheckpoints()
+    forwarder = Forwarder(
         server=couch.server(),
-        checkpoint=cast(Any, checkpoint),
+        checkpoints=cast(Any, checkpoints),
         sender=Sender(cast(Any, WaitingSqs()), lambda s: None, threads),
         control_db="control",
         routes=ROUTES,
@@ -73,5 +73,5 @@ def test_the_next_page_is_read_while_one_is_sent(threads: Executor) -> None:
         warn=lambda what, why: None,
         executor=threads,
     )
-    follower.follow({"control": ""})
-    assert follower.summary.sent == 2
+    forwarder.forward({"control": ""})
+    assert forwarder.summary.sent == 2
