@@ -106,8 +106,8 @@ class Backend:
 
     @property
     def dependencies(self) -> Dependencies:
-        """The wiring of this thread."""
-        if not hasattr(self._local, "wiring"):
+        """The dependencies of this thread."""
+        if not hasattr(self._local, "dependencies"):
             self._local.dependencies = Dependencies(
                 self._environment, self._now, self._client, self._server
             )
