@@ -1,4 +1,4 @@
-"""`python -m ops.destroy STAGE`: delete a deployment; keep the table unless told otherwise."""
+"""`python -m ops.destroy STAGE`: delete a deployment; the table only with `--table delete`."""
 
 import sys
 
@@ -19,7 +19,12 @@ def main(arguments: list[str], tools: Tools) -> int:
         If a step fails; the steps after it are not run.
     """
     parser = make_parser("ops.destroy", __doc__)
-    parser.add_argument("--table", choices=["keep", "delete"], default="keep", help="default: keep")
+    parser.add_argument(
+        "--table",
+        choices=["keep", "delete"],
+        default="keep",
+        help="whether to delete the DynamoDB table; default: keep",
+    )
     given = parser.parse_args(arguments)
     stage = read_stage(given.stage, tools.root)
     tools.tell(f"{stage.prefix}: {account(tools.client)}")

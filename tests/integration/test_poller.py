@@ -97,7 +97,7 @@ def test_the_lease_of_a_poller_that_died_ends_by_itself(poller: Poller) -> None:
     poller.lease(now_s=1060.001).take()
 
 
-def test_a_poller_that_was_overtaken_cannot_put_the_feed_back(poller: Poller) -> None:
+def test_a_poller_that_lost_its_lease_cannot_set_a_feed_back(poller: Poller) -> None:
     stalled, later = poller.lease(now_s=1000.0), poller.lease(now_s=1061.0)
     stalled.take()
     poller.checkpoints(stalled).save("control", Checkpoint("1-old"))
@@ -110,7 +110,7 @@ def test_a_poller_that_was_overtaken_cannot_put_the_feed_back(poller: Poller) ->
     assert poller.checkpoints(later).read(["control"]) == {"control": Checkpoint("2-new")}
 
 
-def test_a_poller_that_was_overtaken_stops_at_its_next_renewal(poller: Poller) -> None:
+def test_a_poller_that_lost_its_lease_stops_at_its_next_renewal(poller: Poller) -> None:
     now_s = 1000.0
     stalled = poller.lease()
     stalled.now_s = lambda: now_s
@@ -138,7 +138,7 @@ def test_the_lease_is_renewed_only_when_a_third_of_it_is_over(poller: Poller) ->
     poller.lease(now_s=1060.001).take()
 
 
-def test_whoever_takes_the_lease_goes_on_from_the_place_that_was_saved(poller: Poller) -> None:
+def test_the_next_holder_gets_the_cursor_that_was_saved(poller: Poller) -> None:
     first, cursor = poller.lease(), Cursor("12-seq", "control-ab", is_fully_scanned=True)
     assert first.take() == Cursor()
     first.save(cursor)
@@ -158,7 +158,7 @@ def test_a_database_that_another_shard_had_can_be_saved_by_its_new_one(poller: P
     assert poller.checkpoints(alone).read(["control"]) == {"control": Checkpoint("2-b")}
 
 
-def test_a_seq_saved_before_there_were_shards_can_still_be_moved(poller: Poller) -> None:
+def test_a_checkpoint_saved_before_there_were_shards_can_be_moved(poller: Poller) -> None:
     poller.dynamodb.put_item(
         TableName=poller.settings.table_name,
         Item={"pk": {"S": "feed#control"}, "seq": {"S": "1-a"}, "fence": {"N": "7"}},
@@ -198,12 +198,12 @@ def test_within_its_window_a_change_is_sent_as_it_happens(poller: Poller) -> Non
 
 
 def caught_up_at_ms(poller: Poller) -> int:
-    """When the poller was last at the end of every feed, as its item says."""
+    """When the poller had last caught up with every feed, as its item says."""
     [item] = poller.items("poller#").values()
-    return int(item["settled_at_ms"]["N"])
+    return int(item["caught_up_at_ms"]["N"])
 
 
-def test_a_run_says_that_it_was_and_what_it_did(
+def test_a_run_puts_metrics_of_what_it_did(
     poller: Poller, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("POWERTOOLS_METRICS_DISABLED", "false")
@@ -219,7 +219,7 @@ def test_a_run_says_that_it_was_and_what_it_did(
     assert all(dimensions == {"Stage": "dev"} for *_, dimensions in metrics)
 
 
-def test_a_run_that_comes_not_to_the_end_is_behind_since_the_last_that_did(
+def test_a_run_that_fails_lags_since_the_last_that_did_not(
     poller: Poller, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("POWERTOOLS_METRICS_DISABLED", "false")
@@ -228,7 +228,7 @@ def test_a_run_that_comes_not_to_the_end_is_behind_since_the_last_that_did(
     poller.dynamodb.update_item(
         TableName=poller.settings.table_name,
         Key={"pk": {"S": f"poller#{poller.settings.control_db}"}},
-        UpdateExpression="SET settled_at_ms = :at",
+        UpdateExpression="SET caught_up_at_ms = :at",
         ExpressionAttributeValues={":at": {"N": str(long_ago_ms)}},
     )
     printed(capsys)

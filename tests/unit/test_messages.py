@@ -1,4 +1,4 @@
-"""What is sent for a change, and in which batches."""
+"""The messages for a page of changes, and the batches in which they are sent."""
 
 import json
 from itertools import pairwise
@@ -23,7 +23,7 @@ from tests.fake_sqs import ROUTES, FakeSqs, row, sender_to
 # What is sent for a change.
 
 
-def test_a_document_with_a_route_travels_whole() -> None:
+def test_a_document_with_a_route_is_sent_whole() -> None:
     [message] = messages_for("control", [row(name="ü \x00 \ud800")], ROUTES)
     assert message.queue_url == "https://sqs/device-new"
     assert json.loads(message.body) == {
@@ -53,14 +53,14 @@ def test_a_document_with_a_route_travels_whole() -> None:
     ],
     ids=str,
 )
-def test_what_has_no_route_is_skipped_and_what_comes_behind_it_is_not(
+def test_a_change_without_a_route_is_skipped_and_the_next_is_not(
     skipped: JsonDict,
 ) -> None:
     [message] = messages_for("control", [skipped, row("device-2")], ROUTES)
     assert json.loads(message.body)["id"] == "device-2"
 
 
-def test_a_document_too_large_for_sqs_travels_without_its_body() -> None:
+def test_a_document_too_large_for_sqs_is_sent_without_its_body() -> None:
     [message] = messages_for("control", [row(name="x" * MAX_MESSAGE_BYTES)], ROUTES)
     assert json.loads(message.body) == {
         "db": "control",
@@ -79,7 +79,7 @@ def test_the_limit_is_exact(spare: int) -> None:
     assert ("doc" in json.loads(message.body)) == (spare <= 0)
 
 
-def test_a_document_that_cannot_be_written_as_json_travels_without_its_body() -> None:
+def test_a_document_that_cannot_be_written_as_json_is_sent_without_its_body() -> None:
     deep: JsonDict = {}
     for _ in range(100_000):
         deep = {"deeper": deep}
@@ -100,7 +100,7 @@ def test_batches_hold_all_messages_in_order_within_both_limits(sizes: list[int])
         assert sum(message.size_bytes for message in batch) <= MAX_MESSAGE_BYTES
 
 
-def test_messages_that_fill_a_batch_to_its_last_byte_travel_together() -> None:
+def test_messages_that_fill_a_batch_to_its_last_byte_are_sent_together() -> None:
     half = QueueMessage("q", "x" * (MAX_MESSAGE_BYTES // 2))
     assert list(batches([half] * 4)) == [[half] * 2] * 2
 
