@@ -9,6 +9,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,7 +25,6 @@ from chalicelib.engine.docstate import Transition
 from chalicelib.engine.runner import Message, Outcome, handle
 from chalicelib.handlers.all import registry
 from chalicelib.settings import PollerSettings, queue_name
-from poller.ahead import Begin, in_threads
 from poller.app import PollerDependencies, run
 from tests.kit.basics import FakeLambdaContext
 from tests.kit.fakes.aws import FakeAws
@@ -123,9 +124,11 @@ class Backend:
         if outcome is not Outcome.SAVED:
             raise RuntimeError(f"{doc['type']}/{doc['state']} of {doc['_id']}: {outcome}")
 
-    def poll(self, begin: Begin = in_threads) -> int:
+    def poll(self, executor: Executor | None = None) -> int:
         """Let the poller make one pass; return how many messages it sent."""
-        dependencies = PollerDependencies(self._client, self._server, self._now_s, begin=begin)
+        dependencies = PollerDependencies(self._client, self._server, self._now_s)
+        if executor is not None:
+            dependencies = replace(dependencies, executor=lambda: executor)
         sent: int = run(self._poller, dependencies=dependencies)["sent"]
         return sent
 

@@ -13,8 +13,8 @@ from typing import Any
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.handlers.all import registry
 from chalicelib.web import registrations
-from poller.ahead import when_needed
 from poller.app import PollerDependencies, run
+from tests.kit.fakes.executor import LazyExecutor
 from tests.world.region import POLLER
 from tests.world.world import Device, World
 
@@ -171,7 +171,7 @@ def _window(world: World, acts: Sequence[Act]) -> list[list[str]]:
         now_s=world.clock.time_s,
         monotonic_s=world.clock.time_s,
         pause=world.clock.move,
-        begin=when_needed,
+        executor=LazyExecutor,
     )
     run(replace(POLLER, window_s=WINDOW_S), dependencies=dependencies)
     world.couch.waited = lambda wait_s: None

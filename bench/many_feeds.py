@@ -14,9 +14,9 @@ from bench.backend import Around, Backend, MakeServer, connect
 from bench.measure import interleave, spread
 from bench.report import Finding, at_most
 from bench.setup import Bench
-from poller.ahead import when_needed
 from tests.kit.fakes.couch import FakeCouch
 from tests.kit.fakes.couch_http import Answer, response_of
+from tests.kit.fakes.executor import LazyExecutor
 
 FAKE, SCANNED, REAL = "CouchDB 3 in memory", "the same without _db_updates", "this server"
 # For each kind of server, how many control databases exist.
@@ -55,7 +55,7 @@ class Feeds:
             self._server.database(name).put(doc)
         requests, answers_s = self._backend.requests.copy(), self._backend.answers_s
         began = time.perf_counter()
-        sent = self._backend.poll(when_needed)
+        sent = self._backend.poll(LazyExecutor())
         took_s = time.perf_counter() - began
         if sent != CHANGING:
             raise RuntimeError(f"the pass sent {sent} of {CHANGING} changes")

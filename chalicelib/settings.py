@@ -1,7 +1,6 @@
-"""Settings from the environment and the secret, read once and checked.
+"""Read and check the environment and the secret; make the names that template.yaml also uses.
 
-This module also builds the names that the code shares with template.yaml. Only `read_secrets` sends
-a request, by the client that it is given.
+Only `read_secrets` sends a request.
 """
 
 import json
@@ -15,12 +14,12 @@ if TYPE_CHECKING:
 
 
 class InvalidSettings(Exception):
-    """Raised when the environment or the secret is wrong; the message names the variable."""
+    """The environment or the secret is wrong; the message names the variable."""
 
 
 @dataclass(frozen=True)
 class Variable:
-    """One environment variable. It must be set if its `default` is None."""
+    """One environment variable. Its `default` is None if it must be set."""
 
     name: str
     default: str | None
@@ -31,12 +30,12 @@ class Variable:
 def variable(
     name: str, help: str, default: str | None = None, parse: Callable[[str], Any] = str
 ) -> Any:
-    """Define a dataclass field that is read from an environment variable."""
+    """Make a dataclass field that is read from an environment variable."""
     return field(metadata={"variable": Variable(name, default, help, parse)})
 
 
 def match(pattern: str, what: str) -> Callable[[str], str]:
-    """Make a parser for texts that match a pattern; `what` describes the pattern in words."""
+    """Make a parser of texts of one form; `what` describes the form."""
 
     def parse(value: str) -> str:
         if not re.fullmatch(pattern, value):
@@ -47,7 +46,7 @@ def match(pattern: str, what: str) -> Callable[[str], str]:
 
 
 def count(minimum: int) -> Callable[[str], int]:
-    """Make a parser for whole numbers that are at least `minimum`."""
+    """Make a parser of whole numbers, `minimum` or more."""
 
     def parse(value: str) -> int:
         if not re.fullmatch(r"[0-9]{1,9}", value) or int(value) < minimum:
@@ -58,7 +57,7 @@ def count(minimum: int) -> Callable[[str], int]:
 
 
 def optional(parse: Callable[[str], str]) -> Callable[[str], str]:
-    """Make a parser that accepts an empty text too."""
+    """Make a parser that also accepts an empty text."""
     return lambda value: parse(value) if value else value
 
 
@@ -67,7 +66,7 @@ class FromEnvironment:
 
     @classmethod
     def variables(cls) -> list[Variable]:
-        """Return the variables that the dataclass reads, in the order of the docs."""
+        """Return the variables, in the order of docs/configuration.md."""
         return [item.metadata["variable"] for item in fields(cls)]  # type: ignore[arg-type]
 
     @classmethod
@@ -77,7 +76,7 @@ class FromEnvironment:
         Raises
         ------
         InvalidSettings
-            If a variable is missing or wrong; the message names it and says what it must be.
+            If a variable is missing or wrong. The message names it and says what it must be.
         """
         values = {}
         for item in fields(cls):  # type: ignore[arg-type]
@@ -114,7 +113,10 @@ _ADDRESS = match(
 )
 _HTTP_URL = match(r"https?://[^\s/?#@]+[^\s?#@]*", "an http(s) URL without credentials or query")
 
-# The poller runs every minute. If it was not seen for this long, it is not running.
+_TABLE_HELP = "the DynamoDB table with claims, quotas and checkpoints"
+_LINK_KEYS_HELP = "the Secrets Manager secret with CouchDB's URL and the link keys"
+
+# A poller that was not seen for so long is not running. It should run each minute.
 POLLER_SILENT_S = 300
 
 # The lowest maximum concurrency that Lambda accepts for a queue.
@@ -124,25 +126,25 @@ MIN_CONCURRENCY = 2
 
 @dataclass(frozen=True)
 class Deployed(FromEnvironment):
-    """The settings that app.py reads at import: the queues' names and the concurrency."""
+    """The settings that app.py reads when it is imported: names and concurrency of the queues."""
 
     stage: str = variable(
-        "STAGE", "the deployment's name, part of the queues' names", "dev", _STAGE
+        "STAGE", "the deployment's name; part of the queues' names", "dev", _STAGE
     )
-    # The default sends about ten mails a second. SES allows a new account that many.
+    # Some ten mails a second, which is SES's limit for a new account.
     mail_concurrency: int = variable(
         "MAIL_CONCURRENCY",
-        "how many batches run at the same time, for each kind that sends mail: an eighth of the"
-        f" mails that SES takes in a second, at least {MIN_CONCURRENCY}; read at deployment",
+        "how many batches run at the same time in each queue whose documents cause mails; choose"
+        " an eighth of the mails that SES accepts per second, and at least"
+        f" {MIN_CONCURRENCY}; takes effect at deployment",
         str(MIN_CONCURRENCY),
         count(MIN_CONCURRENCY),
     )
-    # There are seven kinds, and a batch uses at most three databases at a time. So the default
-    # needs at most 7 × 10 × 3 = 210 open databases, below CouchDB's 500.
+    # Seven queues, and three databases per batch at most: fewer than CouchDB's 500.
     couchdb_concurrency: int = variable(
         "COUCHDB_CONCURRENCY",
-        "how many batches run at the same time, for each kind that sends no mail: CouchDB opens 500"
-        f" databases at once (`max_dbs_open`); at least {MIN_CONCURRENCY}; read at deployment",
+        "how many batches run at the same time in each other queue; CouchDB opens 500 databases at"
+        f" the same time (`max_dbs_open`); at least {MIN_CONCURRENCY}; takes effect at deployment",
         "10",
         count(MIN_CONCURRENCY),
     )
@@ -152,32 +154,32 @@ class Deployed(FromEnvironment):
 class Settings(Deployed):
     """The settings of the handlers and the routes."""
 
-    table_name: str = variable("TABLE_NAME", "the DynamoDB table of claims, quotas and seqs")
-    secret_id: str = variable(
-        "SECRET_ID", "the Secrets Manager secret with CouchDB's URL and the link keys"
-    )
+    table_name: str = variable("TABLE_NAME", _TABLE_HELP)
+    secret_id: str = variable("SECRET_ID", _LINK_KEYS_HELP)
     control_db: str = variable("CONTROL_DB", "the control database", "control", _CONTROL_DB)
     public_url: str = variable(
         "PUBLIC_URL",
-        "what links in mails begin with; empty: what the parameter says",
+        "the URL that links in mails begin with; empty: the parameter's value",
         "",
         optional(_HTTP_URL),
     )
     public_url_parameter: str = variable(
         "PUBLIC_URL_PARAMETER",
-        "the SSM parameter that `make deploy` writes the API's URL into",
+        "the SSM parameter into which `make deploy` writes the API's URL",
         "",
     )
     couchdb_public_url: str = variable(
         "COUCHDB_PUBLIC_URL",
-        "where devices find CouchDB; empty: where the secret says it is",
+        "CouchDB's URL for devices; empty: the secret's URL without credentials",
         "",
         optional(_HTTP_URL),
     )
-    mail_from: str = variable("MAIL_FROM", "the sender's address, verified in SES", None, _ADDRESS)
+    mail_from: str = variable(
+        "MAIL_FROM", "the sender's address; it must be verified in SES", None, _ADDRESS
+    )
     mail_configuration_set: str = variable(
         "MAIL_CONFIGURATION_SET",
-        "SES's configuration set, by which bounces and complaints come back; empty: none",
+        "the SES configuration set that reports bounces and complaints; empty: none",
         "",
     )
     device_auth: str = variable(
@@ -187,42 +189,51 @@ class Settings(Deployed):
         match("login|oauth1", "login or oauth1"),
     )
     confirm_ttl_s: int = variable(
-        "CONFIRM_TTL_SECONDS", "how long a link may be used", "86400", count(1)
+        "CONFIRM_TTL_SECONDS",
+        "how long the link in a confirmation mail is valid",
+        "86400",
+        count(1),
     )
     invitation_ttl_s: int = variable(
-        "INVITATION_TTL_SECONDS", "how long an invitation may be answered", "604800", count(1)
+        "INVITATION_TTL_SECONDS", "how long an invitation can be answered", "604800", count(1)
     )
     claim_lease_s: int = variable(
         "CLAIM_LEASE_SECONDS",
-        "how long an unsafe step is held; more than a handler's time-out",
+        "how long a claim on an unsafe transition holds; longer than a handler's time-out",
         "90",
         count(1),
     )
     mails_per_address_hour: int = variable(
-        "MAILS_PER_ADDRESS_HOUR", "mails to one address in any hour", "5", count(0)
+        "MAILS_PER_ADDRESS_HOUR", "the most mails to one address in any hour", "5", count(0)
     )
     mails_per_address_day: int = variable(
-        "MAILS_PER_ADDRESS_DAY", "mails to one address in any day", "20", count(0)
+        "MAILS_PER_ADDRESS_DAY", "the most mails to one address in any day", "20", count(0)
     )
     mails_per_owner_hour: int = variable(
-        "MAILS_PER_OWNER_HOUR", "invitations sent for one owner in any hour", "20", count(0)
+        "MAILS_PER_OWNER_HOUR", "the most invitations of one owner in any hour", "20", count(0)
     )
     mails_per_owner_day: int = variable(
-        "MAILS_PER_OWNER_DAY", "invitations sent for one owner in any day", "100", count(0)
+        "MAILS_PER_OWNER_DAY", "the most invitations of one owner in any day", "100", count(0)
     )
     mails_per_network_hour: int = variable(
-        "MAILS_PER_NETWORK_HOUR", "mails caused from one network in any hour", "50", count(0)
+        "MAILS_PER_NETWORK_HOUR",
+        "the most mails caused by one network in any hour",
+        "50",
+        count(0),
     )
     mails_per_network_day: int = variable(
-        "MAILS_PER_NETWORK_DAY", "mails caused from one network in any day", "200", count(0)
+        "MAILS_PER_NETWORK_DAY",
+        "the most mails caused by one network in any day",
+        "200",
+        count(0),
     )
     poller_shards: int = variable("POLLER_SHARDS", "how many pollers there are", "1", count(1))
 
     def __post_init__(self) -> None:
         if not self.public_url and not self.public_url_parameter:
             raise InvalidSettings(
-                "PUBLIC_URL is not set: it says what links in mails begin with, unless "
-                "PUBLIC_URL_PARAMETER names the SSM parameter that does"
+                "PUBLIC_URL is not set: set it to the URL that links in mails begin with, or set "
+                "PUBLIC_URL_PARAMETER to the name of an SSM parameter with that URL"
             )
 
 
@@ -230,65 +241,68 @@ class Settings(Deployed):
 class PollerSettings(FromEnvironment):
     """The settings of the poller."""
 
-    stage: str = variable("STAGE", "the deployment's name, for the metrics", "dev", _STAGE)
-    table_name: str = variable("TABLE_NAME", "the DynamoDB table of claims, quotas and seqs")
-    secret_id: str = variable(
-        "SECRET_ID", "the Secrets Manager secret with CouchDB's URL and the link keys"
-    )
+    stage: str = variable("STAGE", "the deployment's name, in the metrics", "dev", _STAGE)
+    table_name: str = variable("TABLE_NAME", _TABLE_HELP)
+    secret_id: str = variable("SECRET_ID", _LINK_KEYS_HELP)
     control_db: str = variable("CONTROL_DB", "the control database", "control", _CONTROL_DB)
     routes: dict[str, str] = variable(
-        "ROUTES", '`{"type/state": "queue URL"}`, made by template.yaml', None, _routes
+        "ROUTES",
+        '`{"type/state": "queue URL"}`; set by template.yaml',
+        None,
+        _routes,
     )
     window_s: int = variable(
         "POLL_WINDOW_SECONDS",
-        "how long one run follows the feed; 0 is one pass over what is there",
+        "how long one run waits for changes; 0: it sends what has changed, and ends",
         "50",
         count(0),
     )
-    page_size: int = variable("POLL_PAGE_SIZE", "changes read in one request", "1000", count(1))
+    page_size: int = variable(
+        "POLL_PAGE_SIZE", "how many changes one request to CouchDB reads", "1000", count(1)
+    )
     lease_s: int = variable(
         "POLL_LEASE_SECONDS",
-        "how long a poller that died keeps others out",
+        "after how long another poller may start if one has died",
         "60",
         count(30),
     )
     shards: int = variable("POLLER_SHARDS", "how many pollers there are", "1", count(1))
-    shard: int = variable("POLLER_SHARD", "which of them this one is, from 0", "0", count(0))
+    shard: int = variable("POLLER_SHARD", "the number of this poller, from 0", "0", count(0))
 
     def __post_init__(self) -> None:
         if self.shard >= self.shards:
-            raise InvalidSettings("POLLER_SHARD must be below POLLER_SHARDS")
+            raise InvalidSettings("POLLER_SHARD must be less than POLLER_SHARDS")
 
 
 def queue_name(stage: str, doc_type: str, state: str) -> str:
-    """Return the name of a route's queue, as template.yaml defines it."""
+    """Return the name of the queue of one route, as in template.yaml."""
     return f"syncpoint-{stage}-{doc_type}-{state}"
 
 
 def feedback_topic(stage: str) -> str:
-    """Return the name of the SNS topic for bounces and complaints, as template.yaml defines it."""
+    """Return the name of the SNS topic of bounces and complaints, as in template.yaml."""
     return f"syncpoint-{stage}-mail-feedback"
 
 
 def poller_key(control_db: str, shard: int = 0, shards: int = 1) -> str:
-    """Return the key of the item with a poller's lease and the time when it was last seen."""
+    """Return the key of the item with a poller's lease and cursor."""
     return f"poller#{control_db}" + (f"#{shard}of{shards}" if shards > 1 else "")
 
 
-# An unescaped / or @ in the password is refused: a part of it would become the host or the path.
+# An unescaped / or @ in the password would put a part of it into the host or the path.
 parse_couchdb_url = match(r"https?://([^\s/?#@]+@)?[^\s/?#@]+(/[^\s?#@]*)?", "CouchDB's URL")
 
 
 @dataclass(frozen=True)
 class Secrets:
-    """The content of the secret.
+    """The contents of the secret.
 
     Attributes
     ----------
     couchdb_url : str
-        CouchDB's URL, with an administrator's credentials.
+        The URL with an administrator's credentials.
     link_keys : tuple of bytes
-        The keys of the link tokens. The first one signs, all of them verify.
+        The first key signs the links in mails. All keys verify them.
     """
 
     couchdb_url: str
@@ -301,8 +315,7 @@ def read_secrets(client: "SecretsManagerClient", secret_id: str) -> Secrets:
     Raises
     ------
     InvalidSettings
-        If it does not have that form, or a key is shorter than 32 bytes. The message never
-        contains the secret's value.
+        If it has another form, or a key is shorter than 32 bytes. The message shows no part of it.
     """
     value = client.get_secret_value(SecretId=secret_id).get("SecretString", "")
     try:
@@ -314,5 +327,7 @@ def read_secrets(client: "SecretsManagerClient", secret_id: str) -> Secrets:
             f'the secret {secret_id} must be {{"couchdb_url": URL, "link_keys": [HEX, …]}}'
         ) from None
     if not keys or any(len(key) < 32 for key in keys):
-        raise InvalidSettings(f"the secret {secret_id} needs link_keys of 32 bytes or more each")
+        raise InvalidSettings(
+            f"the secret {secret_id} must have link_keys of 32 bytes (64 hex digits) or more"
+        )
     return Secrets(url, keys)

@@ -1,6 +1,6 @@
-"""`make docs`: write into the docs what the code knows better; a test holds the two equal.
+"""`make docs`: generate parts of the docs from the code; a test checks that they are up to date.
 
-A page marks its place with ``<!-- generated: NAME -->`` and ``<!-- end -->``.
+Such a part is between ``<!-- generated: NAME -->`` and ``<!-- end -->``.
 """
 
 import re
@@ -25,7 +25,7 @@ TRANSITIONS = sorted(registry, key=lambda t: t.doc_type)
 _BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-# What a device may ask for, beside new documents (chalicelib/design/owner_control.js).
+# The states that a device may write, besides new documents (chalicelib/design/owner_control.js).
 _ASKED = (
     ("device/active", "device/revoking"),
     ("channel/new", "channel/closing"),
@@ -41,12 +41,12 @@ _ASKED = (
 
 
 def rendered(text: str) -> str:
-    """A page's text with each of its marked places written anew."""
+    """Return a page's text with all generated parts up to date."""
     return _BLOCK.sub(lambda block: block[1] + BLOCKS[block[2]]() + block[3], text)
 
 
 def states() -> str:
-    """The states and what leads from one to the next, as a Mermaid diagram."""
+    """Return the states, and who or what changes them, as a Mermaid diagram."""
     lines = [
         f"    {t.doc_type}/{t.state} --> {t.doc_type}/{state}: {'unsafe' if t.unsafe else 'safe'}"
         for t in TRANSITIONS
@@ -60,7 +60,7 @@ def states() -> str:
 
 
 def queues() -> str:
-    """The queues and the functions that are fed by them."""
+    """Return the queues and the functions that read them, as a table."""
     sources = queue_sources(load_app(ROOT))
     functions = {str(source.queue).split("-", 2)[2]: source.name for source in sources}
     rows = [
@@ -76,7 +76,7 @@ def queues() -> str:
 
 
 def routes() -> str:
-    """The routes of the API, each with its function's first line; a function's methods together."""
+    """Return the routes of the API as a table, with the first lines of their docstrings."""
     app = load_app(ROOT).app
     methods_of: dict[tuple[str, str], list[str]] = {}
     for path, methods in app.routes.items():
@@ -90,7 +90,7 @@ def routes() -> str:
 
 
 def device_transitions() -> str:
-    """What a device does about documents."""
+    """Return the transitions of the device agent as a table."""
     states: dict[tuple[str, str], list[str]] = {}
     for t in on_device:
         what = (t.run.__doc__ or "").strip().splitlines()[0]
@@ -100,17 +100,17 @@ def device_transitions() -> str:
 
 
 def handler_settings() -> str:
-    """The variables that the handlers and routes read."""
+    """Return the settings of the handlers and routes as a table."""
     return _variables(Settings.variables())
 
 
 def poller_settings() -> str:
-    """The variables that the poller reads."""
+    """Return the settings of the poller as a table."""
     return _variables(PollerSettings.variables())
 
 
 def resources() -> str:
-    """What template.yaml makes."""
+    """Return the resources of template.yaml as a table."""
     template = yaml_parse((ROOT / "template.yaml").read_text(encoding="utf-8"))
     rows = [
         (f"`{name}`", f"`{resource['Type']}`", f"`{_name_of(resource['Properties'])}`")
@@ -133,14 +133,14 @@ BLOCKS: dict[str, Callable[[], str]] = {
 
 
 def main() -> int:
-    """Write every page anew; return 0."""
+    """Update the generated parts of every page; return 0."""
     for page in PAGES:
         page.write_text(rendered(page.read_text(encoding="utf-8")), encoding="utf-8")
     return 0
 
 
 def _answers() -> Iterator[tuple[str, str, str]]:
-    """What moves documents beside the transitions: people, devices, the cloud for a guest."""
+    """Yield the changes of state that no transition makes: by people, by devices, for a guest."""
     for state, by in devices.ANSWERS.items():
         yield "device/confirming", f"device/{state}", by
     for here, there in _ASKED:

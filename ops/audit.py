@@ -1,7 +1,7 @@
-"""`python -m ops.audit`: is a version that is pinned here known to be vulnerable?
+"""`python -m ops.audit`: check whether a pinned version is known to be vulnerable.
 
-Asks PyPI's advisories, and OSV's where PyPI's do not answer. Where neither does, there is no
-network to fail for: it says that nothing was audited, and ends well.
+It asks PyPI for advisories, or OSV if PyPI does not answer. If neither answers, it prints that
+nothing was audited, and succeeds: a missing network is not a vulnerability.
 """
 
 import argparse
@@ -13,8 +13,8 @@ import requests
 from ops.tools import Tools, end, real_tools
 
 OSV_URL = "https://api.osv.dev/v1/query"
-# One that every database of advisories has. Asked first: pip-audit finds "no known
-# vulnerabilities" where the service knows none of the packages, as a mirror of PyPI does.
+# Every database of advisories has this one, and is asked for it first. A mirror of PyPI has none at
+# all, and pip-audit would report "no known vulnerabilities".
 KNOWN_NAME, KNOWN_VERSION = "jinja2", "2.4.1"
 KNOWN = {"package": {"name": KNOWN_NAME, "ecosystem": "PyPI"}, "version": KNOWN_VERSION}
 LIMIT_S = 10
@@ -22,13 +22,13 @@ LIMIT_S = 10
 
 @dataclass(frozen=True)
 class Service:
-    """A database of advisories, as pip-audit names it."""
+    """A database of advisories, by pip-audit's name for it."""
 
     name: str
     url: str
 
     def knows(self) -> bool:
-        """Whether it answers, and has the advisory that every such database has. One request."""
+        """Return whether it answers with the advisory that every such database has. One request."""
         try:
             answer = self._ask()
             found = answer.json() if answer.ok else {}
@@ -54,14 +54,14 @@ def main(arguments: list[str], tools: Tools) -> int:
         If a version is known to be vulnerable.
     """
     parser = argparse.ArgumentParser(prog="python -m ops.audit", description=__doc__)
-    parser.add_argument("--osv-url", help=f"ask just this one, instead of PyPI and {OSV_URL}")
+    parser.add_argument("--osv-url", help=f"the only service to ask, instead of PyPI and {OSV_URL}")
     osv_url = parser.parse_args(arguments).osv_url
     services = [Service("osv", osv_url)] if osv_url else [PYPI, Service("osv", OSV_URL)]
     locks = sorted(tools.root.glob("requirements*.txt"))
     service = next((service for service in services if service.knows()), None)
     if service is None:
         asked = " and ".join(service.name for service in services)
-        tools.tell(f"NOT AUDITED: {len(locks)} lock files; no advisories to be had from {asked}")
+        tools.tell(f"NOT AUDITED: {len(locks)} lock files; no advisories available from {asked}")
         return 0
     options = ["--strict", "--disable-pip", "--require-hashes", "--progress-spinner", "off"]
     options += ["--vulnerability-service", service.name, "--osv-url", osv_url or OSV_URL]

@@ -1,6 +1,7 @@
-"""Bytecode in the handlers' artifact: a Lambda can keep none, and compiles at each cold start.
+"""Add bytecode to the handlers' artifact, so that cold starts do not compile.
 
-Chalice packs sources, and what else lies beside them. The poller's is compiled by the Makefile.
+A Lambda cannot store bytecode, and Chalice does not compile what it packs. The Makefile compiles
+the poller.
 """
 
 import compileall
@@ -10,21 +11,21 @@ import zipfile
 from pathlib import Path
 from py_compile import PycInvalidationMode
 
-# Two large packages that no function imports, or only a corner of.
+# Large packages that no function imports, or only a small part of.
 UNUSED = re.compile(
     r"/dns/|/aws_lambda_powertools/(event_handler|utilities/(?!jmespath_utils|__init__))"
 )
 
 
-# A zip that is done says so in its comment.
+# The comment of a zip file that has bytecode already.
 DONE = b"bytecode"
 
 
 def add_bytecode(artifact: Path) -> None:
-    """Put the bytecode of its sources into a zip, in place of any that came with them.
+    """Add the bytecode of its sources to a zip file, in place of bytecode that it contains.
 
-    It names its source by hash: it is used for that very source, whatever the time of the file.
-    What Chalice takes along from the working folder goes by that time, which a zip does not keep.
+    The bytecode names its source by hash, not by the time of the file, because a zip file does not
+    keep exact times. Bytecode that Chalice packs from the working folder goes by that time.
 
     Source: https://peps.python.org/pep-0552/
     """
@@ -52,7 +53,7 @@ def add_bytecode(artifact: Path) -> None:
 
 
 def _entry(path: Path) -> zipfile.ZipInfo:
-    """An entry of the year 1980: the same sources make the same zip."""
+    """Return an entry with a fixed time, so that the same sources make the same zip file."""
     entry = zipfile.ZipInfo(str(path))
     entry.external_attr = 0o644 << 16
     entry.compress_type = zipfile.ZIP_DEFLATED

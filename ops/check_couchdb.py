@@ -1,4 +1,4 @@
-"""Checks of the CouchDB that the stage's secret names. Each sends a request or two, to look."""
+"""Check the CouchDB that the stage's secret names. Each check sends one or two requests."""
 
 import re
 import ssl
@@ -20,14 +20,14 @@ HERE = {"127.0.0.1", "::1", "localhost"}
 
 @dataclass(frozen=True)
 class CouchDB:
-    """A server, and an answer of its own to a request without credentials.
+    """A server, asked as an administrator and as a stranger.
 
     Parameters
     ----------
     url : str
-        With an administrator's credentials.
+        The URL with an administrator's credentials.
     time_limit_s : tuple
-        For the connection, and for the answer.
+        The time limits for the connection and for the answer.
     """
 
     url: str
@@ -35,11 +35,11 @@ class CouchDB:
 
     @property
     def server(self) -> Server:
-        """The server as the Lambdas see it."""
+        """The server with the administrator's credentials, as the Lambdas use it."""
         return Server(self.url)
 
     def get(self, path: str) -> requests.Response:
-        """What a stranger is answered."""
+        """Send a request without credentials; return the answer."""
         with requests.Session() as session:
             session.trust_env = False
             return session.get(
@@ -48,92 +48,97 @@ class CouchDB:
 
 
 def check_tls(couchdb: CouchDB) -> Verdict:
-    """Passwords travel encrypted; the certificate itself is checked by every request."""
+    """Check that passwords are sent encrypted. Every request checks the certificate itself."""
     parts = urlsplit(couchdb.server.url)
     if parts.scheme == "https":
         return ok("https")
     if parts.hostname in HERE:
         return ok("http, on this machine")
-    return wrong("http: passwords would travel in the clear; give the secret an https URL")
+    return wrong("http sends passwords unencrypted; put an https URL into the secret")
 
 
 def check_reachable(couchdb: CouchDB) -> Verdict:
-    """It answers, in time, and its certificate is one that Lambdas trust."""
+    """Check that it answers in time, with a certificate that Lambda trusts."""
     try:
         answer = couchdb.get("/")
     except requests.exceptions.SSLError as exc:
-        return wrong(f"its certificate is not valid: {_reason(exc)}")
+        return wrong(
+            f"its certificate is not valid: {_reason(exc)}; install one that Lambda trusts"
+        )
     except requests.exceptions.Timeout:
         return wrong(
-            "no answer in time; the Lambdas reach it by the internet, so must this machine"
+            "no answer in time; it must be reachable over the internet, as Lambda is outside"
         )
     except requests.exceptions.ConnectionError:
-        return wrong("no connection: is the host in the secret's couchdb_url right, is it up?")
+        return wrong("no connection; check the host in the secret's couchdb_url, and that it is up")
     return ok(f"answers in {answer.elapsed.total_seconds() * 1000:.0f} ms")
 
 
 def check_version(couchdb: CouchDB) -> Verdict:
-    """What it is, and whether it is one that Syncpoint is made for."""
+    """Check that it is a version of CouchDB that Syncpoint is tested with."""
     info = couchdb.server.info()
     if "express-pouchdb" in info:
         version = info.get("version", "")
-        return warning(f"express-pouchdb {version}: good for trying out, not for a deployment")
+        return warning(f"express-pouchdb {version}: use it to try Syncpoint, not for a deployment")
     version = str(info.get("version", "unknown"))
     numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
     if numbers < OLDEST:
-        return warning(f"CouchDB {version}: 3.4 or later is what the tests run on")
+        return warning(f"CouchDB {version} is not tested; use 3.4 or later")
     return ok(f"CouchDB {version}")
 
 
 def check_rights(couchdb: CouchDB) -> Verdict:
-    """The secret's credentials are an administrator's."""
+    """Check that the secret's credentials are those of an administrator."""
     user = couchdb.server.session().get("userCtx", {})
     if "_admin" in user.get("roles", []):
-        return ok("the credentials are an administrator's")
-    return wrong("the credentials in the secret's couchdb_url are no server administrator's")
+        return ok("the credentials are those of an administrator")
+    return wrong("the secret's couchdb_url must have the credentials of a server administrator")
 
 
 def check_users(couchdb: CouchDB) -> Verdict:
-    """There is a database for the devices' logins."""
-    return _check_database(couchdb, "_users", wrong("is not there: `curl -X PUT …/_users`"))
+    """Check that the database for the devices' logins exists."""
+    return _check_database(
+        couchdb, "_users", wrong("does not exist; create it: `curl -X PUT …/_users`")
+    )
 
 
 def check_global_changes(couchdb: CouchDB) -> Verdict:
-    """There is a feed of databases, by which a change is seen at once."""
+    """Check that `_db_updates` works, by which the poller sees a change at once."""
     is_missing = warning(
-        "is not there: the poller makes it where it may, else it looks at one database after "
-        "another, and changes take minutes: `curl -X PUT …/_global_changes`"
+        "does not exist; the poller tries to create it, and without it changes take minutes; "
+        "create it: `curl -X PUT …/_global_changes`"
     )
     return _check_database(couchdb, "_global_changes", is_missing)
 
 
 def check_control(couchdb: CouchDB, control_db: str) -> Verdict:
-    """There is a control database, and strangers may not read it."""
-    is_missing = wrong(f"is not there: `curl -X PUT …/{control_db}`")
+    """Check that the control database exists, and that strangers cannot read it."""
+    is_missing = wrong(f"does not exist; create it: `curl -X PUT …/{control_db}`")
     verdict = _check_database(couchdb, control_db, is_missing)
     if verdict is not is_missing and couchdb.get(f"/{control_db}").ok:
         return wrong(
-            f"everyone can read it, addresses and all: give {control_db}/_security "
+            f"everyone can read it, and the addresses in it; set {control_db}/_security to "
             '{"admins": {"roles": ["_admin"]}, "members": {"roles": ["_admin"]}}'
         )
     return verdict
 
 
 def check_clock(couchdb: CouchDB, now_s: float) -> Verdict:
-    """CouchDB's clock is ours: links and leases are counted by both."""
+    """Compare CouchDB's clock with this machine's: links and leases depend on both."""
     return compare_clocks("CouchDB", couchdb.get("/").headers.get("Date"), now_s)
 
 
 def compare_clocks(whose: str, date: str | None, now_s: float) -> Verdict:
-    """Compare a Date header with the time here."""
+    """Compare a Date header with this machine's time."""
     if date is None:
-        return warning(f"{whose} does not say what time it is")
+        return warning(f"{whose} sent no Date header, so its clock is not known")
     ahead_s = parsedate_to_datetime(date).timestamp() - now_s
     if abs(ahead_s) <= MAX_SKEW_S:
-        return ok(f"{whose}'s and this machine's are the same within {MAX_SKEW_S} s")
+        return ok(f"{whose}'s clock and this machine's differ by at most {MAX_SKEW_S} s")
     direction = "ahead of" if ahead_s > 0 else "behind"
     return wrong(
-        f"{whose}'s is {abs(ahead_s):.0f} s {direction} this machine's: one of them needs NTP"
+        f"{whose}'s clock is {abs(ahead_s):.0f} s {direction} this machine's; "
+        "synchronise the wrong one with NTP"
     )
 
 
@@ -142,12 +147,12 @@ def _check_database(couchdb: CouchDB, name: str, is_missing: Verdict) -> Verdict
         couchdb.server.database(name).info()
     except NotFound:
         return is_missing
-    return ok("is there")
+    return ok("exists")
 
 
 def _reason(exc: BaseException) -> str:
-    """OpenSSL's own words, if they can be found in what requests makes of them."""
+    """Return OpenSSL's reason, if the exception has one."""
     inner: Any = exc
     while inner is not None and not isinstance(inner, ssl.SSLCertVerificationError):
         inner = getattr(inner, "reason", None) or inner.__cause__ or inner.__context__
-    return inner.verify_message if inner is not None else "TLS fails"
+    return inner.verify_message if inner is not None else "TLS failed"

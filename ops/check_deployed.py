@@ -1,4 +1,4 @@
-"""Checks of what was deployed. Each sends a request or a few, to look."""
+"""Check what was deployed. Each check sends one or a few requests."""
 
 from typing import Any
 
@@ -15,11 +15,11 @@ from ops.rights import RIGHTS
 from ops.stage import Stage, lambda_name
 from ops.tools import Client, is_missing
 
-NOT_DEPLOYED = ok("not deployed yet: `make deploy` does it")
+NOT_DEPLOYED = ok("not deployed yet; run `make deploy`")
 
 
 def check_stack(stage: Stage, client: Client) -> Verdict:
-    """The stack is there, and whole; or not yet."""
+    """Check that the stack is complete, or not deployed yet."""
     try:
         stacks = client("cloudformation").describe_stacks(StackName=stage.prefix)["Stacks"]
     except ClientError as exc:
@@ -28,59 +28,61 @@ def check_stack(stage: Stage, client: Client) -> Verdict:
         return NOT_DEPLOYED
     status = stacks[0]["StackStatus"]
     if status in {"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"}:
-        return ok(f"{stage.prefix} is there")
-    return warning(f"{stage.prefix} is {status}: CloudFormation's console says why; deploy again")
+        return ok(f"{stage.prefix} exists")
+    return warning(
+        f"{stage.prefix} has the status {status}; CloudFormation's console says why; deploy again"
+    )
 
 
 def check_table(stage: Stage, client: Client) -> Verdict:
-    """The table is there."""
+    """Check that the table exists."""
     try:
         table = client("dynamodb").describe_table(TableName=stage.prefix)["Table"]
     except ClientError as exc:
         if not is_missing(exc):
             raise
-        return wrong(f"{stage.prefix} is not there: deploy again")
+        return wrong(f"{stage.prefix} does not exist; deploy again")
     if table["TableStatus"] != "ACTIVE":
-        return wrong(f"{stage.prefix} is {table['TableStatus']}: wait, then look again")
-    return ok(f"{stage.prefix} is there")
+        return wrong(f"{stage.prefix} has the status {table['TableStatus']}; wait, and check again")
+    return ok(f"{stage.prefix} exists")
 
 
 def check_queues(stage: Stage, client: Client) -> Verdict:
-    """Each transition has its queue."""
+    """Check that each transition has its queue."""
     names = [queue_name(stage.name, t.doc_type, t.state) for t in registry]
     missing = [name for name in names if queue_url(name, client) is None]
     if missing:
-        return wrong(f"not there: {', '.join(missing)}; deploy again")
-    return ok(f"all {len(names)} are there")
+        return wrong(f"missing: {', '.join(missing)}; deploy again")
+    return ok(f"all {len(names)} exist")
 
 
 def check_dead_letters(stage: Stage, client: Client) -> Verdict:
-    """No message was given up."""
+    """Check that there are no dead letters."""
     url = queue_url(stage.dead_letters, client)
     if url is None:
-        return wrong(f"{stage.dead_letters} is not there: deploy again")
+        return wrong(f"{stage.dead_letters} does not exist; deploy again")
     answer = client("sqs").get_queue_attributes(
         QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"]
     )
     count = int(answer["Attributes"]["ApproximateNumberOfMessages"])
     if count:
-        return warning(f"{count}: look with `make redrive STAGE={stage.name} DRY_RUN=1`")
+        return warning(f"{count}; list them with `make redrive STAGE={stage.name} DRY_RUN=1`")
     return ok("none")
 
 
 def check_functions(stage: Stage, client: Client) -> Verdict:
-    """Every function is there, the poller too."""
+    """Check that every function exists, and the poller."""
     wanted = {lambda_name(stage.name, function) for function in [*RIGHTS, "poller"]}
     pages = client("lambda").get_paginator("list_functions").paginate()
     there = {function["FunctionName"] for page in pages for function in page["Functions"]}
     missing = sorted(wanted - there)
     if missing:
-        return wrong(f"not there: {', '.join(missing)}; deploy again")
-    return ok(f"all {len(wanted)} are there")
+        return wrong(f"missing: {', '.join(missing)}; deploy again")
+    return ok(f"all {len(wanted)} exist")
 
 
 def check_mappings(stage: Stage, client: Client) -> Verdict:
-    """Every queue feeds its function. One request for each hundred mappings of the account."""
+    """Check that every function reads its queue. One request for each hundred mappings."""
     wanted = {
         lambda_name(stage.name, function): f"{stage.prefix}-{rights.queue}"
         for function, rights in RIGHTS.items()
@@ -95,84 +97,92 @@ def check_mappings(stage: Stage, client: Client) -> Verdict:
     }
     missing = sorted(wanted.keys() - ours.keys())
     if missing:
-        return wrong(f"no queue feeds {', '.join(missing)}: deploy again")
+        return wrong(f"not connected to a queue: {', '.join(missing)}; deploy again")
     for function, mapping in sorted(ours.items()):
         if mapping["State"] in {"Disabled", "Disabling"}:
             return wrong(
-                f"the queue of {function} is switched off: `aws lambda "
+                f"{function} does not read its queue; enable it: `aws lambda "
                 f"update-event-source-mapping --uuid {mapping['UUID']} --enabled`"
             )
-    return ok(f"all {len(wanted)} queues feed their functions")
+    return ok(f"all {len(wanted)} functions read their queues")
 
 
 def check_feedback(stage: Stage, client: Client) -> Verdict:
-    """What SES says of mails reaches its function. One request, as for the next."""
+    """Check that bounces and complaints reach their function. One request."""
     function = lambda_name(stage.name, "mail_feedback")
     subscriptions = _subscriptions(f"{stage.prefix}-mail-feedback", client)
     if function in {_last(item["Endpoint"]) for item in subscriptions}:
         return ok("bounces and complaints reach their function")
-    return wrong(f"{function} has no subscription, bounces and complaints are lost: deploy again")
+    return wrong(
+        f"{function} has no subscription, so bounces and complaints are lost; deploy again"
+    )
 
 
 def check_alarm_address(stage: Stage, client: Client) -> Verdict:
-    """Somebody is told of alarms."""
+    """Check that somebody gets a mail for an alarm. One request."""
     subscriptions = _subscriptions(f"{stage.prefix}-alarms", client)
     if not subscriptions:
         return warning(
-            f"nobody is told of alarms: `make deploy STAGE={stage.name} ALARM_ADDRESS=…`"
+            f"nobody gets the alarms; run `make deploy STAGE={stage.name} ALARM_ADDRESS=…`"
         )
     if not any(item["SubscriptionArn"].startswith("arn:") for item in subscriptions):
-        return warning("not confirmed: follow the link in AWS's mail, until then no alarm is sent")
-    return ok("somebody is told")
+        return warning(
+            "not confirmed; follow the link in AWS's mail, because no alarm is sent before"
+        )
+    return ok("somebody gets the alarms by mail")
 
 
 def check_poller(stage: Stage, client: Client, now_s: float) -> Verdict:
-    """Every poller was at work lately."""
+    """Check that every poller has run in the last minutes."""
     shards = int(stage.variables.get("POLLER_SHARDS", "1"))
     seen = [_seen_at_s(stage, client, shard, shards) for shard in range(shards)]
     if None in seen:
-        return wrong(f"never seen: look into the log of {stage.prefix}-poller")
+        return wrong(f"it has never run; see the log of {stage.prefix}-poller")
     silent_s = now_s - min(at_s for at_s in seen if at_s is not None)
     if silent_s > POLLER_SILENT_S:
-        return wrong(f"last seen {age(silent_s)} ago: look into the log of {stage.prefix}-poller")
+        return wrong(f"last seen {age(silent_s)} ago; see the log of {stage.prefix}-poller")
     return ok(f"last seen {age(silent_s)} ago")
 
 
 def check_public_url(stage: Stage, client: Client) -> Verdict:
-    """The mails' links will lead to the API."""
+    """Check that the links in mails lead to the API."""
     url = stage.variables.get("PUBLIC_URL") or read_public_url(stage, client)
     if url is None:
         return wrong(
-            f"the parameter {stage.public_url_parameter} is not there, and no mail goes out "
-            "without it: deploy again"
+            f"the parameter {stage.public_url_parameter} does not exist, and no mail is sent "
+            "without it; deploy again"
         )
     return ok(url)
 
 
 def check_health(url: str) -> Verdict:
-    """The API answers, and reaches what it needs."""
+    """Check that the API answers, and reaches CouchDB and AWS."""
     answer = requests.get(f"{url.rstrip('/')}/health", timeout=TIME_LIMIT_S, allow_redirects=False)
     try:
         said = answer.json()
         parts = [f"{name}: {said[name]}" for name in ("couchdb", "dynamodb", "sqs", "poller")]
     except (ValueError, TypeError, KeyError):
-        return wrong(f"{url}/health answers {answer.status_code}, and is not Syncpoint's")
+        return wrong(
+            f"{url}/health answers {answer.status_code}, but not as Syncpoint does; check the URL"
+        )
     if answer.ok and said.get("ok"):
         return ok("the API answers, and reaches CouchDB, DynamoDB and SQS")
     return wrong("; ".join(part for part in parts if not part.endswith(": ok")))
 
 
 def check_alarms(stage: Stage, client: Client) -> Verdict:
-    """No alarm is on."""
+    """Check that no alarm is active."""
     answer = client("cloudwatch").describe_alarms(
         AlarmNamePrefix=f"{stage.prefix}-", StateValue="ALARM"
     )
     names = sorted(alarm["AlarmName"] for alarm in answer["MetricAlarms"])
-    return warning(f"on: {', '.join(names)}; see docs/deploy.md") if names else ok("none is on")
+    if not names:
+        return ok("none is active")
+    return warning(f"active: {', '.join(names)}; CloudWatch shows their descriptions")
 
 
 def queue_url(name: str, client: Client) -> str | None:
-    """The URL of a queue, None if it is not there."""
+    """Return the URL of a queue; None if it does not exist."""
     try:
         url: str = client("sqs").get_queue_url(QueueName=name)["QueueUrl"]
     except ClientError as exc:
@@ -189,7 +199,7 @@ def _subscriptions(topic: str, client: Client) -> list[Any]:
 
 
 def _last(arn: str) -> str:
-    """A resource's name."""
+    """Return the name at the end of an ARN."""
     return arn.rpartition(":")[2]
 
 

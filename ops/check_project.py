@@ -1,4 +1,4 @@
-"""Checks of the stage's settings and of the account. Only those of AWS send a request."""
+"""Check the stage's settings and the AWS account. Only the checks of AWS send requests."""
 
 from botocore.exceptions import ClientError
 
@@ -12,44 +12,44 @@ from ops.tools import Client, Tools, is_missing
 
 
 def check_settings(stage: Stage) -> Verdict:
-    """The handlers will find what they need in their environment."""
+    """Check that the environment of the handlers is complete."""
     try:
         Settings.read(stage.variables)
     except InvalidSettings as exc:
         return wrong(
-            f"{exc}; see stages.{stage.name}.environment_variables in .chalice/config.json"
+            f"{exc}; set it in .chalice/config.json, stages.{stage.name}.environment_variables"
         )
-    return ok(".chalice/config.json has all that the handlers need")
+    return ok(".chalice/config.json sets everything that the handlers need")
 
 
 def check_build(tools: Tools) -> Verdict:
-    """The policies are those of the table, and the Lambdas' Python is this one."""
+    """Check that the policies are up to date, and that this Python is the Lambdas'."""
     try:
         check_sources(tools)
     except OpsError as exc:
         return wrong(str(exc))
-    return ok("policies and Python are as the project has them")
+    return ok("the policies are up to date, and Python has the version of the Lambdas")
 
 
 def check_account(client: Client) -> Verdict:
-    """There are credentials, and a region."""
+    """Check that there are credentials and a region."""
     return ok(account(client))
 
 
 def check_clock(client: Client, now_s: float) -> Verdict:
-    """AWS's clock is ours."""
+    """Compare AWS's clock with this machine's."""
     answer = client("sts").get_caller_identity()
     date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
     return compare_clocks("AWS", date, now_s)
 
 
 def find_secrets(stage: Stage, client: Client) -> Secrets:
-    """What the stage's secret holds.
+    """Return the contents of the stage's secret.
 
     Raises
     ------
     OpsError
-        If there is none, or it is not of the right form; it shows nothing of the value.
+        If there is none, or if it has the wrong form. The message shows no part of the value.
     """
     try:
         return read_secrets(client("secretsmanager"), stage.secret_id)
@@ -58,10 +58,12 @@ def find_secrets(stage: Stage, client: Client) -> Secrets:
     except ClientError as exc:
         if not is_missing(exc):
             raise
-        raise OpsError(f"there is no secret {stage.secret_id}; docs/deploy.md says how to") from exc
+        raise OpsError(
+            f"there is no secret {stage.secret_id}; docs/deploy.md says how to create it"
+        ) from exc
 
 
 def check_secret(stage: Stage, client: Client) -> Verdict:
-    """The secret is there, of the right form, and its link keys are long enough."""
+    """Check that the secret exists and has the right form, and the length of its link keys."""
     keys = len(find_secrets(stage, client).link_keys)
     return ok(f"{stage.secret_id} has CouchDB's URL and {keys} link key{'s' if keys > 1 else ''}")

@@ -1,4 +1,4 @@
-"""A dead letter: whose it is, what it says of itself, and how it is told to an operator. No I/O."""
+"""Parse a dead letter, and describe it for an operator. No I/O."""
 
 import re
 from dataclasses import dataclass
@@ -8,17 +8,17 @@ from chalicelib.engine.docstate import Registry
 from chalicelib.engine.runner import InvalidMessage, Message
 
 _ADDRESS = re.compile(r"[^\s@<>\"',;:]+@[^\s@<>\"',;]+")
-_LONGEST = 120
+_MAX_LENGTH = 120
 
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """A message that its function gave up on.
+    """A message that failed too often.
 
     Attributes
     ----------
     message : Message or None
-        What it asks for; None if it is none of the poller's.
+        The parsed message; None if it is not a message of the poller.
     sent_at_s : float
         When it was first sent, in seconds since 1970.
     """
@@ -32,7 +32,7 @@ class DeadLetter:
 
     @classmethod
     def read(cls, received: Any, registry: Registry) -> "DeadLetter":
-        """Read a message as SQS gives it, with its system attributes."""
+        """Parse a message from SQS, with its system attributes."""
         attributes = received.get("Attributes", {})
         return cls(
             message_id=received["MessageId"],
@@ -43,19 +43,19 @@ class DeadLetter:
             sent_at_s=int(attributes.get("SentTimestamp", "0")) / 1000,
         )
 
-    def about(self, now_s: float) -> str:
-        """What it is, how often it was tried, how old it is; no address and nothing of the body."""
+    def summary(self, now_s: float) -> str:
+        """Say what it is, how often it was received and how old it is, without any address."""
         times = "once" if self.receive_count == 1 else f"{self.receive_count} times"
         tried = f"received {times}, {age(now_s - self.sent_at_s)} old"
         if self.message is None:
-            return f"message {self.message_id}: none of the poller's; {tried}"
+            return f"message {self.message_id}: not a message of the poller; {tried}"
         doc_type, state = self.message.doc_type, self.message.state
         doc_id, db = shown(self.message.doc_id), shown(self.message.db)
         return f"{doc_type}/{state} {doc_id} in {db}: {tried}"
 
 
 def age(seconds: float) -> str:
-    """How long that is, in the largest unit that fits."""
+    """Return a duration in the largest unit that fits."""
     for size_s, unit in ((24 * 3600, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= size_s:
             return f"{seconds / size_s:.1f} {unit}"
@@ -63,10 +63,10 @@ def age(seconds: float) -> str:
 
 
 def shown(text: str) -> str:
-    """A text that a stranger may have written, fit for a terminal, and without an address."""
+    """Make a stranger's text safe for a terminal: printable, short, and without addresses."""
     printable = "".join(char if char.isprintable() else "?" for char in text)
     masked = _ADDRESS.sub("…@…", printable)
-    return masked if len(masked) <= _LONGEST else masked[:_LONGEST] + "…"
+    return masked if len(masked) <= _MAX_LENGTH else masked[:_MAX_LENGTH] + "…"
 
 
 def _ours(body: str, registry: Registry) -> Message | None:

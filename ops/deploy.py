@@ -1,6 +1,6 @@
-"""`python -m ops.deploy STAGE`: the stack, the functions, the API's URL, the design documents.
+"""`python -m ops.deploy STAGE`: deploy the stack and the functions, upgrade design documents.
 
-Every step may be run again, and a deployment that was stopped anywhere is deployed again.
+Every step may be run again. A deployment that was stopped at any step is completed so.
 """
 
 import sys
@@ -24,16 +24,16 @@ def main(arguments: list[str], tools: Tools) -> int:
     Raises
     ------
     OpsError
-        If a step fails; those after it are not begun.
+        If a step fails; the steps after it are not run.
     """
     parser = make_parser("ops.deploy", __doc__)
-    parser.add_argument("--secret-arn", help="default: of the secret that SECRET_ID names")
-    parser.add_argument("--alarm-address", help="who is told of alarms, by e-mail; empty: nobody")
+    parser.add_argument("--secret-arn", help="default: the ARN of the secret SECRET_ID")
+    parser.add_argument("--alarm-address", help="gets a mail for each alarm; empty: no mails")
     parser.add_argument(
         "--poll-window",
         type=int,
         metavar="SECONDS",
-        help="how long a run of the poller follows the feed; 0: one look a minute",
+        help="how long a run of the poller waits for changes; 0: it does not wait",
     )
     given = parser.parse_args(arguments)
     stage = read_stage(given.stage, tools.root)
@@ -50,64 +50,64 @@ def main(arguments: list[str], tools: Tools) -> int:
     url = store_public_url(stage, tools)
     tools.tell("4/4 design documents of existing databases")
     upgrade_designs(stage, tools)
-    tools.tell(f"deployed: {url}\nlook at it with `make doctor STAGE={stage.name}`")
+    tools.tell(f"deployed: {url}\ncheck it with `make doctor STAGE={stage.name}`")
     return 0
 
 
 def check_sources(tools: Tools) -> None:
-    """Check what can be seen without AWS. Sends no request.
+    """Check the policies and the Python version. Sends no request.
 
     Raises
     ------
     OpsError
-        If the policies are not those of the table, or this Python is not that of the Lambdas.
+        If the policies are not up to date, or this Python is not the Lambdas' version.
     """
     if not policies.are_current(tools.root):
         raise OpsError("the policies are not up to date; run `python -m ops.policies`")
     wanted, here = runtime(tools), "python{}.{}".format(*sys.version_info)
     if wanted != here:
         raise OpsError(
-            f"this is {here}, the Lambdas' is {wanted} (template.yaml): packages would not fit; "
+            f"this is {here}, but the Lambdas run {wanted} (template.yaml); "
             f"run `make clean` and `make PYTHON={wanted} setup`"
         )
 
 
 def runtime(tools: Tools) -> str:
-    """The poller's runtime; Chalice takes that of the Python that it runs on."""
+    """Return the poller's runtime. Chalice uses the version of the Python that runs it."""
     template = yaml_parse((tools.root / "template.yaml").read_text(encoding="utf-8"))
     return str(template["Globals"]["Function"]["Runtime"])
 
 
 def check_secret(stage: Stage, secret_arn: str) -> None:
-    """Check that the poller and the handlers are given the same secret. Sends no request.
+    """Check that the poller and the handlers use the same secret. Sends no request.
 
     Raises
     ------
     OpsError
-        If the ARN is of a secret of another name.
+        If the ARN is that of a secret with another name.
     """
     name = secret_arn.rpartition(":secret:")[2][: -len("-AbCdEf")]
     if name != stage.secret_id:
         raise OpsError(
-            f"SECRET_ARN is of a secret {name!r}; the handlers of this stage read "
-            f"{stage.secret_id!r}, and may read no other"
+            f"SECRET_ARN is the ARN of {name!r}, but the handlers of this stage can only read "
+            f"{stage.secret_id!r}; give the ARN of that secret"
         )
 
 
 def deploy_stack(
     stage: Stage, secret_arn: str, said: Mapping[str, str | int | None], tools: Tools
 ) -> None:
-    """Build the poller and deploy template.yaml by SAM.
+    """Build the poller, and deploy template.yaml with SAM.
 
     Parameters
     ----------
     said : mapping
-        Further parameters of the template; those that are None stay as they were.
+        Further parameters of the template. A parameter that is None keeps its value.
 
     Raises
     ------
     OpsError
-        If it fails; or if something of an earlier deployment is there and its stack is not.
+        If it fails, or if resources of an earlier deployment are in the way.
     """
     check_leftovers(stage, tools.client)
     parameters = {
@@ -116,24 +116,24 @@ def deploy_stack(
         "SecretArn": secret_arn,
         **{name: str(value) for name, value in said.items() if value is not None},
     }
-    # SAM takes no empty value without quotes.
+    # SAM accepts an empty value only in quotes.
     overrides = [f"{name}={value or EMPTY}" for name, value in parameters.items()]
     tools.run(["sam", "build", "--build-in-source", "--template", "template.yaml"], tools.root)
     deploy = ["sam", "deploy", "--stack-name", stage.prefix, "--resolve-s3"]
     deploy += ["--capabilities", "CAPABILITY_IAM", "--no-fail-on-empty-changeset"]
-    # A first try that fails is removed: a stack that was rolled back could not be deployed again.
+    # If the first deployment fails, the stack is deleted, because it could not be updated.
     deploy += ["--no-confirm-changeset", "--on-failure", "DELETE"]
     tools.run([*deploy, "--parameter-overrides", *overrides], tools.root)
 
 
 def check_leftovers(stage: Stage, client: Client) -> None:
-    """Check that the stack can make its table and logs, or has them. One to three requests.
+    """Check that no table or log group is in the way of the stack. One to three requests.
 
     Raises
     ------
     OpsError
-        If there is a table that no stack has (`make destroy` keeps it), or a log: Lambda makes
-        one for a function that has none.
+        If there is a table without a stack (`make destroy` keeps it), or a log group: Lambda
+        creates one when a function without one runs.
     """
     if has_stack(stage, client):
         return
@@ -143,20 +143,20 @@ def check_leftovers(stage: Stage, client: Client) -> None:
             f"\n    aws logs delete-log-group --log-group-name {group}" for group in groups
         )
         raise OpsError(
-            "logs are there from an earlier deployment, and would be in the way; "
-            f"this deletes them, with all that they say:{commands}"
+            "log groups of an earlier deployment exist, and block this one; "
+            f"these commands delete them:{commands}"
         )
     if not has_table(stage, client):
         return
     raise OpsError(
-        f"the table {stage.prefix} is there from an earlier deployment, and would be in the way: "
+        f"the table {stage.prefix} of an earlier deployment exists, and blocks this one; "
         f"`make destroy STAGE={stage.name} TABLE=delete` deletes it; "
         "docs/deploy.md says how to keep it"
     )
 
 
 def deploy_functions(stage: Stage, tools: Tools) -> None:
-    """Deploy app.py by Chalice.
+    """Deploy app.py with Chalice.
 
     Raises
     ------
@@ -164,18 +164,18 @@ def deploy_functions(stage: Stage, tools: Tools) -> None:
         If it fails.
     """
     for name in mend_record(stage, tools):
-        tools.tell(f"    {name} is there already, though Chalice does not know it; now it does")
+        tools.tell(f"    {name} exists already; added to Chalice's record")
     pack_handlers(stage, tools, tools.root / ".aws-sam" / "package" / "handlers")
     tools.run(["chalice", "deploy", "--stage", stage.name], tools.root)
 
 
 def store_public_url(stage: Stage, tools: Tools) -> str:
-    """Write where the API is into SSM, for the links in mails. One or two requests.
+    """Write the API's URL into SSM, for the links in mails. One or two requests.
 
     Returns
     -------
     str
-        PUBLIC_URL of the stage, else the URL that API Gateway has given; no slash at its end.
+        PUBLIC_URL of the stage, or else API Gateway's URL; without a slash at its end.
 
     Raises
     ------
@@ -184,7 +184,9 @@ def store_public_url(stage: Stage, tools: Tools) -> str:
     """
     url = stage.variables.get("PUBLIC_URL") or deployed_url(stage, tools)
     if not url:
-        raise OpsError(f"Chalice has deployed no API of stage {stage.name}")
+        raise OpsError(
+            f"Chalice has deployed no API of stage {stage.name}; run `make deploy` again"
+        )
     url = url.rstrip("/")
     if url != read_public_url(stage, tools.client):
         tools.client("ssm").put_parameter(
@@ -194,18 +196,18 @@ def store_public_url(stage: Stage, tools: Tools) -> str:
 
 
 def deployed_url(stage: Stage, tools: Tools) -> str | None:
-    """The URL of the API that Chalice has deployed, as its record has it."""
+    """Return the API's URL from Chalice's record; None if it has none."""
     url: str | None = read_record(stage, tools.root).get("rest_api", {}).get("rest_api_url")
     return url
 
 
 def upgrade_designs(stage: Stage, tools: Tools) -> None:
-    """Bring existing databases to the design documents of the code that is deployed.
+    """Upgrade the design documents of existing databases to the deployed version.
 
     Raises
     ------
     OpsError
-        If the Lambda that does it fails.
+        If the Lambda fails that upgrades them.
     """
     checked, written = upgrade.upgrade(upgrade.invoker(stage.name, tools.client), tools.tell)
     tools.tell(f"    {checked} databases checked, {written} design documents written")

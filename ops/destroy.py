@@ -1,4 +1,4 @@
-"""`python -m ops.destroy STAGE`: take a deployment down; the table stays unless told."""
+"""`python -m ops.destroy STAGE`: delete a deployment; the table only with `--table delete`."""
 
 import sys
 
@@ -11,15 +11,20 @@ from ops.tools import Tools, end, is_missing, make_parser, real_tools
 
 
 def main(arguments: list[str], tools: Tools) -> int:
-    """Take down the stage that the command line names; return 0. May be run again.
+    """Delete the deployment that the command line names; return 0. May be run again.
 
     Raises
     ------
     OpsError
-        If a step fails; those after it are not begun.
+        If a step fails; the steps after it are not run.
     """
     parser = make_parser("ops.destroy", __doc__)
-    parser.add_argument("--table", choices=["keep", "delete"], default="keep")
+    parser.add_argument(
+        "--table",
+        choices=["keep", "delete"],
+        default="keep",
+        help="whether to delete the DynamoDB table; default: keep",
+    )
     given = parser.parse_args(arguments)
     stage = read_stage(given.stage, tools.root)
     tools.tell(f"{stage.prefix}: {account(tools.client)}")
@@ -35,7 +40,7 @@ def main(arguments: list[str], tools: Tools) -> int:
 
 
 def make_sure(stage: Stage, with_table: bool, tools: Tools) -> None:
-    """Ask whoever sits at a terminal for the stage's name.
+    """Ask for the stage's name as a confirmation, if there is a terminal.
 
     Raises
     ------
@@ -44,9 +49,9 @@ def make_sure(stage: Stage, with_table: bool, tools: Tools) -> None:
     """
     if tools.ask is None:
         return
-    what = "all of it goes, the table too" if with_table else "all of it but the table goes"
+    what = "everything, and the table" if with_table else "everything except the table"
     try:
-        typed = tools.ask(f"{what}; type the stage's name to go on: ")
+        typed = tools.ask(f"this deletes {what}; type the stage's name to confirm: ")
     except EOFError:
         typed = ""
     if typed.strip() != stage.name:
@@ -60,7 +65,7 @@ def delete_functions(stage: Stage, tools: Tools) -> None:
         tools.run(["chalice", "delete", "--stage", stage.name], tools.root)
         tools.tell("deleted: the functions and the API")
     else:
-        tools.tell("gone already: the functions and the API")
+        tools.tell("already deleted: the functions and the API")
 
 
 def delete_public_url(stage: Stage, tools: Tools) -> None:
@@ -70,7 +75,7 @@ def delete_public_url(stage: Stage, tools: Tools) -> None:
     except ClientError as exc:
         if not is_missing(exc):
             raise
-        tools.tell(f"gone already: the parameter {stage.public_url_parameter}")
+        tools.tell(f"already deleted: the parameter {stage.public_url_parameter}")
     else:
         tools.tell(f"deleted: the parameter {stage.public_url_parameter}")
 
@@ -84,7 +89,7 @@ def delete_stack(stage: Stage, tools: Tools) -> None:
         If CloudFormation cannot delete all of it.
     """
     if not has_stack(stage, tools.client):
-        tools.tell(f"gone already: the stack {stage.prefix}")
+        tools.tell(f"already deleted: the stack {stage.prefix}")
         return
     cloudformation = tools.client("cloudformation")
     cloudformation.delete_stack(StackName=stage.prefix)
@@ -94,20 +99,20 @@ def delete_stack(stage: Stage, tools: Tools) -> None:
         raise OpsError(
             f"the stack {stage.prefix} could not be deleted; CloudFormation's console says why"
         ) from exc
-    tools.tell(f"deleted: the stack {stage.prefix}, with its queues and what was in them")
+    tools.tell(f"deleted: the stack {stage.prefix}, with its queues and their messages")
 
 
 def delete_table(stage: Stage, tools: Tools) -> None:
-    """Delete the table, and with it where the poller stands and which mails were sent."""
+    """Delete the table, with the poller's cursor and the record of sent mails."""
     if not has_table(stage, tools.client):
-        tools.tell(f"gone already: the table {stage.prefix}")
+        tools.tell(f"already deleted: the table {stage.prefix}")
         return
     tools.client("dynamodb").delete_table(TableName=stage.prefix)
     tools.tell(f"deleted: the table {stage.prefix}")
 
 
 def kept(stage: Stage, tools: Tools) -> list[str]:
-    """What is still there, and how to delete it too."""
+    """Return what was kept, a line each, and how to delete the table."""
     lines = [
         f"the secret {stage.secret_id}, and the identity of {stage.sender} in SES",
         "CouchDB, and all databases in it",

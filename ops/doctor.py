@@ -1,6 +1,6 @@
-"""`python -m ops.doctor STAGE`: a line for each thing that must be right; changes nothing.
+"""`python -m ops.doctor STAGE`: check a stage, and print a line for each check; changes nothing.
 
-Before a deployment it looks at what must be set first, afterwards also at what is deployed.
+Before a deployment it checks what must be set up. Afterwards it also checks what is deployed.
 """
 
 import sys
@@ -15,7 +15,7 @@ from ops.tools import Tools, end, make_parser, real_tools
 
 
 def main(arguments: list[str], tools: Tools, now_s: Callable[[], float] = time.time) -> int:
-    """Print what was found; return 1 if something is wrong, else 0.
+    """Print the findings; return 1 if something is wrong, else 0.
 
     Raises
     ------
@@ -32,7 +32,7 @@ def main(arguments: list[str], tools: Tools, now_s: Callable[[], float] = time.t
 
 
 def examine(stage: Stage, tools: Tools, now_s: Callable[[], float]) -> Iterator[Finding]:
-    """Look at one thing after another; at nothing in AWS if that does not let us in."""
+    """Run one check after another; none of AWS if the credentials are wrong."""
     client = tools.client
     yield find("settings", lambda: check_project.check_settings(stage))
     yield find("build", lambda: check_project.check_build(tools))

@@ -1,4 +1,4 @@
-"""What `make doctor` says: a line for each thing that was looked at."""
+"""The findings of `make doctor`: one for each check."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,21 +13,21 @@ from ops.tools import plain
 
 
 class Level(StrEnum):
-    """How it is."""
+    """How serious a finding is."""
 
     OK = "ok"
-    WARNING = "warning"  # it works, but not as one may think
+    WARNING = "warning"  # it works, but not as expected
     WRONG = "wrong"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes
     ----------
     text : str
-        How it is; and, unless it is well, what to do.
+        What was found and, unless it is right, what to do.
     """
 
     level: Level
@@ -35,31 +35,31 @@ class Finding:
     text: str
 
     def line(self) -> str:
-        """As it is printed."""
+        """Return the finding as it is printed."""
         return f"{self.level:<8} {self.about:<18} {self.text}"
 
 
-# What a check says of its subject.
+# What a check returns.
 Verdict = tuple[Level, str]
 
 
 def ok(text: str) -> Verdict:
-    """It is well."""
+    """Return that it is right."""
     return Level.OK, text
 
 
 def warning(text: str) -> Verdict:
-    """It works, but not as one may think."""
+    """Return that it works, but not as expected."""
     return Level.WARNING, text
 
 
 def wrong(text: str) -> Verdict:
-    """It does not work."""
+    """Return that it does not work."""
     return Level.WRONG, text
 
 
 def find(about: str, check: Callable[[], Verdict]) -> Finding:
-    """Look at one thing; what keeps us from it is a finding, too."""
+    """Run a check; an error that it raises is a finding, too."""
     try:
         level, text = check()
     except CouchError as exc:

@@ -1,4 +1,4 @@
-"""What has become of a message's document: a look into CouchDB, in words for an operator."""
+"""Describe the state of a message's document for an operator."""
 
 from collections.abc import Callable
 
@@ -13,18 +13,19 @@ from ops.tools import Tools, plain
 
 Look = Callable[[Message], str]
 
-NOT_KNOWN = "its document is not known"
+NOT_KNOWN = "the state of its document is not known"
 
 
 def make_look(stage: Stage, tools: Tools) -> Look:
-    """Looks into CouchDB for what has become of a document; one request to Secrets Manager now.
+    """Return a function that reads a message's document and describes its state.
 
-    A CouchDB that gives no answer is not asked again: each look would wait for its time limit.
+    One request to Secrets Manager now. After CouchDB did not answer once, it is not asked again,
+    because each request would wait for its time limit.
     """
     try:
         secrets = read_secrets(tools.client("secretsmanager"), stage.secret_id)
     except (InvalidSettings, ClientError, BotoCoreError) as exc:
-        tools.tell(f"warning: CouchDB is not asked about the documents: {plain(exc)}")
+        tools.tell(f"warning: the states of documents are not shown: {plain(exc)}")
         return lambda message: NOT_KNOWN
     server = Server(secrets.couchdb_url)
     is_silent = False
@@ -38,11 +39,11 @@ def make_look(stage: Stage, tools: Tools) -> Look:
         except (CouchError, InvalidName) as exc:
             is_silent = isinstance(exc, CouchError) and exc.error == "unreachable"
             if is_silent:
-                tools.tell("warning: CouchDB gives no answer, and is not asked any more")
+                tools.tell("warning: CouchDB does not answer, so no more states are shown")
                 return NOT_KNOWN
             return f"its document cannot be read ({type(exc).__name__})"
         if doc is None:
-            return "its document is gone"
+            return "its document no longer exists"
         error = doc.get("error")
         reason = error.get("reason") if isinstance(error, dict) else None
         state = f"now {shown(str(doc.get('type')))}/{shown(str(doc.get('state')))}"

@@ -1,4 +1,4 @@
-"""What is there in AWS of a stage. Every function sends one request, and changes nothing."""
+"""Look up what exists of a stage in AWS. Every function sends one request, and changes nothing."""
 
 from collections.abc import Callable
 
@@ -11,13 +11,13 @@ from ops.tools import Client, is_missing
 
 
 def account(client: Client) -> str:
-    """Whom AWS takes us for, and where. (STS itself would do without a region.)"""
+    """Return the account and the region as text. It fails without a region, which STS would not."""
     region = client("sqs").meta.region_name
     return f"account {client('sts').get_caller_identity()['Account']}, region {region}"
 
 
 def find_secret(stage: Stage, client: Client) -> str:
-    """The ARN of the stage's secret. One request.
+    """Return the ARN of the stage's secret. One request.
 
     Raises
     ------
@@ -29,26 +29,27 @@ def find_secret(stage: Stage, client: Client) -> str:
     )
     if answer is None:
         raise OpsError(
-            f"there is no secret {stage.secret_id}: create it (docs/deploy.md), or say SECRET_ARN=…"
+            f"there is no secret {stage.secret_id}: create it (docs/deploy.md), "
+            "or give SECRET_ARN=…"
         )
     return str(answer["ARN"])
 
 
 def has_stack(stage: Stage, client: Client) -> bool:
-    """Whether there is a stack, in whatever state."""
+    """Return whether the stack exists, in whatever state."""
     cloudformation = client("cloudformation")
     answer = _unless_missing(lambda: cloudformation.describe_stacks(StackName=stage.prefix))
     return answer is not None
 
 
 def has_table(stage: Stage, client: Client) -> bool:
-    """Whether there is a table."""
+    """Return whether the table exists."""
     dynamodb = client("dynamodb")
     return _unless_missing(lambda: dynamodb.describe_table(TableName=stage.prefix)) is not None
 
 
 def find_log_groups(stage: Stage, client: Client) -> list[str]:
-    """The stage's logs that are there, by name. (Those of a stage `dev-2` begin like `dev`'s.)"""
+    """Return the names of the stage's log groups that exist, but not those of a stage `dev-2`."""
     prefix = "/aws/lambda/"
     wanted = {prefix + lambda_name(stage.name, function) for function in [*RIGHTS, "poller"]}
     pages = client("logs").get_paginator("describe_log_groups")
@@ -61,14 +62,14 @@ def find_log_groups(stage: Stage, client: Client) -> list[str]:
 
 
 def read_public_url(stage: Stage, client: Client) -> str | None:
-    """Where the API is, as SSM has it; None if it does not."""
+    """Return the API's URL from SSM; None if SSM has none."""
     ssm = client("ssm")
     answer = _unless_missing(lambda: ssm.get_parameter(Name=stage.public_url_parameter))
     return None if answer is None else str(answer["Parameter"]["Value"])
 
 
 def _unless_missing(ask: Callable[[], JsonDict]) -> JsonDict | None:
-    """What AWS answers; None if it says that there is no such thing."""
+    """Return AWS's answer; None if the resource does not exist."""
     try:
         return ask()
     except ClientError as exc:

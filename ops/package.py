@@ -1,4 +1,4 @@
-"""`python -m ops.package STAGE`: build both artifacts as they would be uploaded; deploy nothing."""
+"""`python -m ops.package STAGE`: build both artifacts without deploying them."""
 
 import os
 import sys
@@ -11,8 +11,8 @@ from ops.stage import OpsError, Stage, read_stage
 from ops.tools import Tools, end, make_parser, real_tools
 
 MAX_BYTES = 5_000_000
-# Chalice takes app.py, chalicelib/, vendor/ and the packages of requirements.txt. Should it ever
-# take more, the operator hears of it here.
+# Chalice packs app.py, chalicelib/, vendor/ and the packages of requirements.txt. If it ever packs
+# one of these folders, packaging fails.
 NOT_OURS_TO_SHIP = {"bench", "device", "docs", "events", "local", "ops", "tests"}
 
 
@@ -22,11 +22,11 @@ def main(arguments: list[str], tools: Tools) -> int:
     Raises
     ------
     OpsError
-        If one cannot be built, is too large, or holds what should not be in it.
+        If one cannot be built, is too large, or contains a folder that does not belong in it.
     """
     given = make_parser("ops.package", __doc__).parse_args(arguments)
     stage = read_stage(given.stage, tools.root)
-    # Chalice insists on a region, though it asks nobody anything here.
+    # Chalice needs a region, although it sends no request here.
     os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
     out = tools.root / ".aws-sam" / "package"
     pack_handlers(stage, tools, out / "handlers")
@@ -43,7 +43,8 @@ def main(arguments: list[str], tools: Tools) -> int:
 def pack_handlers(stage: Stage, tools: Tools, out: Path) -> None:
     """Build the handlers' artifact, with bytecode, in a folder.
 
-    Chalice keeps a package while its sources are the same, and deploys that one.
+    Chalice also keeps a package in .chalice/deployments, and deploys that one while the sources
+    stay the same. So bytecode is added there, too.
     """
     tools.run(["chalice", "package", "--stage", stage.name, str(out)], tools.root)
     kept = (tools.root / ".chalice" / "deployments").glob("*.zip")
@@ -52,7 +53,7 @@ def pack_handlers(stage: Stage, tools: Tools, out: Path) -> None:
 
 
 def zip_folder(folder: Path, target: Path) -> None:
-    """Pack what `sam build` has made, as `sam deploy` does."""
+    """Zip a folder that `sam build` made, as `sam deploy` does."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(folder.rglob("*")):
@@ -61,26 +62,28 @@ def zip_folder(folder: Path, target: Path) -> None:
 
 
 def check(artifact: Path) -> None:
-    """Check an artifact's size and what is in it.
+    """Check an artifact's size and contents.
 
     Raises
     ------
     OpsError
-        If it is too large, or holds what should not be in it.
+        If it is too large, or contains a folder that does not belong in it.
     """
     with zipfile.ZipFile(artifact) as archive:
         strange = strangers(archive.namelist())
     if strange:
-        raise OpsError(f"{artifact.name} holds what no Lambda needs: {', '.join(strange)}")
+        raise OpsError(
+            f"{artifact.name} contains folders that no Lambda needs: {', '.join(strange)}"
+        )
     size_bytes = artifact.stat().st_size
     if size_bytes > MAX_BYTES:
         raise OpsError(
-            f"{artifact.name} has {size_bytes / 1e6:.2f} MB; {MAX_BYTES / 1e6:.0f} MB is the most"
+            f"{artifact.name} has {size_bytes / 1e6:.2f} MB; the limit is {MAX_BYTES / 1e6:.0f} MB"
         )
 
 
 def strangers(names: Iterable[str]) -> list[str]:
-    """The folders of this project in an artifact that are no part of it."""
+    """Return the project's folders in an artifact that do not belong there."""
     return sorted({name.split("/")[0] for name in names} & NOT_OURS_TO_SHIP)
 
 

@@ -1,8 +1,8 @@
-"""`python -m ops.policies`: a policy for each function and stage, from the table in rights.py.
+"""`python -m ops.policies`: write a policy for each function and stage, from rights.py.
 
-A stage is one that .chalice/config.json names. For each, this writes
-``.chalice/policy-STAGE-FUNCTION.json`` and, into the config, which function has which policy; each
-function then has a role of its own.
+The stages are those of .chalice/config.json. For each, this writes
+``.chalice/policy-STAGE-FUNCTION.json``, and the name of each function's policy into the config.
+Then Chalice gives each function a role of its own.
 """
 
 import json
@@ -17,7 +17,7 @@ from ops.stage import ROOT, lambda_name, read_config
 
 
 def main(root: Path = ROOT) -> int:
-    """Write what the table says, and remove what it no longer names; return 0."""
+    """Write all policies, and delete those of functions that no longer exist; return 0."""
     folder, wanted = root / ".chalice", files(read_config(root))
     for path in set(folder.glob("policy-*.json")) - {folder / name for name in wanted}:
         path.unlink()
@@ -27,7 +27,7 @@ def main(root: Path = ROOT) -> int:
 
 
 def are_current(root: Path = ROOT) -> bool:
-    """Whether .chalice holds what the table says."""
+    """Return whether the files in .chalice are up to date."""
     folder = root / ".chalice"
     there = {path.name: path.read_text("utf-8") for path in folder.glob("policy-*.json")}
     there["config.json"] = (folder / "config.json").read_text(encoding="utf-8")
@@ -35,7 +35,7 @@ def are_current(root: Path = ROOT) -> bool:
 
 
 def files(config: JsonDict) -> dict[str, str]:
-    """What .chalice must hold, by file name: the config itself, and a policy for each function."""
+    """Return the files of .chalice by name: the config, and a policy for each function."""
     texts: dict[str, str] = {}
     stages = {}
     for stage, settings in config["stages"].items():
@@ -49,17 +49,17 @@ def files(config: JsonDict) -> dict[str, str]:
 
 
 def policy_name(stage: str, function: str) -> str:
-    """The name of the file with a function's policy."""
+    """Return the name of the file with a function's policy."""
     return f"policy-{stage}-{function}.json"
 
 
 def policy_of(stage: str, function: str, rights: Rights, mail_from: str) -> JsonDict:
-    """The IAM policy of one function of a stage.
+    """Return the IAM policy of one function of a stage.
 
     Parameters
     ----------
     mail_from : str
-        The stage's MAIL_FROM: no mail is sent in another's name.
+        The stage's MAIL_FROM: the only sender that the function may use.
     """
     statements = [
         _allow(
@@ -70,7 +70,7 @@ def policy_of(stage: str, function: str, rights: Rights, mail_from: str) -> Json
         _allow(
             "Secret",
             ["secretsmanager:GetSecretValue"],
-            # Secrets Manager's own suffix, and not of a stage whose name goes on from here.
+            # Six characters that Secrets Manager adds; `*` would match other stages' secrets, too.
             _arn("secretsmanager", f"secret:syncpoint/{stage}-??????"),
         ),
         *_queues(stage, rights),
@@ -85,7 +85,7 @@ def _queues(stage: str, rights: Rights) -> Iterator[JsonDict]:
         actions = [
             "sqs:ChangeMessageVisibility",
             "sqs:DeleteMessage",
-            "sqs:GetQueueAttributes",  # the event source mapping asks for them, as it receives
+            "sqs:GetQueueAttributes",  # for the event source mapping, as are receive and delete
             "sqs:GetQueueUrl",
             "sqs:ReceiveMessage",
         ]
@@ -96,7 +96,7 @@ def _queues(stage: str, rights: Rights) -> Iterator[JsonDict]:
 
 
 def _items(stage: str, rights: Rights) -> Iterator[JsonDict]:
-    """What is done with items of the table; each by what their keys begin with."""
+    """Yield what the function may do with items of the table, by the prefixes of their keys."""
     wanted: list[tuple[str, list[str], tuple[str, ...]]] = [
         ("Claims", ["DeleteItem", "UpdateItem"], ("claim#*",) if rights.claims else ()),
         ("Counts", ["GetItem", "PutItem"], rights.counts),
@@ -114,8 +114,8 @@ def _items(stage: str, rights: Rights) -> Iterator[JsonDict]:
 
 
 def _mails(stage: str, mail_from: str) -> Iterator[JsonDict]:
-    # SES checks SendRawEmail where its version 2's SendEmail is given MIME; and, in the sandbox,
-    # the recipient's identity as well as the sender's: so it is the sender that is held here.
+    # SES checks SendRawEmail if SendEmail of its version 2 gets MIME. In the sandbox it also checks
+    # the recipient's identity. So all identities are allowed, but only one sender.
     # Source: https://github.com/anymail/django-anymail/issues/384
     # Source: https://github.com/cloudposse/terraform-aws-ses/issues/40
     yield _allow(
@@ -136,7 +136,7 @@ def _allow(
 
 
 def _arn(service: str, resource: str) -> str:
-    """An ARN in whatever region and account the stage is deployed to."""
+    """Return an ARN of any region and account."""
     return f"arn:aws:{service}:*:*:{resource}"
 
 

@@ -1,8 +1,8 @@
-"""Chalice's record of what it deployed, ``.chalice/deployed/STAGE.json``, made anew from AWS.
+"""Restore Chalice's record of what it deployed, ``.chalice/deployed/STAGE.json``, from AWS.
 
-Chalice writes the record when all is done. Where it was stopped before that, or the record is on
-another machine, it would make a second API with another URL, and fail at the queues that its
-functions are fed from already; and `chalice delete` would leave everything.
+Chalice writes the record at the end of a deployment. If it was stopped before, or the record is on
+another machine, the next deployment would create a second API with another URL. It would also fail,
+because the queues already have event source mappings. And `chalice delete` would delete nothing.
 """
 
 import json
@@ -22,12 +22,12 @@ NOTIFIED = "mail_feedback"
 
 
 def record_path(stage: Stage, root: Path) -> Path:
-    """Where the record is."""
+    """Return the path of the record."""
     return root / ".chalice" / "deployed" / f"{stage.name}.json"
 
 
 def read_record(stage: Stage, root: Path) -> dict[str, JsonDict]:
-    """What Chalice knows to have deployed, by its own names; empty if it knows nothing."""
+    """Return the recorded resources by Chalice's names; empty if there is no record."""
     try:
         record = json.loads(record_path(stage, root).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -36,7 +36,7 @@ def read_record(stage: Stage, root: Path) -> dict[str, JsonDict]:
 
 
 def mend_record(stage: Stage, tools: Tools) -> list[str]:
-    """Write into the record what is there in AWS and missing in it; returns the names.
+    """Add resources that exist in AWS but are missing in the record; return their names.
 
     Sends no request if nothing is missing, else one for each function and a few more.
     """
@@ -46,7 +46,7 @@ def mend_record(stage: Stage, tools: Tools) -> list[str]:
     found = {resource["name"]: resource for resource in _find(stage, tools.client)}
     missing = sorted(found.keys() - recorded.keys())
     if missing:
-        # In the order of what depends on what: `chalice delete` goes through it from the end.
+        # Ordered by dependency, because `chalice delete` deletes from the end to the beginning.
         resources = list({**found, **recorded}.values())
         path = record_path(stage, tools.root)
         path.parent.mkdir(exist_ok=True)
@@ -56,7 +56,7 @@ def mend_record(stage: Stage, tools: Tools) -> list[str]:
 
 
 def _names() -> set[str]:
-    """The names that a whole record has."""
+    """Return the names of a complete record."""
     names = {"rest_api", f"{SCHEDULED}-event", f"{NOTIFIED}-sns-subscription"}
     for function, rights in RIGHTS.items():
         names |= {function, f"{function}_role"}
@@ -66,7 +66,7 @@ def _names() -> set[str]:
 
 
 def _find(stage: Stage, client: Client) -> Iterator[JsonDict]:
-    """What is there, in the words of Chalice's record."""
+    """Yield the resources that exist, in the form of Chalice's record."""
     pages = client("lambda").get_paginator("list_functions").paginate()
     arns = {f["FunctionName"]: f["FunctionArn"] for page in pages for f in page["Functions"]}
     api_lambda_arn = ""
@@ -97,7 +97,7 @@ def _role(stage: Stage, iam: Any, function: str) -> Iterator[JsonDict]:
 
 
 def _events(stage: Stage, client: Client, function: str, arn: str) -> Iterator[JsonDict]:
-    """What calls a function: its queue, its schedule, its topic."""
+    """Yield what invokes a function: its queue, its schedule, its topic."""
     if RIGHTS[function].queue:
         yield from _queue_source(stage, client("lambda"), function, arn)
     if function == SCHEDULED:
@@ -146,7 +146,7 @@ def _subscription(stage: Stage, sns: Any, arn: str) -> Iterator[JsonDict]:
 
 
 def _rest_api(stage: Stage, apigateway: Any, arn: str) -> Iterator[JsonDict]:
-    """The API whose routes lead to the stage's function: all stages' APIs have one name."""
+    """Yield the API whose routes invoke the stage's function. All stages' APIs have one name."""
     region = arn.split(":")[3]
     suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
     for page in apigateway.get_paginator("get_rest_apis").paginate():

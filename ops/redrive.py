@@ -1,8 +1,9 @@
-"""`python -m ops.redrive STAGE [--dry-run]`: look at the dead letters, and bring them back.
+"""`python -m ops.redrive STAGE [--dry-run]`: list dead letters, and send them back to their queues.
 
-Each goes to the queue of its own type and state, and is deleted only after SQS has accepted it
-there. Whoever ends the command in between leaves it in both places: a message that comes twice
-finds its document moved on, and does nothing. What stays is hidden for `HIDDEN_S` at most.
+Each is sent to the queue of its type and state, and is deleted only after SQS has accepted it
+there. If the command is stopped in between, the message is in both queues. That does no harm: when
+it is handled again, its document is in another state. Messages that remain are hidden from other
+readers for at most `HIDDEN_S`.
 """
 
 import re
@@ -26,32 +27,32 @@ from ops.tools import Tools, end, is_missing, make_parser, plain, real_tools
 
 PAGE = 10
 HIDDEN_S = 300
-EMPTY_ENDS = 2  # an empty answer need not mean an empty queue
-KNOWN_ENDS = 5  # pages in a row of letters that were hidden for too short a time
-WAIT_S = 2  # SQS asks all of its servers only if it may wait
+EMPTY_ENDS = 2  # empty answers in a row: one does not prove that the queue is empty
+KNOWN_ENDS = 5  # pages in a row without new letters: they became visible again too early
+WAIT_S = 2  # long polling: without it SQS asks only some of its servers
 
-# Ids come from strangers: no other is put into a command for an operator's shell.
+# Ids come from strangers. Only ids of this form are put into a command for the operator's shell.
 _PLAIN = re.compile(r"[A-Za-z0-9._-]{1,120}")
 
 
 def main(arguments: list[str], tools: Tools, wait_s: int = WAIT_S) -> int:
-    """Look at the dead letters of a stage, and bring them back unless told not to.
+    """List the dead letters of a stage, and send them back unless it is a dry run.
 
     Returns
     -------
     int
-        1 if one of the poller's could not be brought back, else 0.
+        1 if a message could not be sent back, else 0.
 
     Raises
     ------
     OpsError
-        If the stage has no dead letters' queue.
+        If the stage has no dead-letter queue.
     """
     parser = make_parser("ops.redrive", __doc__)
-    parser.add_argument("--dry-run", action="store_true", help="look, and bring none back")
+    parser.add_argument("--dry-run", action="store_true", help="only list them")
     given = parser.parse_args(arguments)
     stage = read_stage(given.stage, tools.root)
-    account(tools.client)  # without credentials, that is all there is to say
+    account(tools.client)  # raises an error without credentials
     redrive = Redrive(stage, tools.client("sqs"), registry, make_look(stage, tools), tools.tell)
     redrive.run(given.dry_run, wait_s)
     return 1 if redrive.failed else 0
@@ -63,10 +64,14 @@ class Redrive:
 
     Parameters
     ----------
-    control : Registry
+    registry : Registry
         The transitions, each of which has a queue.
+    look : callable
+        Describes the state of a message's document.
+    tell : callable
+        Prints a line.
     now_s : callable
-        The time, in seconds since 1970.
+        Returns the time, in seconds since 1970.
     """
 
     stage: Stage
@@ -75,38 +80,38 @@ class Redrive:
     look: Look
     tell: Callable[[str], None]
     now_s: Callable[[], float] = time.time
-    back: int = 0
+    sent_back: int = 0
     failed: int = 0
     foreign: int = 0
     examples: dict[str, str] = field(default_factory=dict)
     _queue_urls: dict[str, str] = field(default_factory=dict)
 
     def run(self, dry_run: bool, wait_s: int) -> None:
-        """Go through all of them, page by page; say what each is, and what becomes of it."""
+        """Receive all of them, page by page; print what each is and what is done with it."""
         queue_url = self._queue_url(self.stage.dead_letters)
-        staying: dict[str, DeadLetter] = {}
+        remaining: dict[str, DeadLetter] = {}
         empty = known = 0
         try:
             while empty < EMPTY_ENDS and known < KNOWN_ENDS:
                 page = self._receive(queue_url, wait_s)
-                new = [letter for letter in page if letter.message_id not in staying]
+                new = [letter for letter in page if letter.message_id not in remaining]
                 empty = 0 if page else empty + 1
                 known = 0 if new or not page else known + 1
-                # Whoever received a letter last has the receipt that is good.
-                staying |= {letter.message_id: letter for letter in page}
+                # Only the receipt handle of the last receive is valid.
+                remaining |= {letter.message_id: letter for letter in page}
                 for letter in new:
-                    if self._bring_back(letter, dry_run):
+                    if self._send_back(letter, dry_run):
                         receipt = letter.receipt_handle
                         self.sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=receipt)
-                        del staying[letter.message_id]
+                        del remaining[letter.message_id]
         finally:
-            self._show(queue_url, list(staying.values()))
+            self._show(queue_url, list(remaining.values()))
         for function, doc_id in sorted(self.examples.items()):
-            self.tell(f"why: `{log_command(self.stage, function, doc_id)}`")
-        self.tell(self._summary(len(staying), dry_run))
+            self.tell(f"to find the reason: `{log_command(self.stage, function, doc_id)}`")
+        self.tell(self._summary(len(remaining), dry_run))
 
     def _receive(self, queue_url: str, wait_s: int) -> list[DeadLetter]:
-        """A page of letters; those are in it, too, that were hidden for too short a time."""
+        """Receive a page of letters; it may have some that were received before."""
         messages = self.sqs.receive_message(
             QueueUrl=queue_url,
             MaxNumberOfMessages=PAGE,
@@ -116,38 +121,38 @@ class Redrive:
         ).get("Messages", [])
         return [DeadLetter.read(message, self.registry) for message in messages]
 
-    def _bring_back(self, letter: DeadLetter, dry_run: bool) -> bool:
-        """Say what a letter is and, if it is the poller's, send it; whether SQS accepted it."""
-        about = letter.about(self.now_s())
+    def _send_back(self, letter: DeadLetter, dry_run: bool) -> bool:
+        """Print what a letter is, and send it back; return whether SQS accepted it."""
+        summary = letter.summary(self.now_s())
         if letter.message is None:
             self.foreign += 1
-            self.tell(f"warning: {about}; it stays")
+            self.tell(f"warning: {summary}; it stays in the dead-letter queue")
             return False
-        about = f"{about}; {self.look(letter.message)}"
+        summary = f"{summary}; {self.look(letter.message)}"
         self._remember(letter.message)
         name = queue_name(self.stage.name, letter.message.doc_type, letter.message.state)
         if dry_run:
-            self.tell(about)
+            self.tell(summary)
             return False
         try:
             self.sqs.send_message(QueueUrl=self._queue_url(name), MessageBody=letter.body)
         except (ClientError, BotoCoreError, OpsError) as exc:
             self.failed += 1
-            self.tell(f"wrong: {about}; it stays: {plain(exc)}")
+            self.tell(f"wrong: {summary}; it could not be sent back: {plain(exc)}")
             return False
-        self.back += 1
-        self.tell(f"{about}; back in {name}")
+        self.sent_back += 1
+        self.tell(f"{summary}; sent back to {name}")
         return True
 
     def _remember(self, message: Message) -> None:
-        """Keep one document's id for each function, to look for in its log."""
+        """Keep one document's id for each function, for a search in its log."""
         function = f"{message.doc_type}_{message.state}"
         if self.examples.get(function, "DOCUMENT ID") == "DOCUMENT ID":
             is_plain = _PLAIN.fullmatch(message.doc_id)
             self.examples[function] = message.doc_id if is_plain else "DOCUMENT ID"
 
     def _show(self, queue_url: str, letters: list[DeadLetter]) -> None:
-        """Let others see these letters again, now."""
+        """Make these letters visible again."""
         for start in range(0, len(letters), PAGE):
             self.sqs.change_message_visibility_batch(
                 QueueUrl=queue_url,
@@ -168,20 +173,21 @@ class Redrive:
             except ClientError as exc:
                 if not is_missing(exc):
                     raise
-                raise OpsError(f"there is no queue {name}") from exc
+                raise OpsError(f"there is no queue {name}; run `make deploy`") from exc
         return self._queue_urls[name]
 
-    def _summary(self, staying: int, dry_run: bool) -> str:
-        seen = staying + self.back
+    def _summary(self, remaining: int, dry_run: bool) -> str:
+        seen = remaining + self.sent_back
         if not seen:
             return "there are no dead letters"
         if dry_run:
-            return f"{seen} dead letters; {seen - self.foreign} of them would be brought back"
-        return f"{seen} dead letters: {self.back} are back in their queues, {staying} stay"
+            return f"{seen} dead letters; {seen - self.foreign} of them would be sent back"
+        back = f"{self.sent_back} sent back to their queues"
+        return f"{seen} dead letters: {back}, {remaining} remain in the dead-letter queue"
 
 
 def log_command(stage: Stage, function: str, doc_id: str) -> str:
-    """What shows an operator all that a function's log has of a document."""
+    """Return the command that shows what a function's log has about a document."""
     group = f"/aws/lambda/{lambda_name(stage.name, function)}"
     return f"aws logs filter-log-events --log-group-name {group} --filter-pattern '\"{doc_id}\"'"
 

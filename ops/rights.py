@@ -1,4 +1,4 @@
-"""What each of Chalice's functions may do, as one table. No I/O; ops/policies.py writes it out.
+"""Define what each of Chalice's functions may do, in one table. ops/policies.py writes it. No I/O.
 
 Every function may also read the stage's secret and write its own log.
 """
@@ -6,7 +6,7 @@ Every function may also read the stage's secret and write its own log.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# What keys in the table begin with. Quotas are apart: who counts codes spends no mail quota.
+# Prefixes of keys in the table. Each quota has its own, so that it cannot be used up by another.
 TRIES = "quota#tries#*"
 MAILS_FROM = "quota#mails-from#*"
 MAILS_BY = "quota#mails-by#*"
@@ -22,16 +22,16 @@ class Rights:
     Attributes
     ----------
     queue : str or None
-        The route, ``type-state``, whose queue feeds the function.
+        The route, ``type-state``, whose queue the function reads.
     asks_for_queue : str or None
-        The route whose queue it may ask SQS for, and no more.
+        The route whose queue URL it may ask for, without reading the queue.
     claims : bool
-        Whether it holds claims on unsafe steps (chalicelib/aws/claims.py).
+        Whether it takes claims for unsafe transitions (chalicelib/aws/claims.py).
     counts, reads, writes : tuple of str
-        What the keys begin with: of quotas that it reads before it counts, of items that
-        it reads, of items that it writes (quotas among them: see `RateLimiter.allow`).
+        Key prefixes: of quotas that it reads and writes, of items that it only reads, and of items
+        that it only writes (also quotas, see `RateLimiter.allow`).
     mails : bool
-        Whether it may send mail, and read the API's public URL to put into it.
+        Whether it may send mail, and read the API's public URL for the links in it.
     """
 
     queue: str | None = None

@@ -1,4 +1,4 @@
-"""A stage as .chalice/config.json has it, and the names of what it is made of. No request."""
+"""Read a stage from .chalice/config.json, and name its resources. No request."""
 
 import json
 from collections.abc import Mapping
@@ -13,17 +13,17 @@ APP_NAME = "syncpoint"
 
 
 class OpsError(Exception):
-    """The operator's command cannot go on; the message is for the operator."""
+    """A command has failed; the message is for the operator."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A deployment of its own.
+    """One deployment.
 
     Attributes
     ----------
     variables : mapping
-        The environment of its handlers.
+        The environment of the handlers.
     api_stage : str
         The last part of the API's URL.
     """
@@ -34,22 +34,22 @@ class Stage:
 
     @property
     def prefix(self) -> str:
-        """What all names of the stage begin with; the very name of its stack and table."""
+        """The prefix of all names of the stage; also the name of its stack and its table."""
         return f"{APP_NAME}-{self.name}"
 
     @property
     def dead_letters(self) -> str:
-        """The name of the queue of dead letters."""
+        """The name of the dead-letter queue."""
         return f"{self.prefix}-dead-letters"
 
     @property
     def secret_id(self) -> str:
-        """The secret with CouchDB's URL and the link keys."""
+        """The name of the secret with CouchDB's URL and the link keys."""
         return f"{APP_NAME}/{self.name}"
 
     @property
     def public_url_parameter(self) -> str:
-        """The SSM parameter that says where the API is."""
+        """The name of the SSM parameter with the API's URL."""
         return f"/{APP_NAME}/{self.name}/public-url"
 
     @property
@@ -63,7 +63,7 @@ class Stage:
         return parseaddr(self.variables.get("MAIL_FROM", ""))[1]
 
     def names(self) -> dict[str, str]:
-        """The variables that have to hold these names: the policies are written for them."""
+        """Return the variables that must have fixed values, because the policies contain them."""
         names = {
             "STAGE": self.name,
             "TABLE_NAME": self.prefix,
@@ -76,18 +76,18 @@ class Stage:
 
 
 def read_config(root: Path = ROOT) -> JsonDict:
-    """The whole of .chalice/config.json."""
+    """Return .chalice/config.json."""
     config: JsonDict = json.loads((root / ".chalice/config.json").read_text(encoding="utf-8"))
     return config
 
 
 def read_stage(name: str, root: Path = ROOT) -> Stage:
-    """A stage of .chalice/config.json.
+    """Return a stage of .chalice/config.json.
 
     Raises
     ------
     OpsError
-        If it has no such stage, or one that is called otherwise in its own environment.
+        If there is no such stage, or if its environment has other names than the policies.
     """
     stages = read_config(root)["stages"]
     if name not in stages:
@@ -104,11 +104,11 @@ def read_stage(name: str, root: Path = ROOT) -> Stage:
         if given != wanted:
             raise OpsError(
                 f"stage {name!r} in .chalice/config.json has {variable}={given!r}; "
-                f"it must be {wanted!r}, for which the policies are written"
+                f"it must be {wanted!r}, as in the policies"
             )
     return stage
 
 
 def lambda_name(stage: str, function: str) -> str:
-    """The name that Chalice gives a function; that of the routes has the app's own."""
+    """Return the name that Chalice gives a function; the function of all routes has the app's."""
     return f"{APP_NAME}-{stage}" + ("" if function == "api_handler" else f"-{function}")

@@ -1,4 +1,4 @@
-"""What the operator's commands work with, and how they end."""
+"""Clients, programs and output for the operator's commands, and how errors are reported."""
 
 import argparse
 import subprocess
@@ -27,12 +27,12 @@ Client = Callable[[str], Any]
 
 @dataclass(frozen=True)
 class Tools:
-    """Clients, programs, the operator's screen and the project's folder; tests give their own.
+    """Clients, programs, output and the project's folder; tests pass their own.
 
     Attributes
     ----------
     ask : callable or None
-        Given a question, returns what is typed; None where nobody sits.
+        Asks a question and returns what is typed; None if there is no terminal.
     """
 
     client: Client
@@ -43,27 +43,27 @@ class Tools:
 
 
 def real_tools() -> Tools:
-    """The tools for AWS itself, or what AWS_ENDPOINT_URL names. Sends no request."""
+    """Return the tools for AWS, or for the service at AWS_ENDPOINT_URL. Sends no request."""
     return Tools(client=make_client, run=run, ask=input if sys.stdin.isatty() else None)
 
 
 def make_parser(module: str, about: str | None) -> argparse.ArgumentParser:
-    """Reads the command line of `python -m module STAGE`.
+    """Make the parser of the command line `python -m module STAGE`.
 
     Parameters
     ----------
     about : str
-        The module's docstring; its first line is what `--help` says.
+        The module's docstring; `--help` shows its first line.
     """
     first = (about or "").partition("\n")[0]
     parser = argparse.ArgumentParser(prog=f"python -m {module}", description=first)
-    parser.add_argument("stage", help="as in .chalice/config.json")
+    parser.add_argument("stage", help="the name of a stage in .chalice/config.json")
     return parser
 
 
 @cache
 def make_client(service: str) -> Any:
-    """A boto3 client with time limits."""
+    """Make a boto3 client with time limits."""
     import boto3
     from botocore.config import Config
 
@@ -72,7 +72,7 @@ def make_client(service: str) -> Any:
 
 
 def run(command: Sequence[str], folder: Path) -> None:
-    """Run a program of this virtual environment; what it writes goes to the screen.
+    """Run a program of this virtual environment, with its output on the terminal.
 
     Raises
     ------
@@ -86,11 +86,11 @@ def run(command: Sequence[str], folder: Path) -> None:
     except OSError as exc:
         raise OpsError(f"`{shown}` cannot be started: {exc.strerror}; run `make setup`") from exc
     if status.returncode:
-        raise OpsError(f"`{shown}` failed, see above; nothing after it was done")
+        raise OpsError(f"`{shown}` failed, see its output above; the steps after it were not run")
 
 
 def end(command: Callable[[], int]) -> int:
-    """Run a command; what stops it becomes a sentence on stderr, and 1."""
+    """Run a command and return its status; print an error as a sentence on stderr."""
     try:
         return command()
     except (OpsError, BotoCoreError, ClientError) as exc:
@@ -102,21 +102,21 @@ def end(command: Callable[[], int]) -> int:
 
 
 def plain(exc: Exception) -> str:
-    """An error as a sentence."""
+    """Return an error as a sentence."""
     if isinstance(exc, ClientError):
         error: Mapping[str, str] = exc.response.get("Error", {})  # type: ignore[assignment]
         return f"AWS refused {exc.operation_name}: {error.get('Code')}: {error.get('Message')}"
     if isinstance(exc, NoRegionError):
-        return "no region is set: `export AWS_DEFAULT_REGION=…`"
+        return "no region is set: run `export AWS_DEFAULT_REGION=…`"
     if isinstance(exc, NoCredentialsError):
-        return "no credentials: `aws configure`, or AWS_PROFILE"
+        return "no AWS credentials: run `aws configure`, or set AWS_PROFILE"
     if isinstance(exc, EndpointConnectionError | ConnectTimeoutError):
         return f"AWS cannot be reached: {exc}"
     return str(exc)
 
 
 def is_missing(exc: ClientError) -> bool:
-    """Whether AWS says that there is no such thing. Each service has words of its own."""
+    """Return whether AWS says that a resource does not exist. Each service has its own code."""
     error = exc.response.get("Error", {})
     code, message = error.get("Code", ""), error.get("Message", "")
     is_stack = code == "ValidationError" and "does not exist" in message

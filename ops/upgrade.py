@@ -1,4 +1,4 @@
-"""`python -m ops.upgrade STAGE`: bring existing databases to the deployed design documents."""
+"""`python -m ops.upgrade STAGE`: upgrade the design documents of existing databases."""
 
 import json
 import sys
@@ -10,11 +10,11 @@ from ops.tools import Client, Tools, end, make_parser, real_tools
 
 
 class UpgradeFailed(OpsError):
-    """The Lambda failed; the message says how."""
+    """The Lambda failed; the message has its error."""
 
 
 def main(arguments: list[str], tools: Tools) -> int:
-    """Run the stage's own Lambda until it has seen every database; return 0.
+    """Run the stage's Lambda until it has checked every database; return 0.
 
     Raises
     ------
@@ -29,17 +29,17 @@ def main(arguments: list[str], tools: Tools) -> int:
 
 
 def upgrade(invoke: Callable[[JsonDict], JsonDict], tell: Callable[[str], None]) -> tuple[int, int]:
-    """Call the Lambda again and again, each time where the last one ended.
+    """Call the Lambda repeatedly; each call continues where the last one ended.
 
     Parameters
     ----------
     invoke : callable
-        Given an event, returns the Lambda's answer; see `chalicelib.jobs.upgrade.upgrade`.
+        Sends an event to the Lambda and returns its answer; see `chalicelib.jobs.upgrade.upgrade`.
 
     Returns
     -------
     (checked, written)
-        How many databases, and how many design documents.
+        The numbers of databases and of design documents.
     """
     checked = written = 0
     after = None
@@ -49,11 +49,11 @@ def upgrade(invoke: Callable[[JsonDict], JsonDict], tell: Callable[[str], None])
         after = answer["after"]
         if after is None:
             return checked, written
-        tell(f"{checked} databases checked, {written} written; goes on after {after}")
+        tell(f"{checked} databases checked, {written} written; continuing after {after}")
 
 
 def invoker(stage: str, client: Client) -> Callable[[JsonDict], JsonDict]:
-    """Calls the stage's Lambda; what that returns raises `UpgradeFailed` if it failed."""
+    """Return a function that calls the stage's Lambda; it raises `UpgradeFailed` on an error."""
 
     def invoke(event: JsonDict) -> JsonDict:
         answer = client("lambda").invoke(

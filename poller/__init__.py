@@ -1,1 +1,1 @@
-"""The scheduled Lambda: CouchDB's changes feeds → one SQS queue for each (type, state)."""
+"""The scheduled Lambda that sends CouchDB's changes to SQS, one queue for each (type, state)."""

@@ -1,11 +1,12 @@
-"""The poller's Lambda: its entry point. No rule and no storage lives here."""
+"""The poller's Lambda function: its handler, and how its parts are put together."""
 
 import math
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
@@ -14,38 +15,38 @@ from chalicelib.aws.clients import make_client
 from chalicelib.couch import Server
 from chalicelib.settings import PollerSettings, poller_key, read_secrets
 from chalicelib.telemetry import count, make_logger, put
-from poller.ahead import Begin, in_threads
-from poller.checkpoint import Checkpoint
-from poller.follow import Follower, Summary
+from poller.checkpoint import Checkpoints
+from poller.databases import DbUpdates, Scan, Shard
+from poller.forward import Forwarder, Summary
 from poller.lease import Cursor, Lease, LeaseHeld
+from poller.messages import Sender
 from poller.poll import Poll
-from poller.scan import Scan
-from poller.sender import Sender
-from poller.shard import Shard
-from poller.updates import Updates
 
 logger = make_logger("syncpoint-poller")
 
+# Fewer than the ten connections of a boto3 client.
+MAX_REQUESTS_AT_ONCE = 8
 
-# Kept from one run to the next, while the Lambda lives.
+# Clients are kept from one run to the next, in the same Lambda environment.
 kept_client = cache(make_client)
 
 
 @dataclass(frozen=True)
 class PollerDependencies:
-    """What a poller finds around it.
+    """The services and the clock that a run uses; tests pass their own.
 
     Attributes
     ----------
-    client, server : callable
-        Makes the AWS client of a service's name, the CouchDB server of its URL.
+    client : callable
+        Returns the AWS client for the name of a service.
+    server : callable
+        Returns the CouchDB server for its URL.
     now_s, monotonic_s : callable
-        The time in seconds, since 1970 and since some moment.
+        Return the time in seconds, since 1970 and since an arbitrary moment.
     pause : callable
-        Waits for so many seconds.
-    begin : callable
-        Begins requests that need not wait for one another: several at once, but where a test must
-        have their order.
+        Waits for a number of seconds.
+    executor : callable
+        Returns the executor of requests that need not wait for each other.
     """
 
     client: Callable[[str], Any] = kept_client
@@ -53,18 +54,11 @@ class PollerDependencies:
     now_s: Callable[[], float] = time.time
     monotonic_s: Callable[[], float] = time.monotonic
     pause: Callable[[float], None] = time.sleep
-    begin: Begin = in_threads
+    executor: Callable[[], Executor] = partial(ThreadPoolExecutor, MAX_REQUESTS_AT_ONCE)
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """Follow the control databases' feeds for one window.
-
-    Returns
-    -------
-    dict
-        ``{"polled": bool, "databases": int, "changes": int, "sent": int}``; not polled if another
-        poller is at work.
-    """
+    """Run the poller for one window; see `run`."""
     return run(PollerSettings.read(os.environ))
 
 
@@ -73,80 +67,81 @@ def run(
     stopped: Callable[[], bool] = lambda: False,
     dependencies: PollerDependencies | None = None,
 ) -> dict[str, Any]:
-    """One run of the poller.
+    """Run the poller for one window.
 
     Parameters
     ----------
     stopped : callable
-        Whether to close the window early; the local system does when it ends.
+        Returns whether to end the window early. The local system uses it to stop.
     dependencies : PollerDependencies, optional
-        AWS, CouchDB and the time; the real ones if not given.
+        The real ones if not given.
+
+    Returns
+    -------
+    dict
+        ``{"polled": bool, "databases": int, "changes": int, "sent": int}``. `polled` is False if
+        another poller holds the lease; then nothing was done.
     """
     dependencies = dependencies or PollerDependencies()
-    lease = _lease(settings, dependencies)
-    try:
-        cursor = lease.take()
-    except LeaseHeld:
-        logger.info("another poller is at work")
-        return {"polled": False, **asdict(Summary())}
-    summary, is_caught_up = Summary(), False
-    try:
-        is_caught_up = _poll(settings, dependencies, lease, cursor, stopped, summary)
-        return {"polled": True, **asdict(summary)}
-    finally:
-        lease.release(is_caught_up=is_caught_up)
-        _measure(settings.stage, summary, lease)
-
-
-def _lease(settings: PollerSettings, dependencies: PollerDependencies) -> Lease:
-    return Lease(
+    lease = Lease(
         dependencies.client("dynamodb"),
         settings.table_name,
         poller_key(settings.control_db, settings.shard, settings.shards),
         settings.lease_s,
         dependencies.now_s,
     )
+    try:
+        cursor = lease.take()
+    except LeaseHeld:
+        logger.info("another poller holds the lease; this run does nothing")
+        return {"polled": False, **asdict(Summary())}
+    summary, is_caught_up = Summary(), False
+    try:
+        with dependencies.executor() as executor:
+            is_caught_up = _poll(settings, dependencies, executor, lease, cursor, stopped, summary)
+        return {"polled": True, **asdict(summary)}
+    finally:
+        lease.release(is_caught_up=is_caught_up)
+        _put_metrics(settings.stage, summary, lease)
 
 
 def _poll(
     settings: PollerSettings,
     dependencies: PollerDependencies,
+    executor: Executor,
     lease: Lease,
     cursor: Cursor,
     stopped: Callable[[], bool],
     summary: Summary,
 ) -> bool:
-    """Follow the feeds; whether every database was left at the end of its own."""
-    closes_at_s = dependencies.monotonic_s() + settings.window_s if settings.window_s else math.inf
+    """Forward changes for one window; return whether all feeds were read to their ends."""
+    ends_at_s = dependencies.monotonic_s() + settings.window_s if settings.window_s else math.inf
 
     def remaining_s() -> float:
-        return 0.0 if stopped() else closes_at_s - dependencies.monotonic_s()
+        return 0.0 if stopped() else ends_at_s - dependencies.monotonic_s()
 
-    def warn(what: str, why: str) -> None:
-        _warn(settings.stage, what, why)
-
+    warn = partial(_warn, settings.stage)
     secrets = read_secrets(dependencies.client("secretsmanager"), settings.secret_id)
     server = dependencies.server(secrets.couchdb_url)
     shard = Shard(settings.control_db, settings.shard, settings.shards)
-    checkpoint = Checkpoint(
-        dependencies.client("dynamodb"), settings.table_name, lease, dependencies.pause
-    )
-    follower = Follower(
+    forwarder = Forwarder(
         server=server,
-        checkpoint=checkpoint,
-        sender=Sender(dependencies.client("sqs"), dependencies.pause, dependencies.begin),
+        checkpoints=Checkpoints(
+            dependencies.client("dynamodb"), settings.table_name, lease, dependencies.pause
+        ),
+        sender=Sender(dependencies.client("sqs"), dependencies.pause, executor),
         control_db=settings.control_db,
         routes=settings.routes,
         page_size=settings.page_size,
         remaining_s=remaining_s,
         warn=warn,
-        begin=dependencies.begin,
+        executor=executor,
         summary=summary,
     )
     poll = Poll(
-        updates=Updates(server, shard),
+        db_updates=DbUpdates(server, shard),
         scan=Scan(server, shard),
-        follower=follower,
+        forwarder=forwarder,
         lease=lease,
         cursor=cursor,
         is_one_pass=settings.window_s == 0,
@@ -155,23 +150,23 @@ def _poll(
         warn=warn,
     )
     poll.run(settings.control_db if shard.holds(settings.control_db) else None)
-    return follower.is_caught_up
+    return forwarder.is_caught_up
 
 
-def _measure(stage: str, summary: Summary, lease: Lease) -> None:
-    """Say that a poller is at work, what it did, and for how long it has been behind."""
-    seq_age_s = max(0.0, lease.now_s() - lease.caught_up_at_s)
+def _put_metrics(stage: str, summary: Summary, lease: Lease) -> None:
+    """Put the metrics of a run: that it took place, its counts, and how long the poller lags."""
+    lag_s = max(0.0, lease.now_s() - lease.caught_up_at_s)
     put(
         {
             "PollerRuns": (MetricUnit.Count, 1),
             "PollerChanges": (MetricUnit.Count, summary.changes),
-            "PollerSent": (MetricUnit.Count, summary.sent),
-            "PollerSeqAge": (MetricUnit.Seconds, seq_age_s),
+            "PollerMessages": (MetricUnit.Count, summary.sent),
+            "PollerLag": (MetricUnit.Seconds, lag_s),
         },
         stage,
     )
 
 
-def _warn(stage: str, what: str, why: str) -> None:
-    logger.warning(what, extra={"reason": why})
-    count("FeedWarnings", stage, What=what)
+def _warn(stage: str, warning: str, reason: str) -> None:
+    logger.warning(warning, extra={"reason": reason})
+    count("FeedWarnings", stage, Warning=warning)

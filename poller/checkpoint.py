@@ -1,9 +1,11 @@
-"""How far each database was sent: one DynamoDB item a database, ``feed#{db}``.
+"""Store a checkpoint per database: one DynamoDB item each, ``feed#{db}``.
 
-A seq is written only over a fence that is not higher: a poller that stalled past its lease cannot
-put a feed back to where it stood. (If it could, nothing would be lost; documents would be sent
-again.) Fences of different leases say nothing of each other: once POLLER_SHARDS was changed, a
-database is another poller's, whose lease counts anew. So the item names the lease beside the fence.
+A checkpoint is the seq up to which all changes of a database were sent. It is written only if its
+item does not have a higher fence. So a poller that stalled past its lease cannot set a feed back.
+(If it could, nothing would be lost: documents would be sent again.)
+
+Fences of different leases cannot be compared. After POLLER_SHARDS was changed, another poller with
+another lease reads the database. So the item has the lease's key beside the fence.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -17,45 +19,43 @@ from poller.lease import Lease, LeaseLost
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-# What DynamoDB reads, and CouchDB tells of, in one request.
-DATABASES_AT_ONCE = 100
+# DynamoDB's limit for BatchGetItem, and CouchDB's for _dbs_info.
+MAX_DATABASES = 100
 PAUSE_S = 0.1
-
-_NOT_OVERTAKEN = "attribute_not_exists(pk) OR lease <> :lease OR fence <= :fence"
 
 
 @dataclass(frozen=True)
-class Sent:
+class Checkpoint:
     """How far one database was sent.
 
     Attributes
     ----------
     seq : str
-        The ``last_seq`` of its feed.
-    info_seq : str
-        The ``update_seq`` up to which that is all; empty if it is not known.
+        The ``last_seq`` of its ``_changes`` feed.
+    update_seq : str
+        The database's ``update_seq`` when its feed was read to the end; empty if it is not known.
     """
 
     seq: str = BEGINNING
-    info_seq: str = ""
+    update_seq: str = ""
 
-    def is_all_up_to(self, update_seq: str) -> bool:
-        """Whether a database with this ``update_seq`` has nothing that was not sent.
+    def covers(self, update_seq: str) -> bool:
+        """Return whether a database with this ``update_seq`` has no changes that were not sent.
 
-        CouchDB words the two kinds of seq differently, other servers alike. Where the words are the
-        same, so is the place; nothing follows where they differ.
+        CouchDB writes the two kinds of seq differently, and other servers write them alike. Equal
+        texts mean the same position. Different texts mean nothing.
         """
-        return update_seq != "" and update_seq in (self.info_seq, self.seq)
+        return update_seq != "" and update_seq in (self.update_seq, self.seq)
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """The seqs of the databases, as the holder of a lease sees them.
+class Checkpoints:
+    """The checkpoints of all databases, as the holder of a lease reads and writes them.
 
     Parameters
     ----------
     pause : callable
-        Waits for so many seconds; ``time.sleep`` but in tests.
+        Waits for a number of seconds; ``time.sleep`` except in tests.
     """
 
     client: "DynamoDBClient"
@@ -63,81 +63,76 @@ class Checkpoint:
     lease: Lease
     pause: Callable[[float], None]
 
-    def sent(self, dbs: Collection[str]) -> dict[str, Sent]:
-        """How far these databases were sent; one that never was is not among them.
+    def read(self, dbs: Collection[str]) -> dict[str, Checkpoint]:
+        """Read the checkpoints of up to 100 databases; one that was never saved is left out.
 
-        Parameters
-        ----------
-        dbs : collection of str
-            Up to 100. One request; more if DynamoDB leaves some for later.
+        One request; more if DynamoDB returns unprocessed keys.
         """
         keys: list[Any] = [{"pk": {"S": _key(db)}} for db in dbs]
-        found: dict[str, Sent] = {}
-        # DynamoDB refuses if it can read none at all, so this comes to an end.
+        found: dict[str, Checkpoint] = {}
+        # DynamoDB raises an error if it can read no key at all, so this loop ends.
         # Source: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
         while keys:
             answer = self.client.batch_get_item(
                 RequestItems={self.table_name: {"Keys": keys, "ConsistentRead": True}}
             )
             for item in answer["Responses"].get(self.table_name, []):
-                info_seq = item.get("info_seq", {"S": ""})["S"]
-                found[item["pk"]["S"].removeprefix(_key(""))] = Sent(item["seq"]["S"], info_seq)
+                update_seq = item.get("update_seq", {"S": ""})["S"]
+                db = item["pk"]["S"].removeprefix(_key(""))
+                found[db] = Checkpoint(item["seq"]["S"], update_seq)
             keys = list(answer["UnprocessedKeys"].get(self.table_name, {"Keys": []})["Keys"])
             if keys:
                 self.pause(PAUSE_S)
         return found
 
-    def save(self, db: str, sent: Sent) -> None:
-        """Remember how far a database was sent. One request.
+    def save(self, db: str, checkpoint: Checkpoint) -> None:
+        """Save the checkpoint of a database. One request.
 
         Raises
         ------
         LeaseLost
             If a poller that took the lease later has saved it already.
         """
-        try:
-            self.client.put_item(
-                TableName=self.table_name,
-                Item={
-                    "pk": {"S": _key(db)},
-                    "seq": {"S": sent.seq},
-                    "info_seq": {"S": sent.info_seq},
-                    "lease": {"S": self.lease.key},
-                    "fence": {"N": str(self.lease.fence)},
-                },
-                ConditionExpression=_NOT_OVERTAKEN,
-                ExpressionAttributeValues=self._ours(),
-            )
-        except self.client.exceptions.ConditionalCheckFailedException as exc:
-            raise LeaseLost(self.lease.key) from exc
+        item = {
+            "pk": {"S": _key(db)},
+            "seq": {"S": checkpoint.seq},
+            "update_seq": {"S": checkpoint.update_seq},
+            "lease": {"S": self.lease.key},
+            "fence": {"N": str(self.lease.fence)},
+        }
+        self._write(self.client.put_item, Item=item)
 
-    def forget(self, db: str) -> None:
-        """Remove what is known of a database that is gone. One request.
+    def delete(self, db: str) -> None:
+        """Delete the checkpoint of a database that no longer exists. One request.
 
         Raises
         ------
         LeaseLost
             If a poller that took the lease later has saved it.
         """
+        self._write(self.client.delete_item, Key={"pk": {"S": _key(db)}})
+
+    def _write(self, request: Callable[..., Any], **arguments: Any) -> None:
         try:
-            self.client.delete_item(
+            request(
                 TableName=self.table_name,
-                Key={"pk": {"S": _key(db)}},
-                ConditionExpression=_NOT_OVERTAKEN,
-                ExpressionAttributeValues=self._ours(),
+                ConditionExpression="attribute_not_exists(pk) OR lease <> :lease"
+                " OR fence <= :fence",
+                ExpressionAttributeValues={
+                    ":lease": {"S": self.lease.key},
+                    ":fence": {"N": str(self.lease.fence)},
+                },
+                **arguments,
             )
         except self.client.exceptions.ConditionalCheckFailedException as exc:
             raise LeaseLost(self.lease.key) from exc
 
-    def _ours(self) -> dict[str, Any]:
-        return {":lease": {"S": self.lease.key}, ":fence": {"N": str(self.lease.fence)}}
 
-
-def by_hundreds(dbs: Iterable[str]) -> Iterator[list[str]]:
-    """The databases in lists that fit into one request."""
-    left = iter(dbs)
-    while page := list(islice(left, DATABASES_AT_ONCE)):
-        yield page
+def batched(dbs: Iterable[str]) -> Iterator[list[str]]:
+    """Yield the databases in lists that fit into one request."""
+    remaining = iter(dbs)
+    while batch := list(islice(remaining, MAX_DATABASES)):
+        yield batch
 
 
 def _key(db: str) -> str:

@@ -1,8 +1,9 @@
-"""The poller's lease and cursor: one DynamoDB item, ``poller#{control_db}``.
+"""Take and keep the poller's lease, and save its cursor: one item, ``poller#{control_db}``.
 
-One poller at a time; when it was last seen; how far it came with all databases. Whoever takes the
-lease reads the cursor with it, and nobody else can move it. Every take raises `fence` by one: a seq
-that was saved by a later holder is not put back by an earlier one that stalled (checkpoint.py).
+The lease lets one poller run at a time. The item also says when a poller was last seen. A poller
+that takes the lease reads the cursor in the same request, and only the holder can save a cursor.
+Every take raises `fence` by one. So an earlier holder that stalled cannot overwrite a checkpoint
+that a later one saved (checkpoint.py).
 """
 
 import uuid
@@ -15,52 +16,52 @@ if TYPE_CHECKING:
 
 
 class LeaseHeld(Exception):
-    """Another poller is at work; this one has nothing to do."""
+    """Another poller holds the lease, so this one has nothing to do."""
 
 
 class LeaseLost(Exception):
-    """This poller's lease ran out and another took over; it must stop."""
+    """This poller's lease ran out and another poller took it, so this one must stop."""
 
 
 @dataclass(frozen=True)
 class Cursor:
-    """How far a poller came with the databases as a whole.
+    """How far a poller has read which databases changed.
 
     Attributes
     ----------
-    updates_seq : str
-        All that ``_db_updates`` told up to here was followed; empty before the first time.
+    db_updates_seq : str
+        The changes of all databases in ``_db_updates`` up to this seq were sent. Empty at first.
     scan_after : str
-        The name after which the scan goes on; empty at the beginning of a round.
-    is_whole : bool
-        Whether every database was looked at since `updates_seq` was first set.
+        The name after which the scan continues; empty if it starts with the first name.
+    is_fully_scanned : bool
+        Whether every database was scanned since `db_updates_seq` was first set.
     failing : tuple of str
-        The databases that failed, and so were not followed up to `updates_seq`.
+        The databases that failed, whose changes up to `db_updates_seq` were not all sent.
     """
 
-    updates_seq: str = ""
+    db_updates_seq: str = ""
     scan_after: str = ""
-    is_whole: bool = False
+    is_fully_scanned: bool = False
     failing: tuple[str, ...] = ()
 
 
 @dataclass
 class Lease:
-    """The lease as one poller sees it.
+    """The lease of one poller.
 
     Parameters
     ----------
     key : str
-        The item's, from `poller_key`.
+        The item's key, from `poller_key`.
     lease_s : int
-        How long after its last sign of life a poller keeps others out.
+        For how many seconds the lease holds after it was taken or renewed.
     now_s : callable
         The time, in seconds since 1970.
 
     Attributes
     ----------
     caught_up_at_s : float
-        When a holder last left every database at the end of its feed, in seconds since 1970.
+        When a holder had last caught up with every feed, in seconds since 1970.
     """
 
     client: "DynamoDBClient"
@@ -74,12 +75,12 @@ class Lease:
     _renewed_at_s: float = 0.0
 
     def take(self) -> Cursor:
-        """Take the lease; return the cursor where the last holder stopped. One request.
+        """Take the lease; return the cursor that the last holder saved. One request.
 
         Raises
         ------
         LeaseHeld
-            If another poller has it and it still runs.
+            If another poller has it, and it has not run out.
         """
         now_ms = int(self.now_s() * 1000)
         try:
@@ -104,14 +105,14 @@ class Lease:
         self._renewed_at_s = now_ms / 1000
         self.caught_up_at_s = int(taken.get("caught_up_at_ms", {"N": str(now_ms)})["N"]) / 1000
         return Cursor(
-            taken.get("updates_seq", {"S": ""})["S"],
+            taken.get("db_updates_seq", {"S": ""})["S"],
             taken.get("scan_after", {"S": ""})["S"],
-            taken.get("is_whole", {"BOOL": False})["BOOL"],
+            taken.get("is_fully_scanned", {"BOOL": False})["BOOL"],
             tuple(taken.get("failing", {"S": ""})["S"].split()),
         )
 
     def renew(self) -> None:
-        """Keep the lease. One request once a third of it is over, none before.
+        """Renew the lease. One request once a third of its time is over, none before.
 
         Raises
         ------
@@ -122,12 +123,12 @@ class Lease:
             self._extend(self.lease_s)
 
     def release(self, *, is_caught_up: bool = False) -> None:
-        """Give the lease back, so that the next poller need not wait. One request.
+        """Release the lease, so that the next poller need not wait. One request.
 
         Parameters
         ----------
         is_caught_up : bool
-            Whether every database is at the end of its feed.
+            Whether this poller has caught up with every feed.
         """
         if is_caught_up:
             self.caught_up_at_s = self.now_s()
@@ -138,7 +139,7 @@ class Lease:
             return
 
     def save(self, cursor: Cursor) -> None:
-        """Save the cursor, and keep the lease. One request.
+        """Save the cursor, and renew the lease. One request.
 
         Raises
         ------
@@ -147,12 +148,12 @@ class Lease:
         """
         self._extend(
             self.lease_s,
-            ", updates_seq = :updates_seq, scan_after = :scan_after, is_whole = :is_whole,"
-            " failing = :failing",
+            ", db_updates_seq = :db_updates_seq, scan_after = :scan_after,"
+            " is_fully_scanned = :is_fully_scanned, failing = :failing",
             {
-                ":updates_seq": {"S": cursor.updates_seq},
+                ":db_updates_seq": {"S": cursor.db_updates_seq},
                 ":scan_after": {"S": cursor.scan_after},
-                ":is_whole": {"BOOL": cursor.is_whole},
+                ":is_fully_scanned": {"BOOL": cursor.is_fully_scanned},
                 ":failing": {"S": " ".join(cursor.failing)},
             },
         )

@@ -1,48 +1,47 @@
-"""One run of the poller: which databases changed, from which source, and when it is enough."""
+"""Run the poller once: find out which databases changed, forward their changes, save the cursor."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from poller.follow import Follower
+from poller.databases import DbUpdates, DbUpdatesPage, DbUpdatesRefused, Scan, ScanPage
+from poller.forward import Forwarder
 from poller.lease import Cursor, Lease
-from poller.scan import Scan, ScanPage
-from poller.updates import Changed, Updates, UpdatesRefused
 
-# One wait for changes. The lease is renewed between waits, so it must be well below the lease.
+# The longest wait of one request. The lease is renewed between waits, so it must be much longer.
 LONGPOLL_S = 15.0
 
-# The cursor moves past at most so many failing databases: their names are kept in its item.
+# With more failing databases than this, the cursor stays. Their names are stored in its item.
 MAX_FAILING = 100
 
-# Between two rounds over all databases, where there is no feed that tells of changes.
-ROUND_PAUSE_S = 2.0
+# The pause between two scans of all databases, if the server has no `_db_updates`.
+SCAN_PAUSE_S = 2.0
 
-# While only other people's databases change: from the first to the longest, each twice the last.
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
+# The pauses while only databases change that are not control databases: doubled each time.
+MIN_PAUSE_S, MAX_PAUSE_S = 0.1, 2.0
 
 
 @dataclass
 class Poll:
-    """A run of one poller over its control databases.
+    """One run of the poller.
 
     Parameters
     ----------
     cursor : Cursor
-        Where the last run left off.
+        The cursor that the last run saved.
     is_one_pass : bool
-        Whether to end when all that is there was sent, and wait for nothing.
+        Whether to end as soon as all changes were sent, without waiting for more.
     remaining_s : callable
-        How many seconds of the run are left.
+        Returns how many seconds the run has left.
     pause : callable
-        Waits for so many seconds; ``time.sleep`` but in tests.
+        Waits for a number of seconds; ``time.sleep`` except in tests.
     warn : callable
-        Told what happened and why.
+        Called with a warning and its reason.
     """
 
-    updates: Updates
+    db_updates: DbUpdates
     scan: Scan
-    follower: Follower
+    forwarder: Forwarder
     lease: Lease
     cursor: Cursor
     is_one_pass: bool
@@ -53,122 +52,125 @@ class Poll:
     _since: str = ""
     _is_scan_due: bool = True
     _is_retry_due: bool = True
-    _has_begun_anew: bool = False
+    _has_restarted: bool = False
     _pause_s: float = 0.0
 
     def run(self, control_db: str | None) -> None:
-        """Follow the databases until the time is over; in one pass, to the end of what is there.
+        """Forward changes until the time is over; with `is_one_pass`, until there are no more.
 
         Parameters
         ----------
         control_db : str or None
-            The database that is read whatever the feed of databases says; None if it is another
-            shard's.
+            The database that is read in each run, whether or not it is known to have changed. None
+            if it is another shard's.
 
         Raises
         ------
         LeaseLost
             If another poller took over.
         Exception
-            What a database failed with, when all others were served.
+            The error of the first database that failed, after all others were read.
         """
         self._always = {control_db: ""} if control_db else {}
-        self.follower.failing = dict.fromkeys(self.cursor.failing)
+        self.forwarder.failing = dict.fromkeys(self.cursor.failing)
         try:
-            self._begin()
-        finally:  # whether or not the feed's end could be asked for, and behind that
-            self.follower.follow(self._always)
+            self._start()
+        finally:  # after the end of `_db_updates` was read, and even if that failed
+            self.forwarder.forward(self._always)
         while True:
             self.lease.renew()
             page = self._read()
             scanned = self.scan.read(self.cursor.scan_after) if self._is_scan_due else None
-            self.follower.follow(self._named(page, scanned))
-            self._remember(page, scanned)
+            self.forwarder.forward(self._update_seqs(page, scanned))
+            self._save(page, scanned)
             if self._is_over(page):
                 break
-            self._rest(page)
-        if self.follower.failure:
-            raise self.follower.failure
+            self._pause(page)
+        if self.forwarder.failure:
+            raise self.forwarder.failure
 
-    def _begin(self) -> None:
-        self._since = self.cursor.updates_seq
+    def _start(self) -> None:
+        self._since = self.cursor.db_updates_seq
         if not self._since:
-            self._begin_anew()
+            self._restart()
 
-    def _begin_anew(self) -> None:
-        """Take the end of the feed of databases, and then look at every database that there is.
+    def _restart(self) -> None:
+        """Go to the end of ``_db_updates``, and then scan all databases.
 
-        Where there is no such feed, `_since` is empty, and looking goes on from where it stood.
+        If the server has no such feed, `_since` is empty, and the scan continues where it was.
         """
-        self._has_begun_anew = True
-        self._since = self.updates.end() or ""
+        self._has_restarted = True
+        self._since = self.db_updates.last_seq() or ""
         if self._since:
-            self._move(updates_seq=self._since, scan_after="", is_whole=False)
+            self._move(db_updates_seq=self._since, scan_after="", is_fully_scanned=False)
         self._is_scan_due = True
 
-    def _read(self) -> Changed:
-        """The next page of the feed of databases; where there is none, what is always looked at."""
+    def _read(self) -> DbUpdatesPage:
+        """Read the next page of ``_db_updates``; without that feed, return `_always` as a page."""
         if not self._since:
-            return Changed(list(self._always), "", 0, is_last=True)
+            return DbUpdatesPage(list(self._always), "", 0, is_last=True)
         try:
-            page = self.updates.read(self._since, self._wait_s())
-        except UpdatesRefused as exc:
-            if self._has_begun_anew:
+            page = self.db_updates.read(self._since, self._wait_s())
+        except DbUpdatesRefused as exc:
+            if self._has_restarted:
                 raise
-            self.warn("the feed of databases begins anew", str(exc))
-            self._begin_anew()
-            return Changed(list(self._always), self._since, 0, is_last=not self._since)
-        self._since = page.seq
+            self.warn("_db_updates restarted, and all databases are scanned", str(exc))
+            self._restart()
+            return DbUpdatesPage(list(self._always), self._since, 0, is_last=not self._since)
+        self._since = page.last_seq
         return page
 
-    def _named(self, page: Changed, scanned: ScanPage | None) -> dict[str, str]:
-        """The databases that either names, each once, with their update seqs.
+    def _update_seqs(self, page: DbUpdatesPage, scanned: ScanPage | None) -> dict[str, str]:
+        """Return the databases of both pages, each once, with their update seqs.
 
-        All that changed are asked for theirs in one request, before they are read: then the scan
-        need not read them again. One that is gone has none, but is named: it is to be forgotten.
-        Once in a run, those that failed before it come after all others, which they might delay.
+        The seqs of changed databases are requested before their changes are read. Then a later
+        scan sees that nothing is new there. A database that is gone has an empty seq; reading it
+        deletes its checkpoint. Once in a run, the databases that failed before it come last.
         """
-        seqs = self.scan.update_seqs(page.dbs) | (scanned.seqs if scanned else {})
+        update_seqs = self.scan.update_seqs(page.dbs) | (scanned.update_seqs if scanned else {})
         if self._is_retry_due and page.is_last:
             self._is_retry_due = False
-            seqs |= {db: seqs.get(db, "") for db in self.cursor.failing}
-        return seqs
+            update_seqs |= {db: update_seqs.get(db, "") for db in self.cursor.failing}
+        return update_seqs
 
     def _wait_s(self) -> float:
-        can_wait = not self.is_one_pass and not self._is_scan_due and self.follower.is_caught_up
+        can_wait = not self.is_one_pass and not self._is_scan_due and self.forwarder.is_caught_up
         return max(0.0, min(LONGPOLL_S, self.remaining_s())) if can_wait else 0.0
 
-    def _remember(self, page: Changed, scanned: ScanPage | None) -> None:
+    def _save(self, page: DbUpdatesPage, scanned: ScanPage | None) -> None:
         changes: dict[str, Any] = {}
-        failing = tuple(self.follower.failing)
-        if not self.follower.lagging and len(failing) <= MAX_FAILING:
-            changes |= {"updates_seq": page.seq, "failing": failing}
-        if scanned and not self.follower.lagging:
-            is_whole = bool(self._since) and (self.cursor.is_whole or scanned.is_last)
-            changes |= {"scan_after": scanned.after, "is_whole": is_whole}
-            self._is_scan_due = not (is_whole or scanned.is_last)
+        failing = tuple(self.forwarder.failing)
+        if not self.forwarder.lagging and len(failing) <= MAX_FAILING:
+            changes |= {"db_updates_seq": page.last_seq, "failing": failing}
+        if scanned and not self.forwarder.lagging:
+            is_fully_scanned = bool(self._since) and (
+                self.cursor.is_fully_scanned or scanned.is_last
+            )
+            changes |= {"scan_after": scanned.after, "is_fully_scanned": is_fully_scanned}
+            self._is_scan_due = not (is_fully_scanned or scanned.is_last)
         self._move(**changes)
 
-    def _is_over(self, page: Changed) -> bool:
+    def _is_over(self, page: DbUpdatesPage) -> bool:
         if self.remaining_s() <= 0:
             return True
-        is_all = page.is_last and not self._is_scan_due and not self.follower.lagging
-        return is_all and (self.is_one_pass or self.follower.failure is not None)
+        is_all_sent = page.is_last and not self._is_scan_due and not self.forwarder.lagging
+        return is_all_sent and (self.is_one_pass or self.forwarder.failure is not None)
 
-    def _rest(self, page: Changed) -> None:
-        if self._is_scan_due or self.follower.lagging:
+    def _pause(self, page: DbUpdatesPage) -> None:
+        if self._is_scan_due or self.forwarder.lagging:
             return
         if not self._since:
-            self.pause(min(ROUND_PAUSE_S, self.remaining_s()))
+            self.pause(min(SCAN_PAUSE_S, self.remaining_s()))
             self._is_scan_due = True
             return
         if page.rows > 0 and not page.dbs and page.is_last:
             self.pause(min(self._pause_s, self.remaining_s()))
-            self._pause_s = min(max(2 * self._pause_s, FIRST_PAUSE_S), LONGEST_PAUSE_S)
+            self._pause_s = min(max(2 * self._pause_s, MIN_PAUSE_S), MAX_PAUSE_S)
         else:
             self._pause_s = 0.0
 
     def _move(self, **changes: Any) -> None:
+        """Save the cursor if it changed."""
         cursor = replace(self.cursor, **changes)
         if cursor != self.cursor:
             self.lease.save(cursor)

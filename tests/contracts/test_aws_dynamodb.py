@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chalicelib.domain.documents import JsonDict
-from poller.checkpoint import DATABASES_AT_ONCE
+from poller.checkpoint import MAX_DATABASES
 from tests.conftest import create_table
 from tests.kit.cloud.account import Account, Table, a_name, code_of
 
@@ -255,7 +255,7 @@ def batch_get(table: Table, *pks: str) -> list[JsonDict]:
 def test_of_many_keys_those_that_exist_are_answered(table: Table) -> None:
     table.put("a", n=ONE)
     table.put("b", n=TWO)
-    many = [f"missing-{number}" for number in range(DATABASES_AT_ONCE - 2)]
+    many = [f"missing-{number}" for number in range(MAX_DATABASES - 2)]
     assert batch_get(table, "b", *many, "a") == [
         {"pk": {"S": "a"}, "n": ONE},
         {"pk": {"S": "b"}, "n": TWO},
@@ -264,7 +264,7 @@ def test_of_many_keys_those_that_exist_are_answered(table: Table) -> None:
 
 
 def test_too_many_keys_and_the_same_key_twice_are_refused(table: Table) -> None:
-    many = [f"{number}" for number in range(DATABASES_AT_ONCE + 1)]
+    many = [f"{number}" for number in range(MAX_DATABASES + 1)]
     assert code_of(lambda: batch_get(table, *many)) == "ValidationException"
     assert code_of(lambda: batch_get(table, "a", "a")) == "ValidationException"
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from poller.messages import MESSAGE_BYTES
+from poller.messages import MAX_MESSAGE_BYTES
 from tests.kit.cloud.account import (
     Account,
     Queue,
@@ -97,7 +97,7 @@ def test_a_batch_without_entries_with_too_many_and_with_too_much_is_refused(queu
 
 
 def test_a_batch_as_large_as_the_poller_makes_them_is_taken(queue: Queue) -> None:
-    half = "x" * (MESSAGE_BYTES // 2)
+    half = "x" * (MAX_MESSAGE_BYTES // 2)
     queue.send(half, half)
     assert queue.counts() == (2, 0)
 

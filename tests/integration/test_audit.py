@@ -94,11 +94,11 @@ def test_a_service_without_advisories_audits_nothing_and_that_is_said(
 ) -> None:
     with advisories(*vulnerable, status=status) as url:
         assert audit.main(["--osv-url", url], tools) == 0
-    assert said == ["NOT AUDITED: 1 lock files; no advisories to be had from osv"]
+    assert said == ["NOT AUDITED: 1 lock files; no advisories available from osv"]
 
 
 def test_no_network_is_no_failure(tools: Tools, said: list[str]) -> None:
     with advisories() as url:
         pass
     assert audit.main(["--osv-url", url], tools) == 0
-    assert said == ["NOT AUDITED: 1 lock files; no advisories to be had from osv"]
+    assert said == ["NOT AUDITED: 1 lock files; no advisories available from osv"]

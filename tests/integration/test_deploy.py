@@ -101,7 +101,7 @@ def test_a_change_of_a_function_changes_that_function_and_what_is_deleted_is_gon
     queue = 'settings.queue_name(deployed.stage, "device", "new")'
     place.edit(
         "app.py",
-        '@on("device", "new", runs=deployed.mail_concurrency)',
+        '@on("device", "new", concurrency=deployed.mail_concurrency)',
         f"@app.on_sqs_message(queue={queue}, batch_size=4)",
     )
     place.edit(

@@ -100,7 +100,7 @@ def test_what_was_stopped_between_the_functions_and_the_record_is_taken_up_again
     place.deploy()
     assert deployed(place) == before
     assert read_record(place.stage, place.root) == whole
-    assert any("rest_api is there already" in line for line in place.said)
+    assert any("rest_api exists already" in line for line in place.said)
 
 
 def test_a_deployment_that_chalice_gave_up_in_the_middle_is_deployed_again(place: Place) -> None:
@@ -179,7 +179,7 @@ def test_policies_that_are_not_the_tables_are_not_deployed(place: Place) -> None
 def test_another_python_than_the_lambdas_is_refused(place: Place) -> None:
     here = "python{}.{}".format(*sys.version_info)
     place.edit("template.yaml", "Runtime: python3.11", "Runtime: python3.99")
-    with pytest.raises(OpsError, match=f"this is {here}, the Lambdas' is python3.99"):
+    with pytest.raises(OpsError, match=f"this is {here}, but the Lambdas run python3.99"):
         place.deploy()
 
 
@@ -194,7 +194,7 @@ def test_a_secret_that_is_not_there(place: Place) -> None:
 
 def test_the_secret_of_another_stage_is_refused(place: Place) -> None:
     arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:syncpoint/prod-AbCdEf"
-    with pytest.raises(OpsError, match="SECRET_ARN is of a secret 'syncpoint/prod'"):
+    with pytest.raises(OpsError, match="SECRET_ARN is the ARN of 'syncpoint/prod'"):
         place.deploy("--secret-arn", arn)
 
 
@@ -205,7 +205,7 @@ def test_a_table_that_was_kept_is_not_run_into(place: Place) -> None:
         AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
     )
-    with pytest.raises(OpsError, match="table syncpoint-dev is there from an earlier deployment"):
+    with pytest.raises(OpsError, match="table syncpoint-dev of an earlier deployment exists"):
         place.deploy()
     assert place.ran == []
 
@@ -216,7 +216,7 @@ def test_logs_that_were_left_are_not_run_into_and_those_of_another_stage_are_non
     logs = place.client("logs")
     for name in ("syncpoint-dev", "syncpoint-dev-device_new", "syncpoint-dev-2-device_new"):
         logs.create_log_group(logGroupName=f"/aws/lambda/{name}")
-    with pytest.raises(OpsError, match="logs are there from an earlier deployment") as caught:
+    with pytest.raises(OpsError, match="log groups of an earlier deployment exist") as caught:
         place.deploy()
     assert place.ran == []
     commands = [line.split() for line in str(caught.value).splitlines()[1:]]
@@ -246,7 +246,9 @@ def test_no_credentials_are_told_in_a_sentence(
 
     tools = type(place.tools)(refuse, place.run, place.said.append, place.root)
     assert end(lambda: deploy.main([STAGE], tools)) == 1
-    assert capsys.readouterr().err == ("error: no credentials: `aws configure`, or AWS_PROFILE\n")
+    assert capsys.readouterr().err == (
+        "error: no AWS credentials: run `aws configure`, or set AWS_PROFILE\n"
+    )
 
 
 def test_a_public_url_needs_an_api(place: Place) -> None:

@@ -48,7 +48,7 @@ def test_whoever_sits_at_a_terminal_is_asked_for_the_stages_name(place: Place) -
 
     tools = dataclasses.replace(place.tools, ask=ask)
     assert destroy.main([STAGE, "--table", "delete"], tools) == 0
-    assert asked == ["all of it goes, the table too; type the stage's name to go on: "]
+    assert asked == ["this deletes everything, and the table; type the stage's name to confirm: "]
     assert not has_table(place.stage, place.client)
 
 
@@ -79,14 +79,14 @@ def test_a_second_run_finds_nothing_and_says_so(place: Place) -> None:
     assert place.destroy("--table", "delete") == 0
     assert place.destroy("--table", "delete") == 0
     assert place.ran == ["chalice delete"]
-    assert [line for line in place.said if line.startswith("gone already")] == [
-        "gone already: the functions and the API",
-        "gone already: the parameter /syncpoint/dev/public-url",
-        "gone already: the stack syncpoint-dev",
-        "gone already: the functions and the API",
-        "gone already: the parameter /syncpoint/dev/public-url",
-        "gone already: the stack syncpoint-dev",
-        "gone already: the table syncpoint-dev",
+    assert [line for line in place.said if line.startswith("already deleted")] == [
+        "already deleted: the functions and the API",
+        "already deleted: the parameter /syncpoint/dev/public-url",
+        "already deleted: the stack syncpoint-dev",
+        "already deleted: the functions and the API",
+        "already deleted: the parameter /syncpoint/dev/public-url",
+        "already deleted: the stack syncpoint-dev",
+        "already deleted: the table syncpoint-dev",
     ]
 
 

@@ -193,8 +193,8 @@ def test_before_a_deployment_all_that_must_be_set_is_looked_at(prepared: Operato
     ]
     assert documented() == list(found)[:5]
     assert told(found["AWS"]) == ("ok", "account 123456789012, region us-east-1")
-    assert told(found["SES"]) == ("ok", "may send to everybody, 50000 mails a day")
-    assert told(found["stack"]) == ("ok", "not deployed yet: `make deploy` does it")
+    assert told(found["SES"]) == ("ok", "mails may go to everybody, up to 50000 a day")
+    assert told(found["stack"]) == ("ok", "not deployed yet; run `make deploy`")
 
 
 def test_after_a_deployment_what_is_deployed_is_looked_at_too(deployed: Operator) -> None:
@@ -224,7 +224,7 @@ def test_a_line_for_each_finding_and_the_exit_code(deployed: Operator) -> None:
     deployed.client("dynamodb").delete_table(TableName=deployed.stage.prefix)
     deployed.said.clear()
     assert doctor.main([deployed.name], deployed.tools) == 1
-    assert f"wrong    table              {deployed.stage.prefix} is not there: deploy again" in (
+    assert f"wrong    table              {deployed.stage.prefix} does not exist; deploy again" in (
         deployed.said
     )
 
@@ -260,7 +260,7 @@ def test_settings_that_the_handlers_would_refuse(operator: Operator) -> None:
     operator.configure(MAILS_PER_ADDRESS_HOUR="many")
     verdict = check_project.check_settings(operator.stage)
     assert verdict[0] is Level.WRONG
-    assert verdict[1].startswith("MAILS_PER_ADDRESS_HOUR must be a whole number, 0 or more; see")
+    assert verdict[1].startswith("MAILS_PER_ADDRESS_HOUR must be a whole number, 0 or more; set it")
 
 
 def test_policies_that_are_not_the_tables(operator: Operator) -> None:
@@ -283,7 +283,7 @@ def test_without_credentials_nothing_in_aws_is_looked_at(operator: Operator) -> 
     assert list(found) == ["settings", "build", "AWS"]
     assert told(found["AWS"]) == (
         "wrong",
-        "no credentials: `aws configure`, or AWS_PROFILE",
+        "no AWS credentials: run `aws configure`, or set AWS_PROFILE",
     )
 
 
@@ -297,12 +297,12 @@ def test_a_clock_that_is_off(
         check_couchdb.check_clock(CouchDB(couch_url), now_s),
     ):
         assert verdict[0] is Level.WRONG
-        assert f" s {direction} this machine's: one of them needs NTP" in verdict[1]
+        assert f" s {direction} this machine's; synchronise the wrong one" in verdict[1]
 
 
 def test_a_server_that_does_not_tell_the_time() -> None:
     verdict = check_couchdb.compare_clocks("CouchDB", None, time.time())
-    assert verdict == (Level.WARNING, "CouchDB does not say what time it is")
+    assert verdict == (Level.WARNING, "CouchDB sent no Date header, so its clock is not known")
 
 
 # The secret
@@ -312,7 +312,7 @@ def test_no_secret_and_so_no_look_at_couchdb(operator: Operator) -> None:
     found = findings(operator)
     assert told(found["secret"]) == (
         "wrong",
-        f"there is no secret syncpoint/{operator.name}; docs/deploy.md says how to",
+        f"there is no secret syncpoint/{operator.name}; docs/deploy.md says how to create it",
     )
     assert "CouchDB" not in found
 
@@ -345,7 +345,7 @@ def test_plain_http_is_for_this_machine_only() -> None:
     assert check_couchdb.check_tls(CouchDB("http://a:b@localhost:5984"))[0] is Level.OK
     verdict = check_couchdb.check_tls(CouchDB("http://a:b@couch.example.com"))
     assert verdict[0] is Level.WRONG
-    assert "http: passwords would travel in the clear" in verdict[1]
+    assert "http sends passwords unencrypted" in verdict[1]
 
 
 def test_a_certificate_that_nobody_trusts(tmp_path: Path) -> None:
@@ -365,7 +365,8 @@ def test_a_certificate_that_nobody_trusts(tmp_path: Path) -> None:
         url = f"https://a:b@localhost:{server.getsockname()[1]}"
         verdict = check_couchdb.check_reachable(CouchDB(url))
         thread.join(timeout=10)
-    assert verdict == (Level.WRONG, "its certificate is not valid: self-signed certificate")
+    assert verdict[0] is Level.WRONG
+    assert verdict[1].startswith("its certificate is not valid: self-signed certificate;")
 
 
 def test_a_server_that_does_not_answer_in_time() -> None:
@@ -381,7 +382,7 @@ def test_a_host_where_nobody_is_stops_the_look_at_couchdb(operator: Operator) ->
         port = server.getsockname()[1]
     operator.put_right_secret(f"http://a:b@127.0.0.1:{port}")
     found = findings(operator)
-    assert told(found["CouchDB"])[1].startswith("no connection: is the host")
+    assert told(found["CouchDB"])[1].startswith("no connection; check the host")
     assert "version" not in found
 
 
@@ -393,12 +394,12 @@ def test_a_host_where_nobody_is_stops_the_look_at_couchdb(operator: Operator) ->
         (
             {"couchdb": "Welcome", "version": "3.3.3"},
             Level.WARNING,
-            "CouchDB 3.3.3: 3.4 or later is what the tests run on",
+            "CouchDB 3.3.3 is not tested; use 3.4 or later",
         ),
         (
             {"express-pouchdb": "Welcome!", "version": "4.2.0"},
             Level.WARNING,
-            "express-pouchdb 4.2.0: good for trying out, not for a deployment",
+            "express-pouchdb 4.2.0: use it to try Syncpoint, not for a deployment",
         ),
     ],
 )
@@ -420,7 +421,7 @@ def test_credentials_that_are_no_administrators(operator: Operator, couch_url: s
     parts = urlsplit(couch_url)
     operator.put_right_secret(f"http://{parts.hostname}:{parts.port}")
     found = findings(operator)
-    assert found["rights"].text.endswith("are no server administrator's")
+    assert found["rights"].text.endswith("must have the credentials of a server administrator")
     assert found["rights"].level is Level.WRONG
     assert "_users" not in found
 
@@ -436,7 +437,7 @@ def test_a_database_of_the_server_that_is_missing(check: Any, level: Level) -> N
     with answering({}) as url:
         verdict = check(CouchDB(url))
     assert verdict[0] is level
-    assert "is not there" in verdict[1]
+    assert "does not exist" in verdict[1]
     assert "curl -X PUT" in verdict[1]
 
 
@@ -448,7 +449,7 @@ def test_a_feed_of_databases_is_well() -> None:
 def test_a_control_database_that_is_missing(operator: Operator, couch_url: str) -> None:
     verdict = check_couchdb.check_control(CouchDB(couch_url), f"none-{uuid.uuid4().hex}")
     assert verdict[0] is Level.WRONG
-    assert verdict[1].startswith("is not there: `curl -X PUT")
+    assert verdict[1].startswith("does not exist; create it: `curl -X PUT")
 
 
 def test_a_control_database_that_everyone_can_read(couch_url: str, control: Database) -> None:
@@ -519,20 +520,20 @@ def test_the_sandbox_is_a_warning(operator: Operator) -> None:
     operator.clients["sesv2"].account["ProductionAccessEnabled"] = False
     level, text = check_mail.check_account(operator.client)
     assert level is Level.WARNING
-    assert "sandbox: mails go to verified addresses only" in text
+    assert "sandbox, so only verified addresses get mails" in text
 
 
 def test_sending_that_ses_has_stopped(operator: Operator) -> None:
     operator.clients["sesv2"].account["SendingEnabled"] = False
     level, text = check_mail.check_account(operator.client)
     assert level is Level.WRONG
-    assert "SES has stopped this account's sending" in text
+    assert "SES has stopped this account from sending" in text
 
 
 def test_a_configuration_set_that_is_missing(operator: Operator) -> None:
     level, text = check_mail.check_configuration_set(operator.stage, operator.client)
     assert level is Level.WRONG
-    assert "no mail goes out without it" in text
+    assert "no mail is sent without it" in text
 
 
 # What is deployed
@@ -546,7 +547,7 @@ def test_a_stack_that_was_rolled_back(operator: Operator) -> None:
     operator.clients["cloudformation"] = CloudFormation()
     level, text = check_deployed.check_stack(operator.stage, operator.client)
     assert level is Level.WARNING
-    assert "is UPDATE_ROLLBACK_COMPLETE" in text
+    assert "has the status UPDATE_ROLLBACK_COMPLETE" in text
 
 
 def test_queues_that_are_missing_are_named(operator: Operator) -> None:
@@ -554,7 +555,7 @@ def test_queues_that_are_missing_are_named(operator: Operator) -> None:
     operator.client("sqs").delete_queue(QueueUrl=operator.queue("channel", "new").url)
     level, text = check_deployed.check_queues(operator.stage, operator.client)
     name = queue_name(operator.name, "channel", "new")
-    assert (level, text) == (Level.WRONG, f"not there: {name}; deploy again")
+    assert (level, text) == (Level.WRONG, f"missing: {name}; deploy again")
 
 
 def test_dead_letters_are_counted(operator: Operator) -> None:
@@ -563,7 +564,7 @@ def test_dead_letters_are_counted(operator: Operator) -> None:
     operator.dead_letters.send("one")
     level, text = check_deployed.check_dead_letters(operator.stage, operator.client)
     assert level is Level.WARNING
-    assert text == f"1: look with `make redrive STAGE={operator.name} DRY_RUN=1`"
+    assert text == f"1; list them with `make redrive STAGE={operator.name} DRY_RUN=1`"
 
 
 def test_no_queue_of_dead_letters(operator: Operator) -> None:
@@ -577,7 +578,7 @@ def test_functions_that_are_missing_are_named(deployed: Operator) -> None:
         deployed.client("lambda").delete_function(FunctionName=function)
     assert check_deployed.check_functions(deployed.stage, deployed.client) == (
         Level.WRONG,
-        f"not there: {lambda_name(deployed.name, 'device_new')}, "
+        f"missing: {lambda_name(deployed.name, 'device_new')}, "
         f"{lambda_name(deployed.name, 'poller')}; deploy again",
     )
 
@@ -587,7 +588,7 @@ def test_a_queue_that_is_switched_off(deployed: Operator) -> None:
     deployed.client("lambda").update_event_source_mapping(UUID=uuid, Enabled=False)
     assert check_deployed.check_mappings(deployed.stage, deployed.client) == (
         Level.WRONG,
-        f"the queue of {lambda_name(deployed.name, 'channel_new')} is switched off: "
+        f"{lambda_name(deployed.name, 'channel_new')} does not read its queue; enable it: "
         f"`aws lambda update-event-source-mapping --uuid {uuid} --enabled`",
     )
 
@@ -597,20 +598,20 @@ def test_a_function_that_no_queue_feeds(deployed: Operator) -> None:
     deployed.client("lambda").delete_event_source_mapping(UUID=uuid)
     assert check_deployed.check_mappings(deployed.stage, deployed.client) == (
         Level.WRONG,
-        f"no queue feeds {lambda_name(deployed.name, 'channel_new')}: deploy again",
+        f"not connected to a queue: {lambda_name(deployed.name, 'channel_new')}; deploy again",
     )
 
 
 def test_bounces_that_reach_nobody(operator: Operator) -> None:
     level, text = check_deployed.check_feedback(operator.stage, operator.client)
     assert level is Level.WRONG
-    assert "mail_feedback has no subscription, bounces and complaints are lost" in text
+    assert "mail_feedback has no subscription, so bounces and complaints are lost" in text
 
 
 def test_alarms_that_nobody_is_told_of(operator: Operator) -> None:
     assert check_deployed.check_alarm_address(operator.stage, operator.client) == (
         Level.WARNING,
-        f"nobody is told of alarms: `make deploy STAGE={operator.name} ALARM_ADDRESS=…`",
+        f"nobody gets the alarms; run `make deploy STAGE={operator.name} ALARM_ADDRESS=…`",
     )
 
 
@@ -619,7 +620,7 @@ def test_an_alarm_address_that_is_not_confirmed(deployed: Operator) -> None:
     operator.clients["sns"] = Unconfirmed(operator.client("sns"))
     level, text = check_deployed.check_alarm_address(operator.stage, operator.client)
     assert level is Level.WARNING
-    assert text.startswith("not confirmed: follow the link in AWS's mail")
+    assert text.startswith("not confirmed; follow the link in AWS's mail")
 
 
 class Unconfirmed:
@@ -641,21 +642,21 @@ class Unconfirmed:
 def test_a_poller_that_is_silent(deployed: Operator) -> None:
     finding = findings(deployed, time.time() + 20 * 60)["poller"]
     assert finding.level is Level.WRONG
-    assert finding.text.startswith("last seen 20.1 minutes ago: look into the log of")
+    assert finding.text.startswith("last seen 20.1 minutes ago; see the log of")
 
 
 def test_a_poller_that_was_never_seen(deployed: Operator) -> None:
     deployed.configure(CONTROL_DB=deployed.stage.control_db, POLLER_SHARDS="2")
     finding = findings(deployed)["poller"]
     assert finding.level is Level.WRONG
-    assert finding.text.startswith("never seen: look into the log of")
+    assert finding.text.startswith("it has never run; see the log of")
 
 
 def test_no_public_url(deployed: Operator) -> None:
     deployed.client("ssm").delete_parameter(Name=deployed.stage.public_url_parameter)
     found = findings(deployed)
     assert found["public URL"].level is Level.WRONG
-    assert "no mail goes out without it" in found["public URL"].text
+    assert "no mail is sent without it" in found["public URL"].text
     assert "health" not in found
 
 
@@ -677,7 +678,7 @@ def test_something_else_behind_the_public_url(operator: Operator) -> None:
     with answering({}) as url:
         level, text = check_deployed.check_health(url)
     assert level is Level.WRONG
-    assert text.endswith("/health answers 404, and is not Syncpoint's")
+    assert text.endswith("/health answers 404, but not as Syncpoint does; check the URL")
 
 
 def test_an_api_that_is_not_reached(operator: Operator) -> None:
@@ -702,7 +703,7 @@ def test_alarms_that_are_on_are_named(operator: Operator) -> None:
     )
     cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="a test")
     verdict = check_deployed.check_alarms(operator.stage, operator.client)
-    assert verdict == (Level.WARNING, f"on: {name}; see docs/deploy.md")
+    assert verdict == (Level.WARNING, f"active: {name}; CloudWatch shows their descriptions")
 
 
 def test_what_aws_forbids_the_operator_is_a_finding(operator: Operator) -> None:

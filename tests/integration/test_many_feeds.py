@@ -75,7 +75,7 @@ def test_a_database_made_after_the_first_run_is_found(poller: Poller, server: Se
         assert in_dbs(poller) == [(database.name, "d1")]
 
 
-def test_a_deleted_database_is_forgotten_and_read_from_its_beginning_if_it_comes_back(
+def test_a_deleted_database_is_read_from_its_beginning_if_it_comes_back(
     poller: Poller, ours: list[Database]
 ) -> None:
     poller.add("d1", "d2", database=ours[0])
@@ -85,7 +85,7 @@ def test_a_deleted_database_is_forgotten_and_read_from_its_beginning_if_it_comes
     # CouchDB itself tells of it with a delay.
     wait_for(
         lambda: poller.run() and f"feed#{ours[0].name}" not in poller.items("feed#"),
-        "the deleted database to be forgotten",
+        "the checkpoint of the deleted database to be deleted",
     )
     poller.messages()
     ours[0].create()
@@ -94,7 +94,9 @@ def test_a_deleted_database_is_forgotten_and_read_from_its_beginning_if_it_comes
     assert poller.received() == ["d3", "d4", "d5"]
 
 
-def test_other_peoples_databases_are_left_alone(poller: Poller, server: Server) -> None:
+def test_databases_that_are_not_control_databases_are_not_read(
+    poller: Poller, server: Server
+) -> None:
     names = [f"{poller.control.name}-{name}" for name in ("dev", "a" * 31, f"dev-{'a' * 32}")]
     others = [server.database(name) for name in names]
     try:

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from chalicelib.couch import Database
 from local.aws import LocalAws
 from poller.app import run
-from poller.checkpoint import Sent
+from poller.checkpoint import Checkpoint
 from poller.lease import Cursor, LeaseHeld, LeaseLost
 from tests.kit.basics import wait_for
 from tests.kit.metrics import printed
@@ -61,7 +61,7 @@ def test_a_seq_that_couchdb_does_not_know_loses_nothing(poller: Poller) -> None:
     poller.add("device-1")
     lease = poller.lease()
     lease.take()
-    poller.checkpoint(lease).save(poller.control.name, Sent("99999-nonsense"))
+    poller.checkpoints(lease).save(poller.control.name, Checkpoint("99999-nonsense"))
     lease.release()
     poller.run()
     poller.run()
@@ -97,20 +97,20 @@ def test_the_lease_of_a_poller_that_died_ends_by_itself(poller: Poller) -> None:
     poller.lease(now_s=1060.001).take()
 
 
-def test_a_poller_that_was_overtaken_cannot_put_the_feed_back(poller: Poller) -> None:
+def test_a_poller_that_lost_its_lease_cannot_set_a_feed_back(poller: Poller) -> None:
     stalled, later = poller.lease(now_s=1000.0), poller.lease(now_s=1061.0)
     stalled.take()
-    poller.checkpoint(stalled).save("control", Sent("1-old"))
+    poller.checkpoints(stalled).save("control", Checkpoint("1-old"))
     later.take()
-    poller.checkpoint(later).save("control", Sent("2-new"))
+    poller.checkpoints(later).save("control", Checkpoint("2-new"))
     with pytest.raises(LeaseLost):
-        poller.checkpoint(stalled).save("control", Sent("1-old"))
+        poller.checkpoints(stalled).save("control", Checkpoint("1-old"))
     with pytest.raises(LeaseLost):
-        poller.checkpoint(stalled).forget("control")
-    assert poller.checkpoint(later).sent(["control"]) == {"control": Sent("2-new")}
+        poller.checkpoints(stalled).delete("control")
+    assert poller.checkpoints(later).read(["control"]) == {"control": Checkpoint("2-new")}
 
 
-def test_a_poller_that_was_overtaken_stops_at_its_next_renewal(poller: Poller) -> None:
+def test_a_poller_that_lost_its_lease_stops_at_its_next_renewal(poller: Poller) -> None:
     now_s = 1000.0
     stalled = poller.lease()
     stalled.now_s = lambda: now_s
@@ -138,8 +138,8 @@ def test_the_lease_is_renewed_only_when_a_third_of_it_is_over(poller: Poller) ->
     poller.lease(now_s=1060.001).take()
 
 
-def test_whoever_takes_the_lease_goes_on_from_the_place_that_was_saved(poller: Poller) -> None:
-    first, cursor = poller.lease(), Cursor("12-seq", "control-ab", is_whole=True)
+def test_the_next_holder_gets_the_cursor_that_was_saved(poller: Poller) -> None:
+    first, cursor = poller.lease(), Cursor("12-seq", "control-ab", is_fully_scanned=True)
     assert first.take() == Cursor()
     first.save(cursor)
     first.renew()
@@ -152,23 +152,23 @@ def test_a_database_that_another_shard_had_can_be_saved_by_its_new_one(poller: P
     for _ in range(3):
         many.take()
         many.release()
-    poller.checkpoint(many).save("control", Sent("1-a"))
+    poller.checkpoints(many).save("control", Checkpoint("1-a"))
     alone.take()
-    poller.checkpoint(alone).save("control", Sent("2-b"))
-    assert poller.checkpoint(alone).sent(["control"]) == {"control": Sent("2-b")}
+    poller.checkpoints(alone).save("control", Checkpoint("2-b"))
+    assert poller.checkpoints(alone).read(["control"]) == {"control": Checkpoint("2-b")}
 
 
-def test_a_seq_saved_before_there_were_shards_can_still_be_moved(poller: Poller) -> None:
+def test_a_checkpoint_saved_before_there_were_shards_can_be_moved(poller: Poller) -> None:
     poller.dynamodb.put_item(
         TableName=poller.settings.table_name,
         Item={"pk": {"S": "feed#control"}, "seq": {"S": "1-a"}, "fence": {"N": "7"}},
     )
     lease = poller.lease()
     lease.take()
-    checkpoint = poller.checkpoint(lease)
-    assert checkpoint.sent(["control"]) == {"control": Sent("1-a")}
-    checkpoint.save("control", Sent("2-b", "2-info"))
-    assert checkpoint.sent(["control"]) == {"control": Sent("2-b", "2-info")}
+    checkpoints = poller.checkpoints(lease)
+    assert checkpoints.read(["control"]) == {"control": Checkpoint("1-a")}
+    checkpoints.save("control", Checkpoint("2-b", "2-info"))
+    assert checkpoints.read(["control"]) == {"control": Checkpoint("2-b", "2-info")}
 
 
 def test_two_pollers_at_once_deliver_every_document(poller: Poller) -> None:
@@ -198,12 +198,12 @@ def test_within_its_window_a_change_is_sent_as_it_happens(poller: Poller) -> Non
 
 
 def caught_up_at_ms(poller: Poller) -> int:
-    """When the poller was last at the end of every feed, as its item says."""
+    """When the poller had last caught up with every feed, as its item says."""
     [item] = poller.items("poller#").values()
-    return int(item["settled_at_ms"]["N"])
+    return int(item["caught_up_at_ms"]["N"])
 
 
-def test_a_run_says_that_it_was_and_what_it_did(
+def test_a_run_puts_metrics_of_what_it_did(
     poller: Poller, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("POWERTOOLS_METRICS_DISABLED", "false")
@@ -213,13 +213,13 @@ def test_a_run_says_that_it_was_and_what_it_did(
     assert {name: value for name, value, _ in metrics} == {
         "PollerRuns": 1,
         "PollerChanges": 2,
-        "PollerSent": 2,
-        "PollerSeqAge": pytest.approx(0, abs=30),
+        "PollerMessages": 2,
+        "PollerLag": pytest.approx(0, abs=30),
     }
     assert all(dimensions == {"Stage": "dev"} for *_, dimensions in metrics)
 
 
-def test_a_run_that_comes_not_to_the_end_is_behind_since_the_last_that_did(
+def test_a_run_that_fails_lags_since_the_last_that_did_not(
     poller: Poller, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("POWERTOOLS_METRICS_DISABLED", "false")
@@ -228,7 +228,7 @@ def test_a_run_that_comes_not_to_the_end_is_behind_since_the_last_that_did(
     poller.dynamodb.update_item(
         TableName=poller.settings.table_name,
         Key={"pk": {"S": f"poller#{poller.settings.control_db}"}},
-        UpdateExpression="SET settled_at_ms = :at",
+        UpdateExpression="SET caught_up_at_ms = :at",
         ExpressionAttributeValues={":at": {"N": str(long_ago_ms)}},
     )
     printed(capsys)
@@ -236,7 +236,7 @@ def test_a_run_that_comes_not_to_the_end_is_behind_since_the_last_that_did(
     nowhere = {"device/new": f"{poller.queue_url}-that-is-not-there"}
     with pytest.raises(ClientError):
         run(replace(poller.settings, routes=nowhere))
-    [age_s] = [value for name, value, _ in printed(capsys) if name == "PollerSeqAge"]
+    [age_s] = [value for name, value, _ in printed(capsys) if name == "PollerLag"]
     assert age_s >= 3600
     assert caught_up_at_ms(poller) == long_ago_ms
     poller.run()

@@ -43,7 +43,10 @@ def test_each_comes_back_to_the_queue_of_its_own_type_and_state(operator: Operat
     assert operator.queue("device", "new").visible() == [json.dumps(device)]
     assert operator.queue("channel", "ready").visible() == [json.dumps(channel)]
     assert operator.dead_letters.count() == 0
-    assert operator.said[-1] == "2 dead letters: 2 are back in their queues, 0 stay"
+    assert (
+        operator.said[-1]
+        == "2 dead letters: 2 sent back to their queues, 0 remain in the dead-letter queue"
+    )
 
 
 def test_more_than_a_page_of_them_all_come_back(operator: Operator) -> None:
@@ -63,7 +66,7 @@ def test_a_dry_run_says_what_there_is_and_changes_nothing(operator: Operator) ->
     assert operator.dead_letters.visible() == sorted([*map(json.dumps, sent), "not ours"])
     assert operator.queue("device", "new").count() == 0
     assert len([line for line in operator.said if "received once" in line]) == 13
-    assert operator.said[-1] == "13 dead letters; 12 of them would be brought back"
+    assert operator.said[-1] == "13 dead letters; 12 of them would be sent back"
 
 
 def test_it_says_what_how_often_how_old_and_what_became_of_the_document(
@@ -79,7 +82,7 @@ def test_it_says_what_how_often_how_old_and_what_became_of_the_document(
         f"device/new device-1 in {control.name}: received once, 0 seconds old; "
         "now device/error (token_used: …@… has it)"
     )
-    assert second.endswith("; its document is gone")
+    assert second.endswith("; its document no longer exists")
 
 
 def test_the_command_that_shows_why_is_told_once_for_each_function(operator: Operator) -> None:
@@ -89,7 +92,7 @@ def test_the_command_that_shows_why_is_told_once_for_each_function(operator: Ope
     operator.dead_letters.send("not ours")
     run(operator, "--dry-run")
     group = f"/aws/lambda/syncpoint-{operator.name}"
-    command = "why: `aws logs filter-log-events --log-group-name"
+    command = "to find the reason: `aws logs filter-log-events --log-group-name"
     assert operator.said[-3:-1] == [
         f"{command} {group}-channel_ready --filter-pattern '\"DOCUMENT ID\"'`",
         f"{command} {group}-device_new --filter-pattern '\"device-1\"'`",
@@ -122,8 +125,11 @@ def test_a_message_that_is_none_of_the_pollers_stays_with_a_warning(
     assert run(operator) == 0
     assert operator.dead_letters.visible() == [foreign]
     [told] = [line for line in operator.said if line.startswith("warning: ")]
-    assert "none of the poller's; received once" in told
-    assert operator.said[-1] == "2 dead letters: 1 are back in their queues, 1 stay"
+    assert "not a message of the poller; received once" in told
+    assert (
+        operator.said[-1]
+        == "2 dead letters: 1 sent back to their queues, 1 remain in the dead-letter queue"
+    )
 
 
 class Sqs:
@@ -171,7 +177,7 @@ def test_letters_that_are_seen_again_or_an_empty_answer_do_not_hide_the_others(
     sqs = operator.client("sqs")
     operator.clients["sqs"] = SeenAgain(sqs, **slow)
     assert run(operator, "--dry-run") == 0
-    assert operator.said[-1] == "23 dead letters; 23 of them would be brought back"
+    assert operator.said[-1] == "23 dead letters; 23 of them would be sent back"
     assert len({line for line in operator.said if line.startswith("device/new")}) == 23
 
 
@@ -185,14 +191,20 @@ def test_letters_that_stay_and_are_seen_again_do_not_keep_others_from_coming_bac
     operator.clients["sqs"] = SeenAgain(operator.client("sqs"))
     run(operator)
     assert operator.queue("device", "new").count() == 12
-    assert operator.said[-1] == "22 dead letters: 12 are back in their queues, 10 stay"
+    assert (
+        operator.said[-1]
+        == "22 dead letters: 12 sent back to their queues, 10 remain in the dead-letter queue"
+    )
 
 
 def test_nothing_but_letters_that_were_seen_ends_it(operator: Operator) -> None:
     operator.dead_letters.send("not ours")
     operator.clients["sqs"] = SeenAgain(operator.client("sqs"), times=1000)
     run(operator)
-    assert operator.said[-1] == "1 dead letters: 0 are back in their queues, 1 stay"
+    assert (
+        operator.said[-1]
+        == "1 dead letters: 0 sent back to their queues, 1 remain in the dead-letter queue"
+    )
 
 
 def test_a_couchdb_that_gives_no_answer_is_asked_of_one_document_only(operator: Operator) -> None:
@@ -207,8 +219,8 @@ def test_a_couchdb_that_gives_no_answer_is_asked_of_one_document_only(operator: 
     assert len(asked) == 2  # a GET whose connection fails is sent once more
     told = [line for line in operator.said if line.startswith("device/new")]
     assert len(told) == 3
-    assert all(line.endswith("; its document is not known") for line in told)
-    assert operator.said[0] == "warning: CouchDB gives no answer, and is not asked any more"
+    assert all(line.endswith("; the state of its document is not known") for line in told)
+    assert operator.said[0] == "warning: CouchDB does not answer, so no more states are shown"
 
 
 def hang_up_on_all(server: socket.socket, asked: list[object]) -> None:
@@ -246,7 +258,7 @@ def test_what_sqs_does_not_accept_stays(operator: Operator) -> None:
     assert run(operator) == 1
     assert operator.dead_letters.visible() == [json.dumps(message("device", "new"))]
     assert operator.said[0].startswith("wrong: device/new device-1 in control: ")
-    assert "it stays: AWS cannot be reached: Could not connect" in operator.said[0]
+    assert "it could not be sent back: AWS cannot be reached: Could not connect" in operator.said[0]
 
 
 def test_a_route_without_a_queue_keeps_its_letters_and_no_others(operator: Operator) -> None:
@@ -264,8 +276,8 @@ def test_without_a_secret_it_works_and_says_what_it_does_not_know(operator: Oper
     )
     operator.dead_letters.send(message("device", "new"))
     assert run(operator) == 0
-    assert operator.said[0].startswith("warning: CouchDB is not asked about the documents: ")
-    assert "its document is not known" in operator.said[1]
+    assert operator.said[0].startswith("warning: the states of documents are not shown: ")
+    assert "the state of its document is not known" in operator.said[1]
 
 
 def test_without_credentials_that_is_said_and_nothing_else(operator: Operator) -> None:

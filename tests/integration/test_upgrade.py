@@ -99,7 +99,7 @@ def test_the_operators_command_goes_on_until_all_are_done(
     _, written = upgrade_all(invoke, told.append)
     assert written == 2
     assert len(told) == 3
-    assert told[0].endswith(f"goes on after {databases[0].name}")
+    assert told[0].endswith(f"continuing after {databases[0].name}")
 
 
 def test_a_public_channel_gets_the_new_version_and_a_private_one_none(steps: Steps) -> None:

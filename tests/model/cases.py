@@ -4,11 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from tests.kit.fakes.executor import EagerExecutor
 from tests.model.claim_notes import MARGIN_S
 from tests.model.claim_world import ClaimWorld
 from tests.model.explorer import Bounds, Explorer, World
 from tests.model.poller_notes import PAGE_SIZE
-from tests.model.poller_world import PollerWorld, at_once
+from tests.model.poller_world import PollerWorld
 from tests.model.rate_limiter_world import RateLimiterWorld
 from tests.model.scheduler import Scheduler
 
@@ -49,6 +50,7 @@ TWICE = Bounds(rounds=2)
 # Two pollers of databases that do not change.
 TWO: dict[str, Any] = {"docs": 2, "stops_at_reads": False}
 ONE: dict[str, Any] = {"skews": (0,), "jumps": 0}
+READS_AHEAD: dict[str, Any] = {"executor": EagerExecutor()}
 
 POLLERS = [
     poller("2, the lease stolen", Bounds(), **TWO),
@@ -59,7 +61,14 @@ POLLERS = [
         poller(f"a change, {docs} documents", TWICE, **ONE, docs=docs, edits=1)
         for docs in (PAGE_SIZE - 1, PAGE_SIZE, PAGE_SIZE + 1)
     ),
-    poller("a change, reading ahead", TWICE, **ONE, docs=PAGE_SIZE + 1, edits=1, begin=at_once),
+    poller(
+        "a change, reading ahead",
+        TWICE,
+        **ONE,
+        docs=PAGE_SIZE + 1,
+        edits=1,
+        **READS_AHEAD,
+    ),
     poller("a change in its window", Bounds(), **ONE, edits=1, window_s=20),
 ]
 
@@ -83,7 +92,7 @@ FULL = [
     poller("2 faults", Bounds(rounds=2, faults=2), **ONE),
     poller("killed, a fault", Bounds(rounds=2, crashes=1, faults=1), skews=(0,)),
     poller("2 changes", TWICE, **ONE, docs=2, edits=2),
-    poller("2 changes, reading ahead", TWICE, **ONE, docs=3, edits=2, begin=at_once),
+    poller("2 changes, reading ahead", TWICE, **ONE, docs=3, edits=2, **READS_AHEAD),
     poller("a change and a fault", Bounds(rounds=2, faults=1), **ONE, edits=1),
     claims("2 workers", Bounds(rounds=2, crashes=2), jumps=2),
     claims("2 workers, faults", Bounds(rounds=2, crashes=1, faults=1)),

@@ -42,7 +42,7 @@ class Requests:
         return self.to_dynamodb(request, call)
 
     def to_couchdb(self, request: str, asked: Asked, answer: Callable[[Asked], Answer]) -> Answer:
-        """A request to CouchDB, which may fail, know no such seq, or begin anew by itself."""
+        """A request to CouchDB, which may fail, know no such seq, or restart the feed by itself."""
         if not self.stops_at_reads:
             read: Answer = self.scheduler.hear(lambda: answer(asked))
             return read

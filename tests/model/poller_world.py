@@ -3,6 +3,7 @@
 import json
 import pickle
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -12,40 +13,28 @@ from botocore.exceptions import BotoCoreError
 
 from chalicelib.couch import CouchError
 from chalicelib.settings import PollerSettings
-from poller.ahead import Begin, Result, when_needed
 from poller.app import PollerDependencies, run
+from poller.databases import DbUpdatesRefused
 from poller.lease import LeaseLost
-from poller.sender import NotAccepted
-from poller.updates import UpdatesRefused
+from poller.messages import NotAccepted
 from tests.kit.fakes.aws import FakeClient
 from tests.kit.fakes.aws_small import SecretsManager
 from tests.kit.fakes.couch import ADMIN_URL, FakeCouch
 from tests.kit.fakes.dynamodb import DynamoDb
+from tests.kit.fakes.executor import LazyExecutor
 from tests.kit.fakes.sqs import Sqs
 from tests.model.direct_couch import direct_server
 from tests.model.poller_couch import CONTROL, OWNERS, Change, ControlDatabases
 from tests.model.poller_notes import MAX_DOCS, PAGE_SIZE, ROUTED, START_S, Notes
 from tests.model.poller_requests import Requests
-from tests.model.scheduler import Heard, Program, Scheduler
+from tests.model.scheduler import Program, Scheduler
 
 LEASE_S = 60
 TABLE = "table"
 RESCUER = "rescuer"
 
 # What a run may end with; whatever else it raised would be a defect.
-FAILURES = (BotoCoreError, CouchError, LeaseLost, NotAccepted, UpdatesRefused)
-
-
-def at_once(call: Callable[[], Result], /) -> Callable[[], Result]:
-    """Make a request as soon as it may be: the order that lies furthest from `when_needed`."""
-    heard = Heard.of(call)
-
-    def result() -> Any:
-        if heard.error is not None:
-            raise heard.error
-        return heard.answer
-
-    return result
+FAILURES = (BotoCoreError, CouchError, LeaseLost, NotAccepted, DbUpdatesRefused)
 
 
 class PollerWorld:
@@ -61,8 +50,8 @@ class PollerWorld:
         How often the time may jump past the lease, and the databases be changed.
     window_s : int
         How long a run waits for changes; 0 is one pass.
-    begin : callable
-        The order in which requests that need not wait for one another are made.
+    executor : Executor
+        Decides when requests are made that need not wait for one another.
     stops_at_reads : bool
         Whether anything may happen before a database is read. Need not be where databases do not
         change, and reads do not fail: then their answers are the same at any time.
@@ -79,12 +68,12 @@ class PollerWorld:
         jumps: int = 1,
         edits: int = 0,
         window_s: int = 0,
-        begin: Begin = when_needed,
+        executor: Executor | None = None,
         stops_at_reads: bool = True,
         requests: type[Requests] = Requests,
     ) -> None:
         self._scheduler = scheduler
-        self._begin = begin
+        self._executor = executor or LazyExecutor()
         self._stops_at_reads = stops_at_reads
         self._requests = requests
         self._skews = {f"{number:032x} {skew_s:+}": skew_s for number, skew_s in enumerate(skews)}
@@ -187,7 +176,7 @@ class PollerWorld:
             now_s=lambda: self._scheduler.hear(now_s),
             monotonic_s=lambda: self._scheduler.hear(self._now_s),
             pause=lambda seconds: None,
-            begin=self._begin,
+            executor=lambda: self._executor,
         )
 
     def _change(self, db: str, what: str, change: Change) -> list[str]:

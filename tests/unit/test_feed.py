@@ -8,7 +8,7 @@ import pytest
 
 from chalicelib.couch import BadRequest, CouchError, Database, Unreadable
 from chalicelib.domain.documents import JsonDict
-from poller.feed import BEGINNING, PAGE_BYTES, Feed, Page
+from poller.feed import BEGINNING, MAX_PAGE_BYTES, Feed, Page
 from tests.kit.fakes.couch_edits import Edit
 from tests.kit.fakes.couch_http import Answer, Asked
 from tests.kit.fakes.couch_watched import WatchedCouch
@@ -67,7 +67,7 @@ def test_a_page_that_is_not_full_is_the_last() -> None:
 def test_after_a_full_page_there_may_be_another() -> None:
     database = FakePages([[row("a"), row("b")]])
     pages = read_all(a_feed(database))
-    assert [(page.moved, page.is_last) for page in pages] == [(True, False), (False, True)]
+    assert [(page.has_new_seq, page.is_last) for page in pages] == [(True, False), (False, True)]
 
 
 def test_more_rows_than_were_asked_for_are_taken_and_are_not_the_last() -> None:
@@ -78,11 +78,11 @@ def test_more_rows_than_were_asked_for_are_taken_and_are_not_the_last() -> None:
 # A seq that CouchDB refuses.
 
 
-def test_a_malformed_seq_starts_the_feed_anew_and_says_so() -> None:
+def test_a_malformed_seq_restarts_the_feed_and_says_so() -> None:
     database, told = FakePages([REFUSED, [row("a")]]), list[str]()
     assert ids(read_all(a_feed(database, "12-nonsense", told=told))) == ["a"]
     assert database.asked == ["12-nonsense", "0"]
-    assert told == [f"the feed begins anew: {REFUSED.reason}"]
+    assert told == [f"a feed restarted from its beginning: control: {REFUSED.reason}"]
 
 
 def test_a_bad_request_from_the_beginning_is_no_matter_of_the_seq() -> None:
@@ -94,7 +94,7 @@ def test_a_bad_request_from_the_beginning_is_no_matter_of_the_seq() -> None:
 
 
 @pytest.mark.parametrize(
-    ("update_seq", "since", "begins_anew"),
+    ("update_seq", "since", "restarts"),
     [
         (5, "7", True),
         (7, "7", False),
@@ -104,20 +104,20 @@ def test_a_bad_request_from_the_beginning_is_no_matter_of_the_seq() -> None:
         (5, "3-g1AAAA", True),
     ],
 )
-def test_where_seqs_are_plain_numbers_one_past_the_end_starts_the_feed_anew(
-    update_seq: object, since: str, begins_anew: bool
+def test_a_numeric_seq_past_the_end_restarts_the_feed(
+    update_seq: object, since: str, restarts: bool
 ) -> None:
     database = FakePages([[], [row("a")]], update_seq)
     page = a_feed(database, since).read()
-    assert database.asked == [since, "info", *(["0"] if begins_anew else [])]
-    assert ids([page]) == (["a"] if begins_anew else [])
+    assert database.asked == [since, "info", *(["0"] if restarts else [])]
+    assert ids([page]) == (["a"] if restarts else [])
 
 
-@pytest.mark.parametrize(("end", "begins_anew"), [("5", True), ("7", False), ("5-g1AAAA", False)])
-def test_an_end_that_is_known_is_not_asked_for(end: str, begins_anew: bool) -> None:
+@pytest.mark.parametrize(("end", "restarts"), [("5", True), ("7", False), ("5-g1AAAA", False)])
+def test_an_update_seq_that_is_known_is_not_requested(end: str, restarts: bool) -> None:
     database = FakePages([[], [row("a")]], "not asked for")
     feed = Feed(cast(Database, database), "7", 2, lambda what, why: None, end)
-    assert ids([feed.read()]) == (["a"] if begins_anew else [])
+    assert ids([feed.read()]) == (["a"] if restarts else [])
     assert "info" not in database.asked
 
 
@@ -171,11 +171,11 @@ def test_a_document_that_cannot_be_read_does_not_hold_up_the_others(
     pages = read_all(a_feed(FeedWithPoison(poison), page_size=page_size, told=told))
     read = [one["id"] for page in pages for one in page.rows if "doc" in one]
     assert read == [f"d{number}" for number in range(1, 7) if number != poison]
-    assert told == ["a document cannot be read and is passed over: RecursionError"]
+    assert told == ["a document cannot be read and was skipped: control: RecursionError"]
     assert pages[-1].last_seq == "6"
 
 
-def test_behind_a_document_that_is_passed_over_pages_are_whole_again() -> None:
+def test_behind_a_document_that_is_skipped_pages_are_whole_again() -> None:
     pages = read_all(a_feed(FeedWithPoison(1), page_size=4))
     assert [ids([page]) for page in pages] == [["d1"], ["d2", "d3", "d4", "d5"], ["d6"]]
 
@@ -211,22 +211,22 @@ def test_no_page_is_larger_than_fits_into_memory_and_all_documents_come() -> Non
     feed = LargeFeed(docs=200, doc_bytes=65_000)
     pages = feed.pages(page_size=200)
     assert ids(pages) == [f"d{number:03}" for number in range(200)]
-    assert max(len(json.dumps(page.rows)) for page in pages) <= PAGE_BYTES
+    assert max(len(json.dumps(page.rows)) for page in pages) <= MAX_PAGE_BYTES
 
 
-def test_a_page_that_is_too_large_is_asked_for_by_halves_and_so_are_those_behind_it() -> None:
-    feed = LargeFeed(docs=10, doc_bytes=PAGE_BYTES // 3)
+def test_the_limit_is_halved_for_pages_that_are_too_large() -> None:
+    feed = LargeFeed(docs=10, doc_bytes=MAX_PAGE_BYTES // 3)
     feed.pages(page_size=8)
     assert feed.limits == ["8", "4", *6 * ["2"]]
 
 
 def test_pages_that_are_not_too_large_are_asked_for_whole() -> None:
-    feed = LargeFeed(docs=10, doc_bytes=PAGE_BYTES // 9)
+    feed = LargeFeed(docs=10, doc_bytes=MAX_PAGE_BYTES // 9)
     feed.pages(page_size=8)
     assert feed.limits == ["8", "8"]
 
 
 def test_a_document_is_read_however_large_it_is() -> None:
-    pages = LargeFeed(docs=3, doc_bytes=2 * PAGE_BYTES).pages(page_size=2)
+    pages = LargeFeed(docs=3, doc_bytes=2 * MAX_PAGE_BYTES).pages(page_size=2)
     read = [one["doc"]["_id"] for page in pages for one in page.rows]
     assert read == ["d000", "d001", "d002"]

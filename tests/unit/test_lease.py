@@ -1,4 +1,4 @@
-"""The poller's lease, over a table in memory: taken, kept, lost, given back."""
+"""The poller's lease, over a table in memory: taken, renewed, lost, released."""
 
 import functools
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from poller.lease import Cursor, Lease, LeaseHeld, LeaseLost
 from tests.kit.fakes.aws import FakeAws
 
 TABLE, KEY, LEASE_S, START_S = "table", "poller#control", 60, 1_000_000.0
-CURSOR = Cursor("12-seq", "control-ab", is_whole=True, failing=("control-cd", "control-ef"))
+CURSOR = Cursor("12-seq", "control-ab", is_fully_scanned=True, failing=("control-cd", "control-ef"))
 
 
 @dataclass
@@ -60,7 +60,7 @@ class Pollers:
 def test_the_first_poller_ever_begins_at_the_beginning() -> None:
     on = Pollers()
     lease = on.lease()
-    assert lease.take() == Cursor("", "", is_whole=False)
+    assert lease.take() == Cursor("", "", is_fully_scanned=False)
     assert lease.caught_up_at_s == START_S
     assert on.asked == ["dynamodb.UpdateItem"]
 
@@ -101,7 +101,7 @@ def test_one_that_is_refused_leaves_the_lease_as_it_was() -> None:
     holder.save(CURSOR)
 
 
-# Kept
+# Renewed
 
 
 def test_a_lease_is_renewed_once_a_third_of_it_is_over_and_not_before() -> None:
@@ -117,7 +117,7 @@ def test_a_lease_is_renewed_once_a_third_of_it_is_over_and_not_before() -> None:
 
 
 @pytest.mark.parametrize("sign", [Lease.renew, lambda lease: lease.save(CURSOR)])
-def test_a_lease_that_was_kept_runs_as_long_again(sign: Any) -> None:
+def test_a_renewed_lease_holds_for_its_whole_time_again(sign: Any) -> None:
     on = Pollers()
     lease = on.taken()
     on.now_s += LEASE_S / 2
@@ -128,7 +128,7 @@ def test_a_lease_that_was_kept_runs_as_long_again(sign: Any) -> None:
     assert on.is_free()
 
 
-def test_a_place_that_is_saved_keeps_the_lease_like_a_renewal() -> None:
+def test_saving_the_cursor_renews_the_lease() -> None:
     on = Pollers()
     lease = on.taken()
     on.now_s += LEASE_S / 2
@@ -137,7 +137,7 @@ def test_a_place_that_is_saved_keeps_the_lease_like_a_renewal() -> None:
     assert on.asked == ["dynamodb.UpdateItem"]
 
 
-def test_every_sign_of_life_is_seen() -> None:
+def test_every_write_says_when_the_poller_was_seen() -> None:
     on = Pollers()
     lease = on.taken()
     assert on.seen_at_s() == on.now_s
@@ -163,7 +163,7 @@ def test_a_poller_that_was_overtaken_can_neither_renew_nor_save() -> None:
     assert on.lease().take() == Cursor()
 
 
-def test_a_poller_that_was_overtaken_gives_nothing_back() -> None:
+def test_a_poller_that_lost_its_lease_does_not_release_it() -> None:
     on = Pollers()
     stalled = on.taken()
     on.now_s += LEASE_S + 1
@@ -181,10 +181,10 @@ def test_a_poller_that_stalled_goes_on_if_nobody_took_over() -> None:
     assert not on.is_free()
 
 
-# Given back
+# Released
 
 
-def test_a_lease_that_was_given_back_is_free_at_the_same_moment() -> None:
+def test_a_released_lease_is_free_at_once() -> None:
     on = Pollers()
     lease = on.taken()
     lease.release()
@@ -192,7 +192,7 @@ def test_a_lease_that_was_given_back_is_free_at_the_same_moment() -> None:
     assert on.is_free()
 
 
-def test_the_next_holder_goes_on_from_the_place_that_was_saved_last() -> None:
+def test_the_next_holder_gets_the_cursor_that_was_saved_last() -> None:
     on = Pollers()
     first = on.taken()
     first.save(Cursor("11-seq"))
@@ -203,12 +203,12 @@ def test_the_next_holder_goes_on_from_the_place_that_was_saved_last() -> None:
     assert on.lease().take() == CURSOR
 
 
-def test_what_is_known_of_the_last_settled_holder_outlives_those_that_were_not() -> None:
+def test_lagging_holders_do_not_change_when_one_had_last_caught_up() -> None:
     on = Pollers()
-    settled = on.taken()
+    caught_up = on.taken()
     on.now_s += 10.5
-    settled.release(is_caught_up=True)
-    assert settled.caught_up_at_s == START_S + 10.5
+    caught_up.release(is_caught_up=True)
+    assert caught_up.caught_up_at_s == START_S + 10.5
     for _ in range(2):
         on.now_s += 3600
         lagging = on.taken()

@@ -107,4 +107,4 @@ def test_help_says_what_a_command_is_for(
     printed = " ".join(capsys.readouterr().out.split())
     assert printed.startswith(f"usage: python -m {module.__name__} ")
     assert (module.__doc__ or "").partition("\n")[0] in printed
-    assert "as in .chalice/config.json" in printed
+    assert "the name of a stage in .chalice/config.json" in printed

@@ -27,7 +27,9 @@ def refusal(code: str, message: str = "") -> ClientError:
 
 
 def test_a_program_that_fails_is_named(tmp_path: Path) -> None:
-    with pytest.raises(OpsError, match="`python -c` failed, see above; nothing after it was done"):
+    with pytest.raises(
+        OpsError, match="`python -c` failed, see its output above; the steps after it were not run"
+    ):
         run(["python", "-c", "raise SystemExit(3)"], tmp_path)
 
 
@@ -45,8 +47,11 @@ def test_a_program_that_is_not_installed(tmp_path: Path) -> None:
     ("exc", "sentence"),
     [
         (OpsError("there is no stage"), "error: there is no stage\n"),
-        (NoRegionError(), "error: no region is set: `export AWS_DEFAULT_REGION=…`\n"),
-        (NoCredentialsError(), "error: no credentials: `aws configure`, or AWS_PROFILE\n"),
+        (NoRegionError(), "error: no region is set: run `export AWS_DEFAULT_REGION=…`\n"),
+        (
+            NoCredentialsError(),
+            "error: no AWS credentials: run `aws configure`, or set AWS_PROFILE\n",
+        ),
         (
             EndpointConnectionError(endpoint_url="https://sts"),
             'error: AWS cannot be reached: Could not connect to the endpoint URL: "https://sts"\n',
@@ -108,4 +113,4 @@ def test_whatever_is_in_the_dead_letters_can_be_read(body: str) -> None:
     received = {"MessageId": "1", "ReceiptHandle": "r", "Body": body}
     letter = DeadLetter.read(received, registry)
     assert letter.message is None
-    assert "none of the poller's" in letter.about(0)
+    assert "not a message of the poller" in letter.summary(0)

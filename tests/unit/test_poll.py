@@ -1,4 +1,4 @@
-"""One run of the poller: which databases it looks at, what it remembers, when it ends."""
+"""One run of the poller: which databases it reads, what it saves, when it ends."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -8,19 +8,18 @@ import pytest
 
 from chalicelib.couch import CouchError, Unavailable
 from chalicelib.domain.documents import JsonDict
-from poller.checkpoint import DATABASES_AT_ONCE, Sent
-from poller.follow import TURN_PAGES, Follower, Summary
+from poller.checkpoint import MAX_DATABASES, Checkpoint
+from poller.databases import DB_UPDATES_PAGE_SIZE, DbUpdates, DbUpdatesRefused, Scan, Shard
+from poller.forward import MAX_PAGES_IN_A_ROW, Forwarder, Summary
 from poller.lease import Cursor
-from poller.poll import LONGEST_PAUSE_S, LONGPOLL_S, MAX_FAILING, ROUND_PAUSE_S, Poll
-from poller.scan import Scan
-from poller.shard import Shard
-from poller.updates import ROWS_AT_ONCE, Updates, UpdatesRefused
+from poller.poll import LONGPOLL_S, MAX_FAILING, MAX_PAUSE_S, SCAN_PAUSE_S, Poll
 from tests.kit.fakes.couch import FakeCouch
 from tests.kit.fakes.couch_feeds import db_updates
 from tests.kit.fakes.couch_http import Answer, Asked, Refusal
 from tests.kit.fakes.couch_watched import WatchedCouch
+from tests.kit.fakes.executor import LazyExecutor
 from tests.kit.poller.sender import ROUTES, FakeSqs, sender_to
-from tests.kit.poller.state import FakeCheckpoint, FakeLease
+from tests.kit.poller.state import FakeCheckpoints, FakeLease
 
 DB_UPDATES, ALL_DBS, DBS_INFO = "GET /_db_updates", "GET /_all_dbs", "POST /_dbs_info"
 UNKNOWN = Refusal(400, "bad_request", "no such request")
@@ -39,7 +38,7 @@ class Polling:
     """Runs of one poller over fakes; time passes only by waiting."""
 
     couch: WatchedCouch = field(default_factory=WatchedCouch)
-    checkpoint: FakeCheckpoint = field(default_factory=FakeCheckpoint)
+    checkpoints: FakeCheckpoints = field(default_factory=FakeCheckpoints)
     shard: Shard = field(default_factory=lambda: Shard("control"))
     sqs: FakeSqs = field(default_factory=FakeSqs)
     told: list[str] = field(default_factory=list)
@@ -56,7 +55,7 @@ class Polling:
 
     @property
     def lease(self) -> FakeLease:
-        return self.checkpoint.lease
+        return self.checkpoints.lease
 
     def wait(self, wait_s: float) -> None:
         self.waits.append(wait_s)
@@ -69,7 +68,7 @@ class Polling:
         self.on_wait()
 
     def run(self) -> Summary:
-        """One run from where the last one left off."""
+        """One run from the cursor that the last one saved."""
         self.couch.asked.clear()
         self.passed_s = 0.0
 
@@ -77,21 +76,22 @@ class Polling:
             return (self.window_s or 1000.0) - self.passed_s
 
         server = self.couch.server()
-        checkpoint = cast(Any, self.checkpoint)
-        follower = Follower(
+        checkpoints = cast(Any, self.checkpoints)
+        forwarder = Forwarder(
             server=server,
-            checkpoint=checkpoint,
+            checkpoints=checkpoints,
             sender=sender_to(self.sqs),
             control_db="control",
             routes=ROUTES,
             page_size=2,
             remaining_s=remaining_s,
             warn=lambda what, why: self.told.append(what),
+            executor=LazyExecutor(),
         )
         poll = Poll(
-            updates=Updates(server, self.shard),
+            db_updates=DbUpdates(server, self.shard),
             scan=Scan(server, self.shard),
-            follower=follower,
+            forwarder=forwarder,
             lease=cast(Any, self.lease),
             cursor=self.cursor,
             is_one_pass=not self.window_s,
@@ -103,7 +103,7 @@ class Polling:
             poll.run("control" if self.shard.holds("control") else None)
         finally:
             self.cursor = self.lease.cursors[-1] if self.lease.cursors else Cursor()
-        return follower.summary
+        return forwarder.summary
 
     def create(self, *dbs: str) -> None:
         for db in dbs:
@@ -140,10 +140,10 @@ class Polling:
         return sum(len(bodies) for bodies in self.sqs.accepted.values())
 
 
-# Changes that the server tells of.
+# Changes in `_db_updates`.
 
 
-def test_a_run_follows_the_databases_that_changed_and_no_others() -> None:
+def test_a_run_forwards_the_databases_that_changed_and_no_others() -> None:
     on = Polling()
     on.create(*(owner(number) for number in range(50)))
     on.run()
@@ -153,7 +153,7 @@ def test_a_run_follows_the_databases_that_changed_and_no_others() -> None:
     assert sorted(on.changes_asked()) == ["control", ADA, EVE]
 
 
-def test_a_new_owners_database_is_followed_from_its_beginning() -> None:
+def test_a_new_owners_database_is_read_from_its_beginning() -> None:
     on = Polling()
     on.run()
     on.create(ADA)
@@ -161,7 +161,7 @@ def test_a_new_owners_database_is_followed_from_its_beginning() -> None:
     assert on.run().sent == 3
 
 
-def test_other_peoples_databases_are_never_asked() -> None:
+def test_databases_that_are_not_control_databases_are_never_read() -> None:
     on = Polling()
     others = ["_users", "control-dev", f"control-dev-{'a' * 32}", f"db-{'a' * 32}", "control-"]
     on.create(*others)
@@ -172,7 +172,7 @@ def test_other_peoples_databases_are_never_asked() -> None:
     assert set(on.changes_asked()) == {"control"}
 
 
-def test_control_db_is_read_whatever_the_server_tells() -> None:
+def test_control_db_is_read_even_if_db_updates_does_not_name_it() -> None:
     on = Polling()
     on.run()
     on.couch.is_telling = False
@@ -180,17 +180,17 @@ def test_control_db_is_read_whatever_the_server_tells() -> None:
     assert on.run().sent == 1
 
 
-def test_a_database_that_is_deleted_is_forgotten() -> None:
+def test_the_checkpoint_of_a_deleted_database_is_deleted() -> None:
     on = Polling()
     on.create(ADA)
     on.write(ADA, "a1")
     on.run()
     on.couch.delete(ADA)
     on.run()
-    assert (ADA in on.checkpoint.known, on.checkpoint.forgotten) == (False, [ADA])
+    assert (ADA in on.checkpoints.known, on.checkpoints.deleted) == (False, [ADA])
 
 
-def test_rows_of_one_database_in_any_order_are_one_look_at_what_there_is() -> None:
+def test_a_database_with_several_rows_in_any_order_is_read_once() -> None:
     on = Polling()
     on.create(ADA)
     on.run()
@@ -198,7 +198,7 @@ def test_rows_of_one_database_in_any_order_are_one_look_at_what_there_is() -> No
     for kind in ("created", "updated", "deleted"):
         on.couch.tell(ADA, kind)
     assert on.run().sent == 1
-    assert on.checkpoint.forgotten == []
+    assert on.checkpoints.deleted == []
 
 
 def all_updates(couch: WatchedCouch, asked: Asked) -> Answer:
@@ -207,26 +207,26 @@ def all_updates(couch: WatchedCouch, asked: Asked) -> Answer:
     return Answer(db_updates(feed, replace(asked, params=params)))
 
 
-def test_all_pages_are_read_whether_or_not_the_server_heeds_the_limit() -> None:
+def test_all_pages_are_read_even_if_the_server_ignores_the_limit() -> None:
     for limits in (True, False):
         on = Polling()
         if not limits:
             on.couch.instead[DB_UPDATES] = lambda asked, couch=on.couch: all_updates(couch, asked)  # type: ignore[misc]
         on.run()
-        for number in range(ROWS_AT_ONCE + 5):
+        for number in range(DB_UPDATES_PAGE_SIZE + 5):
             on.couch.tell(f"db-{number}", "updated")
         on.create(ADA)
         on.write(ADA, "a1")
         assert on.run().sent == 1
-        assert on.cursor.updates_seq == on.updates_end()
+        assert on.cursor.db_updates_seq == on.updates_end()
 
 
-def test_nothing_that_changed_costs_a_few_requests_and_saves_nothing() -> None:
+def test_a_run_without_changes_makes_five_requests_and_saves_nothing() -> None:
     on = Polling()
     on.create(*(owner(number) for number in range(500)))
     on.run()
     for _ in range(3):
-        saved = len(on.checkpoint.saved)
+        saved = len(on.checkpoints.saved)
         on.run()
         assert on.couch.asked == [
             "GET /control/_changes",
@@ -235,10 +235,10 @@ def test_nothing_that_changed_costs_a_few_requests_and_saves_nothing() -> None:
             ALL_DBS,
             DBS_INFO,
         ]
-        assert len(on.checkpoint.saved) == saved
+        assert len(on.checkpoints.saved) == saved
 
 
-def test_what_was_followed_is_not_looked_at_again_by_the_scan() -> None:
+def test_the_scan_does_not_read_a_database_that_was_just_read() -> None:
     on = Polling()
     on.create(*(owner(number) for number in range(50)))
     on.run()
@@ -251,7 +251,7 @@ def test_what_was_followed_is_not_looked_at_again_by_the_scan() -> None:
 # What is saved, and when.
 
 
-def test_a_database_that_fails_is_named_in_the_place_which_goes_on_behind_it() -> None:
+def test_the_cursor_names_a_failing_database_and_moves_past_it() -> None:
     on = Polling()
     on.create(ADA, BOB)
     on.run()
@@ -261,15 +261,15 @@ def test_a_database_that_fails_is_named_in_the_place_which_goes_on_behind_it() -
     with pytest.raises(Unavailable):
         on.run()
     assert on.sent() == 1
-    assert on.cursor == Cursor(on.updates_end(), "", is_whole=True, failing=(ADA,))
+    assert on.cursor == Cursor(on.updates_end(), "", is_fully_scanned=True, failing=(ADA,))
     on.works_again()
     assert on.run().sent == 1
     assert on.cursor.failing == ()
 
 
-def test_those_that_failed_are_read_again_in_each_run_after_all_others() -> None:
+def test_failing_databases_are_read_in_each_run_after_all_others() -> None:
     on = Polling()
-    dbs = [owner(number) for number in range(DATABASES_AT_ONCE * 4)]
+    dbs = [owner(number) for number in range(MAX_DATABASES * 4)]
     last = dbs[-1]  # the scan is not yet so far
     on.create(*dbs)
     on.run()
@@ -284,8 +284,8 @@ def test_those_that_failed_are_read_again_in_each_run_after_all_others() -> None
     assert on.changes_asked() == ["control", EVE, last]
 
 
-def test_one_that_failed_is_read_again_once_however_many_pages_a_run_has() -> None:
-    dbs = [owner(number) for number in range(DATABASES_AT_ONCE * 4)]
+def test_a_failing_database_is_retried_once_in_a_run_of_many_pages() -> None:
+    dbs = [owner(number) for number in range(MAX_DATABASES * 4)]
     on = Polling(cursor=Cursor(failing=(dbs[-1],)))
     on.create(*dbs)
     on.fails(dbs[-1])
@@ -295,7 +295,7 @@ def test_one_that_failed_is_read_again_once_however_many_pages_a_run_has() -> No
     assert on.changes_asked().count(dbs[-1]) == 1 + by_the_scan
 
 
-def test_so_many_may_fail_for_good_and_new_changes_are_still_sent() -> None:
+def test_ten_databases_may_fail_for_good_and_new_changes_are_sent() -> None:
     """Five in a row that fail are the server's failure, but not if they have failed before."""
     on = Polling()
     dbs = [owner(number) for number in range(20)]
@@ -308,17 +308,17 @@ def test_so_many_may_fail_for_good_and_new_changes_are_still_sent() -> None:
     for sent in (10, 11, 12):
         with pytest.raises(Unavailable):
             on.run()
-        assert (on.sent(), on.cursor.updates_seq) == (sent, on.updates_end())
+        assert (on.sent(), on.cursor.db_updates_seq) == (sent, on.updates_end())
         on.write(EVE, f"e{sent}")
 
 
 @pytest.mark.parametrize("failing", [MAX_FAILING, MAX_FAILING + 1])
-def test_the_place_stays_before_more_failing_databases_than_are_kept(failing: int) -> None:
+def test_the_cursor_stays_if_more_databases_fail_than_it_can_name(failing: int) -> None:
     on = Polling()
     dbs = [owner(number) for number in range(2 * failing)]
     on.create(*dbs)
     on.run()
-    before = on.cursor.updates_seq
+    before = on.cursor.db_updates_seq
     for number, db in enumerate(dbs):
         on.write(db, "d1")
         if number % 2:
@@ -326,14 +326,14 @@ def test_the_place_stays_before_more_failing_databases_than_are_kept(failing: in
     with pytest.raises(Unavailable):
         on.run()
     are_kept = failing <= MAX_FAILING
-    assert on.cursor.updates_seq == (on.updates_end() if are_kept else before)
+    assert on.cursor.db_updates_seq == (on.updates_end() if are_kept else before)
     assert len(on.cursor.failing) == (failing if are_kept else 0)
     on.works_again()
     on.run()
     assert on.sent() == len(dbs)
 
 
-def test_one_that_failed_and_has_no_time_left_to_be_read_again_holds_nothing_up() -> None:
+def test_a_failing_database_that_gets_no_time_does_not_hold_the_cursor() -> None:
     on = Polling(window_s=10.0)
     on.create(ADA, BOB)
     on.run()
@@ -351,10 +351,10 @@ def test_one_that_failed_and_has_no_time_left_to_be_read_again_holds_nothing_up(
     on.sqs = Slow()
     on.run()
     assert ADA not in on.changes_asked()
-    assert (on.cursor.updates_seq, on.cursor.failing) == (on.updates_end(), (ADA,))
+    assert (on.cursor.db_updates_seq, on.cursor.failing) == (on.updates_end(), (ADA,))
 
 
-def test_one_that_failed_and_is_gone_is_no_longer_read() -> None:
+def test_a_failing_database_that_is_deleted_is_no_longer_failing() -> None:
     on = Polling()
     on.create(ADA)
     on.run()
@@ -368,13 +368,13 @@ def test_one_that_failed_and_is_gone_is_no_longer_read() -> None:
     assert on.cursor.failing == ()
 
 
-def test_behind_a_database_that_fails_all_pages_are_still_read() -> None:
+def test_all_pages_are_read_after_a_database_failed() -> None:
     on = Polling()
     on.create(ADA, BOB)
     on.run()
     on.fails(ADA)
     on.write(ADA, "a1")
-    for number in range(ROWS_AT_ONCE):
+    for number in range(DB_UPDATES_PAGE_SIZE):
         on.couch.tell(f"db-{number}", "updated")
     on.write(BOB, "b1")
     with pytest.raises(Unavailable):
@@ -382,7 +382,7 @@ def test_behind_a_database_that_fails_all_pages_are_still_read() -> None:
     assert on.sent() == 1
 
 
-def test_a_run_that_is_out_of_time_leaves_the_rest_to_the_next() -> None:
+def test_the_next_run_continues_where_a_run_ran_out_of_time() -> None:
     on = Polling()
     on.create(ADA, BOB)
     on.run()
@@ -402,24 +402,24 @@ def test_a_run_that_is_out_of_time_leaves_the_rest_to_the_next() -> None:
     assert on.run().sent == 1
 
 
-def test_one_that_never_rests_is_brought_to_its_end_before_the_place_is_saved() -> None:
+def test_the_cursor_is_saved_after_a_busy_database_has_caught_up() -> None:
     on = Polling()
     on.create(ADA, BOB)
     on.run()
-    on.write(ADA, *(f"a{number}" for number in range(TURN_PAGES * 2 + 1)))
+    on.write(ADA, *(f"a{number}" for number in range(MAX_PAGES_IN_A_ROW * 2 + 1)))
     on.write(BOB, "b1")
-    assert on.run().sent == TURN_PAGES * 2 + 2
-    assert on.cursor.updates_seq == on.updates_end()
+    assert on.run().sent == MAX_PAGES_IN_A_ROW * 2 + 2
+    assert on.cursor.db_updates_seq == on.updates_end()
 
 
-# The first run looks at everything; the later ones at a page each.
+# The first run scans all databases; each later run scans a page.
 
 
-@pytest.mark.parametrize("updates_seq", ["", "12-of-another-server"])
-def test_a_change_of_control_db_before_the_feeds_end_is_not_left_to_the_next_run(
-    updates_seq: str,
+@pytest.mark.parametrize("db_updates_seq", ["", "12-of-another-server"])
+def test_a_change_of_control_db_before_the_feeds_end_is_sent_at_once(
+    db_updates_seq: str,
 ) -> None:
-    on = Polling(cursor=Cursor(updates_seq))
+    on = Polling(cursor=Cursor(db_updates_seq))
 
     def db_updates(asked: Asked) -> Answer:
         if asked.params["since"] == "now":
@@ -430,20 +430,20 @@ def test_a_change_of_control_db_before_the_feeds_end_is_not_left_to_the_next_run
     assert on.run().sent == 1
 
 
-def test_the_first_run_looks_at_every_database_and_begins_where_the_server_is() -> None:
+def test_the_first_run_scans_all_databases_from_the_end_of_db_updates() -> None:
     on = Polling()
-    dbs = [owner(number) for number in range(DATABASES_AT_ONCE * 2 + 50)]
+    dbs = [owner(number) for number in range(MAX_DATABASES * 2 + 50)]
     on.create(*dbs)
     for db in dbs:
         on.write(db, "d1")
     assert on.run().sent == len(dbs)
-    assert on.cursor == Cursor(on.updates_end(), "", is_whole=True)
+    assert on.cursor == Cursor(on.updates_end(), "", is_fully_scanned=True)
     assert on.asked_for(ALL_DBS) == 3
 
 
-def test_a_change_during_the_first_round_is_served_between_its_pages() -> None:
+def test_a_change_during_the_first_scan_is_sent_between_its_pages() -> None:
     on = Polling()
-    dbs = [owner(number) for number in range(DATABASES_AT_ONCE * 3)]
+    dbs = [owner(number) for number in range(MAX_DATABASES * 3)]
     on.create(*dbs)
     for db in dbs:
         on.write(db, "d1")
@@ -455,13 +455,13 @@ def test_a_change_during_the_first_round_is_served_between_its_pages() -> None:
 
     on.couch.instead[ALL_DBS] = all_dbs
     on.run()
-    first_of_third_page = on.changes_asked().index(dbs[DATABASES_AT_ONCE * 2])
+    first_of_third_page = on.changes_asked().index(dbs[MAX_DATABASES * 2])
     assert on.changes_asked()[:first_of_third_page].count(dbs[0]) == 2
 
 
-def test_a_first_round_that_is_cut_short_goes_on_where_it_was() -> None:
+def test_a_first_scan_that_ran_out_of_time_continues_where_it_was() -> None:
     on = Polling(window_s=10.0)
-    dbs = [owner(number) for number in range(DATABASES_AT_ONCE + 50)]
+    dbs = [owner(number) for number in range(MAX_DATABASES + 50)]
     on.create(*dbs)
     for db in dbs:
         on.write(db, "d1")
@@ -472,16 +472,16 @@ def test_a_first_round_that_is_cut_short_goes_on_where_it_was() -> None:
 
     on.couch.instead[ALL_DBS] = all_dbs
     on.run()
-    assert on.cursor.scan_after == dbs[DATABASES_AT_ONCE - 1]
-    assert not on.cursor.is_whole
+    assert on.cursor.scan_after == dbs[MAX_DATABASES - 1]
+    assert not on.cursor.is_fully_scanned
     on.run()
     assert on.sent() == len(dbs)
-    assert on.cursor.is_whole
+    assert on.cursor.is_fully_scanned
 
 
-def test_what_the_server_forgot_to_tell_is_found_within_a_round() -> None:
+def test_a_change_missing_from_db_updates_is_found_by_the_next_scan() -> None:
     on = Polling()
-    dbs = [owner(number) for number in range(DATABASES_AT_ONCE * 3)]
+    dbs = [owner(number) for number in range(MAX_DATABASES * 3)]
     on.create(*dbs)
     on.run()
     on.couch.is_telling = False
@@ -489,9 +489,9 @@ def test_what_the_server_forgot_to_tell_is_found_within_a_round() -> None:
     assert [on.run().sent for _ in range(4)] == [0, 0, 1, 0]
 
 
-def test_a_look_at_a_page_costs_the_same_however_many_there_are() -> None:
+def test_a_page_of_the_scan_costs_the_same_for_many_databases() -> None:
     on = Polling()
-    on.create(*(owner(number) for number in range(DATABASES_AT_ONCE * 3)))
+    on.create(*(owner(number) for number in range(MAX_DATABASES * 3)))
     on.run()
     on.run()
     assert (on.asked_for(ALL_DBS), on.asked_for(DBS_INFO), on.infos_asked()) == (
@@ -501,9 +501,9 @@ def test_a_look_at_a_page_costs_the_same_however_many_there_are() -> None:
     )
 
 
-def test_a_database_that_fails_in_a_scan_does_not_stop_the_round_and_is_found_again() -> None:
+def test_a_database_that_fails_in_a_scan_does_not_stop_the_scan() -> None:
     on = Polling()
-    dbs = [owner(number) for number in range(DATABASES_AT_ONCE + 5)]
+    dbs = [owner(number) for number in range(MAX_DATABASES + 5)]
     on.create(*dbs)
     for db in dbs:
         on.write(db, "d1")
@@ -516,7 +516,7 @@ def test_a_database_that_fails_in_a_scan_does_not_stop_the_round_and_is_found_ag
     assert on.sent() == len(dbs)
 
 
-def test_where_the_update_seqs_of_many_cannot_be_told_each_is_asked_for_its_own() -> None:
+def test_each_database_is_asked_for_its_update_seq_if_dbs_info_fails() -> None:
     on = Polling()
     on.couch.refuse(DBS_INFO)
     on.create(ADA, BOB)
@@ -527,7 +527,7 @@ def test_where_the_update_seqs_of_many_cannot_be_told_each_is_asked_for_its_own(
     assert on.asked_for(DBS_INFO) == 2
 
 
-def test_a_database_whose_update_seq_cannot_be_told_is_read_each_time() -> None:
+def test_a_database_without_a_known_update_seq_is_read_each_time() -> None:
     on = Polling()
     on.couch.refuse(DBS_INFO, UNKNOWN)
     on.create(ADA, BOB)
@@ -539,7 +539,7 @@ def test_a_database_whose_update_seq_cannot_be_told_is_read_each_time() -> None:
 
 @pytest.mark.parametrize("told", [[{"key": ADA, "error": "not_found"}], []])
 def test_a_database_that_dbs_info_does_not_find_is_read_all_the_same(told: list[JsonDict]) -> None:
-    """CouchDB says so of one that is busy, too."""
+    """CouchDB answers so also for a database that is busy."""
     on = Polling()
     on.create(ADA, BOB)
     on.write(ADA, "a1")
@@ -552,7 +552,7 @@ def test_a_database_that_dbs_info_does_not_find_is_read_all_the_same(told: list[
     assert on.run().sent == 1
 
 
-def test_a_database_that_is_deleted_while_it_is_looked_at_is_forgotten() -> None:
+def test_a_database_may_be_deleted_while_it_is_scanned() -> None:
     on = Polling()
     on.create(ADA)
     on.write(ADA, "a1")
@@ -564,18 +564,18 @@ def test_a_database_that_is_deleted_while_it_is_looked_at_is_forgotten() -> None
 
     on.couch.instead[DBS_INFO] = dbs_info
     on.run()
-    assert on.checkpoint.forgotten == [ADA]
+    assert on.checkpoints.deleted == [ADA]
 
 
-# Where the server does not tell.
+# Servers without `_db_updates`.
 
 
-def test_where_couchdb_keeps_no_such_feed_it_is_begun() -> None:
+def test_global_changes_is_created_if_it_is_missing() -> None:
     on = Polling()
     del on.couch.databases["_global_changes"]
     on.run()
     assert "_global_changes" in on.couch.databases
-    assert on.cursor.updates_seq
+    assert on.cursor.db_updates_seq
 
 
 def no_right_to_create(couch: WatchedCouch) -> None:
@@ -610,11 +610,11 @@ WITHOUT_UPDATES = [
 
 
 @pytest.mark.parametrize("without", WITHOUT_UPDATES)
-def test_without_such_a_feed_each_run_looks_at_every_database(
+def test_without_db_updates_each_run_scans_all_databases(
     without: Callable[[WatchedCouch], None],
 ) -> None:
     on = Polling()
-    dbs = [owner(number) for number in range(DATABASES_AT_ONCE + 10)]
+    dbs = [owner(number) for number in range(MAX_DATABASES + 10)]
     on.create(*dbs)
     without(on.couch)
     on.write(dbs[0], "d1")
@@ -624,38 +624,38 @@ def test_without_such_a_feed_each_run_looks_at_every_database(
     on.write("control", "d1")
     assert on.run().sent == 2
     assert [db for db in on.changes_asked() if db != "control"] == [dbs[-2]]
-    assert on.cursor.updates_seq == ""
+    assert on.cursor.db_updates_seq == ""
 
 
-def test_without_such_a_feed_it_looks_again_and_again_within_its_window() -> None:
+def test_without_db_updates_it_scans_repeatedly_within_its_window() -> None:
     on = Polling(window_s=10.0)
     no_such_feed(on.couch)
     on.create(ADA)
     on.on_wait = lambda: on.write(ADA, f"a{len(on.pauses)}")
     on.run()
-    assert set(on.pauses) == {ROUND_PAUSE_S}
+    assert set(on.pauses) == {SCAN_PAUSE_S}
     assert on.sent() == len(on.pauses) - 1
 
 
-def test_without_such_a_feed_it_pauses_between_rounds_not_between_their_pages() -> None:
+def test_without_db_updates_it_pauses_between_scans_not_pages() -> None:
     on = Polling(window_s=10.0)
     no_such_feed(on.couch)
-    on.create(*(owner(number) for number in range(DATABASES_AT_ONCE + 10)))
+    on.create(*(owner(number) for number in range(MAX_DATABASES + 10)))
     on.run()
     assert on.pauses
     assert on.asked_for(ALL_DBS) >= 2 * len(on.pauses)
 
 
-def test_where_there_is_no_dbs_info_the_server_is_not_asked_for_it_page_after_page() -> None:
+def test_without_dbs_info_the_server_is_asked_for_it_only_once() -> None:
     on = Polling()
     plain_express_pouchdb(on.couch)
-    on.create(*(owner(number) for number in range(DATABASES_AT_ONCE + 10)))
+    on.create(*(owner(number) for number in range(MAX_DATABASES + 10)))
     on.run()
     assert on.asked_for(DBS_INFO) == 1
-    assert len(on.infos_asked()) == DATABASES_AT_ONCE + 10
+    assert len(on.infos_asked()) == MAX_DATABASES + 10
 
 
-def test_a_feed_that_appears_later_is_used_after_a_look_at_everything() -> None:
+def test_db_updates_that_appears_later_is_used_after_a_full_scan() -> None:
     on = Polling()
     no_such_feed(on.couch)
     on.create(ADA)
@@ -663,36 +663,36 @@ def test_a_feed_that_appears_later_is_used_after_a_look_at_everything() -> None:
     on.works_again()
     on.write(ADA, "a1")
     assert on.run().sent == 1
-    assert on.cursor.is_whole
-    assert on.cursor.updates_seq
+    assert on.cursor.is_fully_scanned
+    assert on.cursor.db_updates_seq
 
 
-def test_a_feed_that_disappears_is_done_without() -> None:
+def test_a_run_goes_on_without_db_updates_if_it_disappears() -> None:
     on = Polling()
     on.create(ADA)
     on.run()
     no_such_feed(on.couch)
     on.write(ADA, "a1")
     assert on.run().sent == 1
-    assert on.cursor.updates_seq == ""
+    assert on.cursor.db_updates_seq == ""
 
 
-def test_a_seq_that_the_server_refuses_begins_anew_with_a_look_at_everything() -> None:
+def test_a_refused_db_updates_seq_restarts_with_a_full_scan() -> None:
     on = Polling()
-    dbs = [owner(number) for number in range(DATABASES_AT_ONCE + 10)]
+    dbs = [owner(number) for number in range(MAX_DATABASES + 10)]
     on.create(*dbs)
     on.run()
-    on.lease.cursors.append(Cursor("12-of-another-server", dbs[5], is_whole=True))
+    on.lease.cursors.append(Cursor("12-of-another-server", dbs[5], is_fully_scanned=True))
     on.cursor = on.lease.cursors[-1]
     on.couch.is_telling = False
     on.write(dbs[0], "first")
     on.write(dbs[-1], "last")
     assert on.run().sent == 2
-    assert on.told == ["the feed of databases begins anew"]
-    assert on.cursor == Cursor(on.updates_end(), "", is_whole=True)
+    assert on.told == ["_db_updates restarted, and all databases are scanned"]
+    assert on.cursor == Cursor(on.updates_end(), "", is_fully_scanned=True)
 
 
-def test_a_server_that_refuses_its_own_seq_is_not_asked_for_ever() -> None:
+def test_a_server_that_refuses_its_own_seq_ends_the_run() -> None:
     on = Polling()
 
     def forgetful(asked: Asked) -> Answer:
@@ -701,11 +701,11 @@ def test_a_server_that_refuses_its_own_seq_is_not_asked_for_ever() -> None:
         return FakeCouch.answer(on.couch, asked)
 
     on.couch.instead[DB_UPDATES] = forgetful
-    with pytest.raises(UpdatesRefused, match="Malformed sequence"):
+    with pytest.raises(DbUpdatesRefused, match="Malformed sequence"):
         on.run()
 
 
-def test_a_server_that_fails_is_no_server_without_the_feed() -> None:
+def test_a_server_error_does_not_mean_that_db_updates_is_missing() -> None:
     on = Polling()
     on.create(ADA)
     on.couch.refuse(DB_UPDATES)
@@ -719,7 +719,7 @@ def test_a_server_that_fails_is_no_server_without_the_feed() -> None:
 # Waiting.
 
 
-def test_within_its_window_it_waits_for_changes_to_the_end() -> None:
+def test_it_waits_for_changes_to_the_end_of_its_window() -> None:
     on = Polling(window_s=2 * LONGPOLL_S + 0.5)
     on.create(ADA)
     on.on_wait = lambda: on.write(ADA, "a1") if len(on.waits) == 1 else None
@@ -728,7 +728,7 @@ def test_within_its_window_it_waits_for_changes_to_the_end() -> None:
     assert on.asked_for(ALL_DBS) == 1
 
 
-def test_nothing_is_waited_for_while_a_database_is_not_at_its_end() -> None:
+def test_it_does_not_wait_while_a_database_is_lagging() -> None:
     on = Polling(window_s=40.0)
     on.create(ADA)
     sent_at_waits: list[int] = []
@@ -736,20 +736,20 @@ def test_nothing_is_waited_for_while_a_database_is_not_at_its_end() -> None:
     def write_a_lot_once() -> None:
         sent_at_waits.append(on.sent())
         if len(sent_at_waits) == 1:
-            on.write(ADA, *(f"a{number}" for number in range(TURN_PAGES * 4 + 1)))
+            on.write(ADA, *(f"a{number}" for number in range(MAX_PAGES_IN_A_ROW * 4 + 1)))
 
     on.on_wait = write_a_lot_once
     on.run()
-    assert sent_at_waits[:2] == [0, TURN_PAGES * 4 + 1]
+    assert sent_at_waits[:2] == [0, MAX_PAGES_IN_A_ROW * 4 + 1]
 
 
-def test_a_run_of_one_pass_waits_for_nothing() -> None:
+def test_a_run_of_one_pass_does_not_wait() -> None:
     on = Polling()
     on.run()
     assert (on.waits, on.pauses) == ([], [])
 
 
-def test_while_only_other_peoples_databases_change_it_pauses_longer_and_longer() -> None:
+def test_pauses_grow_while_only_other_databases_change() -> None:
     on = Polling(window_s=20.0)
     on.run()
 
@@ -759,11 +759,11 @@ def test_while_only_other_peoples_databases_change_it_pauses_longer_and_longer()
 
     on.couch.instead[DB_UPDATES] = busy
     on.run()
-    assert on.pauses[:7] == [0.0, 0.1, 0.2, 0.4, 0.8, 1.6, LONGEST_PAUSE_S]
+    assert on.pauses[:7] == [0.0, 0.1, 0.2, 0.4, 0.8, 1.6, MAX_PAUSE_S]
     assert on.asked_for(DB_UPDATES) < 20
 
 
-def test_after_a_quiet_moment_it_pauses_as_shortly_as_at_first() -> None:
+def test_pauses_are_short_again_after_a_request_without_rows() -> None:
     on = Polling(window_s=60.0)
     on.run()
 
@@ -789,7 +789,7 @@ def test_after_a_database_failed_the_run_ends_without_a_wait() -> None:
 # Shards.
 
 
-def test_two_shards_follow_every_database_once() -> None:
+def test_two_shards_forward_every_database_once() -> None:
     couch, sqs = WatchedCouch(), FakeSqs()
     shards = [Polling(couch, shard=Shard("control", number, 2), sqs=sqs) for number in range(2)]
     dbs = ["control", *(owner(number) for number in range(30))]
@@ -805,16 +805,16 @@ def test_two_shards_follow_every_database_once() -> None:
 
 
 def test_a_change_of_the_number_of_shards_sends_nothing_again() -> None:
-    couch, checkpoint, sqs = WatchedCouch(), FakeCheckpoint(), FakeSqs()
+    couch, checkpoints, sqs = WatchedCouch(), FakeCheckpoints(), FakeSqs()
     dbs = [owner(number) for number in range(10)]
-    alone = Polling(couch, checkpoint, sqs=sqs)
+    alone = Polling(couch, checkpoints, sqs=sqs)
     for db in dbs:
         alone.create(db)
         alone.write(db, "d1")
     alone.run()
-    known = dict(checkpoint.known)
+    known = dict(checkpoints.known)
     for number in range(2):
-        checkpoint.lease = FakeLease()
-        assert Polling(couch, checkpoint, Shard("control", number, 2), sqs).run().sent == 0
-    assert known.keys() == checkpoint.known.keys()
-    assert all(isinstance(sent, Sent) for sent in known.values())
+        checkpoints.lease = FakeLease()
+        assert Polling(couch, checkpoints, Shard("control", number, 2), sqs).run().sent == 0
+    assert known.keys() == checkpoints.known.keys()
+    assert all(isinstance(sent, Checkpoint) for sent in known.values())

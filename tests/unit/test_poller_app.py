@@ -1,16 +1,16 @@
 """A whole run of the poller: what is sent, by whom, and until when."""
 
 import functools
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from chalicelib.couch import NotFound
-from poller.ahead import in_threads
 from poller.app import PollerDependencies
+from poller.databases import Shard
 from poller.lease import LeaseHeld, LeaseLost
-from poller.shard import Shard
 from tests.kit.fakes.couch_http import Refusal
 from tests.kit.poller.in_memory import TABLE, Site
 
@@ -25,7 +25,7 @@ def test_a_run_sends_all_that_is_there_and_says_how_much() -> None:
     assert sorted(on.sent()) == ids
 
 
-def test_the_next_run_goes_on_from_the_seq_that_was_kept() -> None:
+def test_the_next_run_continues_from_the_checkpoint() -> None:
     on = Site()
     on.couch.add("control", "device-1")
     on.run()
@@ -34,7 +34,7 @@ def test_the_next_run_goes_on_from_the_seq_that_was_kept() -> None:
     assert on.sent() == ["device-1", "device-2"]
 
 
-def test_a_table_that_was_lost_has_everything_sent_again() -> None:
+def test_everything_is_sent_again_after_the_table_was_lost() -> None:
     on = Site()
     on.couch.add("control", "device-1")
     on.run()
@@ -50,18 +50,19 @@ def test_pages_are_no_larger_than_the_setting_says() -> None:
     assert on.couch.asked.count("GET /control/_changes") == 4
 
 
-@pytest.mark.parametrize(("page_size", "begun"), [(100, 2), (9, 2)])
-def test_batches_and_pages_that_need_not_wait_for_one_another_are_begun_ahead(
-    page_size: int, begun: int
+@pytest.mark.parametrize(("page_size", "submitted"), [(100, 2), (9, 2)])
+def test_batches_and_pages_that_need_not_wait_for_one_another_are_submitted(
+    page_size: int, submitted: int
 ) -> None:
     on = Site()
     on.couch.add("control", *(f"device-{number}" for number in range(25)))
     assert on.run(page_size=page_size)["sent"] == 25
-    assert on.begun == begun
+    assert on.executor.submitted == submitted
 
 
-def test_in_lambda_and_on_this_machine_several_are_begun_at_once() -> None:
-    assert PollerDependencies().begin is in_threads
+def test_in_lambda_and_on_this_machine_requests_run_in_threads() -> None:
+    with PollerDependencies().executor() as executor:
+        assert isinstance(executor, ThreadPoolExecutor)
 
 
 def test_a_control_database_that_is_gone_is_an_error() -> None:
@@ -88,7 +89,7 @@ def test_what_sqs_refuses_is_sent_again_after_a_pause() -> None:
     assert on.passed_s > 0
 
 
-def test_what_dynamodb_leaves_for_later_is_asked_for_after_a_pause() -> None:
+def test_unprocessed_keys_are_requested_again_after_a_pause() -> None:
     on = Site()
     on.couch.add("control", "device-1")
     on.run()
@@ -106,7 +107,7 @@ def test_what_dynamodb_leaves_for_later_is_asked_for_after_a_pause() -> None:
 
 
 @pytest.mark.parametrize("number", range(2))
-def test_a_shard_follows_its_own_databases_and_no_others(number: int) -> None:
+def test_a_shard_forwards_its_own_databases_and_no_others(number: int) -> None:
     on, shard = Site(), Shard("control", number, 2)
     owners = [f"control-{number:032x}" for number in range(8)]
     for db in owners:
@@ -130,7 +131,7 @@ def test_each_shard_has_a_lease_of_its_own() -> None:
     assert on.run()["polled"]
 
 
-def test_while_another_poller_is_at_work_nothing_is_asked_or_sent() -> None:
+def test_nothing_is_read_or_sent_while_another_poller_holds_the_lease() -> None:
     on = Site()
     on.couch.add("control", "device-1")
     holder = on.lease()
@@ -155,13 +156,13 @@ def test_the_lease_runs_as_long_as_the_setting_says() -> None:
     assert not still_held()
 
 
-def test_a_run_gives_its_lease_back_at_its_end() -> None:
+def test_a_run_releases_its_lease_at_its_end() -> None:
     on = Site()
     on.run()
     on.lease().take()
 
 
-def test_a_poller_that_is_overtaken_stops_and_leaves_the_other_its_lease() -> None:
+def test_a_poller_that_loses_its_lease_stops_and_does_not_release_it() -> None:
     on = Site()
 
     def overtake() -> None:
@@ -178,7 +179,7 @@ def test_a_poller_that_is_overtaken_stops_and_leaves_the_other_its_lease() -> No
 # When it ends
 
 
-def test_one_pass_waits_for_nothing() -> None:
+def test_one_pass_does_not_wait() -> None:
     on = Site()
     on.couch.add("control", "device-1")
     on.run()
@@ -192,7 +193,7 @@ def test_within_its_window_what_happens_is_sent_as_it_happens() -> None:
     assert on.passed_s == 50
 
 
-def test_a_run_that_is_stopped_begins_nothing_more() -> None:
+def test_a_run_that_is_stopped_reads_nothing_more() -> None:
     on = Site()
     on.couch.add("control", "device-1")
     assert on.run(lambda: True, window_s=50)["sent"] == 0
@@ -201,7 +202,7 @@ def test_a_run_that_is_stopped_begins_nothing_more() -> None:
     assert 0 < on.passed_s < 50
 
 
-def test_where_no_feed_tells_of_changes_it_looks_again_after_a_pause() -> None:
+def test_without_db_updates_it_scans_again_after_a_pause() -> None:
     on = Site()
     on.couch.refuse("GET /_db_updates", Refusal(404, "not_found", "no such feed"))
     on.on_wait = lambda: on.couch.add("control", f"device-{on.passed_s:.0f}")

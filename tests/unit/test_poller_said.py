@@ -1,4 +1,4 @@
-"""What a run of the poller says: its metrics, and its warnings."""
+"""The metrics and the warnings of a run of the poller."""
 
 import io
 import json
@@ -23,7 +23,7 @@ def metrics(
     return lambda: printed(capsys)
 
 
-def test_a_run_says_that_it_was_and_what_it_did(metrics: Callable[[], list[Metric]]) -> None:
+def test_a_run_puts_metrics_of_what_it_did(metrics: Callable[[], list[Metric]]) -> None:
     on = Site()
     on.couch.add("control", "device-1", "device-2")
     on.couch.add("control", "device-3", state="of no interest")
@@ -32,13 +32,13 @@ def test_a_run_says_that_it_was_and_what_it_did(metrics: Callable[[], list[Metri
     assert {name: value for name, value, _ in said} == {
         "PollerRuns": 1,
         "PollerChanges": 3,
-        "PollerSent": 2,
-        "PollerSeqAge": 0,
+        "PollerMessages": 2,
+        "PollerLag": 0,
     }
     assert all(dimensions == {"Stage": "test"} for *_, dimensions in said)
 
 
-def test_a_run_that_fails_is_behind_since_the_last_that_did_not(
+def test_a_run_that_fails_lags_since_the_last_that_did_not(
     metrics: Callable[[], list[Metric]],
 ) -> None:
     on = Site()
@@ -48,19 +48,21 @@ def test_a_run_that_fails_is_behind_since_the_last_that_did_not(
     metrics()
     with pytest.raises(ClientError):
         on.run(routes={"device/new": f"{on.settings.routes['device/new']}-that-is-not-there"})
-    assert [value for name, value, _ in metrics() if name == "PollerSeqAge"] == [3600]
+    assert [value for name, value, _ in metrics() if name == "PollerLag"] == [3600]
     on.run()
-    assert [value for name, value, _ in metrics() if name == "PollerSeqAge"] == [0]
+    assert [value for name, value, _ in metrics() if name == "PollerLag"] == [0]
     assert on.sent() == ["device-1"]
 
 
-def test_a_run_that_comes_not_to_the_end_is_behind(metrics: Callable[[], list[Metric]]) -> None:
+def test_a_run_that_does_not_reach_all_ends_lags(
+    metrics: Callable[[], list[Metric]],
+) -> None:
     on = Site()
     on.run()
     on.passed_s += 60
     metrics()
     on.run(lambda: True)
-    assert [value for name, value, _ in metrics() if name == "PollerSeqAge"] == [60]
+    assert [value for name, value, _ in metrics() if name == "PollerLag"] == [60]
 
 
 @pytest.fixture
@@ -79,17 +81,17 @@ def counted(metrics: list[Metric]) -> list[tuple[float, dict[str, str]]]:
     return [(value, dimensions) for name, value, dimensions in metrics if name == "FeedWarnings"]
 
 
-def test_a_feed_that_begins_anew_is_warned_of(
+def test_a_feed_that_restarts_is_warned_of(
     metrics: Callable[[], list[Metric]], log: io.StringIO
 ) -> None:
     on = Site()
     lease = on.lease()
     cursor = lease.take()
-    lease.save(replace(cursor, updates_seq="99-nonsense"))
+    lease.save(replace(cursor, db_updates_seq="99-nonsense"))
     lease.release()
     on.run()
-    what = "the feed of databases begins anew"
-    assert counted(metrics()) == [(1, {"Stage": "test", "What": what})]
+    what = "_db_updates restarted, and all databases are scanned"
+    assert counted(metrics()) == [(1, {"Stage": "test", "Warning": what})]
     assert warnings(log) == [(what, "Malformed sequence supplied in 'since' parameter.")]
 
 
@@ -102,8 +104,8 @@ def test_a_database_that_fails_is_warned_of_by_name(
     on.couch.refuse(f"GET /{db}/_changes")
     with pytest.raises(Unavailable):
         on.run()
-    what = "a database could not be followed"
-    assert counted(metrics()) == [(1, {"Stage": "test", "What": what})]
+    what = "the changes of a database could not be sent"
+    assert counted(metrics()) == [(1, {"Stage": "test", "Warning": what})]
     [(said, why)] = warnings(log)
     assert (said, db in why) == (what, True)
 
@@ -121,7 +123,7 @@ def test_each_metric_has_its_unit(
     assert {one["Name"]: one["Unit"] for one in said} == {
         "PollerRuns": "Count",
         "PollerChanges": "Count",
-        "PollerSent": "Count",
-        "PollerSeqAge": "Seconds",
+        "PollerMessages": "Count",
+        "PollerLag": "Seconds",
         "FeedWarnings": "Count",
     }

@@ -175,7 +175,7 @@ def test_a_wrong_variable_of_the_poller_is_named(name: str, value: str) -> None:
 def test_the_last_of_several_pollers_has_the_highest_number() -> None:
     several = POLLER_ENVIRONMENT | {"POLLER_SHARDS": "3", "POLLER_SHARD": "2"}
     assert PollerSettings.read(several).shard == 2
-    with pytest.raises(InvalidSettings, match=r"^POLLER_SHARD must be below POLLER_SHARDS"):
+    with pytest.raises(InvalidSettings, match=r"^POLLER_SHARD must be less than POLLER_SHARDS"):
         PollerSettings.read(several | {"POLLER_SHARD": "3"})
 
 

@@ -225,8 +225,8 @@ METRICS = {
     "MailFeedback": {"Stage", "Kind"},
     "PollerRuns": {"Stage"},
     "PollerChanges": {"Stage"},
-    "PollerSent": {"Stage"},
-    "PollerSeqAge": {"Stage"},
+    "PollerMessages": {"Stage"},
+    "PollerLag": {"Stage"},
 }
 
 
@@ -264,7 +264,7 @@ def test_the_dashboard_shows_every_queue_and_metrics_that_the_code_counts(
     known = [",".join(("Syncpoint", *dimensions)) for dimensions in ORDERED]
     assert all(re.search(r"{(.*?)}", search)[1] in known for search in searches)  # type: ignore[index]
     named = {row[1] for row in rows if len(row) > 1 and row[0] in ("Syncpoint", ".")}
-    assert {"TransitionAge", "PollerRuns", "PollerSeqAge"} <= named <= set(METRICS)
+    assert {"TransitionAge", "PollerRuns", "PollerLag"} <= named <= set(METRICS)
 
 
 # As the code gives them: CloudWatch's searches name the dimensions of a metric all together.

@@ -17,12 +17,12 @@ from chalicelib.engine.dependencies import Dependencies
 from chalicelib.engine.docstate import Transition
 from chalicelib.handlers.all import registry
 from chalicelib.settings import PollerSettings, queue_name
-from poller.ahead import when_needed
 from poller.app import PollerDependencies, run
 from poller.lease import LeaseLost
 from tests.kit.basics import LINK_KEY, PUBLIC_URL, START, FakeLambdaContext
 from tests.kit.fakes.aws import FakeAws
 from tests.kit.fakes.couch import ADMIN_URL, FakeCouch
+from tests.kit.fakes.executor import LazyExecutor
 from tests.kit.fakes.sqs import URL
 from tests.world.copies import copy_aws, copy_couch
 from tests.world.faults import Killed
@@ -200,7 +200,7 @@ class Region:
             now_s=self.clock.time_s,
             monotonic_s=self.clock.time_s,
             pause=self.clock.move,
-            begin=when_needed,
+            executor=LazyExecutor,
         )
         try:
             result = run(POLLER, dependencies=dependencies)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from chalicelib.couch import Server
 from chalicelib.settings import PollerSettings, poller_key
@@ -12,9 +12,9 @@ from poller.lease import Lease
 from tests.kit.fakes.aws import Around, FakeAws
 from tests.kit.fakes.couch import ADMIN_URL
 from tests.kit.fakes.couch_watched import WatchedCouch
+from tests.kit.fakes.executor import LazyExecutor
 
 TABLE, SECRET, QUEUE, START_S = "table", "secret", "device-new", 1_800_000_000.0
-Result = TypeVar("Result")
 
 
 @dataclass
@@ -23,8 +23,8 @@ class Site:
 
     Attributes
     ----------
-    begun : int
-        How many requests were begun that need not wait for one another.
+    executor : LazyExecutor
+        Counts the requests that need not wait for one another.
     on_wait : callable
         What happens elsewhere while the poller waits.
     around : callable
@@ -32,7 +32,7 @@ class Site:
     """
 
     passed_s: float = 0.0
-    begun: int = 0
+    executor: LazyExecutor = field(default_factory=LazyExecutor)
     on_wait: Callable[[], None] = lambda: None
     around: Around = lambda name, call: call()
     couch: WatchedCouch = field(default_factory=WatchedCouch)
@@ -66,11 +66,6 @@ class Site:
         self.passed_s += wait_s
         self.on_wait()
 
-    def begin(self, call: Callable[[], Result], /) -> Callable[[], Result]:
-        """Begin a call when it is waited for."""
-        self.begun += 1
-        return call
-
     def run(self, stopped: Callable[[], bool] = lambda: False, **changes: Any) -> dict[str, Any]:
         """One run; `changes` to its settings."""
         dependencies = PollerDependencies(
@@ -79,7 +74,7 @@ class Site:
             now_s=self.now_s,
             monotonic_s=lambda: self.passed_s + 7.0,
             pause=self.wait,
-            begin=self.begin,
+            executor=lambda: self.executor,
         )
         return run(replace(self.settings, **changes), stopped, dependencies)
 

@@ -14,7 +14,7 @@ from chalicelib.domain.documents import JsonDict
 from chalicelib.settings import PollerSettings, poller_key
 from local.aws import LocalAws
 from poller.app import run
-from poller.checkpoint import Checkpoint
+from poller.checkpoint import Checkpoints
 from poller.lease import Lease
 
 # What the servers at hand bear; CouchDB itself refuses when too many databases open at once.
@@ -67,9 +67,9 @@ class Poller:
             time.time if now_s is None else lambda: now_s,
         )
 
-    def checkpoint(self, lease: Lease) -> Checkpoint:
+    def checkpoints(self, lease: Lease) -> Checkpoints:
         """Another poller's view of the same table."""
-        return Checkpoint(self.dynamodb, self.settings.table_name, lease, time.sleep)
+        return Checkpoints(self.dynamodb, self.settings.table_name, lease, time.sleep)
 
     def items(self, prefix: str) -> dict[str, JsonDict]:
         """What the table holds, by key."""

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from chalicelib.domain.documents import JsonDict
-from poller.sender import Sender
+from poller.messages import Sender
+from tests.kit.fakes.executor import LazyExecutor
 
 ROUTES = {"device/new": "https://sqs/device-new", "confirm/clicked": "https://sqs/confirm-clicked"}
 
@@ -35,4 +36,4 @@ class FakeSqs:
 
 
 def sender_to(sqs: FakeSqs, pauses: list[float] | None = None) -> Sender:
-    return Sender(cast(Any, sqs), (pauses if pauses is not None else []).append)
+    return Sender(cast(Any, sqs), (pauses if pauses is not None else []).append, LazyExecutor())

@@ -1,15 +1,15 @@
-"""The poller's lease and seqs in memory."""
+"""The poller's lease and checkpoints in memory."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from poller.checkpoint import Sent
+from poller.checkpoint import Checkpoint
 from poller.lease import Cursor
 
 
 @dataclass
 class FakeLease:
-    """Keeps the places that are saved."""
+    """Keeps the cursors that are saved."""
 
     cursors: list[Cursor] = field(default_factory=list)
     renewed: int = 0
@@ -22,23 +22,23 @@ class FakeLease:
 
 
 @dataclass
-class FakeCheckpoint:
-    """Keeps the seqs that are saved, and the order of what was asked."""
+class FakeCheckpoints:
+    """Keeps the checkpoints that are saved, and what was asked, in order."""
 
     lease: FakeLease = field(default_factory=FakeLease)
-    known: dict[str, Sent] = field(default_factory=dict)
-    saved: list[tuple[str, Sent]] = field(default_factory=list)
-    forgotten: list[str] = field(default_factory=list)
+    known: dict[str, Checkpoint] = field(default_factory=dict)
+    saved: list[tuple[str, Checkpoint]] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
     reads: list[list[str]] = field(default_factory=list)
 
-    def sent(self, dbs: Collection[str]) -> dict[str, Sent]:
+    def read(self, dbs: Collection[str]) -> dict[str, Checkpoint]:
         self.reads.append(list(dbs))
         return {db: self.known[db] for db in dbs if db in self.known}
 
-    def save(self, db: str, sent: Sent) -> None:
-        self.saved.append((db, sent))
-        self.known[db] = sent
+    def save(self, db: str, checkpoint: Checkpoint) -> None:
+        self.saved.append((db, checkpoint))
+        self.known[db] = checkpoint
 
-    def forget(self, db: str) -> None:
-        self.forgotten.append(db)
+    def delete(self, db: str) -> None:
+        self.deleted.append(db)
         self.known.pop(db, None)

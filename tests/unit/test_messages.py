@@ -1,4 +1,4 @@
-"""What is sent for a change, and in which batches."""
+"""The messages for a page of changes, and the batches in which they are sent."""
 
 import json
 from itertools import pairwise
@@ -8,14 +8,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.domain.documents import JsonDict
-from poller.messages import MESSAGE_BYTES, Outgoing, messages_for
-from poller.sender import BATCH_MESSAGES, FIRST_PAUSE_S, SEND_ATTEMPTS, NotAccepted, batches
+from poller.messages import (
+    FIRST_PAUSE_S,
+    MAX_BATCH_MESSAGES,
+    MAX_MESSAGE_BYTES,
+    MAX_SEND_ATTEMPTS,
+    NotAccepted,
+    QueueMessage,
+    batches,
+    messages_for,
+)
 from tests.kit.poller.sender import ROUTES, FakeSqs, row, sender_to
 
 # What is sent for a change.
 
 
-def test_a_document_with_a_route_travels_whole() -> None:
+def test_a_document_with_a_route_is_sent_whole() -> None:
     [message] = messages_for("control", [row(name="ü \x00 \ud800")], ROUTES)
     assert message.queue_url == "https://sqs/device-new"
     assert json.loads(message.body) == {
@@ -31,7 +39,7 @@ def test_a_document_with_a_route_travels_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    "passed_over",
+    "skipped",
     [
         row(state="confirming"),
         row(type="kettle"),
@@ -45,15 +53,15 @@ def test_a_document_with_a_route_travels_whole() -> None:
     ],
     ids=str,
 )
-def test_what_has_no_route_is_passed_over_and_what_comes_behind_it_is_not(
-    passed_over: JsonDict,
+def test_a_change_without_a_route_is_skipped_and_the_next_is_not(
+    skipped: JsonDict,
 ) -> None:
-    [message] = messages_for("control", [passed_over, row("device-2")], ROUTES)
+    [message] = messages_for("control", [skipped, row("device-2")], ROUTES)
     assert json.loads(message.body)["id"] == "device-2"
 
 
-def test_a_document_too_large_for_sqs_travels_without_its_body() -> None:
-    [message] = messages_for("control", [row(name="x" * MESSAGE_BYTES)], ROUTES)
+def test_a_document_too_large_for_sqs_is_sent_without_its_body() -> None:
+    [message] = messages_for("control", [row(name="x" * MAX_MESSAGE_BYTES)], ROUTES)
     assert json.loads(message.body) == {
         "db": "control",
         "id": "device-1",
@@ -66,12 +74,12 @@ def test_a_document_too_large_for_sqs_travels_without_its_body() -> None:
 @pytest.mark.parametrize("spare", [-1, 0, 1])
 def test_the_limit_is_exact(spare: int) -> None:
     [empty] = messages_for("control", [row(name="")], ROUTES)
-    name = "x" * (MESSAGE_BYTES - len(empty.body) + spare)
+    name = "x" * (MAX_MESSAGE_BYTES - len(empty.body) + spare)
     [message] = messages_for("control", [row(name=name)], ROUTES)
     assert ("doc" in json.loads(message.body)) == (spare <= 0)
 
 
-def test_a_document_that_cannot_be_written_as_json_travels_without_its_body() -> None:
+def test_a_document_that_cannot_be_written_as_json_is_sent_without_its_body() -> None:
     deep: JsonDict = {}
     for _ in range(100_000):
         deep = {"deeper": deep}
@@ -82,24 +90,24 @@ def test_a_document_that_cannot_be_written_as_json_travels_without_its_body() ->
 # Batches.
 
 
-@given(st.lists(st.integers(1, MESSAGE_BYTES), max_size=60))
+@given(st.lists(st.integers(1, MAX_MESSAGE_BYTES), max_size=60))
 def test_batches_hold_all_messages_in_order_within_both_limits(sizes: list[int]) -> None:
-    messages = [Outgoing("q", "x" * size) for size in sizes]
+    messages = [QueueMessage("q", "x" * size) for size in sizes]
     cut = list(batches(messages))
     assert [message for batch in cut for message in batch] == messages
     for batch in cut:
-        assert 1 <= len(batch) <= BATCH_MESSAGES
-        assert sum(message.size_bytes for message in batch) <= MESSAGE_BYTES
+        assert 1 <= len(batch) <= MAX_BATCH_MESSAGES
+        assert sum(message.size_bytes for message in batch) <= MAX_MESSAGE_BYTES
 
 
-def test_messages_that_fill_a_batch_to_its_last_byte_travel_together() -> None:
-    half = Outgoing("q", "x" * (MESSAGE_BYTES // 2))
+def test_messages_that_fill_a_batch_to_its_last_byte_are_sent_together() -> None:
+    half = QueueMessage("q", "x" * (MAX_MESSAGE_BYTES // 2))
     assert list(batches([half] * 4)) == [[half] * 2] * 2
 
 
 def test_each_message_goes_to_its_own_queue() -> None:
     sqs = FakeSqs()
-    messages = [Outgoing("a", "1"), Outgoing("b", "2"), Outgoing("a", "3")]
+    messages = [QueueMessage("a", "1"), QueueMessage("b", "2"), QueueMessage("a", "3")]
     assert sender_to(sqs).send(messages) == 3
     assert sqs.accepted == {"a": ["1", "3"], "b": ["2"]}
     assert len(sqs.calls) == 2
@@ -114,7 +122,7 @@ def test_nothing_to_send_asks_nothing() -> None:
 def test_only_the_entries_that_sqs_refused_are_sent_again() -> None:
     sqs = FakeSqs(refuse=lambda call, entry: call == 1 and entry["MessageBody"] in "24")
     pauses: list[float] = []
-    sender_to(sqs, pauses).send([Outgoing("q", str(number)) for number in range(6)])
+    sender_to(sqs, pauses).send([QueueMessage("q", str(number)) for number in range(6)])
     assert sorted(sqs.accepted["q"]) == ["0", "1", "2", "3", "4", "5"]
     assert [len(call) for call in sqs.calls] == [6, 2]
     assert len(pauses) == 1
@@ -123,9 +131,9 @@ def test_only_the_entries_that_sqs_refused_are_sent_again() -> None:
 def test_entries_that_are_refused_each_time_are_reported_not_forgotten() -> None:
     sqs = FakeSqs(refuse=lambda call, entry: entry["MessageBody"] == "2")
     pauses: list[float] = []
-    with pytest.raises(NotAccepted, match="1 of 3 messages: InternalError"):
-        sender_to(sqs, pauses).send([Outgoing("q", str(number)) for number in range(3)])
-    assert len(sqs.calls) == SEND_ATTEMPTS
+    with pytest.raises(NotAccepted, match="1 of 3 messages 5 times: InternalError"):
+        sender_to(sqs, pauses).send([QueueMessage("q", str(number)) for number in range(3)])
+    assert len(sqs.calls) == MAX_SEND_ATTEMPTS
     assert pauses[0] == FIRST_PAUSE_S
     assert all(later == 2 * pause for pause, later in pairwise(pauses))
 
@@ -137,7 +145,7 @@ def test_an_entry_that_sqs_does_not_mention_counts_as_refused() -> None:
             return {"Successful": []} if len(self.calls) == 1 else {"Successful": Entries}
 
     sqs = Forgetful()
-    sender_to(sqs).send([Outgoing("q", "1")])
+    sender_to(sqs).send([QueueMessage("q", "1")])
     assert len(sqs.calls) == 2
 
 
@@ -147,4 +155,4 @@ def test_an_sqs_that_mentions_nothing_has_accepted_nothing() -> None:
             return {}
 
     with pytest.raises(NotAccepted, match="2 of 2 messages"):
-        sender_to(Silent()).send([Outgoing("q", "1"), Outgoing("q", "2")])
+        sender_to(Silent()).send([QueueMessage("q", "1"), QueueMessage("q", "2")])

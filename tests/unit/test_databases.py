@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poller.shard import Shard
+from poller.databases import Shard
 
 OWNER = "0123456789abcdef" * 2
 OWNERS = st.integers(0, 2**128 - 1).map(lambda number: f"control-{number:032x}")
@@ -62,4 +62,4 @@ def test_a_databases_shard_stays_the_same_from_one_release_to_the_next() -> None
 
 @given(OWNERS)
 def test_the_last_key_comes_after_every_owners_database(db: str) -> None:
-    assert f"{Shard('control').control_db}-" < db < Shard("control").last_key
+    assert f"{Shard('control').control_db}-" < db < Shard("control").end_key
