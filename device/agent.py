@@ -14,13 +14,12 @@ from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import subscription_id
 from chalicelib.engine.runner import Message, handle
 from device import outbox
-from device.backoff import BackOff
+from device.backoff import BackOff, Restarts
 from device.contact import Contact, Sight
 from device.databases import CONTROL, Device, Say
 from device.errors import DeviceError, Revoked
 from device.home import Home
 from device.replications import Replication
-from device.restarts import Restarts
 from device.transitions import registry
 
 _PAGE = 100

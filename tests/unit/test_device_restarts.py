@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from device.restarts import CALM_S, Restarts
+from device.backoff import CALM_S, Restarts
 
 
 @dataclass
