@@ -13,9 +13,8 @@ from chalicelib.couch import CouchError
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import subscription_id
 from chalicelib.engine.runner import Message, handle
-from device import outbox
 from device.backoff import BackOff, Restarts
-from device.contact import Contact, Sight
+from device.cloud import Contact, Sight, empty_outbox, fill_outbox
 from device.databases import CONTROL, Device, Say
 from device.errors import DeviceError, Revoked
 from device.home import Home
@@ -132,10 +131,10 @@ class Agent:
             self._contact.is_active = True
         if self._contact.is_active:
             device.replications.keep(CONTROL, device.control_both_ways())
-            outbox.empty(device)
+            empty_outbox(device)
             self._say("agent", f"follows what {device.profile.address} has in the cloud")
         else:
-            outbox.fill(device)
+            fill_outbox(device)
 
     def _read(self, device: Device, since: str, wait_s: float = 0) -> JsonDict:
         """A page of changes, each of them obeyed."""

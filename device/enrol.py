@@ -9,13 +9,13 @@ from urllib.parse import urlsplit
 from chalicelib.couch import CouchError
 from chalicelib.domain.device import parse_device
 from chalicelib.domain.documents import JsonDict, Rejected, generation_of, timestamp
-from device import channels, outbox
+from device import channels
+from device.cloud import Registrations, fill_outbox
 from device.databases import Device, Say
 from device.endpoints import is_plain_url, split_login
 from device.errors import DeviceError
 from device.home import Home, Profile
 from device.registration import new_device
-from device.registrations import Registrations
 
 _PREFIX = re.compile(r"([a-z][a-z0-9_-]{0,60})?", re.ASCII)
 _THIS_MACHINE = {"localhost", "127.0.0.1", "::1"}
@@ -79,7 +79,7 @@ def register(
             "this device's; say --prefix, which its databases' names are to begin with"
         )
     home.save(profile)
-    outbox.fill(device)
+    fill_outbox(device)
     return {
         "device": new.device_id,
         "device_code": new.device_code,
@@ -111,7 +111,7 @@ def resend(home: Home, device: Device) -> JsonDict:
         return replace(profile, doc={**doc, "generation": generation_of(doc) + 1})
 
     profile = home.update(ask_again)
-    doc = outbox.fill(replace(device, profile=profile))
+    doc = fill_outbox(replace(device, profile=profile))
     try:
         # The replicator brings it, too; but it tells nobody why a document was refused.
         refusal = Registrations(profile.registrations).refusal(doc)

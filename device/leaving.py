@@ -6,11 +6,10 @@ from dataclasses import replace
 from chalicelib.couch import CouchError
 from chalicelib.domain.documents import JsonDict
 from device import channels
-from device.contact import hear
+from device.cloud import Registrations, hear
 from device.databases import Device
 from device.errors import DeviceError, without_stop
 from device.home import Home
-from device.registrations import Registrations
 
 REVOKE_LIMIT_S = 60.0
 

@@ -13,9 +13,9 @@ from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import subscription_id
 from device import channels, enrol
 from device.agent import Agent, Pace
+from device.cloud import Registrations
 from device.databases import Device
 from device.home import Home
-from device.registrations import Registrations
 from device.replications import Replications
 from local.net import Net
 from tests.e2e.steps import Where, mails_to, post

@@ -9,8 +9,9 @@ import pytest
 
 from chalicelib.couch import Database, NotFound, Server
 from chalicelib.domain.documents import JsonDict
-from device import channels, leaving, outbox, texts
+from device import channels, leaving, texts
 from device.agent import Agent, Pace
+from device.cloud import fill_outbox
 from device.errors import DeviceError, Revoked
 from device.home import Home
 from device.status import status
@@ -320,7 +321,7 @@ def test_what_is_purged_is_the_devices_own(
 ) -> None:
     other = make_kit(registrations=fake_cloud.registrations_url)
     for kit in (unlinked, other):
-        outbox.fill(kit.device)
+        fill_outbox(kit.device)
         kit.put(PHOTOS)
         kit.device.make(kit.device.channel("channel-1"))
     prefix = unlinked.profile.prefix

@@ -7,10 +7,8 @@ from typing import Any
 import pytest
 
 from chalicelib.couch import NotFound
-from device import outbox
-from device.contact import Contact, Sight, hear
+from device.cloud import Contact, Registrations, Sight, empty_outbox, fill_outbox, hear
 from device.errors import DeviceError, Revoked
-from device.registrations import Registrations
 from tests.device_cases import PASSWORD, a_profile
 from tests.fake_cloud import NOT_FOUND, TOO_MANY, UNAUTHORIZED, UNAVAILABLE, FakeCloud
 from tests.integration.device_kit import Kit, MakeKit
@@ -343,30 +341,30 @@ def test_an_outage_while_a_registration_waits_is_told_once_each_time(
 
 
 def test_the_registration_waits_in_the_outbox_once(kit: Kit) -> None:
-    first = outbox.fill(kit.device)
+    first = fill_outbox(kit.device)
     assert first.items() >= kit.profile.doc.items()
-    assert outbox.fill(kit.device) == first
+    assert fill_outbox(kit.device) == first
     assert kit.device.outbox.get(kit.profile.device_id) == first
     (doc,) = kit.replications()
     assert doc["target"] == {"url": kit.profile.registrations, "headers": {}}
 
 
 def test_a_registration_that_is_asked_for_again_takes_the_place_of_the_first(kit: Kit) -> None:
-    outbox.fill(kit.device)
+    fill_outbox(kit.device)
     devices = []
     for generation in (1, 2):
         doc = {**kit.profile.doc, "generation": generation}
         kit.home.update(lambda kept, doc=doc: replace(kept, doc=doc))  # type: ignore[misc]
         devices.append(kit.device)
-        assert outbox.fill(kit.device)["generation"] == generation
-    assert outbox.fill(devices[0])["generation"] == 2
+        assert fill_outbox(kit.device)["generation"] == generation
+    assert fill_outbox(devices[0])["generation"] == 2
     assert len(kit.replications()) == 1
 
 
 def test_nothing_is_left_of_the_outbox_when_the_registration_has_arrived(kit: Kit) -> None:
-    outbox.fill(kit.device)
-    outbox.empty(kit.device)
+    fill_outbox(kit.device)
+    empty_outbox(kit.device)
     assert kit.replications() == []
     with suppress(NotFound):  # PouchDB Server makes an empty one anew for a late request
         assert kit.device.outbox.changes("0", limit=1)["results"] == []
-    outbox.empty(kit.device)
+    empty_outbox(kit.device)

@@ -1,17 +1,102 @@
-"""A device's looks at the cloud: how far its registration is, and whether the cloud is there."""
+"""The cloud as a device reaches it: the registrations endpoint, the outbox, and the contact."""
 
 from dataclasses import replace
 from enum import Enum, auto
 
-from chalicelib.couch import CouchError, Unauthorized
-from chalicelib.domain.documents import generation_of
+from chalicelib.couch import Connection, CouchError, NotFound, Unauthorized
+from chalicelib.domain.documents import JsonDict, generation_of
 from chalicelib.domain.names import owner_control_db
-from device import outbox
-from device.databases import Device, Say
+from device.databases import OUTBOX, Device, Say
 from device.endpoints import is_in_cloud, is_plain_url
 from device.errors import DeviceError, Revoked
 from device.home import Home, Profile
-from device.registrations import Registrations
+
+
+class Registrations:
+    """The registrations endpoint at a URL. Every public method sends one request.
+
+    Parameters
+    ----------
+    url : str
+        ``https://…/registrations``.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._http = Connection(url)
+        self.url = self._http.url
+
+    def cloud(self) -> tuple[str, str]:
+        """The URL of the cloud's CouchDB, and the name of its control database.
+
+        Raises
+        ------
+        CouchError
+            If no registrations endpoint of Syncpoint's answers.
+        """
+        said = self._http.request_object("GET", "/").get("syncpoint")
+        if not isinstance(said, dict) or not {"couchdb", "control_db"} <= said.keys():
+            raise self._bad_answer()
+        return str(said["couchdb"]), str(said["control_db"])
+
+    def state(self, device_id: str) -> str | None:
+        """The state of a registration; None if the registrations endpoint has not heard of it."""
+        try:
+            state = self._http.request_object("GET", f"/{device_id}").get("state")
+        except NotFound:
+            return None
+        if not isinstance(state, str):
+            raise self._bad_answer()
+        return state
+
+    def refusal(self, doc: JsonDict) -> str | None:
+        """Why the registrations endpoint does not take a registration, None if it takes it.
+
+        Replication brings it there, but a replicator tells nobody why a document was refused.
+
+        Parameters
+        ----------
+        doc : dict
+            With its revision.
+        """
+        generation, _, digest = str(doc["_rev"]).partition("-")
+        revisions = {"start": int(generation), "ids": [digest]}
+        body = {"docs": [{**doc, "_revisions": revisions}], "new_edits": False}
+        rows = self._http.request("POST", "/_bulk_docs", body=body)
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise self._bad_answer()
+        return str(rows[0].get("reason")) if rows else None
+
+    def _bad_answer(self) -> CouchError:
+        return CouchError(
+            200, "bad_answer", f"{self.url} is no registrations endpoint of Syncpoint's"
+        )
+
+
+def fill_outbox(device: Device) -> JsonDict:
+    """Put the registration in, as the device's file has it, and let it be replicated.
+
+    Returns
+    -------
+    dict
+        The document in the outbox.
+    """
+    wanted = device.profile.doc
+
+    def change(doc: JsonDict) -> JsonDict:
+        is_older = "type" not in doc or generation_of(doc) < generation_of(wanted)
+        return {**doc, **wanted} if is_older else doc
+
+    device.outbox.create()
+    doc = device.outbox.update(device.profile.device_id, change, default={})
+    device.replications.keep(OUTBOX, device.to_registrations())
+    return doc
+
+
+def empty_outbox(device: Device) -> None:
+    """The registration has arrived: nothing of it need stay here."""
+    device.replications.keep(OUTBOX, [])
+    device.outbox.delete()
+
 
 # What a person is told of a registration that is on its way, by its state.
 _UNDER_WAY = {
@@ -141,7 +226,7 @@ class Contact:
         """A replicator tells nobody why a document was refused, and does not come back to it."""
         self._in_vain += 1
         if self._in_vain >= _PATIENCE:
-            reason = registrations.refusal(outbox.fill(device))
+            reason = registrations.refusal(fill_outbox(device))
             if reason is not None:
                 raise DeviceError(f"the cloud does not take the registration: {reason}")
 
@@ -149,7 +234,7 @@ class Contact:
         """For another mail that was asked for offline: it may be one too many."""
         generation = generation_of(device.profile.doc)
         if generation > self._asked_for:
-            reason = registrations.refusal(outbox.fill(device))
+            reason = registrations.refusal(fill_outbox(device))
             self._asked_for = generation
             if reason is not None:
                 self._tell("registration", f"there is no other mail: {reason}")
