@@ -9,8 +9,8 @@ from chalicelib.couch import Database, NotFound, Server
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import channel_db
 from chalicelib.engine.runner import Outcome
-from device.conflicts import settle
 from device.errors import Revoked
+from device.transitions import settle
 from tests.device_cases import PASSWORD
 from tests.integration.device_kit import Kit, MakeKit
 
