@@ -10,10 +10,10 @@ from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.channel import DEFAULT_NAME, NAME_LENGTH
 from chalicelib.domain.documents import JsonDict, Rejected, timestamp
 from chalicelib.domain.names import subscription_id
-from device.behind import behind
 from device.databases import Device
 from device.errors import AgentRuns, DeviceError
 from device.home import Home
+from device.replications import behind
 from device.transitions import obey
 
 # What the commands are called, and the states that they lead to.

@@ -4,9 +4,9 @@ from chalicelib.couch import CouchError, Database, InvalidName
 from chalicelib.domain.channel import DEFAULT_NAME
 from chalicelib.domain.documents import JsonDict
 from device import channels
-from device.behind import behind
 from device.cloud import Registrations
 from device.databases import Device
+from device.replications import behind
 
 # A registration that needs no device code any more.
 _OVER = {"active", "revoking", "revoked", "rejected"}

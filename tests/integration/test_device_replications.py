@@ -10,10 +10,9 @@ import pytest
 
 from chalicelib.couch import Conflict, Database, Forbidden, Server
 from chalicelib.domain.documents import JsonDict
-from device.behind import behind
 from device.databases import CONTROL, Device
 from device.endpoints import endpoint
-from device.replications import Replication, Replications, Way
+from device.replications import Replication, Replications, Way, behind
 from tests.device_cases import PASSWORD
 from tests.integration.device_kit import Kit, MakeKit
 from tests.support import wait_for
