@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from chalicelib.couch import CouchError
 from chalicelib.domain.documents import JsonDict
-from device import channels, enrol, leaving, texts
+from device import channels, lifecycle, texts
 from device.agent import Agent, Pace
 from device.databases import Device
 from device.errors import DeviceError, Revoked, without_stop
@@ -78,7 +78,7 @@ def _run(arguments: Arguments) -> None:
 
 
 def _register(arguments: Arguments) -> None:
-    said = enrol.register(
+    said = lifecycle.register(
         Home(arguments.home),
         _say(arguments),
         _now,
@@ -127,12 +127,12 @@ def _asked(prompt: str) -> str:
 
 
 def _resend(arguments: Arguments) -> None:
-    _show(arguments, enrol.resend(Home(arguments.home), _device(arguments)), texts.resent)
+    _show(arguments, lifecycle.resend(Home(arguments.home), _device(arguments)), texts.resent)
 
 
 def _unlink(arguments: Arguments) -> None:
     home, device = Home(arguments.home), _device(arguments)
-    said = leaving.unlink(
+    said = lifecycle.unlink(
         home,
         device,
         purge=arguments.purge,
@@ -143,7 +143,7 @@ def _unlink(arguments: Arguments) -> None:
 
 
 def _revoke(arguments: Arguments) -> None:
-    said = leaving.revoke_other(_device(arguments), arguments.device)
+    said = lifecycle.revoke_other(_device(arguments), arguments.device)
     _show(arguments, said, texts.revoked)
 
 

@@ -11,7 +11,7 @@ import requests
 from chalicelib.couch import Database, Server
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import subscription_id
-from device import channels, enrol
+from device import channels, lifecycle
 from device.agent import Agent, Pace
 from device.cloud import Registrations
 from device.databases import Device
@@ -53,7 +53,7 @@ class Gadget:
     # What its user does.
 
     def register(self) -> JsonDict:
-        return enrol.register(
+        return lifecycle.register(
             self.home,
             self.say,
             now,

@@ -10,7 +10,7 @@ from chalicelib.couch import Database, NotFound, Server
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.channel import DEFAULT_NAME
 from chalicelib.domain.names import owner_control_db, subscription_id
-from device import channels, enrol, leaving
+from device import channels, lifecycle
 from device.errors import DeviceError, Revoked
 from local.net import Net
 from tests.e2e.conftest import MakeGadget
@@ -411,10 +411,10 @@ def test_an_unlinked_device_is_revoked_and_forgotten(phone: Gadget) -> None:
     channel_id = phone.create()
     wait_for_sync(phone, channel_id)
     with pytest.raises(DeviceError, match="agent of this device is running"):
-        leaving.unlink(phone.home, phone.device, purge=False, offline=False)
+        lifecycle.unlink(phone.home, phone.device, purge=False, offline=False)
     phone.stop()
     device = phone.device
-    said = leaving.unlink(phone.home, device, purge=True, offline=False)
+    said = lifecycle.unlink(phone.home, device, purge=True, offline=False)
     assert (said["revoked"], said["purged"]) == (True, True)
     assert not phone.home.is_registered
     assert device.replications.all() == []
@@ -431,9 +431,9 @@ def test_without_a_network_a_device_is_unlinked_only_if_that_is_said(
     net.cut()
     device = phone.device
     with pytest.raises(DeviceError, match="--offline"):
-        leaving.unlink(phone.home, device, purge=False, offline=False)
+        lifecycle.unlink(phone.home, device, purge=False, offline=False)
     assert phone.home.is_registered
-    said = leaving.unlink(phone.home, device, purge=False, offline=True)
+    said = lifecycle.unlink(phone.home, device, purge=False, offline=True)
     assert said["revoked"] is False
     assert device.replications.all() == []
     assert device.database.info()
@@ -445,7 +445,7 @@ def test_a_registration_is_asked_for_again_with_the_same_device_code(gadget: Mak
     phone.start()
     first, code = wait_for(phone.link, "the mail with the link"), phone.code
     wait_for_word(phone, "registration", f"type the device code {code}")
-    enrol.resend(phone.home, phone.device)
+    lifecycle.resend(phone.home, phone.device)
 
     def another() -> str | None:
         link = phone.link()  # asked for once: between two answers the second mail may come

@@ -9,7 +9,7 @@ import pytest
 
 from chalicelib.couch import Database, NotFound, Server
 from chalicelib.domain.documents import JsonDict
-from device import channels, leaving, texts
+from device import channels, lifecycle, texts
 from device.agent import Agent, Pace
 from device.cloud import fill_outbox
 from device.errors import DeviceError, Revoked
@@ -257,7 +257,7 @@ def test_no_agent_says_a_password(kit: Kit, fake_cloud: FakeCloud) -> None:
 
 def unlink(kit: Kit, **how: bool) -> JsonDict:
     flags = {"purge": False, "offline": False} | how
-    return leaving.unlink(kit.home, kit.device, **flags)
+    return lifecycle.unlink(kit.home, kit.device, **flags)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 
 from chalicelib.couch import NotFound, Server
 from chalicelib.domain.names import owner_control_db
-from device import channels, enrol, leaving
+from device import channels, lifecycle
 from device.errors import DeviceError
 from device.home import Home
 from tests.fake_cloud import TOO_MANY, UNAVAILABLE, FakeCloud
@@ -24,7 +24,7 @@ def register(kit: Kit, **changes: str) -> Home:
         "name": "another",
         "prefix": kit.profile.prefix,
     }
-    enrol.register(home, kit.say, FakeClock(), **(given | changes))
+    lifecycle.register(home, kit.say, FakeClock(), **(given | changes))
     return home
 
 
@@ -78,7 +78,7 @@ def test_after_unlink_the_next_device_may_have_what_is_here(
     kit.put(PHOTOS)
     kit.device.make(kit.device.channel("channel-1"))
     device = kit.device
-    leaving.unlink(kit.home, device, purge=False, offline=False)
+    lifecycle.unlink(kit.home, device, purge=False, offline=False)
     kit.home.save(device.profile)  # for what it says of where to register
     kit.home = register(kit)
     assert kit.device.is_own(kit.device.database)
@@ -91,10 +91,10 @@ def test_nothing_is_purged_that_has_not_reached_the_cloud(kit: Kit) -> None:
     kit.device.make(copy)
     copy.put({"_id": "photo"})
     with pytest.raises(DeviceError, match="“Photos” has not reached the cloud yet; --force"):
-        leaving.unlink(kit.home, kit.device, purge=True, offline=True)
+        lifecycle.unlink(kit.home, kit.device, purge=True, offline=True)
     assert kit.home.is_registered
     profile = kit.profile
-    leaving.unlink(kit.home, kit.device, purge=True, offline=True, force=True)
+    lifecycle.unlink(kit.home, kit.device, purge=True, offline=True, force=True)
     with pytest.raises(NotFound):
         copy.get("photo")
     kit.home.save(profile)
@@ -120,14 +120,14 @@ def test_another_mail_that_is_one_too_many_is_told_and_not_promised(
     row = {"id": kit.profile.device_id, "error": "forbidden", "reason": "too many mails"}
     fake_cloud.refusals = (201, [row])
     with pytest.raises(DeviceError, match="sends no other mail: too many mails"):
-        enrol.resend(kit.home, kit.device)
+        lifecycle.resend(kit.home, kit.device)
     fake_cloud.refusals = TOO_MANY
     with pytest.raises(DeviceError, match="sends no other mail"):
-        enrol.resend(kit.home, kit.device)
+        lifecycle.resend(kit.home, kit.device)
     fake_cloud.refusals = UNAVAILABLE
-    assert enrol.resend(kit.home, kit.device)["sent"] is False
+    assert lifecycle.resend(kit.home, kit.device)["sent"] is False
     fake_cloud.refusals = (201, [])
-    assert enrol.resend(kit.home, kit.device)["sent"] is True
+    assert lifecycle.resend(kit.home, kit.device)["sent"] is True
     assert kit.profile.doc["generation"] == 4
 
 
@@ -149,7 +149,7 @@ def test_a_registrations_that_does_not_answer_now_is_believed(
     fake_cloud.registrations = answer
     home = register(kit, owner=an_address())
     assert home.is_registered
-    leaving.unlink(home, Kit(home).device, purge=True, offline=True)
+    lifecycle.unlink(home, Kit(home).device, purge=True, offline=True)
 
 
 # Another device
@@ -158,10 +158,10 @@ def test_a_registrations_that_does_not_answer_now_is_believed(
 def test_a_lost_device_is_revoked_by_its_name(kit: Kit) -> None:
     lost = {"_id": "device-lost", "type": "device", "state": "active", "name": "Ada's phone"}
     kit.put(lost)
-    assert leaving.revoke_other(kit.device, "Ada's phone")["device"] == "device-lost"
+    assert lifecycle.revoke_other(kit.device, "Ada's phone")["device"] == "device-lost"
     assert kit.device.database.get("device-lost")["state"] == "revoking"
     with pytest.raises(DeviceError, match="is not active, but revoking"):
-        leaving.revoke_other(kit.device, "device-lost")
+        lifecycle.revoke_other(kit.device, "device-lost")
 
 
 def test_only_one_device_of_the_owners_own_is_revoked(kit: Kit) -> None:
@@ -176,5 +176,5 @@ def test_only_one_device_of_the_owners_own_is_revoked(kit: Kit) -> None:
         ("laptop", "that is this device"),
     ):
         with pytest.raises(DeviceError, match=why):
-            leaving.revoke_other(kit.device, text)
+            lifecycle.revoke_other(kit.device, text)
     assert channels.own_state(kit.device) == "active"

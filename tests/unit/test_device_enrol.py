@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from chalicelib.domain import registration
 from chalicelib.domain.device import parse_device
 from chalicelib.domain.documents import timestamp
-from device import enrol
+from device import lifecycle
 from device.errors import DeviceError
 from device.home import Home
 from device.registration import ITERATIONS, new_device, new_device_code
@@ -31,7 +31,9 @@ def register(folder: Path, **arguments: str) -> Any:
         "name": "Ada's phone",
         "prefix": "",
     }
-    return enrol.register(Home(folder), lambda about, what: None, FakeClock(), **given | arguments)
+    return lifecycle.register(
+        Home(folder), lambda about, what: None, FakeClock(), **given | arguments
+    )
 
 
 def refusal(folder: Path, **arguments: str) -> str:
