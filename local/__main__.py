@@ -10,8 +10,8 @@ import threading
 from pathlib import Path
 
 from chalicelib.couch import CouchError
+from local.data_folder import port_number
 from local.errors import LocalError
-from local.ports import port_number
 from local.system import ROOT, LocalSystem, Options, prepare_process
 
 

@@ -15,11 +15,10 @@ from chalicelib.settings import InvalidSettings, parse_couchdb_url
 from local.aws import STAGE, LocalAws
 from local.cleanup import remove_all_of
 from local.couchdb_process import EmbeddedCouchDB
+from local.data_folder import Ports, open_folder, read_keys
 from local.errors import LocalError, refusal
-from local.folder import open_folder, read_keys
 from local.lambdas import Api, Loop, invoke, load_app, poller_loop, queue_loops, schedule_loops
 from local.outbox import Outbox
-from local.ports import Ports
 from ops.upgrade import upgrade
 
 ROOT = Path(__file__).parent.parent

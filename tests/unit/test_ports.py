@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from local.data_folder import Ports, find_obstacle, port_number
 from local.errors import LocalError
-from local.ports import Ports, find_obstacle, port_number
 
 PARTS = ("api", "outbox", "couch")
 LAST = {"api": 18000, "outbox": 18025, "couch": 15984}
