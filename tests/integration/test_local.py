@@ -16,8 +16,8 @@ from chalicelib.couch import CouchError, Database, NotFound, Server
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.credentials import login_user
 from chalicelib.domain.names import owner_control_db, owner_role
-from local import demo
 from local.cleanup import remove_all_of
+from local.demo import __main__ as demo
 from local.errors import LocalError, refusal
 from local.system import ROOT, LocalSystem, Options
 from tests.support import a_device, an_address

@@ -11,12 +11,11 @@ import requests
 from chalicelib.couch import CouchError, Database
 from chalicelib.domain.names import subscription_id
 from local.browser import submit, visit
-from local.cast import Cast, Story, expect, within_limit
-from local.device_process import DeviceProcess
+from local.demo.device_process import DeviceProcess
+from local.demo.steps import Cast, Story, Watch, expect, within_limit
 from local.errors import LocalError
 from local.net import Net
 from local.system import LocalSystem, Options, prepare_process
-from local.watch import Watch
 
 ADA, BEN = "ada@example.com", "ben@example.com"
 

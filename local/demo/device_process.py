@@ -16,7 +16,7 @@ from device.home import Home
 from local.couchdb_process import EmbeddedCouchDB
 from local.errors import LocalError
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 END_LIMIT_S = 30
 _MAX_DATABASES = 1000
 

@@ -1,0 +1,1 @@
+"""`python -m local.demo`: the whole system, told by three devices of two people."""
