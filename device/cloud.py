@@ -1,4 +1,4 @@
-"""The cloud as a device reaches it: the registrations endpoint, the outbox, and the contact."""
+"""The cloud as a device reaches it: the registrations endpoint, and checks of the connection."""
 
 from dataclasses import replace
 from enum import Enum, auto
@@ -11,9 +11,21 @@ from device.endpoints import is_in_cloud, is_plain_url
 from device.errors import DeviceError, Revoked
 from device.home import Home, Profile
 
+# What the agent prints about a registration, by the registration's state.
+_PROGRESS = {
+    "new": "the cloud has it, and sends a mail with a link to {owner}",
+    "confirming": "open the link in the mail to {owner}, and type the device code {code} there",
+    "confirmed": "confirmed; the cloud creates a login for this device",
+    "expired": "nobody confirmed it in time; run `resend` for another mail",
+    "undeliverable": "the mail did not arrive; if {owner} is right, run `resend` for another mail",
+    "error": "the cloud failed to process it; run `resend` to try again",
+}
+# After so many checks that do not find the registration, the agent asks the endpoint why.
+_MAX_MISSING_CHECKS = 2
+
 
 class Registrations:
-    """The registrations endpoint at a URL. Every public method sends one request.
+    """The client of the registrations endpoint. Every public method sends one request.
 
     Parameters
     ----------
@@ -26,20 +38,20 @@ class Registrations:
         self.url = self._http.url
 
     def cloud(self) -> tuple[str, str]:
-        """The URL of the cloud's CouchDB, and the name of its control database.
+        """Return the URL of the cloud's CouchDB, and the name of its control database.
 
         Raises
         ------
         CouchError
-            If no registrations endpoint of Syncpoint's answers.
+            If the answer is not that of a registrations endpoint.
         """
-        said = self._http.request_object("GET", "/").get("syncpoint")
-        if not isinstance(said, dict) or not {"couchdb", "control_db"} <= said.keys():
+        cloud = self._http.request_object("GET", "/").get("syncpoint")
+        if not isinstance(cloud, dict) or not {"couchdb", "control_db"} <= cloud.keys():
             raise self._bad_answer()
-        return str(said["couchdb"]), str(said["control_db"])
+        return str(cloud["couchdb"]), str(cloud["control_db"])
 
     def state(self, device_id: str) -> str | None:
-        """The state of a registration; None if the registrations endpoint has not heard of it."""
+        """Return the state of a registration, or None if the endpoint does not have it."""
         try:
             state = self._http.request_object("GET", f"/{device_id}").get("state")
         except NotFound:
@@ -49,14 +61,14 @@ class Registrations:
         return state
 
     def refusal(self, doc: JsonDict) -> str | None:
-        """Why the registrations endpoint does not take a registration, None if it takes it.
+        """Send a registration. Return why the endpoint refuses it, or None if it accepts it.
 
-        Replication brings it there, but a replicator tells nobody why a document was refused.
+        Replication sends it as well, but a replicator does not report why a document was refused.
 
         Parameters
         ----------
         doc : dict
-            With its revision.
+            The document with its revision.
         """
         generation, _, digest = str(doc["_rev"]).partition("-")
         revisions = {"start": int(generation), "ids": [digest]}
@@ -68,12 +80,12 @@ class Registrations:
 
     def _bad_answer(self) -> CouchError:
         return CouchError(
-            200, "bad_answer", f"{self.url} is no registrations endpoint of Syncpoint's"
+            200, "bad_answer", f"{self.url} does not answer as a registrations endpoint"
         )
 
 
 def fill_outbox(device: Device) -> JsonDict:
-    """Put the registration in, as the device's file has it, and let it be replicated.
+    """Put the registration of the device's file into the outbox, and have it replicated.
 
     Returns
     -------
@@ -88,74 +100,61 @@ def fill_outbox(device: Device) -> JsonDict:
 
     device.outbox.create()
     doc = device.outbox.update(device.profile.device_id, change, default={})
-    device.replications.keep(OUTBOX, device.to_registrations())
+    device.replications.reconcile(OUTBOX, device.to_registrations())
     return doc
 
 
-def empty_outbox(device: Device) -> None:
-    """The registration has arrived: nothing of it need stay here."""
-    device.replications.keep(OUTBOX, [])
+def remove_outbox(device: Device) -> None:
+    """Delete the outbox and end its replication, because the registration has arrived."""
+    device.replications.reconcile(OUTBOX, [])
     device.outbox.delete()
 
 
-# What a person is told of a registration that is on its way, by its state.
-_UNDER_WAY = {
-    "new": "the cloud has it, and sends a mail with a link to {owner}",
-    "confirming": "open the link in the mail to {owner}, and type the device code {code} there",
-    "confirmed": "confirmed; the cloud makes its login",
-    "expired": "nobody confirmed it in time; `resend` asks for another mail",
-    "undeliverable": "the mail did not arrive; if {owner} is right, `resend` asks for another",
-    "error": "the cloud could not go on with it; `resend` asks it to try once more",
-}
-# After so many looks in vain, the endpoint is asked why it does not accept a registration.
-_PATIENCE = 2
-
-
-class Sight(Enum):
-    """What a look has found."""
-
-    WAITING = auto()  # the registration is on its way
-    WELL = auto()  # the cloud is there, and lets the device in
-    LOST = auto()  # it is not, or does not
-    CHANGED = auto()  # begin anew: the device is active now, or the cloud has another address
-    BACK = auto()  # the cloud is there again
-
-
-def hear(profile: Profile, registrations: Registrations) -> Profile:
-    """Return the profile with the URL of the cloud's CouchDB, as the endpoint says. One request.
+def find_cloud(profile: Profile, registrations: Registrations) -> Profile:
+    """Return the profile with the cloud that the registrations endpoint names. One request.
 
     Raises
     ------
     DeviceError
-        If that is no place to send a password to.
+        If the device must not send its password to that URL.
     """
     cloud, control_db = registrations.cloud()
     is_weaker = cloud.startswith("http:") and not profile.registrations.startswith("http:")
-    database = f"{cloud}/{owner_control_db(control_db, profile.owner)}"
+    database = f"{cloud}/{owner_control_db(control_db, profile.owner_id)}"
     if not is_plain_url(cloud) or is_weaker or not is_in_cloud(database, cloud):
         raise DeviceError(
-            f"the registrations endpoint says that the cloud's CouchDB is at {cloud!a}, and its "
-            f"control database "
-            f"is {control_db!a}: this device sends its password to no such place"
+            f"the registrations endpoint names the CouchDB {cloud!a} and the control database "
+            f"{control_db!a}. These are not valid and secure, so this device does not send its "
+            "password there. Ask the operator of the cloud to correct them"
         )
     former = [profile.cloud] if profile.cloud not in ("", cloud) else []
     former = [*(url for url in profile.former_clouds if url != cloud), *former]
     return replace(profile, cloud=cloud, control_db=control_db, former_clouds=former)
 
 
-class Contact:
-    """What is known of the cloud from look to look."""
+class CloudStatus(Enum):
+    """The result of a check of the cloud."""
+
+    PENDING = auto()  # the registration is not active yet
+    REACHED = auto()  # the cloud answers, and accepts the device's login
+    UNREACHABLE = auto()  # the cloud does not answer, or refuses the login
+    CHANGED = auto()  # the device has become active, or the cloud's CouchDB has another URL
+    RECOVERED = auto()  # the cloud answers again
+
+
+class CloudMonitor:
+    """Checks of the cloud, and what is remembered from one check to the next."""
 
     def __init__(self, home: Home, say: Say) -> None:
         self._home, self._say = home, say
         self.is_active = False
-        self.is_lost = False
-        self._told: dict[str, str] = {}
-        self._in_vain = 0
-        self._asked_for = 0  # the generation that the endpoint was last asked for
+        self.is_unreachable = False
+        self._last_said: dict[str, str] = {}
+        self._missing_checks = 0
+        self._sent_generation = 0  # the last one that was sent to the endpoint directly
 
-    def look(self, device: Device) -> Sight:
-        """Ask the cloud's CouchDB, or the endpoint while CouchDB does not know the login.
+    def check(self, device: Device) -> CloudStatus:
+        """Ask the cloud's CouchDB, or the registrations endpoint if that refuses the login.
 
         Raises
         ------
@@ -168,94 +167,99 @@ class Contact:
         if self.is_active:
             try:
                 device.cloud_control.info()
-                return self._reached(Sight.WELL)
+                return self._reached(CloudStatus.REACHED)
             except CouchError as exc:
                 problem = exc
         registrations = Registrations(device.profile.registrations)
         try:
             if self._has_moved(device, registrations):
-                return Sight.CHANGED
+                return CloudStatus.CHANGED
             state = registrations.state(device.profile.device_id)
             if state in ("revoking", "revoked"):
                 raise Revoked
             if problem is None:
-                return self._follow_registration(device, registrations, state)
+                return self._check_registration(device, registrations, state)
         except CouchError as exc:
-            return self._lost(problem or exc)
-        return self._lost(problem)
+            return self._unreachable(problem or exc)
+        return self._unreachable(problem)
 
     def _has_moved(self, device: Device, registrations: Registrations) -> bool:
-        """Hear where the cloud's CouchDB is, and keep it; whether that is news."""
+        """Save the cloud that the endpoint names. Return whether it is a new one."""
         try:
-            heard = hear(device.profile, registrations)
-        except DeviceError as exc:  # a slip of the cloud's operator: it may be mended
-            self._tell("cloud", str(exc))
+            found = find_cloud(device.profile, registrations)
+        except DeviceError as exc:  # the cloud's operator may correct the setting
+            self._say_once("cloud", str(exc))
             return False
-        if heard == device.profile:
+        if found == device.profile:
             return False
         self._home.update(
             lambda kept: replace(
                 kept,
-                cloud=heard.cloud,
-                control_db=heard.control_db,
-                former_clouds=heard.former_clouds,
+                cloud=found.cloud,
+                control_db=found.control_db,
+                former_clouds=found.former_clouds,
             )
         )
         return True
 
-    def _follow_registration(
+    def _check_registration(
         self, device: Device, registrations: Registrations, state: str | None
-    ) -> Sight:
+    ) -> CloudStatus:
         if state == "active" and device.profile.cloud:
             self.is_active = True
             self._say("registration", "active")
-            return Sight.CHANGED
+            return CloudStatus.CHANGED
         if state == "rejected":
-            raise DeviceError("the registration was refused: `unlink`, then `register` anew")
+            raise DeviceError(
+                "the registration was rejected; run `unlink` and then `register` again"
+            )
         if state is None:
-            self._ask_why(device, registrations)
+            self._find_refusal(device, registrations)
         else:
-            self._ask_again(device, registrations)
-            code, owner = device.profile.doc["device_code"], device.profile.address
-            words = _UNDER_WAY.get(state)
-            said = ascii(state) if words is None else words.format(code=code, owner=owner)
-            self._tell("registration", said)
-        return self._reached(Sight.WAITING)
+            self._send_resend(device, registrations)
+            code, owner = device.profile.doc["device_code"], device.profile.owner_address
+            text = _PROGRESS.get(state)
+            said = ascii(state) if text is None else text.format(code=code, owner=owner)
+            self._say_once("registration", said)
+        return self._reached(CloudStatus.PENDING)
 
-    def _ask_why(self, device: Device, registrations: Registrations) -> None:
-        """A replicator tells nobody why a document was refused, and does not come back to it."""
-        self._in_vain += 1
-        if self._in_vain >= _PATIENCE:
+    def _find_refusal(self, device: Device, registrations: Registrations) -> None:
+        """Fail with the endpoint's reason if replication does not deliver the registration.
+
+        A replicator neither reports why a document was refused, nor sends the document again.
+        """
+        self._missing_checks += 1
+        if self._missing_checks >= _MAX_MISSING_CHECKS:
             reason = registrations.refusal(fill_outbox(device))
             if reason is not None:
-                raise DeviceError(f"the cloud does not take the registration: {reason}")
+                raise DeviceError(f"the cloud refused the registration: {reason}")
 
-    def _ask_again(self, device: Device, registrations: Registrations) -> None:
-        """For another mail that was asked for offline: it may be one too many."""
+    def _send_resend(self, device: Device, registrations: Registrations) -> None:
+        """Send a `resend` that was typed offline, because its quota may be used up."""
         generation = generation_of(device.profile.doc)
-        if generation > self._asked_for:
+        if generation > self._sent_generation:
             reason = registrations.refusal(fill_outbox(device))
-            self._asked_for = generation
+            self._sent_generation = generation
             if reason is not None:
-                self._tell("registration", f"there is no other mail: {reason}")
+                self._say_once("registration", f"the cloud sends no other mail: {reason}")
 
-    def _reached(self, sight: Sight) -> Sight:
-        was_lost, self.is_lost = self.is_lost, False
-        if was_lost:
+    def _reached(self, status: CloudStatus) -> CloudStatus:
+        was_unreachable, self.is_unreachable = self.is_unreachable, False
+        if was_unreachable:
             self._say("cloud", "reached again")
-        return Sight.BACK if was_lost else sight
+        return CloudStatus.RECOVERED if was_unreachable else status
 
-    def _tell(self, about: str, what: str) -> None:
-        """Say something, but not again when it was the last that was said of it."""
-        if self._told.get(about) != what:
-            self._told[about] = what
+    def _say_once(self, about: str, what: str) -> None:
+        """Say something, unless it was the last thing that was said about the same subject."""
+        if self._last_said.get(about) != what:
+            self._last_said[about] = what
             self._say(about, what)
 
-    def _lost(self, problem: CouchError) -> Sight:
-        if not self.is_lost:
-            self.is_lost = True
-            what = "does not let this device in"
+    def _unreachable(self, problem: CouchError) -> CloudStatus:
+        if not self.is_unreachable:
+            self.is_unreachable = True
+            what = "refuses this device's login"
             if not isinstance(problem, Unauthorized):
                 what = "asks to wait" if problem.status == 429 else "cannot be reached"
             self._say("cloud", f"{what} ({problem.reason}), trying again")
-        return Sight.LOST
+        return CloudStatus.UNREACHABLE

@@ -1,4 +1,4 @@
-"""How a device is registered, asks for another mail, is unlinked, and revokes another one."""
+"""Register a device, ask for another mail, unlink the device, or revoke another one."""
 
 import re
 import time
@@ -11,10 +11,10 @@ from chalicelib.couch import CouchError
 from chalicelib.domain.device import parse_device
 from chalicelib.domain.documents import JsonDict, Rejected, generation_of, timestamp
 from device import channels
-from device.cloud import Registrations, fill_outbox, hear
+from device.cloud import Registrations, fill_outbox, find_cloud
 from device.databases import Device, Say
 from device.endpoints import is_plain_url, split_login
-from device.errors import DeviceError, without_stop
+from device.errors import DeviceError, without_full_stop
 from device.home import Home, Profile
 from device.registration import new_device
 
@@ -35,36 +35,38 @@ def register(
     name: str,
     prefix: str,
 ) -> JsonDict:
-    """Begin a registration; it needs no network, the mail goes out when there is some.
+    """Create this device's registration. The replicator sends it as soon as there is a network.
 
     Parameters
     ----------
+    owner : str
+        The owner's e-mail address.
     registrations : str
-        The URL of the cloud's registrations: what the cloud's operator tells its users.
+        The URL of the registrations endpoint, which the cloud's operator gives to users.
     couch : str
         The URL of the device's own CouchDB, with its administrator's credentials if it has one.
     prefix : str
-        What the names of this device's databases there begin with.
+        The prefix of the names of this device's databases there.
 
     Returns
     -------
     dict
-        ``{device, device_code, owner, name, control}``: the last is the name of this device's copy
-        of its owner's control database.
+        ``{device, device_code, owner, name, control}``. `owner` is the address, and `control` the
+        name of this device's copy of the owner's control database.
 
     Raises
     ------
     DeviceError
-        If an argument is wrong, there is a device here already, or its CouchDB is not there.
+        If an argument is wrong, a device is registered already, or its CouchDB does not answer.
     """
     if home.is_registered:
         known = home.load()
         raise DeviceError(
-            f"this device is registered already, as “{known.doc['name']}” of {known.address}; "
-            "`unlink` it first"
+            f"this device is already registered, as “{known.doc['name']}” of "
+            f"{known.owner_address}; run `unlink` first"
         )
     _check_urls(registrations, couch, prefix)
-    # SHA-1 is what every server can check, and the password has 256 random bits.
+    # Every server can check SHA-1, and it is safe here: the password has 256 random bits.
     new = new_device(owner, name, timestamp(clock()), sha256=False)
     try:
         parse_device(new.doc, "login")
@@ -72,12 +74,12 @@ def register(
         raise DeviceError(exc.reason) from exc
     profile = Profile(new.doc, new.password, registrations.rstrip("/"), couch.rstrip("/"), prefix)
     device = Device.of(profile, say, clock)
-    device.check()
+    device.check_couchdb()
     _check_registrations(Registrations(profile.registrations))
-    if not device.make(device.database):
+    if not device.acquire(device.database):
         raise DeviceError(
-            f"the CouchDB at {device.server.url} has a {device.database.name} already that is not "
-            "this device's; say --prefix, which its databases' names are to begin with"
+            f"the database {device.database.name} at {device.server.url} does not belong to this "
+            "device; use --prefix to give this device databases of its own"
         )
     home.save(profile)
     fill_outbox(device)
@@ -91,21 +93,21 @@ def register(
 
 
 def resend(home: Home, device: Device) -> JsonDict:
-    """Ask for the mail with the link once more.
+    """Ask for another mail with a link.
 
     Returns
     -------
     dict
-        ``{device, device_code, owner, sent}``: the last is whether the cloud has heard of it; else
-        it is asked when there is a network.
+        ``{device, device_code, owner, sent}``. If not `sent`, the cloud could not be reached, and
+        the replicator asks it as soon as there is a network.
 
     Raises
     ------
     DeviceError
-        If the device has been active already, or the cloud sends no other mail now.
+        If the device was confirmed already, or the cloud sends no other mail now.
     """
     if channels.own_state(device) is not None:
-        raise DeviceError("this device was confirmed already: there is nothing to ask for")
+        raise DeviceError("this device is already confirmed, so it needs no other mail")
 
     def ask_again(profile: Profile) -> Profile:
         doc = profile.doc
@@ -114,7 +116,7 @@ def resend(home: Home, device: Device) -> JsonDict:
     profile = home.update(ask_again)
     doc = fill_outbox(replace(device, profile=profile))
     try:
-        # The replicator brings it, too; but it tells nobody why a document was refused.
+        # The replicator sends it as well, but does not report why a document was refused.
         refusal = Registrations(profile.registrations).refusal(doc)
         sent = True
     except CouchError as exc:
@@ -124,7 +126,7 @@ def resend(home: Home, device: Device) -> JsonDict:
     return {
         "device": profile.device_id,
         "device_code": profile.doc["device_code"],
-        "owner": profile.address,
+        "owner": profile.owner_address,
         "sent": sent,
     }
 
@@ -138,7 +140,8 @@ def _check_urls(registrations: str, couch: str, prefix: str) -> None:
     parts = urlsplit(registrations)
     if parts.scheme == "http" and parts.hostname not in _THIS_MACHINE:
         raise DeviceError(
-            "--registrations must be https: it tells where this device's password goes"
+            "--registrations must be https, because the endpoint decides where this device sends "
+            "its password"
         )
     if not _is_server(couch):
         raise DeviceError(
@@ -150,7 +153,7 @@ def _check_urls(registrations: str, couch: str, prefix: str) -> None:
 
 
 def _is_server(url: str) -> bool:
-    """Whether it is a server's URL, with a login perhaps."""
+    """Tell whether a text is the URL of a server, with or without a login."""
     try:
         return is_plain_url(split_login(url)[0]) and not set(url) & set("?#")
     except ValueError:
@@ -158,14 +161,14 @@ def _is_server(url: str) -> bool:
 
 
 def _check_registrations(registrations: Registrations) -> None:
-    """What answers must be a registrations endpoint; no answer is fine, there may be no network."""
+    """Check that a registrations endpoint answers. Without a network, accept the URL unchecked."""
     try:
         registrations.cloud()
     except CouchError as exc:
         if 200 <= exc.status < 500 and exc.status != 429:
             raise DeviceError(
                 f"--registrations: {registrations.url} is not the registrations endpoint of a "
-                "Syncpoint cloud; its URL ends in /registrations"
+                "Syncpoint cloud. Its URL ends in /registrations; ask the cloud's operator for it"
             ) from exc
 
 
@@ -175,28 +178,28 @@ REVOKE_LIMIT_S = 60.0
 def unlink(
     home: Home, device: Device, *, purge: bool, offline: bool, force: bool = False
 ) -> JsonDict:
-    """Revoke this device, and forget it here.
+    """Revoke this device in the cloud, and remove its registration here.
 
     Parameters
     ----------
     purge : bool
         Whether to delete its databases, too.
     offline : bool
-        Whether to forget it here only: another device of the owner's can revoke it.
+        Whether to leave out the cloud. Another device of the owner can revoke this one.
     force : bool
-        Whether to delete even what has not reached the cloud.
+        Whether to delete even documents that are not in the cloud.
 
     Returns
     -------
     dict
-        ``{device, revoked, known, purged}``: whether its login is gone, and whether the cloud ever
-        heard of it (None if it was not asked).
+        ``{device, revoked, known, purged}``: whether the cloud removed the device's login, and
+        whether the cloud knew the device (None if `offline`).
 
     Raises
     ------
     DeviceError
-        If the agent is running, the cloud cannot be reached (and `offline` is not said), or there
-        is something to lose (and `force` is not said).
+        If the agent is running; if the cloud cannot be reached, unless `offline`; or if documents
+        that are not in the cloud would be deleted, unless `force`.
     """
     with home.only_agent():
         if purge and not force:
@@ -204,9 +207,9 @@ def unlink(
         revoked, known = (False, None) if offline else _revoke(device)
         device.replications.remove_all()
         device.outbox.delete()
-        for doc in channels.all_of(device):
-            device.give_up(device.channel(doc["_id"]), delete=purge)
-        device.give_up(device.database, delete=purge)
+        for doc in channels.list_all(device):
+            device.release(device.channel(doc["_id"]), delete=purge)
+        device.release(device.database, delete=purge)
         home.remove()
     return {
         "device": device.profile.device_id,
@@ -217,12 +220,12 @@ def unlink(
 
 
 def revoke_other(device: Device, text: str) -> JsonDict:
-    """Revoke another device of the owner's: one that was lost, say.
+    """Revoke another device of the owner, for example a lost one.
 
     Parameters
     ----------
     text : str
-        Its name, or its id.
+        The name or id of the device.
 
     Returns
     -------
@@ -232,7 +235,7 @@ def revoke_other(device: Device, text: str) -> JsonDict:
     Raises
     ------
     DeviceError
-        If there is none of that name, or more than one, or it is this one.
+        If there is no such device, more than one, or it is this one.
     """
     found = [
         doc
@@ -241,20 +244,20 @@ def revoke_other(device: Device, text: str) -> JsonDict:
     ]
     if len(found) != 1:
         ids = ", ".join(str(doc["_id"]) for doc in found)
-        known = "`status` lists those there are"
-        what = f"more than one device is called “{text}”; say which: {ids}"
-        raise DeviceError(what if found else f"your owner has no device “{text}”; {known}")
+        many = f"more than one device is called “{text}”; use an id instead: {ids}"
+        none = f"there is no device “{text}”; `status` lists your other devices"
+        raise DeviceError(many if found else none)
     [doc] = found
     if doc["_id"] == device.profile.device_id:
-        raise DeviceError("that is this device: `unlink` it")
+        raise DeviceError(f"“{text}” is this device; run `unlink` instead")
     if doc.get("state") != "active":
-        raise DeviceError(f"“{text}” is not active, but {doc.get('state')}")
+        raise DeviceError(f"“{text}” cannot be revoked: it is not active, but {doc.get('state')}")
     device.database.update(doc["_id"], lambda doc: {**doc, "state": "revoking"})
     return {"device": doc["_id"], "name": doc.get("name")}
 
 
 def _revoke(device: Device) -> tuple[bool, bool]:
-    """Have the cloud take the login away; whether it is gone, and whether the cloud knew of it."""
+    """Revoke this device in the cloud. Return whether it is revoked, and was known there."""
     profile = device.profile
     if profile.is_revoked:
         return True, True
@@ -262,13 +265,13 @@ def _revoke(device: Device) -> tuple[bool, bool]:
         registrations = Registrations(profile.registrations)
         state = registrations.state(profile.device_id)
         if state == "active":
-            device = replace(device, profile=hear(profile, registrations))
+            device = replace(device, profile=find_cloud(profile, registrations))
             device.cloud_control.update(profile.device_id, lambda doc: {**doc, "state": "revoking"})
             _wait_until_revoked(registrations, profile.device_id)
     except CouchError as exc:
         raise DeviceError(
-            f"the cloud cannot be told: {without_stop(exc)}. Try again when it can be reached; "
-            "or say --offline, and `revoke` this device from another one"
+            f"the cloud cannot be reached: {without_full_stop(exc)}. Try again later, or run "
+            "`unlink --offline` here and `revoke` on another device"
         ) from exc
     return state in ("active", "revoking", "revoked"), state is not None
 
@@ -279,4 +282,4 @@ def _wait_until_revoked(registrations: Registrations, device_id: str) -> None:
         if registrations.state(device_id) == "revoked":
             return
         time.sleep(0.2)
-    raise DeviceError("the cloud was told, but has not answered yet; say `unlink` again in a while")
+    raise DeviceError("the cloud has not revoked this device yet; run `unlink` again in a minute")

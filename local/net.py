@@ -19,19 +19,19 @@ class Net:
         self.connections = 0  # that were made or tried
 
     def reserve(self) -> tuple[str, socket.socket]:
-        """A port for a server that is not there yet: its URL, and what `lead` is to be given."""
+        """A port for a server that is not there yet: its URL, and what `forward` is to be given."""
         listening = socket.create_server(("127.0.0.1", 0))
         self._listening.append(listening)
         return f"http://127.0.0.1:{listening.getsockname()[1]}", listening
 
-    def lead(self, listening: socket.socket, server_url: str) -> None:
+    def forward(self, listening: socket.socket, server_url: str) -> None:
         """Let the port lead to a server."""
         threading.Thread(target=self._serve, args=(listening, server_url), daemon=True).start()
 
     def url_to(self, url: str) -> str:
         """A URL through the network to another URL."""
         through, listening = self.reserve()
-        self.lead(listening, url)
+        self.forward(listening, url)
         return through + urlsplit(url).path
 
     def cut(self) -> None:
@@ -42,7 +42,7 @@ class Net:
                 _close(one)
             self._open.clear()
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         """Let everything through again."""
         with self._lock:
             self._is_cut = False

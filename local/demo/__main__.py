@@ -33,7 +33,7 @@ def main() -> int:
     try:
         options = Options(couchdb_url, couchdb_public_url=public_url)
         with LocalSystem(options) as system:
-            net.lead(listening, system.couch_url)
+            net.forward(listening, system.couch_url)
             story.line("system", f"CouchDB {system.couch_url.rpartition('@')[2]}")
             story.line("system", f"API {system.api}, outbox {system.outbox}")
             with closing(Cast(system, story, net, options)) as cast:
@@ -114,7 +114,7 @@ def meet_without_the_cloud(
     cloud = _in_cloud(cast, channel_id)
     expect(cloud.find_one("photo-2") is None, "the cloud has what it cannot have")
     cast.story.line("cloud", "has not")
-    cast.net.mend()
+    cast.net.restore()
     cast.wait_for_doc(cloud, "photo-2")
     doc = cloud.get("photo-2", conflicts=True)
     expect((doc["_rev"], doc.get("_conflicts")) == (rev, None), "the revisions differ")
@@ -175,7 +175,7 @@ def part(
     mine, bens = laptop.device.database, tablet.device.database
     url: str = mine.get(channel_id)["syncpoint"]
     mine.update(channel_id, lambda doc: {**doc, "members": []})
-    subscription = subscription_id(url.rpartition("/")[2], tablet.device.profile.owner)
+    subscription = subscription_id(url.rpartition("/")[2], tablet.device.profile.owner_id)
     within_limit(lambda: bens.get(subscription).get("reason"), "Ben's subscription did not stop")
     cast.refused("tablet", "reads the channel", tablet.device.remote(url).info)
     laptop.command("revoke", "phone")

@@ -57,7 +57,7 @@ def system(aws: LocalAws, net: Net) -> Iterator[LocalSystem]:
     public_url, listening = net.reserve()
     couchdb_url = os.environ.get("COUCHDB_URL") or None
     with LocalSystem(Options(couchdb_url, couchdb_public_url=public_url), aws) as system:
-        net.lead(listening, system.couch_url)
+        net.forward(listening, system.couch_url)
         plant(str(urlsplit(system.couch_url).password))
         yield system
 
@@ -113,7 +113,7 @@ def gadget(
         return one
 
     yield make
-    net.mend()
+    net.restore()
     for one in made:
         one.remove()
 

@@ -182,7 +182,7 @@ def test_a_registered_device_is_named_and_not_registered_again(tmp_path: Path) -
     home.save(a_profile(owner="ada@example.com", name="Ada's phone"))
     kept = home.load()
     with pytest.raises(
-        DeviceError, match=r"already, as “Ada's phone” of ada@example.com; `unlink`"
+        DeviceError, match=r"already registered, as “Ada's phone” of ada@example.com; run `unlink`"
     ):
         register(tmp_path)
     assert home.load() == kept

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from device.backoff import CALM_S, Restarts
+from device.backoff import MIN_STABLE_S, Restarts
 
 
 @dataclass
@@ -55,7 +55,7 @@ def test_one_that_was_well_for_long_begins_from_the_start() -> None:
     for _ in range(4):
         restarts.due({"db"})
         clock.now_s += 10
-    clock.now_s += CALM_S
+    clock.now_s += MIN_STABLE_S
     assert restarts.due(set()) == set()
     assert restarts.due({"db"}) == {"db"}
     clock.now_s += 1
