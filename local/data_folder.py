@@ -1,4 +1,4 @@
-"""The data folder of the local system: one run has it at a time; it keeps the keys and ports."""
+"""The data folder of the local system: its lock, and the keys and ports that it keeps."""
 
 import argparse
 import errno
@@ -25,27 +25,27 @@ log = logging.getLogger("local")
 
 
 def open_folder(wanted: Path | None, exits: ExitStack) -> Path:
-    """The folder that is wanted; a temporary one if none is, or another run holds it.
+    """Lock a folder for this run. If none is wanted, or another run has it, create a temporary one.
 
     Parameters
     ----------
     exits : ExitStack
-        Gives it up at the end.
+        Releases the folder at the end.
     """
     if wanted is not None:
         wanted.mkdir(parents=True, exist_ok=True)
         lock = (wanted / "lock").open("w")
         exits.callback(lock.close)
-        if _is_ours(lock):
+        if _try_lock(lock):
             return wanted
-        log.warning("another run holds %s; this one keeps its data for itself", wanted.name)
+        log.warning("another run uses the folder %s; this one uses a temporary folder", wanted.name)
     temporary = Path(tempfile.mkdtemp(prefix="syncpoint-"))
     exits.callback(shutil.rmtree, temporary, ignore_errors=True)
     return temporary
 
 
 def read_keys(folder: Path) -> dict[str, str]:
-    """The administrator's password and the link key: made once for a folder, then kept in it."""
+    """Return the administrator's password and the link key. Create them at the first run."""
     path = folder / "keys.json"
     if not path.exists():
         path.touch(mode=0o600)
@@ -55,7 +55,7 @@ def read_keys(folder: Path) -> dict[str, str]:
     return kept
 
 
-def _is_ours(lock: IO[str]) -> bool:
+def _try_lock(lock: IO[str]) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -64,12 +64,12 @@ def _is_ours(lock: IO[str]) -> bool:
 
 
 def port_number(text: str) -> int:
-    """What an option for a port says.
+    """Parse the number of a port.
 
     Raises
     ------
     argparse.ArgumentTypeError
-        If it is no port's number.
+        If the text is not such a number.
     """
     if not (text.isascii() and text.isdecimal() and int(text) <= MAX_PORT):
         raise argparse.ArgumentTypeError(f"a port is a number from 0 to {MAX_PORT}, not {text!r}")
@@ -77,14 +77,14 @@ def port_number(text: str) -> int:
 
 
 class Ports:
-    """Devices know the ports that they registered with: a data folder remembers them.
+    """The ports of the local system. Each run takes those of the last one, which devices know.
 
     Parameters
     ----------
     folder : Path
-        Where the data lives.
+        The data folder.
     obstacle : callable
-        Why a port cannot be had now; None if it can.
+        Returns why a port cannot be taken now, or None; `find_obstacle` by default.
     """
 
     def __init__(self, folder: Path, obstacle: Obstacle | None = None) -> None:
@@ -95,46 +95,49 @@ class Ports:
         self._elsewhere: set[str] = set()
 
     def choose(self, part: str, asked: int | None) -> int:
-        """The port that a part is to take; 0 for a free one.
+        """Choose the port of a part; 0 means a free one.
 
         Parameters
         ----------
         part : str
             ``api``, ``outbox`` or ``couch``, as in its option.
         asked : int or None
-            Its option, if it was given.
+            The value of its option, if given.
 
         Raises
         ------
         LocalError
-            If the one that was asked for cannot be had.
+            If the port of the option cannot be taken.
         """
         port = self._kept.get(part, 0) if asked is None else asked
         obstacle = "is in use" if port in self._chosen else self._obstacle(port)
         if obstacle and asked is not None:
-            raise LocalError(f"--{part}-port {asked} {obstacle}")
+            raise LocalError(
+                f"--{part}-port {asked} {obstacle}; choose another, or 0 for a free one"
+            )
         if obstacle:
             self._elsewhere.add(part)
             log.warning(
-                "port %d, the %s's at the last run, %s: it has another one this time, where "
-                "devices that registered do not look",
+                "port %d, which the %s had in the last run, %s. This run uses another port, so "
+                "registered devices cannot reach the %s",
                 port,
                 part,
                 obstacle,
+                part,
             )
             port = 0
         self._chosen |= {port} - {0}
         return port
 
     def keep(self, **urls: str) -> None:
-        """Remember where the parts are; but not of one that had to go elsewhere this time."""
+        """Save the ports of all parts, except those that had to use another port this time."""
         taken = {part: urlsplit(url).port for part, url in urls.items()}
         mine = {part: port for part, port in taken.items() if part not in self._elsewhere}
         self._path.write_text(json.dumps(self._kept | mine))
 
 
 def find_obstacle(port: int) -> str | None:
-    """Why a port of this machine cannot be taken; None if it can."""
+    """Return why a port of this machine cannot be taken, or None if it can."""
     try:
         socket.create_server(("127.0.0.1", port)).close()
     except OSError as exc:

@@ -1,1 +1,1 @@
-"""`python -m local.demo`: the whole system, told by three devices of two people."""
+"""The demo: the whole system with three devices of two people (`python -m local.demo`)."""

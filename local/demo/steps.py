@@ -1,13 +1,11 @@
-"""What the people of the demo do: register devices, read mails, answer pages, use databases."""
+"""The steps of the demo: register devices, read mails, answer pages, and watch documents."""
 
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar
 
 import requests
 
@@ -15,29 +13,53 @@ from chalicelib.couch import CouchError, Database, NotFound, Server
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import owner_control_db
-from local.browser import Seen, submit, visit
+from local.browser import submit, visit
 from local.demo.device_process import DeviceProcess
 from local.errors import LocalError
 from local.net import Net
 from local.system import LocalSystem, Options
 
-Value = TypeVar("Value")
-
-# Longer than a claim's lease: a step may need a second try.
+# Longer than the lease of a claim, because a step may need a second try.
 STEP_LIMIT_S = 120.0
 _LONGPOLL_S = 5.0
 _PAGE = 100
 
 
+class Story:
+    """Prints lines, each with the seconds since the start."""
+
+    def __init__(self) -> None:
+        self._started_s = time.monotonic()
+        self._printing = threading.Lock()
+
+    def chapter(self, text: str) -> None:
+        """Print a headline."""
+        self._print(f"\n{text}\n")
+
+    def line(self, who: str, what: str) -> None:
+        """Print something that happened."""
+        self._print(f"  {time.monotonic() - self._started_s:6.2f} s  {who:<12} {what}\n")
+
+    def state(self, doc: JsonDict, before: str | None) -> None:
+        """Print a document's change of state."""
+        what = f"{before} → {doc['state']}" if before else str(doc["state"])
+        self.line(str(doc["type"]), what)
+
+    def _print(self, text: str) -> None:
+        # The watches print from threads of their own, so a line is written in one piece.
+        with self._printing:
+            print(text, end="", flush=True)
+
+
 class Watch:
-    """Follows the changes feed in a thread, from where it stands when the watch is made.
+    """Reads a database's changes in a thread, from now on.
 
     Parameters
     ----------
     database : Database
-        With a `Server` of the watch's own: it holds a connection open.
+        With a `Server` that nothing else uses, because the watch keeps its connection busy.
     tell : callable
-        Given (document, state before or None) for each change of state.
+        Called with a document and its state before, or None, for each change of state.
     """
 
     def __init__(self, database: Database, tell: Callable[[JsonDict, str | None], None]) -> None:
@@ -47,42 +69,25 @@ class Watch:
         self._changed = threading.Condition()
         self._failure: CouchError | None = None
         self._since = str(database.info()["update_seq"])
-        threading.Thread(target=self._follow, name="watch", daemon=True).start()
+        threading.Thread(target=self._read, name="watch", daemon=True).start()
 
     def wait_for(self, doc_id: str, state: str) -> JsonDict:
-        """The document, as soon as it is in `state`.
+        """Wait until a document is in a state, and return the document.
 
         Raises
         ------
         LocalError
-            If it is not there within the limit, or ends in ``error``.
+            If it is not in that state within the limit, or ends in state ``error``.
         """
         deadline = time.monotonic() + STEP_LIMIT_S
         with self._changed:
-            while True:
-                doc = self._docs.get(doc_id, {})
-                if doc.get("state") == state:
-                    return doc
-                self._fail_if_hopeless(doc, state, deadline)
+            while (doc := self._docs.get(doc_id, {})).get("state") != state:
+                self._check(doc, state, deadline)
                 self._changed.wait(timeout=0.5)
+            return doc
 
-    def wait_for_error(self, doc_id: str) -> JsonDict:
-        """The error of a document, ``{reason, at}``, as soon as it has one.
-
-        Raises
-        ------
-        LocalError
-            If it has none within the limit.
-        """
-        deadline = time.monotonic() + STEP_LIMIT_S
-        with self._changed:
-            while "error" not in (doc := self._docs.get(doc_id, {})):
-                self._fail_if_hopeless(doc, "error", deadline)
-                self._changed.wait(timeout=0.5)
-        error: JsonDict = doc["error"]
-        return error
-
-    def _fail_if_hopeless(self, doc: JsonDict, state: str, deadline: float) -> None:
+    def _check(self, doc: JsonDict, state: str, deadline: float) -> None:
+        """Raise an error if waiting any longer is of no use."""
         if self._failure is not None:
             raise LocalError(f"the changes feed ended: {self._failure}")
         if doc.get("state") == "error":
@@ -93,7 +98,7 @@ class Watch:
                 f"its state is {doc.get('state', 'unknown')}"
             )
 
-    def _follow(self) -> None:
+    def _read(self) -> None:
         try:
             while True:
                 page = self._database.changes(self._since, limit=_PAGE, wait_s=_LONGPOLL_S)
@@ -102,7 +107,7 @@ class Watch:
                     for row in page["results"]:
                         self._take(row.get("doc") or {})
                     self._changed.notify_all()
-        except CouchError as exc:  # when the server ends, so does the watch
+        except CouchError as exc:  # the server has ended
             with self._changed:
                 self._failure = exc
                 self._changed.notify_all()
@@ -114,152 +119,116 @@ class Watch:
         self._docs[doc.get("_id", "")] = doc
 
 
-class Story:
-    """Prints lines, each with the seconds since the story began."""
+class Demo:
+    """The running system and its devices. `close` ends the devices."""
 
-    def __init__(self) -> None:
-        self._began = time.monotonic()
-        self._printing = threading.Lock()
-
-    def chapter(self, text: str) -> None:
-        """A headline."""
-        self._print(f"\n{text}\n")
-
-    def line(self, who: str, what: str) -> None:
-        """Something that happened."""
-        self._print(f"  {time.monotonic() - self._began:6.2f} s  {who:<12} {what}\n")
-
-    def state(self, doc: JsonDict, before: str | None) -> None:
-        """A document's step from one state to the next."""
-        what = f"{before} → {doc['state']}" if before else str(doc["state"])
-        self.line(str(doc["type"]), what)
-
-    def _print(self, text: str) -> None:
-        # In one piece: the watches tell their lines from threads of their own.
-        with self._printing:
-            print(text, end="", flush=True)
-
-
-@dataclass
-class Cast:
-    """All that the chapters share; closing it ends every device."""
-
-    system: LocalSystem
-    story: Story
-    net: Net
-    options: Options
-    server: Server = field(init=False)
-    control: Database = field(init=False)
-    watch: Watch = field(init=False)
-    _exits: ExitStack = field(default_factory=ExitStack)
-
-    def __post_init__(self) -> None:
-        self.server = Server(self.system.couch_url)
-        self.control = self.server.database(self.system.control_db)
-        self.watch = self.watch_database(self.control)
+    def __init__(self, system: LocalSystem, story: Story, net: Net, options: Options) -> None:
+        self.system, self.story, self.net, self._options = system, story, net, options
+        self.server = Server(system.couch_url)
+        self.control = self.server.database(system.control_db)
+        self._exits = ExitStack()
         self._folder = Path(self._exits.enter_context(TemporaryDirectory(prefix="syncpoint-")))
-        self._registrations = self.net.url_to(f"{self.system.api}/registrations")
+        self._registrations = net.url_to(f"{system.api}/registrations")
+        self._watch = self.watch_database(self.control)
 
     def close(self) -> None:
         """End all devices."""
         self._exits.close()
 
     def watch_database(self, database: Database) -> Watch:
-        """Tell the story of a database's documents from now on."""
-        server = Server(self.system.couch_url)  # a connection of its own: it is held open
-        return Watch(server.database(database.name), self.story.state)
+        """Print the states of a database's documents from now on."""
+        return Watch(Server(self.system.couch_url).database(database.name), self.story.state)
 
     def control_of(self, owner: str) -> Database:
-        """An owner's control database, as an administrator sees it."""
+        """Return an owner's control database, as the administrator sees it."""
         return self.server.database(owner_control_db(self.control.name, owner_id_of(owner)))
 
     def new_device(self, owner: str, name: str) -> tuple[DeviceProcess, str]:
-        """Register a device, and wait until its owner has the mail; the device, and the link."""
+        """Register a device and start its agent. Return the device, and the link in the mail."""
 
-        def tell(about: str, what: str) -> None:
-            self.story.line(name, what if about == "registration" else f"{about}: {what}")
+        def say(about: str, what: str) -> None:
+            self.story.line(name, f"{about}: {what}")
 
         prefix = f"{self.control.name}-{name}-"
-        gadget = DeviceProcess(name, self._folder / name, self.options.couchdb_url, prefix, tell)
-        self._exits.callback(gadget.close)
-        said = gadget.register(owner, self._registrations)
-        self.story.line(name, f"its screen shows the device code {said['device_code']}")
-        gadget.start()
-        self.watch.wait_for(said["device"], "confirming")
-        return gadget, self.find_link(owner, said["device"])
+        process = DeviceProcess(name, self._folder / name, self._options.couchdb_url, prefix, say)
+        self._exits.callback(process.close)
+        registered = process.register(owner, self._registrations)
+        code = registered["device_code"]
+        self.story.line(name, f"shows the device code {code} on its screen")
+        process.start()
+        self._watch.wait_for(registered["device"], "confirming")
+        return process, self.find_link(owner, registered["device"])
 
-    def confirm(self, gadget: DeviceProcess, link: str) -> None:
-        """Open the link, type the code, wait until the device is active and has its documents."""
-        code = gadget.device.profile.doc["device_code"]
-        accepted = submit(visit(link), {"device_code": code})
+    def confirm(self, process: DeviceProcess, link: str) -> None:
+        """Open the link and type the code. Wait until the device is active and has its document."""
+        profile = process.device.profile
+        accepted = submit(visit(link), {"device_code": profile.doc["device_code"]})
         expect(accepted.status == 200, f"the right code was refused: {accepted.heading}")
-        self.story.line("page", f"the right code: {accepted.heading}")
-        self.watch.wait_for(gadget.device.profile.device_id, "active")
-        self.wait_for_page(link, "is active")
-        self.wait_for_doc(gadget.device.database, gadget.device.profile.device_id)
+        self.story.line("page", f"the right code is accepted: {accepted.heading}")
+        self._watch.wait_for(profile.device_id, "active")
+        self._show_answered(link, "is active")
+        self.wait_for_doc(process.device.database, profile.device_id)
+
+    def _show_answered(self, link: str, part: str) -> None:
+        """Wait until the page of an answered link has a text in its heading, and print that."""
+        limit = Limit(f"no page with “{part}”")
+        while part not in (page := visit(f"{link}?step=answered")).heading:
+            limit.pause()
+        self.story.line("page", page.heading)
 
     def wait_for_doc(self, database: Database, doc_id: str) -> JsonDict:
-        """A document, as soon as it has been replicated to a database."""
-
-        def found() -> JsonDict | None:
-            try:
-                return database.find_one(doc_id)
-            except NotFound:  # the database itself is still to come
-                return None
-
-        return within_limit(found, f"no {doc_id} in {database.name}")
+        """Wait until a document was replicated to a database, and return the document."""
+        limit = Limit(f"no {doc_id} in {database.name}")
+        while True:
+            with suppress(NotFound):  # the database may not exist yet
+                if doc := database.find_one(doc_id):
+                    return doc
+            limit.pause()
 
     def find_link(self, address: str, part: str) -> str:
-        """The link in the newest mail to an address that has a certain text in it."""
+        """Return the link in the newest mail to an address that has a text in it."""
+        limit = Limit(f"no mail to {address} in the outbox")
+        while True:
+            mails = requests.get(f"{self.system.outbox}/outbox.json", timeout=10).json()
+            found = [mail for mail in mails if mail["to"] == address and part in mail["text"]]
+            if found:
+                self.story.line("mail", f"to {address}: “{found[-1]['subject']}”")
+                return str(found[-1]["links"][0])
+            limit.pause()
 
-        def mail() -> JsonDict | None:
-            answer = requests.get(f"{self.system.outbox}/outbox.json", timeout=10)
-            found = [m for m in answer.json() if m["to"] == address and part in m["text"]]
-            return found[-1] if found else None
-
-        found = within_limit(mail, f"no mail to {address} in the outbox")
-        self.story.line("mail", f"to {found['to']}: “{found['subject']}”")
-        link: str = found["links"][0]
-        return link
-
-    def wait_for_page(self, link: str, part: str) -> Seen:
-        """The page behind a link that was answered, once its heading says so."""
-
-        def ready() -> Seen | None:
-            seen = visit(f"{link}?step=answered")
-            return seen if part in seen.heading else None
-
-        seen = within_limit(ready, f"no page said “{part}”")
-        self.story.line("page", seen.heading)
-        return seen
-
-    def refused(self, who: str, what: str, attempt: Callable[[], object]) -> None:
-        """Something that must not work, or not any more in a moment; tell how it was refused."""
-
-        def refusal() -> CouchError | None:
+    def show_refusal(self, who: str, what: str, attempt: Callable[[], object]) -> None:
+        """Try something until the cloud refuses it, and print the reason."""
+        limit = Limit(f"{who} was not refused: {what},")
+        while True:
             try:
                 attempt()
             except CouchError as exc:
-                return exc
-            return None
-
-        exc = within_limit(refusal, f"{who} was not refused: {what},")
-        expect(exc.status in (401, 403), f"{what}: {exc}")
-        self.story.line(who, f"{what}: {exc.status}, {exc.reason}")
+                expect(exc.status in (401, 403), f"{what}: {exc}")
+                self.story.line(who, f"{what}: {exc.status}, {exc.reason}")
+                return
+            limit.pause()
 
 
-def within_limit(ask: Callable[[], Value | None], otherwise: str) -> Value:
-    """What `ask` returns as soon as it is something; a `LocalError` after the limit."""
-    deadline = time.monotonic() + STEP_LIMIT_S
-    while time.monotonic() < deadline:
-        value = ask()
-        if value is not None:
-            return value
+class Limit:
+    """The time limit of a step that is tried again and again.
+
+    Parameters
+    ----------
+    failure : str
+        The reason of the `LocalError` that ends the step.
+    """
+
+    def __init__(self, failure: str) -> None:
+        self._failure, self._deadline_s = failure, time.monotonic() + STEP_LIMIT_S
+
+    def pause(self) -> None:
+        """Wait before the next try. After the limit, raise the error instead."""
+        if time.monotonic() > self._deadline_s:
+            raise LocalError(f"{self._failure} within {STEP_LIMIT_S:.0f} s")
         time.sleep(0.05)
-    raise LocalError(f"{otherwise} within {STEP_LIMIT_S:.0f} s")
 
 
-def expect(condition: bool, otherwise: str) -> None:
-    """Fail the demo with a reason if something is not as it should be."""
+def expect(condition: bool, failure: str) -> None:
+    """End the demo with a reason if a condition does not hold."""
     if not condition:
-        raise LocalError(otherwise)
+        raise LocalError(failure)

@@ -158,7 +158,10 @@ def test_a_port_that_is_in_use_is_named_with_its_option(tmp_path: Path, part: st
         port = taken.getsockname()[1]
         finished = run_local(tmp_path, f"--{part}-port", str(port), COUCHDB_URL="")
     assert finished.returncode == 1
-    assert finished.stderr == f"error: --{part}-port {port} is in use\n"
+    assert (
+        finished.stderr
+        == f"error: --{part}-port {port} is in use; choose another, or 0 for a free one\n"
+    )
 
 
 def test_what_is_no_port_is_refused_before_anything_starts(tmp_path: Path) -> None:
