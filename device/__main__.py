@@ -220,7 +220,7 @@ def make_parser() -> argparse.ArgumentParser:
         type=_seconds,
         default=Intervals.check_s,
         metavar="SECONDS",
-        help="how often to check that the cloud can be reached (%(default)g)",
+        help="how often to check that the cloud can be reached (default: %(default)g)",
     )
     _add(commands, "status", _status, "show the registration, the channels and what is not in sync")
     _add_channel(commands.add_parser("channel", help="create a channel, or invite a person to it"))
@@ -252,7 +252,10 @@ def _add(
 
 def _add_common(parser: argparse.ArgumentParser, *, home: Path | str, json: bool | str) -> None:
     parser.add_argument(
-        "--home", type=Path, default=home, help="the folder of this device's file (~/.syncpoint)"
+        "--home",
+        type=Path,
+        default=home,
+        help="the folder of this device's file (default: ~/.syncpoint)",
     )
     parser.add_argument(
         "--json", action="store_true", default=json, help="print JSON, for programs"
@@ -277,7 +280,7 @@ def _add_register(commands: Any) -> None:
     )
     register.add_argument("--name", required=True, help="a name for this device")
     register.add_argument(
-        "--prefix", default="", help="a prefix for the names of its databases (none)"
+        "--prefix", default="", help="a prefix for the names of its databases (default: none)"
     )
 
 

@@ -149,7 +149,7 @@ def _check_urls(registrations: str, couch: str, prefix: str) -> None:
             "letters and digits of the password percent-encoded"
         )
     if not _PREFIX.fullmatch(prefix):
-        raise DeviceError("--prefix must begin with a letter: a-z, 0-9, _ and - only")
+        raise DeviceError("--prefix must begin with a letter, and contain only a-z, 0-9, _ and -")
 
 
 def _is_server(url: str) -> bool:

@@ -60,10 +60,13 @@ def _parse() -> argparse.Namespace:
     description = "Runs the whole system on this machine until Ctrl-C."
     parser = argparse.ArgumentParser(prog="python -m local", description=description)
     parser.add_argument(
-        "--data", type=Path, default=ROOT / ".local", help="the folder that keeps the data (.local)"
+        "--data",
+        type=Path,
+        default=ROOT / ".local",
+        help="the folder that keeps the data (default: .local)",
     )
     for part, name in (("api", "API"), ("outbox", "outbox"), ("couch", "embedded CouchDB")):
-        text = f"the port of the {name}; 0 takes a free one (the port of the last run)"
+        text = f"the port of the {name}; 0 takes a free one (default: that of the last run)"
         parser.add_argument(f"--{part}-port", type=port_number, metavar="PORT", help=text)
     return parser.parse_args()
 

@@ -38,7 +38,7 @@ def main() -> int:
             story.line("system", f"the API is at {system.api}, the outbox at {system.outbox}")
             story.line("system", "a line with an arrow shows a document that changes its state")
             with closing(Demo(system, story, net, options)) as demo:
-                tell(demo)
+                run_chapters(demo)
     except (LocalError, CouchError, requests.RequestException) as exc:
         print(f"\ndemo failed: {exc}", file=sys.stderr)
         return 1
@@ -49,7 +49,7 @@ def main() -> int:
     return 0
 
 
-def tell(demo: Demo) -> None:
+def run_chapters(demo: Demo) -> None:
     """Run all chapters. A step fails with a reason, or after its time limit."""
     phone = register_by_mail(demo)
     laptop = register_another(demo, ADA, "laptop")

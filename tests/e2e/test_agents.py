@@ -169,7 +169,9 @@ def test_two_devices_make_channels_offline_and_both_get_both(
         assert "_conflicts" not in control_in_cloud(phone).get(doc_id, conflicts=True)
 
 
-def test_after_an_outage_the_agent_says_so_and_begins_anew_at_once(phone: Gadget, net: Net) -> None:
+def test_after_an_outage_the_agent_restarts_all_replications_at_once(
+    phone: Gadget, net: Net
+) -> None:
     channel_id = phone.create()
     wait_for_sync(phone, channel_id)
     before = {one.doc["_id"] for one in phone.device.replications.all()}
@@ -249,7 +251,7 @@ def test_a_channel_whose_subscription_was_deleted_is_not_taken_up_again(phone: G
 
 
 @pytest.mark.parametrize("changes", [("pause", "resume"), ("stop", "pause")])
-def test_of_two_changes_offline_one_holds_and_both_devices_obey_it_and_say_which(
+def test_of_two_offline_changes_both_devices_follow_the_conflict_winner(
     phone: Gadget, laptop: Gadget, net: Net, changes: tuple[str, str]
 ) -> None:
     channel_id = a_shared_channel(phone, laptop)
@@ -271,18 +273,18 @@ def test_of_two_changes_offline_one_holds_and_both_devices_obey_it_and_say_which
             for database in (phone.control, laptop.control, control_in_cloud(phone))
         ]
         states = {doc.get("state") for doc in docs}
-        is_settled = len(states) == 1 and not any("_conflicts" in doc for doc in docs)
-        return states.pop() if is_settled else None
+        is_reconciled = len(states) == 1 and not any("_conflicts" in doc for doc in docs)
+        return states.pop() if is_reconciled else None
 
-    holds = wait_for(one_state, "one state everywhere")
+    state = wait_for(one_state, "one state everywhere")
     for one in (phone, laptop):
         wait_until_obeyed(one, channel_id)
-        assert one.both_ways(channel_id) == (holds == "active")
+        assert one.both_ways(channel_id) == (state == "active")
     said = [
         f"{channels.STATES[what]} (by {name})"
         for name, what in zip(("phone", "laptop"), changes, strict=True)
     ]
-    winner, loser = said if said[0].startswith(holds) else said[::-1]
+    winner, loser = said if said[0].startswith(state) else said[::-1]
     overruled = laptop if winner.endswith("phone)") else phone
     wait_for_word(overruled, "Photos", f"{winner} wins over {loser}")
 
@@ -410,7 +412,7 @@ def test_a_revoked_device_says_so_and_stops_trying(
 def test_an_unlinked_device_is_revoked_and_forgotten(phone: Gadget) -> None:
     channel_id = phone.create()
     wait_for_sync(phone, channel_id)
-    with pytest.raises(DeviceError, match="agent of this device is running"):
+    with pytest.raises(DeviceError, match="agent of this device is already running"):
         lifecycle.unlink(phone.home, phone.device, purge=False, offline=False)
     phone.stop()
     device = phone.device
@@ -463,7 +465,7 @@ def test_a_refused_registration_ends_the_agent_with_what_to_do(gadget: MakeGadge
     phone.start()
     post(wait_for(phone.link, "the mail with the link"), answer="not-me")
     wait_for(lambda: not phone.is_running(), "the end of the agent")
-    assert "was refused: run `unlink` and then `register`" in str(phone.failure)
+    assert "was rejected; run `unlink` and then `register`" in str(phone.failure)
     assert phone.replicated() == []
 
 
@@ -478,5 +480,5 @@ def test_what_the_registrations_does_not_take_is_told_with_its_reason(
     net.restore()
     phone.start()
     wait_for(lambda: not phone.is_running(), "the end of the agent")
-    assert "the cloud does not take the registration" in str(phone.failure)
+    assert "the cloud refused the registration" in str(phone.failure)
     assert "surname" in str(phone.failure)

@@ -53,8 +53,8 @@ def test_killed_at_any_time_the_next_agent_makes_replications_right(gadget: Make
         for number in count(1):
             # As wrong as it can be: nothing of what should be, and one that should not.
             phone.device.replications.remove_all()
-            stray = phone.device.both_ways(phone.copy(paused), wanted[0][1])
-            phone.device.replications.reconcile("a stray", stray)
+            orphan = phone.device.both_ways(phone.copy(paused), wanted[0][1])
+            phone.device.replications.reconcile("an orphan", orphan)
             phone.copy(active).put({"_id": f"here-{number}"})
             in_cloud(phone, active).put({"_id": f"there-{number}"})
             killed = is_killed(start_killed(phone, number))

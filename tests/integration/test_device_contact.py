@@ -184,7 +184,7 @@ def test_a_state_that_nobody_knows_is_shown_as_it_is_and_does_no_harm(
     assert all(what.isprintable() and what.isascii() for _, what in kit.said)
 
 
-def test_an_active_registration_asks_for_a_new_beginning(
+def test_an_active_registration_is_a_change(
     kit: Kit, contact: CloudMonitor, fake_cloud: FakeCloud
 ) -> None:
     fake_cloud.state = "active"

@@ -67,11 +67,11 @@ def ids(kit: Kit) -> set[str]:
     return {str(doc["_id"]) for doc in kit.replications()}
 
 
-def wait_until_it_stands(kit: Kit) -> Replication:
-    def standing() -> Replication | None:
+def wait_until_stalled(kit: Kit) -> Replication:
+    def stalled() -> Replication | None:
         return next((one for one in kit.device.replications.all() if one.is_stalled), None)
 
-    return wait_for(standing, "a replication that stands")
+    return wait_for(stalled, "a stalled replication")
 
 
 # What is kept
@@ -135,7 +135,9 @@ def test_what_is_not_wanted_any_more_is_removed(kit: Kit, ours: Replications) ->
     assert ours.reconcile("a", []) is False
 
 
-def test_strays_are_what_nobody_asked_for_since_the_start(kit: Kit, ours: Replications) -> None:
+def test_orphans_are_the_groups_not_reconciled_since_the_start(
+    kit: Kit, ours: Replications
+) -> None:
     for of in ("a", "b", "c"):
         ours.reconcile(of, ways(kit.device))
     again = kit.device.replications
@@ -184,7 +186,7 @@ def test_the_outbox_is_a_devices_own(make_kit: MakeKit) -> None:
     assert phone.profile.device_id in phone.device.outbox.name
 
 
-# Beginning anew
+# Restarts
 
 
 def test_a_restarted_replication_is_another_document_that_says_the_same(
@@ -202,7 +204,7 @@ def test_a_restarted_replication_is_another_document_that_says_the_same(
     assert ours.reconcile("a", ways(kit.device)) is False
 
 
-def test_what_was_removed_meanwhile_is_not_begun_anew(kit: Kit, ours: Replications) -> None:
+def test_a_replication_that_was_removed_is_not_restarted(kit: Kit, ours: Replications) -> None:
     ours.reconcile("a", ways(kit.device))
     before = ours.all()
     ours.reconcile("a", [])
@@ -211,7 +213,7 @@ def test_what_was_removed_meanwhile_is_not_begun_anew(kit: Kit, ours: Replicatio
     assert ours.all() == []
 
 
-def test_what_its_replicator_wrote_into_meanwhile_is_still_removed_and_begun_anew(
+def test_a_replication_that_its_replicator_changed_is_restarted(
     kit: Kit, ours: Replications, server: Server
 ) -> None:
     """The revision that we know is not the last any more."""
@@ -272,12 +274,12 @@ def test_a_wrong_password_is_told_as_a_state_and_shown_nowhere(
 ) -> None:
     one, other = pair
     ours.reconcile("a", [Direction(here(kit, one), endpoint(other.url, ("nobody-here", PASSWORD)))])
-    running = wait_until_it_stands(kit)
+    running = wait_until_stalled(kit)
     assert running.state in ("error", "failed", "crashing")
     assert PASSWORD not in f"{running.reason}"
 
 
-def test_a_host_that_is_not_there_is_tried_again_or_told_and_can_be_begun_anew(
+def test_a_replication_to_an_unreachable_host_can_be_restarted(
     kit: Kit, ours: Replications, pair: tuple[Database, Database]
 ) -> None:
     """PouchDB Server tries for ever and calls that triggered; CouchDB says what is wrong."""

@@ -335,9 +335,7 @@ def test_without_a_conflict_nothing_is_told(kit: Kit) -> None:
     assert kit.said == []
 
 
-def test_the_device_whose_change_does_not_hold_says_so_and_removes_it(
-    kit: Kit, server: Server
-) -> None:
+def test_the_device_whose_change_lost_reports_and_removes_it(kit: Kit, server: Server) -> None:
     laptop = "device-laptop"
     kit.put({"_id": laptop, "type": "device", "state": "active", "name": "Ada's laptop"})
     kit.put({"_id": kit.profile.device_id, "type": "device", "state": "active", "name": "phone"})
@@ -353,7 +351,7 @@ def test_the_device_whose_change_does_not_hold_says_so_and_removes_it(
     assert kit.said == [("Photos", f"changed on two devices at the same time: {told}")]
 
 
-def test_the_device_whose_change_holds_says_so_and_leaves_the_other_to_its_device(
+def test_the_device_whose_change_won_reports_and_leaves_the_loser_to_its_device(
     kit: Kit, server: Server
 ) -> None:
     """Its user must hear of it there."""
@@ -399,7 +397,7 @@ def test_changes_that_say_the_same_are_made_one_without_a_word(kit: Kit, server:
     assert kit.said == []
 
 
-def test_of_three_changes_one_holds_and_only_the_devices_own_is_removed(
+def test_of_three_changes_one_wins_and_only_the_devices_own_is_removed(
     kit: Kit, server: Server
 ) -> None:
     put_device(kit, "device-tablet")
@@ -414,7 +412,7 @@ def test_of_three_changes_one_holds_and_only_the_devices_own_is_removed(
 
 
 @pytest.mark.parametrize("number", [2, 5])
-def test_what_the_cloud_stopped_holds_whatever_couchdb_picks(
+def test_what_the_cloud_stopped_wins_whatever_couchdb_picks(
     kit: Kit, server: Server, number: int
 ) -> None:
     winner = f"{number}-" + "f" * 32
@@ -431,7 +429,7 @@ def test_what_the_cloud_stopped_holds_whatever_couchdb_picks(
     assert (kit.subscription("channel-1") or {})["reason"] == reason
 
 
-def test_what_holds_is_obeyed_and_not_what_couchdb_picked(kit: Kit, server: Server) -> None:
+def test_the_conflict_winner_is_applied_and_not_couchdbs_winner(kit: Kit, server: Server) -> None:
     kit.obey(kit.put_subscription("channel-1", remote=REMOTE))
     assert len(kit.replications()) == 2
     kit.device.database.remove(kit.subscription("channel-1") or {})

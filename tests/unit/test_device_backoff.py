@@ -51,7 +51,7 @@ def test_what_is_left_of_a_wait_goes_down_with_the_time_and_never_below_nothing(
     assert back_off.remaining_s == 0
 
 
-def test_after_a_success_the_waits_begin_anew(back_off: BackOff) -> None:
+def test_after_a_success_the_waits_start_from_the_first(back_off: BackOff) -> None:
     for _ in range(5):
         back_off.fail()
     back_off.succeed()
@@ -66,7 +66,7 @@ def test_a_success_may_say_when_to_look_again(back_off: BackOff, seconds: Second
     assert back_off.remaining_s == 0
 
 
-def test_haste_tries_now_and_goes_on_with_longer_waits_if_that_fails(back_off: BackOff) -> None:
+def test_retry_now_is_due_at_once_and_the_waits_go_on_doubling(back_off: BackOff) -> None:
     for _ in range(3):
         back_off.fail()
     back_off.retry_now()
@@ -74,7 +74,7 @@ def test_haste_tries_now_and_goes_on_with_longer_waits_if_that_fails(back_off: B
     assert back_off.fail() == 8
 
 
-def test_haste_cuts_the_pause_after_a_success_short(back_off: BackOff) -> None:
+def test_retry_now_ends_the_pause_after_a_success(back_off: BackOff) -> None:
     back_off.succeed(60)
     back_off.retry_now()
     assert back_off.remaining_s == 0

@@ -1,4 +1,4 @@
-"""Which of a subscription's conflicting revisions holds."""
+"""Which of the conflicting revisions of a subscription wins."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,17 +17,17 @@ def a_leaf(rev: str, state: str, **more: object) -> JsonDict:
     return {"_id": "a-sub-b", "_rev": rev, "state": state, **more}
 
 
-def test_couchdbs_choice_holds_between_two_devices() -> None:
+def test_between_two_devices_couchdbs_winner_wins() -> None:
     winner, loser = a_leaf("3-b", "paused"), a_leaf("3-a", "stopped")
     assert pick_winner([winner, loser]) is winner
 
 
-def test_the_clouds_reason_outweighs_couchdbs_choice() -> None:
+def test_a_revision_of_the_cloud_wins_over_couchdbs_winner() -> None:
     winner, loser = a_leaf("9-b", "active"), a_leaf("3-a", "stopped", reason="no longer a member")
     assert pick_winner([winner, loser]) is loser
 
 
-def test_of_two_reasons_couchdbs_choice_holds() -> None:
+def test_of_two_revisions_of_the_cloud_couchdbs_winner_wins() -> None:
     leaves = [
         a_leaf("9-b", "active"),
         a_leaf("4-b", "stopped", reason="the channel was closed"),

@@ -171,7 +171,9 @@ def test_a_prefix_begins_the_names_of_databases(tmp_path: Path, prefix: str) -> 
     "prefix", ["P", "1", "_", "-", "a/", "a/../", "a b", "a\n", "é", "ａ", "a" * 62, "a٣"]
 )
 def test_a_prefix_that_no_database_can_have_is_refused(tmp_path: Path, prefix: str) -> None:
-    assert "--prefix must begin with a letter: a-z" in refusal(tmp_path, prefix=prefix)
+    assert "--prefix must begin with a letter, and contain only a-z" in refusal(
+        tmp_path, prefix=prefix
+    )
 
 
 # There is one already

@@ -193,10 +193,10 @@ def test_an_invitation_is_told_with_its_state_and_what_is_wrong_with_it() -> Non
     ]
 
 
-def test_replications_are_counted_and_those_that_stand_are_told_with_why() -> None:
-    going = {"of": "a", "from": "http://h/a", "to": "https://c/a", "state": "x", "stalled": False}
-    one = {**going, "state": "error", "stalled": True}
-    said = lines(replications=[going, going, one, {**one, "reason": "no such host"}])
+def test_replications_are_counted_and_stalled_ones_are_listed_with_reasons() -> None:
+    running = {"of": "a", "from": "http://h/a", "to": "https://c/a", "state": "x", "stalled": False}
+    one = {**running, "state": "error", "stalled": True}
+    said = lines(replications=[running, running, one, {**one, "reason": "no such host"}])
     assert said[-3:] == [
         "replications  2 running, 2 stalled",
         "              http://h/a → https://c/a: error",
