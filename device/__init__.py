@@ -1,1 +1,1 @@
-"""What runs on a device."""
+"""The agent and the commands that run on a person's device (docs/device.md)."""

@@ -1,4 +1,4 @@
-"""`python -m device`: registers this device, and keeps its owner's channels in sync on it."""
+"""The command line of a device, `python -m device`: its options, its commands, its exit codes."""
 
 import argparse
 import getpass
@@ -12,31 +12,32 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from io import TextIOWrapper
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from chalicelib.couch import CouchError
 from chalicelib.domain.documents import JsonDict
-from device import channels, enrol, leaving, texts
-from device.agent import Agent, Pace
+from device import channels, lifecycle, texts
+from device.agent import Agent, Intervals
 from device.databases import Device
-from device.errors import DeviceError, Revoked, without_stop
+from device.errors import DeviceError, Revoked, without_full_stop
 from device.home import Home
-from device.parser import make_parser
 from device.status import status
 
 EXIT_FAILED, EXIT_REVOKED, EXIT_INTERRUPTED = 1, 3, 130
+DESCRIPTION = "Registers this device, and keeps the channels of its owner in sync on it."
 
 Arguments = argparse.Namespace
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; 0, or 1 with the reason on stderr, or 3 if the device was revoked."""
+    """Run one command. Return 0, or 1 with the reason on stderr, or 3 if the device was revoked."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # what it has no letters for must not end a command
+        if isinstance(stream, TextIOWrapper):  # a terminal that lacks a letter must not end us
             stream.reconfigure(errors="backslashreplace")
     arguments = make_parser().parse_args(argv)
     try:
-        _COMMANDS[arguments.command](arguments)
+        arguments.run(arguments)
     except Revoked as exc:
         print(f"error: {exc}", file=sys.stderr)
         return EXIT_REVOKED
@@ -44,10 +45,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {exc}", file=sys.stderr)
         return EXIT_FAILED
     except CouchError as exc:
-        print(
-            f"error: this device's CouchDB: {without_stop(exc)}{_hint(exc, arguments)}",
-            file=sys.stderr,
-        )
+        problem = f"{without_full_stop(exc)}{_hint(exc, arguments)}"
+        print(f"error: this device's CouchDB: {problem}", file=sys.stderr)
         return EXIT_FAILED
     except OSError as exc:
         print(f"error: {exc.strerror}: {exc.filename}", file=sys.stderr)
@@ -61,26 +60,40 @@ def _hint(exc: CouchError, arguments: Arguments) -> str:
     if exc.status == 0:
         return ". Is it running?"
     if exc.status == 401:
-        return f". Its URL, with name and password, is in {Home(arguments.home).path}"
+        return f". Correct its URL, with name and password, in {Home(arguments.home).path}"
     return ""
 
 
+# The commands
+
+
 def _run(arguments: Arguments) -> None:
-    """Until SIGINT or SIGTERM; what is in `_replicator` goes on without us."""
+    """Run the agent until SIGINT or SIGTERM. CouchDB continues to replicate without it."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
-    steady_s = arguments.every
-    pace = Pace(max_s=steady_s, steady_s=steady_s, waiting_s=min(steady_s, Pace.waiting_s))
+    every = arguments.every
+    intervals = Intervals(
+        max_retry_s=every, check_s=every, pending_s=min(every, Intervals.pending_s)
+    )
+
+    def say(about: str, what: str) -> None:
+        now = _now()
+        if arguments.json:
+            line = {"at": now.isoformat(timespec="milliseconds"), "about": about, "what": what}
+            print(json.dumps(line, ensure_ascii=False), flush=True)
+        else:
+            print(f"{now.astimezone():%H:%M:%S}  {about:<14} {what}", flush=True)
+
     try:
-        Agent(Home(arguments.home), _say(arguments), _now, pace).run()
+        Agent(Home(arguments.home), say, _now, intervals).run()
     except KeyboardInterrupt:
-        _say(arguments)("agent", "ended; this device's CouchDB goes on with what it replicates")
+        say("agent", "stopped; this device's CouchDB continues to replicate")
 
 
 def _register(arguments: Arguments) -> None:
-    said = enrol.register(
+    result = lifecycle.register(
         Home(arguments.home),
-        _say(arguments),
+        _say_nothing,
         _now,
         owner=arguments.owner,
         registrations=arguments.registrations,
@@ -88,127 +101,220 @@ def _register(arguments: Arguments) -> None:
         name=arguments.name,
         prefix=arguments.prefix,
     )
-    run = _typed("--home", str(arguments.home), "run")
-    _show(
-        arguments, {**said, "home": str(arguments.home)}, lambda told: texts.registered(told, run)
-    )
+    result["home"] = str(arguments.home)
+    run = _command_line("--home", result["home"], "run")
+    _print(arguments, result, texts.registered(result, run))
 
 
-def _typed(*words: str) -> str:
-    """A command as it is typed in this folder, with the Python that runs this one."""
+def _command_line(*words: str) -> str:
+    """Return a command as it is typed in this folder, with the Python that runs this one."""
     python = Path(sys.executable)
-    with suppress(ValueError):  # elsewhere
+    with suppress(ValueError):  # it is not below this folder
         python = python.relative_to(Path.cwd())
     return shlex.join([str(python), "-m", "device", *words])
 
 
 def _with_password(couch: str) -> str:
-    """The URL of the device's own CouchDB; a password that is not in it is asked for.
+    """Return the URL of the device's own CouchDB, and ask for a password that is not in it.
 
-    What is typed on a command line can be read by others on the machine.
+    Other users of the machine can read what is typed on a command line.
     """
     head, at, host = couch.rpartition("@")
     scheme, separator, name = head.partition("://")
     if not at or not separator or ":" in name:
         return couch
-    password = _asked(f"password of {name} at {host}: ")
+    password = _ask(f"password of {name} at {host}: ")
     return f"{scheme}://{name}:{quote(password, safe='')}@{host}"
 
 
-def _asked(prompt: str) -> str:
-    """What somebody types, unseen; or what a program writes, where there is no terminal."""
+def _ask(prompt: str) -> str:
+    """Read a password from the terminal without echo, or from stdin if there is no terminal."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", getpass.GetPassWarning)  # of an echo that nobody sees
+        warnings.simplefilter("ignore", getpass.GetPassWarning)  # stdin has no echo to turn off
         try:
             return getpass.getpass(prompt)
         except EOFError:
-            print(file=sys.stderr)  # the prompt has no end
-            raise DeviceError("no password in --couch, and no terminal to ask at") from None
+            print(file=sys.stderr)  # end the line of the prompt
+            raise DeviceError(
+                "--couch has no password, and there is no terminal to ask for it"
+            ) from None
 
 
 def _resend(arguments: Arguments) -> None:
-    _show(arguments, enrol.resend(Home(arguments.home), _device(arguments)), texts.resent)
+    result = lifecycle.resend(Home(arguments.home), _device(arguments))
+    _print(arguments, result, texts.resent(result))
 
 
 def _unlink(arguments: Arguments) -> None:
-    home, device = Home(arguments.home), _device(arguments)
-    said = leaving.unlink(
-        home,
-        device,
+    result = lifecycle.unlink(
+        Home(arguments.home),
+        _device(arguments),
         purge=arguments.purge,
         offline=arguments.offline,
         force=arguments.force,
     )
-    _show(arguments, said, texts.unlinked)
+    _print(arguments, result, texts.unlinked(result))
 
 
 def _revoke(arguments: Arguments) -> None:
-    said = leaving.revoke_other(_device(arguments), arguments.device)
-    _show(arguments, said, texts.revoked)
+    result = lifecycle.revoke_other(_device(arguments), arguments.device)
+    _print(arguments, result, texts.revoked(result))
 
 
 def _status(arguments: Arguments) -> None:
-    _show(arguments, status(_device(arguments)), texts.status)
+    result = status(_device(arguments))
+    _print(arguments, result, texts.status(result))
 
 
 def _create(arguments: Arguments) -> None:
-    _show(arguments, channels.create(_device(arguments), arguments.name), texts.created)
+    result = channels.create(_device(arguments), arguments.name)
+    _print(arguments, result, texts.created(result))
 
 
 def _invite(arguments: Arguments) -> None:
-    said = channels.invite(_device(arguments), arguments.channel, arguments.address)
-    _show(arguments, said, texts.invited)
+    result = channels.invite(_device(arguments), arguments.channel, arguments.address)
+    _print(arguments, result, texts.invited(result))
 
 
-def _subscription(arguments: Arguments) -> None:
-    said = channels.change_subscription(
+def _change_subscription(arguments: Arguments) -> None:
+    result = channels.change_subscription(
         _device(arguments),
         arguments.channel,
-        arguments.what,
+        arguments.command,
         purge=arguments.purge,
         force=arguments.force,
         home=Home(arguments.home),
     )
-    _show(arguments, said, texts.changed)
+    _print(arguments, result, texts.changed(result))
 
 
 def _device(arguments: Arguments) -> Device:
-    """The device; what it does it does without a word, the command has its own."""
-    return Device.of(Home(arguments.home).load(), lambda about, what: None, _now)
+    return Device.of(Home(arguments.home).load(), _say_nothing, _now)
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _show(arguments: Arguments, said: JsonDict, text: Callable[[JsonDict], str]) -> None:
-    print(json.dumps(said, ensure_ascii=False) if arguments.json else text(said), flush=True)
+def _say_nothing(about: str, what: str) -> None:
+    """Print nothing, because a command prints its result only."""
 
 
-def _say(arguments: Arguments) -> Callable[[str, str], None]:
-    """Tells a line at a time, with the time of the day."""
-
-    def say(about: str, what: str) -> None:
-        if arguments.json:
-            said = {"at": _now().isoformat(timespec="milliseconds"), "about": about, "what": what}
-            print(json.dumps(said, ensure_ascii=False), flush=True)
-        else:
-            print(f"{datetime.now().astimezone():%H:%M:%S}  {about:<14} {what}", flush=True)
-
-    return say
+def _print(arguments: Arguments, result: JsonDict, text: str) -> None:
+    print(json.dumps(result, ensure_ascii=False) if arguments.json else text, flush=True)
 
 
-_COMMANDS: dict[str, Callable[[Arguments], None]] = {
-    "register": _register,
-    "resend": _resend,
-    "run": _run,
-    "status": _status,
-    "create": _create,
-    "invite": _invite,
-    "subscription": _subscription,
-    "unlink": _unlink,
-    "revoke": _revoke,
-}
+# The parser
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Create the parser. What it parses has `run`, the function of the command."""
+    parser = argparse.ArgumentParser(prog="python -m device", description=DESCRIPTION)
+    _add_common(parser, home=Path.home() / ".syncpoint", json=False)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_register(commands)
+    _add(commands, "resend", _resend, "ask for another mail with a link")
+    run = _add(commands, "run", _run, "run the agent, which keeps the channels in sync")
+    run.add_argument(
+        "--every",
+        type=_seconds,
+        default=Intervals.check_s,
+        metavar="SECONDS",
+        help="how often to check that the cloud can be reached (default: %(default)g)",
+    )
+    _add(commands, "status", _status, "show the registration, the channels and what is not in sync")
+    _add_channel(commands.add_parser("channel", help="create a channel, or invite a person to it"))
+    _add_subscription(
+        commands.add_parser("subscription", help="pause, resume or stop the sync of a channel")
+    )
+    unlink = _add(commands, "unlink", _unlink, "revoke this device, and end its registration here")
+    unlink.add_argument("--purge", action="store_true", help="also delete its databases")
+    unlink.add_argument(
+        "--offline", action="store_true", help="end the registration here only, without the cloud"
+    )
+    unlink.add_argument(
+        "--force", action="store_true", help="with --purge: even what is not in the cloud"
+    )
+    revoke = _add(commands, "revoke", _revoke, "revoke another device of yours, such as a lost one")
+    revoke.add_argument("device", help="its name or id, as in `status`")
+    return parser
+
+
+def _add(
+    commands: Any, name: str, run: Callable[[Arguments], None], text: str
+) -> argparse.ArgumentParser:
+    """Add a command. The common options are also accepted after its name."""
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text)
+    _add_common(parser, home=argparse.SUPPRESS, json=argparse.SUPPRESS)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_common(parser: argparse.ArgumentParser, *, home: Path | str, json: bool | str) -> None:
+    parser.add_argument(
+        "--home",
+        type=Path,
+        default=home,
+        help="the folder of this device's file (default: ~/.syncpoint)",
+    )
+    parser.add_argument(
+        "--json", action="store_true", default=json, help="print JSON, for programs"
+    )
+
+
+def _add_register(commands: Any) -> None:
+    register = _add(commands, "register", _register, "register this device; shows the device code")
+    register.add_argument("--owner", required=True, metavar="ADDRESS", help="your e-mail address")
+    register.add_argument(
+        "--registrations",
+        required=True,
+        metavar="URL",
+        help="the cloud's registrations endpoint, https://…/registrations",
+    )
+    register.add_argument(
+        "--couch",
+        required=True,
+        metavar="URL",
+        help="this device's own CouchDB or PouchDB Server, http://NAME@HOST:PORT; "
+        "asks for the password",
+    )
+    register.add_argument("--name", required=True, help="a name for this device")
+    register.add_argument(
+        "--prefix", default="", help="a prefix for the names of its databases (default: none)"
+    )
+
+
+def _add_channel(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    create = _add(commands, "create", _create, "create a channel")
+    create.add_argument("name", help="its name, as your guests see it")
+    invite = _add(commands, "invite", _invite, "share a channel with a person, by mail")
+    invite.add_argument("channel", help="its name or id")
+    invite.add_argument("address", help="the person's e-mail address")
+
+
+def _add_subscription(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name in channels.STATES:
+        text = f"{name} the sync of a channel on all your devices"
+        command = _add(commands, name, _change_subscription, text)
+        command.add_argument("channel", help="its name or id")
+        command.set_defaults(command=name, purge=False, force=False)
+        if name == "stop":
+            command.add_argument(
+                "--purge", action="store_true", help="also delete the copy on this device"
+            )
+            command.add_argument(
+                "--force", action="store_true", help="with --purge: even what is not in the cloud"
+            )
+
+
+def _seconds(text: str) -> float:
+    """Parse a time between 0.1 s, so that the agent does not run without a pause, and a day."""
+    with suppress(ValueError):
+        if 0.1 <= float(text) <= 86_400:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0.1 to 86400")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The databases that a device has in its own CouchDB, and the tools that its transitions get."""
+"""The databases on a device, and the `Device` that its transitions get as their context."""
 
 import re
 from collections.abc import Callable
@@ -11,29 +11,29 @@ from chalicelib.domain.channel import DEFAULT_NAME
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import channel_db, owner_control_db
 from device.endpoints import endpoint, is_in_cloud, is_plain_url, split_login
-from device.errors import DeviceError, without_stop
+from device.errors import DeviceError, without_full_stop
 from device.home import Profile
-from device.replications import Replications, Way
+from device.replications import Direction, Replications
 
-# Told what happened: about what, and in which words.
+# Called with a subject and a message for the person at the device.
 Say = Callable[[str, str], None]
 
-# The name by which `Replications` knows those of the control database.
+# The groups of replications of the control database and of the outbox; see `Replications`.
 CONTROL = "control"
 OUTBOX = "outbox"
 
-# Says whose a database here is. It is never replicated.
-_MARK = "_local/syncpoint"
+# The local document that names the device which owns a database. It is never replicated.
+_OWNER_DOC = "_local/syncpoint"
 
 
 @dataclass(frozen=True)
 class Device:
-    """What a device works with: its own CouchDB, and what it knows of the cloud's.
+    """The device's own CouchDB, and its access to the cloud's CouchDB.
 
     Attributes
     ----------
     database : Database
-        Its copy of its owner's control database.
+        The device's copy of its owner's control database.
     """
 
     profile: Profile
@@ -45,147 +45,153 @@ class Device:
 
     @classmethod
     def of(cls, profile: Profile, say: Say, clock: Callable[[], datetime]) -> Self:
-        """The device of a profile. Sends no request."""
+        """Create the device of a profile. Sends no request."""
         server = Server(profile.couch)
-        control = server.database(profile.prefix + owner_control_db(CONTROL, profile.owner))
+        control = server.database(profile.prefix + owner_control_db(CONTROL, profile.owner_id))
         replications = Replications(server, profile.device_id)
         return cls(profile, server, control, replications, say, clock)
 
     def at(self, db: str) -> Self:
-        """The same tools for a document of another database. Sends no request."""
+        """Return the same context for another database. Sends no request."""
         return replace(self, database=self.server.database(db))
 
     @property
     def outbox(self) -> Database:
-        """The database where the registration waits for the replicator."""
-        name = f"{self.profile.prefix}{OUTBOX}-{self.profile.device_id}"
-        return self.server.database(name)  # of this device alone: it is deleted with all it holds
+        """The database from which the registration is replicated to the cloud.
+
+        Its name has the device's id, so deleting it deletes nothing of another device.
+        """
+        return self.server.database(f"{self.profile.prefix}{OUTBOX}-{self.profile.device_id}")
 
     def channel(self, channel_id: str) -> Database:
-        """This device's copy of a channel: the name is the cloud's, known without asking it.
+        """Return this device's copy of a channel. Sends no request.
 
-        A channel that somebody shares with the owner has its database's name for an id.
+        The copy has the same name as the channel's database in the cloud, which can be computed.
+        The id of a channel that somebody shares with the owner is the name of its database.
         """
         is_shared = re.fullmatch(r"db-[0-9a-f]{32}", channel_id, re.ASCII)
-        db = channel_id if is_shared else channel_db(self.profile.owner, channel_id)
+        db = channel_id if is_shared else channel_db(self.profile.owner_id, channel_id)
         return self.server.database(self.profile.prefix + db)
 
-    def make(self, local: Database) -> bool:
-        """Make a database here this device's own, if it is nobody's. A few requests.
+    def acquire(self, local: Database) -> bool:
+        """Create a local database if it is missing, and own it if no one does. A few requests.
 
-        Several devices, or the cloud, may have databases of the same names on one CouchDB: what
-        belongs to another is neither replicated nor deleted.
+        Several devices, or the cloud, may have databases of the same names on one CouchDB. A
+        device neither replicates nor deletes a database that it does not own.
 
         Returns
         -------
         bool
-            Whether it is this device's.
+            Whether this device owns the database now.
         """
         local.create()
-        mark = local.find_one(_MARK)
-        if mark is None and local.info()["doc_count"] > 0:
+        doc = local.find_one(_OWNER_DOC)
+        if doc is None and local.info()["doc_count"] > 0:
             return False
-        mark = mark or {"_id": _MARK}
-        if mark.get("device") is None:
-            mark = {**mark, "device": self.profile.device_id}
-            local.put(mark)
-        return bool(mark["device"] == self.profile.device_id)
+        doc = doc or {"_id": _OWNER_DOC}
+        if doc.get("device") is None:
+            doc = {**doc, "device": self.profile.device_id}
+            local.put(doc)
+        return bool(doc["device"] == self.profile.device_id)
 
     def is_own(self, local: Database) -> bool:
-        """Whether a database here is there, and this device's. One request."""
+        """Tell whether a local database exists and this device owns it. One request."""
         try:
-            mark = local.find_one(_MARK) or {}
+            doc = local.find_one(_OWNER_DOC) or {}
         except NoDatabase:
             return False
-        return bool(mark.get("device") == self.profile.device_id)
+        return bool(doc.get("device") == self.profile.device_id)
 
-    def give_up(self, local: Database, *, delete: bool) -> None:
-        """Delete a database of this device's, or let the next device have it. A few requests."""
+    def release(self, local: Database, *, delete: bool) -> None:
+        """Delete a database of this device, or let the next device own it. A few requests."""
         if not self.is_own(local):
             return
         if delete:
             local.delete()
         else:
-            local.put({**local.get(_MARK), "device": None})
+            local.put({**local.get(_OWNER_DOC), "device": None})
 
     def channel_name(self, channel_id: str) -> str:
-        """What people call a channel. One request."""
+        """Return the name that people gave a channel. One request."""
         return str((self.database.find_one(channel_id) or {}).get("name", DEFAULT_NAME))
 
     @property
     def cloud_control(self) -> Database:
-        """The owner's control database in the cloud, with this device's login."""
-        name = owner_control_db(self.profile.control_db, self.profile.owner)
+        """The owner's control database in the cloud, opened with this device's login."""
+        name = owner_control_db(self.profile.control_db, self.profile.owner_id)
         return self.remote(f"{self.profile.cloud}/{name}")
 
     def remote(self, url: str) -> Database:
-        """A database elsewhere, with this device's login if it is the cloud's. Sends no request.
+        """Open a database elsewhere; in the cloud with this device's login. Sends no request.
 
         Raises
         ------
         InvalidName
-            If it is no URL of a database.
+            If `url` is not the URL of a database.
         """
         if not is_plain_url(url):
-            raise InvalidName(f"{url[:80]!a} is no URL of a database")
-        url = self.present(url)
+            raise InvalidName(f"{url[:80]!a} is not the URL of a database")
+        url = self.current_url(url)
         server, _, db = url.rpartition("/")
         login = self._login_for(url)
         scheme, _, host = server.partition("://")
         return Server(f"{scheme}://{':'.join(login)}@{host}" if login else server).database(db)
 
-    def present(self, remote: str) -> str:
-        """Where a database is now: documents keep the URL that the cloud had when it made it."""
+    def current_url(self, remote: str) -> str:
+        """Return the present URL of a database.
+
+        The cloud's CouchDB may have moved, and documents keep the URL that was valid before.
+        """
         for cloud in self.profile.former_clouds:
             if is_in_cloud(remote, cloud):
                 return self.profile.cloud + remote.removeprefix(cloud)
         return remote
 
-    def both_ways(self, local: Database, remote: str) -> list[Way]:
-        """Replications between a database here and one elsewhere.
+    def both_ways(self, local: Database, remote: str) -> list[Direction]:
+        """Return both directions between a local database and a remote one.
 
-        The device's password goes to the cloud's own CouchDB, and nowhere else.
+        The device's password is sent to the cloud's own CouchDB only.
         """
-        remote = self.present(remote)
+        remote = self.current_url(remote)
         here, there = self._here(local), endpoint(remote, self._login_for(remote))
-        return [Way(here, there), Way(there, here)]
+        return [Direction(here, there), Direction(there, here)]
 
-    def control_both_ways(self) -> list[Way]:
-        """The replications of the control database."""
+    def control_both_ways(self) -> list[Direction]:
+        """Return both directions of the control database."""
         return self.both_ways(self.database, self.cloud_control.url)
 
-    def to_registrations(self) -> list[Way]:
-        """The replication that brings the registration to the registrations endpoint."""
-        return [Way(self._here(self.outbox), endpoint(self.profile.registrations))]
+    def to_registrations(self) -> list[Direction]:
+        """Return the direction from the outbox to the registrations endpoint."""
+        return [Direction(self._here(self.outbox), endpoint(self.profile.registrations))]
 
-    def check(self) -> None:
-        """Make sure that the device's own CouchDB is there, and ours to administer. One request.
+    def check_couchdb(self) -> None:
+        """Check that the device's own CouchDB answers, to an administrator. One request.
 
         Raises
         ------
         DeviceError
-            If it does not answer, or its login is no administrator.
+            If it does not.
         """
         try:
             roles = self.server.session().get("userCtx", {}).get("roles", [])
         except CouchError as exc:
-            what = "does not let us in" if exc.status == 401 else "does not answer as a CouchDB"
+            what = "refuses the login" if exc.status == 401 else "does not answer as a CouchDB"
             raise DeviceError(
-                f"the CouchDB at {self.server.url} {what}: {without_stop(exc)}. Is it "
+                f"the CouchDB at {self.server.url} {what}: {without_full_stop(exc)}. Is it "
                 "running, and is --couch http://NAME:PASSWORD@HOST:PORT right?"
             ) from exc
         if "_admin" not in roles:
             raise DeviceError(
                 f"the CouchDB at {self.server.url} needs its administrator's name and password: "
-                "http://NAME:PASSWORD@HOST:PORT"
+                "--couch http://NAME:PASSWORD@HOST:PORT"
             )
 
     def _here(self, local: Database) -> JsonDict:
-        """A database here, as its own server's replicator gets at it."""
+        """Return a local database as the endpoint that its own server's replicator uses."""
         return endpoint(local.url, split_login(self.profile.couch)[1])
 
     def _login_for(self, url: str) -> tuple[str, str] | None:
-        """This device's login if a URL is in the cloud's own CouchDB, None for all else."""
+        """Return this device's login if a URL is in the cloud's own CouchDB, else None."""
         if not is_in_cloud(url, self.profile.cloud):
             return None
         return self.profile.device_id, self.profile.password

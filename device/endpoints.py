@@ -1,4 +1,4 @@
-"""Both ends of a replication: URLs, and the credentials that each may be given. No I/O."""
+"""The two ends of a replication: their URLs, and which of them get a password. No I/O."""
 
 import base64
 import re
@@ -6,17 +6,17 @@ from urllib.parse import unquote, urlsplit
 
 from chalicelib.domain.documents import JsonDict
 
-# What is handed to a replicator is parsed by other code than ours: nothing that two parsers could
-# read differently (a user part, a backslash, white space) comes through.
+# Replicators have URL parsers of their own. So a URL is refused if two parsers could read it
+# differently: with a user part, a backslash or white space.
 _SERVER = r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
 _PLAIN_URL = re.compile(_SERVER + r"(/[A-Za-z0-9._~%!$&'()+,=:-]+)*", re.ASCII)
 _DATABASE = re.compile(r"[a-z][a-z0-9_-]*")
 
 
 def endpoint(url: str, login: tuple[str, str] | None = None) -> JsonDict:
-    """One end of a replication, as CouchDB and PouchDB Server both take it.
+    """Return one end of a replication, in the form that CouchDB and PouchDB Server accept.
 
-    The password goes into a header: URLs are logged.
+    The password is in a header, because URLs are logged.
     """
     headers = {}
     if login is not None:
@@ -26,7 +26,7 @@ def endpoint(url: str, login: tuple[str, str] | None = None) -> JsonDict:
 
 
 def split_login(url: str) -> tuple[str, tuple[str, str] | None]:
-    """A server's URL without its credentials, and these, None if it has none."""
+    """Split a server's URL into the URL without credentials, and the credentials if any."""
     parts = urlsplit(url)
     bare = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
     if parts.username is None:
@@ -35,30 +35,27 @@ def split_login(url: str) -> tuple[str, tuple[str, str] | None]:
 
 
 def is_plain_url(url: object) -> bool:
-    """Whether `url` is one of a server or a database that all who read it read alike."""
-    return isinstance(url, str) and _PLAIN_URL.fullmatch(url) is not None and _has_address(url)
+    """Tell whether `url` is the URL of a server or database that all parsers read alike."""
+    return isinstance(url, str) and _PLAIN_URL.fullmatch(url) is not None and _has_valid_host(url)
 
 
 def is_in_cloud(url: str, cloud: str) -> bool:
-    """Whether `url` is a database of the cloud's CouchDB: there alone the password may go.
+    """Tell whether `url` is a database in the cloud's CouchDB, so that it may get the password.
 
     Parameters
     ----------
     cloud : str
-        The URL of the cloud's CouchDB; empty while the registrations endpoint was not reached.
+        The URL of the cloud's CouchDB; empty until the registrations endpoint was reached.
     """
     root = f"{cloud}/"
-    return bool(cloud) and url.startswith(root) and _is_database(url.removeprefix(root))
+    is_database = _DATABASE.fullmatch(url.removeprefix(root)) is not None
+    return bool(cloud) and url.startswith(root) and is_database
 
 
-def _has_address(url: str) -> bool:
-    """Whether an IPv6 address in brackets is one, and the port's number small enough."""
+def _has_valid_host(url: str) -> bool:
+    """Tell whether the port is in range, and an address in brackets is an IPv6 address."""
     try:
         _ = urlsplit(url).port
     except ValueError:
         return False
     return True
-
-
-def _is_database(name: str) -> bool:
-    return _DATABASE.fullmatch(name) is not None

@@ -1,27 +1,34 @@
-"""What ends a command of the device's, with a sentence for the person who typed it."""
+"""The errors that end a command of the device; each message is for the person who typed it.
+
+::
+
+    DeviceError          the command cannot continue
+    ├── AgentRunning     the agent of this device runs in another process
+    └── Revoked          the device was revoked
+"""
 
 
 class DeviceError(Exception):
-    """The command cannot go on; the message says why, and what to do."""
+    """The command cannot continue. The message says why, and what to do."""
 
 
-class AgentRuns(DeviceError):
-    """The agent of this device is running, in another process."""
+class AgentRunning(DeviceError):
+    """The agent of this device runs in another process."""
 
     def __init__(self) -> None:
-        super().__init__("the agent of this device is running already")
+        super().__init__("the agent of this device is already running; stop it first")
 
 
 class Revoked(DeviceError):
-    """The device was revoked: nothing that it tries can succeed any more."""
+    """The device was revoked, so the cloud refuses all of its requests."""
 
     def __init__(self) -> None:
         super().__init__(
-            "this device was revoked. Its data stays here, and nothing is sent or fetched any "
-            "more. To use it again: `unlink`, then `register`"
+            "this device was revoked. Its data stays here, but is no longer replicated. "
+            "To use the device again, run `unlink` and then `register`"
         )
 
 
-def without_stop(exc: Exception) -> str:
-    """What it says, to go on behind: some of a CouchDB's reasons end with a full stop."""
+def without_full_stop(exc: Exception) -> str:
+    """Return the text of an error without its full stop, so that a sentence can continue."""
     return str(exc).removesuffix(".")

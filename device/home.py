@@ -1,4 +1,4 @@
-"""What a device keeps to itself: one file that only its user can read."""
+"""The device's file, `device.json`: its registration and its password, for its user only."""
 
 import fcntl
 import json
@@ -11,35 +11,35 @@ from typing import IO
 
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict
-from device.errors import AgentRuns, DeviceError
+from device.errors import AgentRunning, DeviceError
 
 _FILE = "device.json"
-# Fields of the document that the commands count on.
-_TEXTS = ("_id", "owner", "name", "device_code")
+# Fields of the document that the commands rely on.
+_TEXT_FIELDS = ("_id", "owner", "name", "device_code")
 
 
 @dataclass(frozen=True)
 class Profile:
-    """A device that has begun to register, or has registered.
+    """What a device knows about itself and about its cloud.
 
     Attributes
     ----------
     doc : dict
-        The device's document as the registrations endpoint gets it.
+        The device's document, as it is sent to the registrations endpoint.
     password : str
-        What it logs in with at the cloud's CouchDB, and nowhere else.
+        The device's password at the cloud's CouchDB.
     registrations : str
         The registrations endpoint's URL, as the user typed it.
     couch : str
         The URL of the device's own CouchDB, with its administrator's credentials if it has one.
     prefix : str
-        What the names of its databases there begin with: several devices may share one CouchDB.
+        The prefix of the device's database names there, since several devices may share a CouchDB.
     cloud, control_db : str
-        The URL of the cloud's CouchDB, and its control database; empty until they are known.
+        The URL of the cloud's CouchDB and its control database; empty until they are known.
     former_clouds : list of str
-        Where the cloud's CouchDB was before, if it has moved.
+        The earlier URLs of the cloud's CouchDB.
     is_revoked : bool
-        Whether the cloud has said that this device was revoked.
+        Whether this device was revoked.
     """
 
     doc: JsonDict
@@ -54,27 +54,27 @@ class Profile:
 
     @property
     def device_id(self) -> str:
-        """The document's id, and the login's name."""
+        """The document's `_id`, which is also the name of the login."""
         return str(self.doc["_id"])
 
     @property
-    def address(self) -> str:
+    def owner_address(self) -> str:
         """The owner's e-mail address."""
         return str(self.doc["owner"])
 
     @property
-    def owner(self) -> str:
-        """The owner's id."""
-        return owner_id_of(self.address)
+    def owner_id(self) -> str:
+        """The hash of the owner's address."""
+        return owner_id_of(self.owner_address)
 
 
 class Home:
-    """The folder that a device's file lies in.
+    """The folder of a device's file.
 
     Parameters
     ----------
     folder : Path
-        Made when it is first written to.
+        Created at the first write.
 
     Attributes
     ----------
@@ -89,7 +89,7 @@ class Home:
 
     @property
     def is_registered(self) -> bool:
-        """Whether there is a device here."""
+        """Whether a device is registered here."""
         return self.path.exists()
 
     def load(self) -> Profile:
@@ -104,17 +104,17 @@ class Home:
             return _checked(Profile(**json.loads(self.path.read_text(encoding="utf-8"))))
         except FileNotFoundError:
             raise DeviceError(
-                "this device is not registered; begin with `python -m device register`"
+                "this device is not registered; run `python -m device register` first"
             ) from None
         except (OSError, ValueError, TypeError, RecursionError) as exc:
             raise DeviceError(
-                f"{self.path} cannot be read: {type(exc).__name__}. Mend it; or move it away, and "
-                "`register` anew"
+                f"{self.path} cannot be read: {type(exc).__name__}. Repair it, or move it away and "
+                "run `register` again"
             ) from None
 
     def save(self, profile: Profile) -> None:
-        """Write the device's file, whole or not at all; nobody else may read it."""
-        self._make_folder()
+        """Write the device's file atomically, readable by its user only."""
+        self._create_folder()
         self._new.unlink(missing_ok=True)
         descriptor = os.open(self._new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -124,12 +124,12 @@ class Home:
         self._new.replace(self.path)
 
     def update(self, change: Callable[[Profile], Profile]) -> Profile:
-        """Change the device's file; of two processes that do, none undoes the other's change.
+        """Change the device's file under a lock, so that no other process's change is lost.
 
         Returns
         -------
         Profile
-            As it is now.
+            The profile that was saved.
         """
         with self._open_lock("file.lock") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -138,41 +138,41 @@ class Home:
         return profile
 
     def remove(self) -> None:
-        """Forget the device, its password with it."""
+        """Delete the device's file, and its password with it."""
         self._new.unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)
 
     @contextmanager
     def only_agent(self) -> Iterator[None]:
-        """While this lasts, no other process is the agent of this device.
+        """Hold the lock of this device's agent.
 
         Raises
         ------
-        AgentRuns
-            If another one is.
+        AgentRunning
+            If another process holds it.
         """
         with self._open_lock("agent.lock") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise AgentRuns from None
+                raise AgentRunning from None
             yield
 
     def _open_lock(self, name: str) -> IO[str]:
-        self._make_folder()
+        self._create_folder()
         return (self._folder / name).open("w")
 
-    def _make_folder(self) -> None:
+    def _create_folder(self) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def _checked(profile: Profile) -> Profile:
-    """The profile, if it is one: what another program wrote is nobody's device."""
-    kept = asdict(profile)
-    doc, is_revoked, former = (kept.pop(name) for name in ("doc", "is_revoked", "former_clouds"))
+    """Return the profile if its values have the right types."""
+    values = asdict(profile)
+    doc, is_revoked, former = (values.pop(name) for name in ("doc", "is_revoked", "former_clouds"))
     if not (isinstance(doc, dict) and isinstance(is_revoked, bool) and isinstance(former, list)):
-        raise TypeError("no profile")
-    texts = (*kept.values(), *former, *map(doc.get, _TEXTS))
+        raise TypeError("doc, is_revoked or former_clouds has a wrong type")
+    texts = (*values.values(), *former, *map(doc.get, _TEXT_FIELDS))
     if not all(isinstance(text, str) for text in texts):
-        raise TypeError("a text is none")
+        raise TypeError("a value that must be a text is not")
     return profile

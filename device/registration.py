@@ -1,4 +1,4 @@
-"""A device's first document: it makes its own id, code and password, and sends no password."""
+"""The registration of a new device. The device makes its own id, device code and password."""
 
 import hashlib
 import secrets
@@ -8,24 +8,24 @@ from dataclasses import dataclass
 from chalicelib.domain.documents import JsonDict
 
 PASSWORD_BYTES = 32
-# The password is random, 256 bits: nobody guesses it, however few the rounds. Each costs the cloud
-# time at every login.
+# Few, because each costs the cloud time at every login. The password has 256 random bits, so it
+# cannot be guessed whatever the number of iterations.
 ITERATIONS = 10
 
-# No 0, O, 1, I, L, U: what is read off one screen and typed on another must not be doubtful.
+# Without 0, O, 1, I, L and U, because people read a code on one screen and type it on another.
 _CODE_LETTERS = "ABCDEFGHJKMNPQRSTVWXYZ23456789"
 
 
 @dataclass(frozen=True)
 class NewDevice:
-    """What the device keeps to itself, and what it sends.
+    """A new device's password, and the document that it sends.
 
     Attributes
     ----------
     password : str
-        Never leaves the device but to log in at the cloud's CouchDB.
+        Sent to the cloud's CouchDB only, to log in there.
     doc : dict
-        The device document in state ``new``, for the cloud's control database.
+        The device document in state ``new``.
     """
 
     password: str
@@ -33,32 +33,32 @@ class NewDevice:
 
     @property
     def device_id(self) -> str:
-        """The document's id, and the login's name."""
+        """The document's `_id`, which is also the name of the login."""
         return str(self.doc["_id"])
 
     @property
     def device_code(self) -> str:
-        """What the device shows on its screen."""
+        """The device code, which the device shows on its screen."""
         return str(self.doc["device_code"])
 
 
 def new_device(owner: str, name: str, created_at: str, *, sha256: bool = True) -> NewDevice:
-    """Make a device's identity. Sends no request.
+    """Create a device's password and its registration. Sends no request.
 
     Parameters
     ----------
     owner : str
         The owner's e-mail address.
     name : str
-        What the owner calls the device.
+        The name that the owner gives the device.
     created_at : str
         The time, ``2026-11-23T06:00:00Z``.
     sha256 : bool
-        Whether the server knows PBKDF2 with SHA-256 (CouchDB 3.4); SHA-1 works everywhere.
+        Whether to derive the key with SHA-256, for CouchDB 3.4 or later. SHA-1 works everywhere.
     """
     password, salt = secrets.token_urlsafe(PASSWORD_BYTES), secrets.token_hex(16)
     digest = "sha256" if sha256 else "sha1"
-    # The salt's bytes are the ASCII of the text, as CouchDB takes them.
+    # CouchDB uses the salt's hex digits, as ASCII.
     key = hashlib.pbkdf2_hmac(digest, password.encode(), salt.encode(), ITERATIONS)
     credentials = {
         "password_scheme": "pbkdf2",
@@ -82,6 +82,6 @@ def new_device(owner: str, name: str, created_at: str, *, sha256: bool = True) -
 
 
 def new_device_code() -> str:
-    """A short random code, ``XXXX-XXXX``: 39 bits, of which five may be guessed."""
+    """Return a random device code, ``XXXX-XXXX``. It has 39 bits; people have five tries."""
     letters = "".join(secrets.choice(_CODE_LETTERS) for _ in range(8))
     return f"{letters[:4]}-{letters[4:]}"

@@ -1,6 +1,6 @@
-"""The device's own documents in `_replicator`: what its CouchDB keeps in sync, and how it fares.
+"""The device's documents in `_replicator`: which databases its CouchDB replicates, and their state.
 
-CouchDB goes on with them while the agent is not there, and after a restart of its own.
+CouchDB continues to replicate while the agent is not running, and after a restart of CouchDB.
 """
 
 import json
@@ -9,21 +9,22 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chalicelib.couch import Conflict, CouchError, NotFound, Server
+from chalicelib.couch import Conflict, CouchError, Database, NotFound, Server
 from chalicelib.domain.documents import JsonDict
 
-# What CouchDB's scheduler, and the `_replication_state` of PouchDB Server, call those that stand.
-_STANDS = {"error", "failed", "crashing", "completed"}
-_PAGE = 10_000
+# The states of a stalled replication in CouchDB's scheduler and in PouchDB Server.
+_STALLED_STATES = {"error", "failed", "crashing", "completed"}
+_MAX_REPLICATIONS = 10_000
+_CHANGES_PAGE = 1000
 _REMOVE_ATTEMPTS = 10
-_FORGET_LIMIT_S = 5.0
-# Fields of ours in a replication's document; all else there is the replicator's.
-_OURS = ("source", "target", "continuous", "syncpoint")
+_RELEASE_LIMIT_S = 5.0
+# The fields that we write into a replication's document. The replicator adds others.
+_OUR_FIELDS = ("source", "target", "continuous", "syncpoint")
 
 
 @dataclass(frozen=True)
-class Way:
-    """Documents go from one database to another, for as long as there are any."""
+class Direction:
+    """The source and the target of a continuous replication."""
 
     source: JsonDict
     target: JsonDict
@@ -31,97 +32,98 @@ class Way:
 
 @dataclass(frozen=True)
 class Replication:
-    """A replication as the server knows it.
+    """A replication and its state.
 
     Attributes
     ----------
-    of : str
-        What it was made for: the name that `Replications.keep` was given.
+    group : str
+        The group that `Replications.reconcile` was called with.
     state : str
-        In the server's own words: ``running``, ``triggered``, ``error``, ``crashing`` …
+        The state that the server reports: ``running``, ``triggered``, ``error``, ``crashing`` …
     reason : str or None
-        Why it stands, if it does and the server says so.
+        The server's reason for a stalled replication, if it reports one.
     """
 
     doc: JsonDict
-    of: str
+    group: str
     state: str
     reason: str | None
 
     @property
-    def stands(self) -> bool:
-        """Whether it does nothing, and will not by itself."""
-        return self.state in _STANDS
+    def is_stalled(self) -> bool:
+        """Whether it does not replicate, and will not soon restart by itself."""
+        return self.state in _STALLED_STATES
 
 
 class Replications:
-    """The replications of one device; those of others on the same server are never touched.
+    """The replications of one device. Those of others on the same server are never changed.
 
-    No two documents are alike, in neither id nor content: PouchDB Server keeps in mind what it was
-    asked for, and takes one that is like a removed one for a duplicate that need not be begun.
+    They are in groups: for the control database, the outbox, and each channel's database. Each
+    document has a unique id and nonce. Without them, PouchDB Server would take it for a duplicate
+    of a removed one, and not start it.
     """
 
     def __init__(self, server: Server, device_id: str) -> None:
         self._http = server.http
         self._database = server.database("_replicator")
         self._prefix = f"syncpoint-{device_id}-"
-        self._kept: set[str] = set()
+        self._known_groups: set[str] = set()
 
-    def keep(self, of: str, ways: Sequence[Way]) -> bool:
-        """Let these ways be replicated for `of`, and no others. A request; one for each change.
+    def reconcile(self, group: str, directions: Sequence[Direction]) -> bool:
+        """Replicate these directions for a group, and no others. A request; one for each change.
 
         Returns
         -------
         bool
-            Whether that was not so already.
+            Whether anything changed.
         """
-        self._kept.add(of)
-        wanted = [self._doc(of, way) for way in ways]
-        strays = [doc for doc in self._docs() if doc.get("syncpoint") == of]
-        for doc in list(strays):
-            same = next((want for want in wanted if _is_same(doc, want)), None)
+        self._known_groups.add(group)
+        missing = [self._doc(group, direction) for direction in directions]
+        orphans = [doc for doc in self._docs() if doc.get("syncpoint") == group]
+        for doc in list(orphans):
+            same = next((new for new in missing if _is_same(doc, new)), None)
             if same is not None:
-                strays.remove(doc)
-                wanted.remove(same)
-        for doc in strays:
+                orphans.remove(doc)
+                missing.remove(same)
+        for doc in orphans:
             self._remove(doc)
-        for want in wanted:
-            self._database.put(want)
-        return bool(strays or wanted)
+        for doc in missing:
+            self._database.put(doc)
+        return bool(orphans or missing)
 
-    def remove_strays(self) -> None:
-        """Remove what was made for anything that `keep` was not called for."""
+    def remove_orphans(self) -> None:
+        """Remove the replications of all groups that `reconcile` was not called for."""
         for doc in self._docs():
-            if doc.get("syncpoint") not in self._kept:
+            if doc.get("syncpoint") not in self._known_groups:
                 self._remove(doc)
 
     def remove_all(self) -> None:
-        """Replicate nothing any more."""
+        """Remove all replications of this device."""
         for doc in self._docs():
             self._remove(doc)
 
     def all(self) -> list[Replication]:
-        """All replications of this device, with their states. Two requests."""
+        """Return all replications of this device with their states. Two requests."""
         docs, scheduled = self._docs(), self._scheduled()
         return [_replication(doc, scheduled.get(doc["_id"])) for doc in docs]
 
     def restart(self, replication: Replication) -> None:
-        """Begin one anew, at once: after failures the server itself may wait for hours."""
-        if self._remove(replication.doc):  # else it was ended in this very moment
-            self._wait_until_forgotten(replication.doc["_id"])
-            way = Way(replication.doc["source"], replication.doc["target"])
-            self._database.put(self._doc(replication.of, way))
+        """Restart a replication now. After failures the server itself may wait for hours."""
+        if self._remove(replication.doc):  # else it was removed a moment ago
+            self._wait_until_released(replication.doc["_id"])
+            direction = Direction(replication.doc["source"], replication.doc["target"])
+            self._database.put(self._doc(replication.group, direction))
 
-    def _doc(self, of: str, way: Way) -> JsonDict:
+    def _doc(self, group: str, direction: Direction) -> JsonDict:
         nonce = uuid.uuid4().hex
         return {
             "_id": self._prefix + nonce,
-            "source": way.source,
-            "target": way.target,
+            "source": direction.source,
+            "target": direction.target,
             "continuous": True,
-            "syncpoint": of,
+            "syncpoint": group,
             "nonce": nonce,
-            # To PouchDB Server: a missing database was deleted, and is not to be made again.
+            # For PouchDB Server: do not create a missing database, because it was deleted.
             "skip_setup": True,
         }
 
@@ -130,7 +132,7 @@ class Replications:
             "include_docs": "true",
             "start_key": json.dumps(self._prefix),
             "end_key": json.dumps(self._prefix + "~"),
-            "limit": str(_PAGE),
+            "limit": str(_MAX_REPLICATIONS),
         }
         try:
             answer = self._database.request("GET", "_all_docs", params=params)
@@ -140,10 +142,10 @@ class Replications:
         return [row["doc"] for row in answer["rows"] if row.get("doc")]
 
     def _scheduled(self) -> dict[str, JsonDict]:
-        """What CouchDB's scheduler says of each document; PouchDB Server has no such thing."""
+        """Return what CouchDB's scheduler reports of each document. PouchDB Server has none."""
         try:
             answer = self._http.request_object(
-                "GET", "/_scheduler/docs/_replicator", params={"limit": str(_PAGE)}
+                "GET", "/_scheduler/docs/_replicator", params={"limit": str(_MAX_REPLICATIONS)}
             )
         except CouchError as exc:
             if exc.status == 0 or exc.status >= 500:
@@ -151,15 +153,15 @@ class Replications:
             return {}
         return {row["doc_id"]: row for row in answer["docs"]}
 
-    def _wait_until_forgotten(self, doc_id: str) -> None:
-        """Wait until CouchDB's scheduler has let go of a removed document, if it has one.
+    def _wait_until_released(self, doc_id: str) -> None:
+        """Wait until CouchDB's scheduler has released a removed document.
 
-        While it has not, a document with the same source and target fails for good: to CouchDB the
-        two are one replication, and it belongs to the first.
+        Before that, a document with the same source and target fails for good. CouchDB takes the
+        two for one replication, which belongs to the first document.
 
         Source: couch_replicator_doc_processor_worker, maybe_add_job_to_scheduler
         """
-        deadline_s = time.monotonic() + _FORGET_LIMIT_S
+        deadline_s = time.monotonic() + _RELEASE_LIMIT_S
         while time.monotonic() < deadline_s:
             try:
                 self._http.request_object("GET", f"/_scheduler/docs/_replicator/{doc_id}")
@@ -170,7 +172,7 @@ class Replications:
             time.sleep(0.05)
 
     def _remove(self, doc: JsonDict) -> bool:
-        """Remove a document, however often its replicator writes into it; whether it was there."""
+        """Remove a document although its replicator may change it. Return whether it existed."""
         newest: JsonDict | None = doc
         for _ in range(_REMOVE_ATTEMPTS):
             if newest is None:
@@ -183,11 +185,11 @@ class Replications:
                 return False
             else:
                 return True
-        raise Conflict(409, "conflict", "a replication's document changed at each try")
+        raise Conflict(409, "conflict", "the document of a replication changed at each try")
 
 
 def _is_same(doc: JsonDict, wanted: JsonDict) -> bool:
-    return all(doc.get(name) == wanted[name] for name in _OURS)
+    return all(doc.get(name) == wanted[name] for name in _OUR_FIELDS)
 
 
 def _replication(doc: JsonDict, row: JsonDict | None) -> Replication:
@@ -195,3 +197,44 @@ def _replication(doc: JsonDict, row: JsonDict | None) -> Replication:
     if row is not None:
         state, reason = row.get("state"), (row.get("info") or {}).get("error")
     return Replication(doc, str(doc.get("syncpoint")), str(state or "new"), reason)
+
+
+def count_missing(source: Database, target: Database, stop_at: int | None = None) -> int:
+    """Count the changed documents in `source` that `target` does not have yet.
+
+    All changes are compared, because several devices write at the same time, and a missing
+    document may be anywhere among them. Design documents are not counted, because a device's login
+    may not write them. Two requests for each thousand changes.
+
+    Parameters
+    ----------
+    stop_at : int, optional
+        Stop counting at this number.
+
+    Raises
+    ------
+    CouchError
+        If one of the two does not answer, or does not answer as a CouchDB.
+
+    Source
+    ------
+    https://docs.couchdb.org/en/stable/api/database/misc.html#db-revs-diff
+    """
+    count, since = 0, "0"
+    while True:
+        params = {"style": "all_docs", "since": since, "limit": str(_CHANGES_PAGE)}
+        page = source.request("GET", "_changes", params=params)
+        try:
+            since, rows = str(page["last_seq"]), page["results"]
+            revs = {
+                row["id"]: [change["rev"] for change in row["changes"]]
+                for row in rows
+                if not row["id"].startswith("_design/")
+            }
+        except (AttributeError, KeyError, TypeError) as exc:  # anything may answer at a remote URL
+            raise CouchError(
+                200, "bad_answer", f"{source.url} does not answer as a CouchDB"
+            ) from exc
+        count += len(target.request("POST", "_revs_diff", body=revs))
+        if not rows or (stop_at is not None and count >= stop_at):
+            return count

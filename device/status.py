@@ -1,30 +1,34 @@
-"""How a device stands: registration, channels, invitations, replications, what is behind."""
+"""Collect what `status` shows: registration, cloud, channels, invitations and replications."""
 
 from chalicelib.couch import CouchError, Database, InvalidName
 from chalicelib.domain.channel import DEFAULT_NAME
 from chalicelib.domain.documents import JsonDict
 from device import channels
-from device.behind import behind
+from device.cloud import Registrations
 from device.databases import Device
-from device.registrations import Registrations
+from device.replications import count_missing
 
-# A registration that needs no device code any more.
-_OVER = {"active", "revoking", "revoked", "rejected"}
+# The states of a registration in which nobody is asked for the device code any more.
+_ANSWERED = {"active", "revoking", "revoked", "rejected"}
 
 
 def status(device: Device) -> JsonDict:
-    """All that can be told now. Some requests, and four for each thousand changes of a channel.
+    """Collect the status. Some requests, and four for each thousand changes of a channel.
 
     Returns
     -------
     dict
-        ``{device, name, owner, device_code?, registration, cloud: {url, problem?}, control,
-        devices, channels, invitations, replications}``. `registration` is None if it cannot be
-        told, the device code is there while it is to be typed somewhere. `control` is a
-        `_comparison`. Each of the owner's other devices has ``{device, name, state}``, each
-        channel ``{channel, name, state, subscription?, reason?, error?}`` and one, each
-        invitation ``{invitation, email, channel, name, state, error?}``, each replication
-        ``{of, from, to, state, stands, reason?}``.
+        - ``device``, ``name``, ``owner`` (the address)
+        - ``registration``: its state, or None if it is not known
+        - ``device_code``: only while somebody has to type it
+        - ``cloud``: ``{url?, problem?}``
+        - ``control``: the comparison of the control database, ``{to_send, to_receive}`` in
+          documents or ``{problem}``; only if the cloud can be reached
+        - ``devices``: the owner's other devices, ``{device, name, state}``
+        - ``channels``: ``{channel, name, state, database, subscription?, reason?, error?}`` and
+          the comparison of the channel's database
+        - ``invitations``: ``{invitation, email, channel, name, state, error?}``
+        - ``replications``: ``{of, from, to, state, stalled, reason?}``
 
     Raises
     ------
@@ -33,37 +37,37 @@ def status(device: Device) -> JsonDict:
     """
     profile = device.profile
     registration, problem = _registration(device)
-    said: JsonDict = {
+    result: JsonDict = {
         "device": profile.device_id,
         "name": profile.doc["name"],
-        "owner": profile.address,
+        "owner": profile.owner_address,
         "registration": registration,
         "cloud": _without_none(url=profile.cloud or None, problem=problem),
     }
-    if channels.own_state(device) is None and registration not in _OVER:
-        said["device_code"] = profile.doc["device_code"]
-    is_let_in = registration == "active" and problem is None and profile.cloud != ""
-    if is_let_in:
-        said["control"] = _comparison(device.database, device.cloud_control)
+    if channels.own_state(device) is None and registration not in _ANSWERED:
+        result["device_code"] = profile.doc["device_code"]
+    is_reached = registration == "active" and problem is None and profile.cloud != ""
+    if is_reached:
+        result["control"] = _comparison(device.database, device.cloud_control)
     docs = channels.documents(device)
-    said["devices"] = _other_devices(device, docs)
-    said["channels"] = [_channel(device, doc, is_let_in) for doc in channels.all_of(device)]
-    said["invitations"] = _invitations(docs, said["channels"])
-    said["replications"] = [
+    result["devices"] = _other_devices(device, docs)
+    result["channels"] = [_channel(device, doc, is_reached) for doc in channels.list_all(device)]
+    result["invitations"] = _invitations(docs, result["channels"])
+    result["replications"] = [
         _without_none(
-            of=one.of,
+            of=one.group,
             state=one.state,
-            stands=one.stands,
+            stalled=one.is_stalled,
             reason=one.reason,
             **{"from": one.doc["source"]["url"], "to": one.doc["target"]["url"]},
         )
         for one in device.replications.all()
     ]
-    return said
+    return result
 
 
 def _registration(device: Device) -> tuple[str | None, str | None]:
-    """The registration's state, and what is wrong with the cloud."""
+    """Return the registration's state, and the problem with the cloud if there is one."""
     if device.profile.is_revoked:
         return "revoked", None
     known = channels.own_state(device)
@@ -76,12 +80,12 @@ def _registration(device: Device) -> tuple[str | None, str | None]:
     try:
         device.cloud_control.info()
     except CouchError as exc:
-        return state, f"does not let this device in: {exc}"
+        return state, f"refuses this device: {exc}"
     return state, None
 
 
 def _other_devices(device: Device, docs: list[JsonDict]) -> list[JsonDict]:
-    """The owner's, as `revoke` can be told them."""
+    """List the owner's other devices, by the names and ids that `revoke` accepts."""
     return [
         {
             "device": doc["_id"],
@@ -93,10 +97,10 @@ def _other_devices(device: Device, docs: list[JsonDict]) -> list[JsonDict]:
     ]
 
 
-def _channel(device: Device, doc: JsonDict, is_let_in: bool) -> JsonDict:
+def _channel(device: Device, doc: JsonDict, is_reached: bool) -> JsonDict:
     subscription = channels.subscription_of(device, doc) or {}
     local = device.channel(doc["_id"])
-    said = _without_none(
+    result = _without_none(
         channel=doc["_id"],
         name=doc["name"],
         state=str(doc.get("state", "without a state")),
@@ -106,17 +110,17 @@ def _channel(device: Device, doc: JsonDict, is_let_in: bool) -> JsonDict:
         database=local.name,
     )
     remote = subscription.get("remote")
-    if is_let_in and isinstance(remote, str) and subscription.get("state") != "stopped":
+    if is_reached and isinstance(remote, str) and subscription.get("state") != "stopped":
         try:
-            said |= _comparison(local, device.remote(remote))
+            result |= _comparison(local, device.remote(remote))
         except InvalidName as exc:
-            said["problem"] = str(exc)
-    return said
+            result["problem"] = str(exc)
+    return result
 
 
-def _invitations(docs: list[JsonDict], channels_said: list[JsonDict]) -> list[JsonDict]:
-    """How each invitation of the owner's stands: nothing else tells the inviter."""
-    names = {said["channel"]: said["name"] for said in channels_said}
+def _invitations(docs: list[JsonDict], own_channels: list[JsonDict]) -> list[JsonDict]:
+    """List the owner's invitations. Only here does the owner see whether they were accepted."""
+    names = {channel["channel"]: channel["name"] for channel in own_channels}
     return [
         _without_none(
             invitation=doc["_id"],
@@ -136,9 +140,9 @@ def _reason(error: object) -> str | None:
 
 
 def _comparison(local: Database, remote: Database) -> JsonDict:
-    """``{to_send, to_receive}``: documents; or ``{problem}``."""
+    """Compare two databases: ``{to_send, to_receive}`` in documents, or ``{problem}``."""
     try:
-        return {"to_send": behind(local, remote), "to_receive": behind(remote, local)}
+        return {"to_send": count_missing(local, remote), "to_receive": count_missing(remote, local)}
     except CouchError as exc:
         return {"problem": str(exc)}
 

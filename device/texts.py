@@ -1,128 +1,133 @@
-"""What a person sees of what the commands return. No I/O."""
+"""The sentences that commands print for people, from the results of the commands. No I/O."""
 
 from chalicelib.domain.documents import JsonDict
 
 
-def registered(said: JsonDict, run: str) -> str:
-    """After `register`: the device code, large, and the command that comes next."""
-    # Imported here: of all commands, only this one draws.
+def registered(result: JsonDict, run: str) -> str:
+    """Show the device code, large, and the command to run next."""
+    # Imported here, because no other command needs it.
     import pyfiglet
 
-    large = pyfiglet.figlet_format(said["device_code"], font="banner", width=80).rstrip()
+    large = pyfiglet.figlet_format(result["device_code"], font="banner", width=80).rstrip()
     return (
         f"\n{large}\n\n"
-        f"The device code is {said['device_code']}.\n"
-        f"A mail goes to {said['owner']}: open its link, on any device, and type the code there.\n"
-        f"The registration waits here until there is a network. Now let the agent run: it follows\n"
-        f"the registration, and then keeps this device's channels in sync.\n\n"
+        f"The device code is {result['device_code']}.\n"
+        f"The cloud sends a mail to {result['owner']} as soon as this device has a network.\n"
+        "Open the link in the mail, on any device, and type the device code there.\n"
+        "Now start the agent. It shows the progress of the registration, and then keeps the\n"
+        "channels on this device in sync:\n\n"
         f"  {run}"
     )
 
 
-def resent(said: JsonDict) -> str:
-    """After `resend`."""
-    when = "" if said["sent"] else " when there is a network"
-    return f"Another mail goes to {said['owner']}{when}; the device code is {said['device_code']}."
-
-
-def created(said: JsonDict) -> str:
-    """After `channel create`."""
+def resent(result: JsonDict) -> str:
+    """Say when the other mail is sent, and what the device code is."""
+    when = "" if result["sent"] else " as soon as this device has a network"
     return (
-        f"Channel “{said['name']}” is {said['channel']}.\n"
-        f"Its database here, {said['database']}, takes documents already."
+        f"The cloud sends another mail to {result['owner']}{when}. "
+        f"The device code is still {result['device_code']}."
     )
 
 
-def invited(said: JsonDict) -> str:
-    """After `channel invite`."""
-    return f"An invitation goes to {said['email']}, by mail."
+def created(result: JsonDict) -> str:
+    """Name the new channel and its database."""
+    return (
+        f"Channel “{result['name']}” is created. Its id is {result['channel']}.\n"
+        f"Its database on this device, {result['database']}, accepts documents now."
+    )
 
 
-def changed(said: JsonDict) -> str:
-    """After `subscription …`."""
-    copy = "; its copy here is deleted" if said["purged"] else ""
-    return f"Channel “{said['name']}” is {said['state']}, on all devices of its owner{copy}."
+def invited(result: JsonDict) -> str:
+    """Say who gets an invitation."""
+    return f"The cloud sends an invitation to {result['email']} by mail."
 
 
-def unlinked(said: JsonDict) -> str:
-    """After `unlink`."""
-    if said["revoked"]:
-        text = "This device is revoked and forgotten."
-    elif said["known"] is False:
-        text = "Forgotten here. The cloud had not heard of it."
-    elif said["known"]:
-        text = "Forgotten here. It had no login yet: leave the mail with its link alone."
+def changed(result: JsonDict) -> str:
+    """Name the new state of a subscription."""
+    copy = " The copy on this device is deleted." if result["purged"] else ""
+    return f"Channel “{result['name']}” is {result['state']} on all devices of its owner.{copy}"
+
+
+def unlinked(result: JsonDict) -> str:
+    """Say what became of the device, and of its data."""
+    if result["revoked"]:
+        text = "This device is unlinked and revoked."
+    elif result["known"] is False:
+        text = "This device is unlinked. The cloud never received its registration."
+    elif result["known"]:
+        text = "This device is unlinked. It had no login yet; ignore the mail with its link."
     else:
         text = (
-            f"Forgotten here. The cloud was not told: `revoke {said['device']}` on another device."
+            "This device is unlinked, but the cloud was not told. "
+            f"Run `revoke {result['device']}` on another device."
         )
-    return text + (" Its databases are deleted." if said["purged"] else " Its data stays here.")
+    return text + (" Its databases are deleted." if result["purged"] else " Its data stays here.")
 
 
-def revoked(said: JsonDict) -> str:
-    """After `revoke`."""
-    return f"“{said['name']}” is revoked, as soon as the cloud hears of it."
+def revoked(result: JsonDict) -> str:
+    """Say when the other device is revoked."""
+    return f"“{result['name']}” is revoked as soon as this device reaches the cloud."
 
 
-def status(said: JsonDict) -> str:
-    """`status`, in lines."""
+def status(result: JsonDict) -> str:
+    """List the status, a line for each thing."""
     lines = [
-        _line("device", f"{said['name']}, {said['device']}"),
-        _line("owner", said["owner"]),
-        _line("registration", said["registration"] or "cannot be told now"),
+        _line("device", f"{result['name']}, {result['device']}"),
+        _line("owner", result["owner"]),
+        _line("registration", result["registration"] or "unknown while the cloud is unreachable"),
     ]
-    if "device_code" in said:
-        lines.append(_line("device code", said["device_code"]))
-    cloud = said["cloud"]
-    lines.append(_line("cloud", cloud.get("problem") or cloud.get("url") or "not heard of yet"))
-    if "control" in said:
-        lines.append(_line("control", _behind(said["control"])))
-    lines += [_line("other device", _other_device(one)) for one in said["devices"]]
-    lines += [_line("channel", _channel(channel)) for channel in said["channels"]]
-    lines += [_line("invitation", _invitation(one)) for one in said["invitations"]]
-    standing = [one for one in said["replications"] if one["stands"]]
-    going = len(said["replications"]) - len(standing)
-    lines.append(_line("replications", f"{going} going on, {len(standing)} standing"))
-    lines += [_line("", _replication(one)) for one in standing]
+    if "device_code" in result:
+        lines.append(_line("device code", result["device_code"]))
+    cloud = result["cloud"]
+    lines.append(_line("cloud", cloud.get("problem") or cloud.get("url") or "not reached yet"))
+    if "control" in result:
+        lines.append(_line("control", _comparison(result["control"])))
+    lines += [_line("other device", _other_device(one)) for one in result["devices"]]
+    lines += [_line("channel", _channel(channel)) for channel in result["channels"]]
+    lines += [_line("invitation", _invitation(one)) for one in result["invitations"]]
+    stalled = [one for one in result["replications"] if one["stalled"]]
+    running = len(result["replications"]) - len(stalled)
+    lines.append(_line("replications", f"{running} running, {len(stalled)} stalled"))
+    lines += [_line("", _replication(one)) for one in stalled]
     return "\n".join(lines)
 
 
-def _other_device(said: JsonDict) -> str:
-    return f"{said['name']}, {said['device']}, {said['state']}"
+def _other_device(device: JsonDict) -> str:
+    return f"{device['name']}, {device['device']}, {device['state']}"
 
 
-def _channel(said: JsonDict) -> str:
-    parts = [f"“{said['name']}” ({said['channel']})", said["state"]]
-    if "error" in said:
-        parts.append(said["error"])
-    elif "subscription" in said:
-        why = f" ({said['reason']})" if "reason" in said else ""
-        parts.append(f"subscription {said['subscription']}{why}")
-    if "to_send" in said or "problem" in said:
-        parts.append(_behind(said))
-    return ", ".join([*parts, f"here in {said['database']}"])
+def _channel(channel: JsonDict) -> str:
+    parts = [f"“{channel['name']}” ({channel['channel']})", channel["state"]]
+    if "error" in channel:
+        parts.append(channel["error"])
+    elif "subscription" in channel:
+        why = f" ({channel['reason']})" if "reason" in channel else ""
+        parts.append(f"subscription {channel['subscription']}{why}")
+    if "to_send" in channel or "problem" in channel:
+        parts.append(_comparison(channel))
+    return ", ".join([*parts, f"local database {channel['database']}"])
 
 
-def _invitation(said: JsonDict) -> str:
-    why = f": {said['error']}" if "error" in said else ""
-    return f"{said['email']} to “{said['name']}”, {said['state']}{why}"
+def _invitation(invitation: JsonDict) -> str:
+    why = f": {invitation['error']}" if "error" in invitation else ""
+    return f"{invitation['email']} to “{invitation['name']}”, {invitation['state']}{why}"
 
 
-def _behind(said: JsonDict) -> str:
-    if "problem" in said:
-        return f"cannot be compared: {said['problem']}"
+def _comparison(comparison: JsonDict) -> str:
+    if "problem" in comparison:
+        return f"cannot be compared with the cloud: {comparison['problem']}"
     parts = [
-        f"{said[key]} to {what}"
-        for key, what in (("to_send", "send"), ("to_receive", "receive"))
-        if said[key]
+        f"{comparison[key]} to {verb}"
+        for key, verb in (("to_send", "send"), ("to_receive", "receive"))
+        if comparison[key]
     ]
-    return ", ".join(parts) or "in step with the cloud"
+    return ", ".join(parts) or "in sync with the cloud"
 
 
-def _replication(said: JsonDict) -> str:
-    why = f": {said['reason']}" if "reason" in said else ""
-    return f"{said['from']} → {said['to']}: {said['state']}{why}"
+def _replication(replication: JsonDict) -> str:
+    why = f": {replication['reason']}" if "reason" in replication else ""
+    return f"{replication['from']} → {replication['to']}: {replication['state']}{why}"
 
 
-def _line(what: str, text: str) -> str:
-    return f"{what:<14}{text}"
+def _line(label: str, text: str) -> str:
+    return f"{label:<14}{text}"

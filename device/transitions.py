@@ -1,15 +1,15 @@
-"""What a device does about its owner's documents, whoever wrote them and wherever.
+"""The transitions that run on a device, for the documents of its owner's control database.
 
-All of it is safe: at each start of the agent every document is looked at again.
+All are safe, because the agent handles every document again at each start.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
 
-from chalicelib.couch import Conflict, Database
+from chalicelib.couch import Conflict, Database, NotFound
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import subscription_id
 from chalicelib.engine.docstate import Registry
-from device.conflicts import settle
 from device.databases import Device
 from device.endpoints import is_in_cloud, is_plain_url
 from device.errors import Revoked
@@ -18,76 +18,131 @@ registry = Registry()
 
 
 @registry.safe("channel", "new", to="new")
-def prepare(doc: JsonDict, device: Device) -> None:
-    """A channel's own copy is there at once: what is put into it waits for the cloud."""
-    device.make(device.channel(doc["_id"]))
+def create_copy(doc: JsonDict, device: Device) -> None:
+    """Create the channel's database on this device, so that it accepts documents offline."""
+    device.acquire(device.channel(doc["_id"]))
 
 
 @registry.safe("channel", "ready", to="ready")
 def subscribe(doc: JsonDict, device: Device) -> None:
-    """Subscribe to the owner's own channels, once: whoever stopped that has stopped it.
+    """Create the owner's subscription, unless there is one, or there was one.
 
-    Every device of the owner's writes the same document under the same id, and so the same one.
+    All devices of the owner write the same document, so that they do not conflict.
     """
     subscription = {
-        "_id": subscription_id(doc["_id"], device.profile.owner),
+        "_id": subscription_id(doc["_id"], device.profile.owner_id),
         "type": "subscription",
         "state": "active",
         "channel": doc["_id"],
         "remote": doc.get("syncpoint"),
     }
-    # A deleted one was there, too.
-    row = device.database.request("POST", "_all_docs", body={"keys": [subscription["_id"]]})
-    if "error" in row["rows"][0]:
-        with suppress(Conflict):  # replicated in this very moment
+    # Unlike a GET, this also finds a deleted document.
+    found = device.database.request("POST", "_all_docs", body={"keys": [subscription["_id"]]})
+    if "error" in found["rows"][0]:
+        with suppress(Conflict):  # it was replicated to this device in this moment
             device.database.put(subscription)
 
 
 @registry.safe("subscription", "active", to="active")
 @registry.safe("subscription", "paused", to="paused")
 @registry.safe("subscription", "stopped", to="stopped")
-def obey(doc: JsonDict, device: Device) -> None:
-    """Active: a database here, replicated both ways. Else no replication; what is here stays.
-
-    Of conflicting changes the one that holds is obeyed.
-    """
+def reconcile_subscription(doc: JsonDict, device: Device) -> None:
+    """Replicate the channel both ways if active. Else end its replication, and keep its data."""
     if not isinstance(doc.get("channel"), str):
         return
-    doc = settle(doc, device)
+    doc = resolve_conflict(doc, device)
     local, name = device.channel(doc["channel"]), device.channel_name(doc["channel"])
     if doc["state"] == "active":
-        _follow(doc.get("remote"), local, name, device)
-    elif device.replications.keep(local.name, []) or doc.get("reason"):
+        _replicate(doc.get("remote"), local, name, device)
+    elif device.replications.reconcile(local.name, []) or doc.get("reason"):
         why = f": {doc['reason']}" if doc.get("reason") else ""
         device.say(name, f"{doc['state']}{why}")
 
 
 @registry.safe("device", "revoked", to="revoked")
-def leave(doc: JsonDict, device: Device) -> None:
-    """If it is this device: the agent says so, and ends.
+def end_if_revoked(doc: JsonDict, device: Device) -> None:
+    """End the agent with an error, if the revoked device is this one.
 
     Raises
     ------
     Revoked
-        If it is this one.
+        If it is.
     """
     if doc["_id"] == device.profile.device_id:
         raise Revoked
 
 
-def _follow(remote: object, local: Database, name: str, device: Device) -> None:
+def _replicate(remote: object, local: Database, name: str, device: Device) -> None:
     if not isinstance(remote, str) or not is_plain_url(remote):
-        device.replications.keep(local.name, [])
-        device.say(name, "not in sync: its subscription has no usable remote")
+        device.replications.reconcile(local.name, [])
+        device.say(name, "not in sync: the `remote` of its subscription is not a valid URL")
         return
     if not device.profile.cloud:
-        return  # the agent begins anew when it has heard where the cloud is
-    remote = device.present(remote)
+        return  # the agent handles all documents again when it knows the cloud's URL
+    remote = device.current_url(remote)
     if not is_in_cloud(remote, device.profile.cloud):
-        device.say(name, f"{remote} is not the cloud's: replicated without this device's password")
-    if not device.make(local):
-        device.replications.keep(local.name, [])
-        device.say(name, f"not in sync: {local.name} here is not this device's")
+        device.say(name, f"{remote} is not in the cloud's CouchDB: replicated without a password")
+    if not device.acquire(local):
+        device.replications.reconcile(local.name, [])
+        device.say(name, f"not in sync: the database {local.name} does not belong to this device")
         return
-    if device.replications.keep(local.name, device.both_ways(local, remote)):
+    if device.replications.reconcile(local.name, device.both_ways(local, remote)):
         device.say(name, f"in sync; its documents are in {local.name}")
+
+
+def resolve_conflict(doc: JsonDict, device: Device) -> JsonDict:
+    """Return the subscription's conflict winner, report the losers and remove them.
+
+    The device that wrote a losing revision removes it, so that its user reads the report. If that
+    device no longer exists, any device does. One request; a few for each conflicting revision.
+    """
+    current = device.database.get(doc["_id"], conflicts=True)
+    revs = current.pop("_conflicts", [])
+    leaves = [current, *(device.database.get(doc["_id"], rev) for rev in revs)]
+    winner = pick_winner(leaves)
+    for leaf in leaves:
+        if leaf is winner:
+            continue
+        if leaf["state"] != winner["state"]:
+            device.say(
+                device.channel_name(doc["channel"]),
+                f"changed on two devices at the same time: {_change(winner, device)} wins over "
+                f"{_change(leaf, device)}",
+            )
+        if winner.get("reason") or _is_ours(leaf, device):
+            with suppress(Conflict, NotFound):  # another device removed it first
+                device.database.remove(leaf)
+    return winner
+
+
+def pick_winner(leaves: Sequence[JsonDict]) -> JsonDict:
+    """Choose the conflict winner of a subscription's revisions. No I/O.
+
+    CouchDB chooses the same revision on every device. But if the cloud stopped the subscription,
+    its revision wins. Only the cloud writes a `reason`.
+
+    Parameters
+    ----------
+    leaves : sequence of dict
+        The conflicting revisions, CouchDB's own winner first.
+    """
+    return next((leaf for leaf in leaves if leaf.get("reason")), leaves[0])
+
+
+def _is_ours(leaf: JsonDict, device: Device) -> bool:
+    """Tell whether this device wrote a revision, or a device that is no longer active."""
+    by = leaf.get("changed_by")
+    if by == device.profile.device_id:
+        return True
+    writer = device.database.find_one(by) if isinstance(by, str) else None
+    return writer is None or writer.get("state") != "active"
+
+
+def _change(leaf: JsonDict, device: Device) -> str:
+    """Describe a revision and its writer, as in ``paused (by phone)``."""
+    if leaf.get("reason"):
+        return f"{leaf['state']} (by the cloud: {leaf['reason']})"
+    if "changed_by" not in leaf:
+        return str(leaf["state"])
+    known = device.database.find_one(str(leaf["changed_by"])) or {}
+    return f"{leaf['state']} (by {known.get('name', 'another device')})"

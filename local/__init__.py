@@ -1,1 +1,1 @@
-"""The whole of Syncpoint on one machine, from the code and the template that ship."""
+"""The whole system on one machine, from the code and the template that are deployed."""

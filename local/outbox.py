@@ -1,4 +1,4 @@
-"""The outbox: a page with the mails that SES took on this machine, and the same as JSON."""
+"""The outbox: a page with all mails that SES accepted on this machine, and the same as JSON."""
 
 import email
 import email.policy
@@ -16,33 +16,44 @@ from chalicelib.domain.documents import JsonDict
 
 
 class Outbox:
-    """A small web server over a function that gives all mails.
+    """A small web server.
 
     Parameters
     ----------
     sent_mails : callable
-        All mails as MIME, oldest first.
+        Returns all mails as MIME, oldest first.
     """
 
     def __init__(self, sent_mails: Callable[[], list[bytes]], port: int = 0) -> None:
-        self._server = make_server("127.0.0.1", port, _app(sent_mails), threaded=True)
+        self._sent_mails = sent_mails
+        app = flask.Flask(__name__)
+        app.add_url_rule("/", view_func=self._show_page)
+        app.add_url_rule("/outbox.json", view_func=self._show_json)
+        self._server = make_server("127.0.0.1", port, app, threaded=True)
         self.url = f"http://127.0.0.1:{self._server.port}"
         self._thread = threading.Thread(
             target=self._server.serve_forever, name="outbox", daemon=True
         )
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Start to answer requests, in a thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Answer no more."""
+        """Stop the server."""
         self._server.shutdown()
         self._server.server_close()
 
+    def _show_page(self) -> str:
+        mails = [read_mail(mime) for mime in reversed(self._sent_mails())]
+        return flask.render_template("outbox.html", mails=mails)
+
+    def _show_json(self) -> flask.Response:
+        return flask.jsonify([read_mail(mime) for mime in self._sent_mails()])
+
 
 def read_mail(mime: bytes) -> JsonDict:
-    """What a person sees of a mail.
+    """Parse a mail into the parts that a person sees.
 
     Returns
     -------
@@ -63,7 +74,7 @@ def read_mail(mime: bytes) -> JsonDict:
 
 
 def links_in(html: str) -> list[str]:
-    """The addresses that the links of a page lead to, in order."""
+    """Return the URLs of a page's links, in their order."""
     parser = _Links()
     parser.feed(html)
     return parser.links
@@ -81,18 +92,3 @@ class _Links(HTMLParser):
 def _part(message: EmailMessage, subtype: str) -> str:
     part = message.get_body((subtype,))
     return str(part.get_content()) if part is not None else ""
-
-
-def _app(sent_mails: Callable[[], list[bytes]]) -> flask.Flask:
-    app = flask.Flask(__name__)
-
-    @app.get("/outbox.json")
-    def as_json() -> flask.Response:
-        return flask.jsonify([read_mail(mime) for mime in sent_mails()])
-
-    @app.get("/")
-    def as_page() -> str:
-        mails = [read_mail(mime) for mime in reversed(sent_mails())]
-        return flask.render_template("outbox.html", mails=mails)
-
-    return app

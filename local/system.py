@@ -1,4 +1,4 @@
-"""The local system: CouchDB, AWS, the Lambdas and the outbox, started and ended together."""
+"""The local system: starts and ends CouchDB, AWS, the Lambdas and the outbox together."""
 
 import contextlib
 import json
@@ -15,11 +15,10 @@ from chalicelib.settings import InvalidSettings, parse_couchdb_url
 from local.aws import STAGE, LocalAws
 from local.cleanup import remove_all_of
 from local.couchdb_process import EmbeddedCouchDB
+from local.data_folder import Ports, open_folder, read_keys
 from local.errors import LocalError, refusal
-from local.folder import open_folder, read_keys
-from local.lambdas import Api, Loop, invoke, load_app, poller_loop, queue_loops, schedule_loops
+from local.lambdas import Api, Loop, PollerLoop, invoke, load_app, queue_loops, schedule_loops
 from local.outbox import Outbox
-from local.ports import Ports
 from ops.upgrade import upgrade
 
 ROOT = Path(__file__).parent.parent
@@ -31,20 +30,21 @@ log = logging.getLogger("local")
 
 @dataclass(frozen=True)
 class Options:
-    """What may be chosen.
+    """The options of the local system.
 
     Attributes
     ----------
     couchdb_url : str or None
-        A CouchDB to use, with its administrator; None starts the embedded server.
+        The URL of a CouchDB to use, with its administrator. None starts the embedded CouchDB.
     couchdb_public_url : str or None
-        Where devices find CouchDB, if not where we do.
+        The URL of CouchDB for devices, if it is another one.
     control_db : str or None
-        None: ``control`` on the embedded server, a name of this run's own on a given one.
+        The control database. None is ``control`` in the embedded CouchDB, and a random name in a
+        given one.
     folder : Path or None
-        Where the embedded server's data and keys survive a restart; None: a temporary folder.
+        The folder that keeps the embedded CouchDB's data and keys. None is a temporary folder.
     api_port, outbox_port, couch_port : int or None
-        0 for a free one; None: that of the last run with this folder, or a free one at the first.
+        0 is a free port. None is the port of the last run with this folder, or a free one.
     """
 
     couchdb_url: str | None = None
@@ -57,7 +57,7 @@ class Options:
 
 
 class LocalSystem:
-    """The running system; a context manager that leaves nothing but what was asked to stay."""
+    """The running system, a context manager. At its end only the data folder remains."""
 
     def __init__(self, options: Options, aws: LocalAws | None = None) -> None:
         self._exits = contextlib.ExitStack()
@@ -72,7 +72,7 @@ class LocalSystem:
         Raises
         ------
         LocalError
-            If one cannot start; those that did are ended.
+            If a part cannot start. The other parts are ended.
         """
         try:
             self._start()
@@ -89,7 +89,7 @@ class LocalSystem:
         self._exits.close()
 
     def ready_line(self) -> str:
-        """The line of JSON that tells other programs where everything is."""
+        """Return the line of JSON that gives other programs the URLs of all parts."""
         return json.dumps(
             {
                 "ready": True,
@@ -116,9 +116,9 @@ class LocalSystem:
         self.api, self.outbox = api.url, outbox.url
         ports.keep(api=self.api, outbox=self.outbox, couch=self.couch_url)
         os.environ.update(self._lambda_environment(environment))
-        poller = poller_loop(environment)
+        poller = PollerLoop(environment)
         workers = [*queue_loops(module, aws.client("sqs")), *schedule_loops(module)]
-        # The poller waits for changes until CouchDB ends, and so is waited for after that.
+        # The poller's long poll lasts until CouchDB ends. So the poller is joined after CouchDB.
         self._pollers.append(poller)
         self._exits.callback(_stop, workers)
         self._exits.callback(poller.stopped.set)
@@ -169,7 +169,7 @@ class LocalSystem:
         return aws.create_stack(ROOT / "template.yaml", parameters)
 
     def _lambda_environment(self, poller_environment: Mapping[str, str]) -> dict[str, str]:
-        """What .chalice/config.json gives the handlers in a deployment."""
+        """Return the environment that .chalice/config.json gives the Lambdas in a deployment."""
         return {
             "TABLE_NAME": poller_environment["TABLE_NAME"],
             "SECRET_ID": poller_environment["SECRET_ID"],
@@ -177,31 +177,31 @@ class LocalSystem:
             "PUBLIC_URL": self.api,
             "COUCHDB_PUBLIC_URL": self._options.couchdb_public_url or "",
             "MAIL_FROM": MAIL_FROM,
-            # All devices of one machine are of one network.
+            # All devices on one machine are in the same network.
             "MAILS_PER_NETWORK_HOUR": "100000",
             "MAILS_PER_NETWORK_DAY": "100000",
         }
 
 
 def prepare_process() -> None:
-    """Set what must be in the environment before the Lambdas' code is imported."""
+    """Set the environment variables that the Lambdas' code reads when it is imported."""
     os.environ["STAGE"] = STAGE
     os.environ.setdefault("POWERTOOLS_METRICS_DISABLED", "true")
     os.environ.setdefault("POWERTOOLS_LOG_LEVEL", "WARNING")
 
 
 def checked_url(couchdb_url: str) -> str:
-    """What COUCHDB_URL says, without a slash at the end.
+    """Check the value of COUCHDB_URL, and return it without a slash at the end.
 
     Raises
     ------
     LocalError
-        If it is no such URL.
+        If the value is not a valid URL.
     """
     try:
         return str(parse_couchdb_url(couchdb_url)).rstrip("/")
     except ValueError:
-        # Not shown: whatever is wrong with it, it may hold a password.
+        # The message does not show the value, because it may contain a password.
         raise LocalError(
             "COUCHDB_URL must be http(s)://NAME:PASSWORD@HOST:PORT; in the name and the password, "
             "write / as %2F and @ as %40"

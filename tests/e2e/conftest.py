@@ -56,7 +56,7 @@ def system(aws: LocalAws, net: Net) -> Iterator[LocalSystem]:
     public_url, listening = net.reserve()
     couchdb_url = os.environ.get("COUCHDB_URL") or None
     with LocalSystem(Options(couchdb_url, couchdb_public_url=public_url), aws) as system:
-        net.lead(listening, system.couch_url)
+        net.forward(listening, system.couch_url)
         plant(looked_for(system.couch_url))
         yield system
 
@@ -112,7 +112,7 @@ def gadget(
         return one
 
     yield make
-    net.mend()
+    net.restore()
     for one in made:
         one.remove()
 

@@ -10,7 +10,7 @@ from chalicelib.couch import Database, NotFound, Server
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.channel import DEFAULT_NAME
 from chalicelib.domain.names import owner_control_db, subscription_id
-from device import channels, enrol, leaving
+from device import channels, lifecycle
 from device.errors import DeviceError, Revoked
 from local.net import Net
 from tests.e2e.conftest import MakeGadget
@@ -112,7 +112,7 @@ def test_a_photo_goes_from_device_to_device_and_then_to_the_cloud(
     assert on_laptop.get("photo-1")["of"] == "a ferry"
     on_laptop.put({**on_laptop.get("photo-1"), "seen": True})
     assert cloud.find_one("photo-1") is None
-    net.mend()
+    net.restore()
     last = on_laptop.get("photo-1")["_rev"]
     histories = []
     for database in (on_phone, on_laptop, cloud):
@@ -140,7 +140,7 @@ def test_all_that_was_done_without_a_network_happens_when_there_is_one(
     wait_for(lambda: phone.copy(channel_id).put({"_id": "photo-1"}), "a place for the photo")
     wait_for_word(phone, "cloud", "cannot be reached")
     assert phone.link() is None
-    net.mend()
+    net.restore()
     phone.confirm()
     wait_for_sync(phone, channel_id)
     wait_for(lambda: in_cloud(phone, channel_id).find_one("photo-1"), "the photo in the cloud")
@@ -159,7 +159,7 @@ def test_two_devices_make_channels_offline_and_both_get_both(
 ) -> None:
     net.cut()
     made = [phone.create("Photos"), laptop.create("Photos")]
-    net.mend()
+    net.restore()
     for one in (phone, laptop):
         for channel_id in made:
             wait_for_sync(one, channel_id)
@@ -169,7 +169,9 @@ def test_two_devices_make_channels_offline_and_both_get_both(
         assert "_conflicts" not in control_in_cloud(phone).get(doc_id, conflicts=True)
 
 
-def test_after_an_outage_the_agent_says_so_and_begins_anew_at_once(phone: Gadget, net: Net) -> None:
+def test_after_an_outage_the_agent_restarts_all_replications_at_once(
+    phone: Gadget, net: Net
+) -> None:
     channel_id = phone.create()
     wait_for_sync(phone, channel_id)
     before = {one.doc["_id"] for one in phone.device.replications.all()}
@@ -177,7 +179,7 @@ def test_after_an_outage_the_agent_says_so_and_begins_anew_at_once(phone: Gadget
     net.cut()
     wait_for_word(phone, "cloud", "cannot be reached", said)
     said = len(phone.said)
-    net.mend()
+    net.restore()
     wait_for_word(phone, "cloud", "reached again", said)
     wait_for(
         lambda: not before & {one.doc["_id"] for one in phone.device.replications.all()},
@@ -224,9 +226,9 @@ def test_what_is_not_in_the_cloud_yet_is_purged_by_force_only(phone: Gadget, net
         channels.change_subscription(phone.device, "Photos", "stop", purge=True)
     phone.copy(channel_id).put({"_id": "refused"})
     in_cloud(phone, channel_id).put({"_id": "_design/refusing", "validate_doc_update": REFUSING})
-    net.mend()
+    net.restore()
     wait_for(lambda: in_cloud(phone, channel_id).find_one("note"), "the note in the cloud")
-    with pytest.raises(DeviceError, match="not all of “Photos” is in the cloud yet"):
+    with pytest.raises(DeviceError, match="some documents of “Photos” are not in the cloud yet"):
         channels.change_subscription(phone.device, "Photos", "stop", purge=True)
     assert phone.copy(channel_id).get("refused")
     phone.stop()
@@ -249,7 +251,7 @@ def test_a_channel_whose_subscription_was_deleted_is_not_taken_up_again(phone: G
 
 
 @pytest.mark.parametrize("changes", [("pause", "resume"), ("stop", "pause")])
-def test_of_two_changes_offline_one_holds_and_both_devices_obey_it_and_say_which(
+def test_of_two_offline_changes_both_devices_follow_the_conflict_winner(
     phone: Gadget, laptop: Gadget, net: Net, changes: tuple[str, str]
 ) -> None:
     channel_id = a_shared_channel(phone, laptop)
@@ -261,7 +263,7 @@ def test_of_two_changes_offline_one_holds_and_both_devices_obey_it_and_say_which
     for one, what in zip((phone, laptop), changes, strict=True):
         channels.change_subscription(one.device, "Photos", what)
         wait_until_obeyed(one, channel_id)
-    net.mend()
+    net.restore()
     doc_id = subscription_id(channel_id, owner_id_of(phone.owner))
 
     def one_state() -> str | None:
@@ -271,20 +273,20 @@ def test_of_two_changes_offline_one_holds_and_both_devices_obey_it_and_say_which
             for database in (phone.control, laptop.control, control_in_cloud(phone))
         ]
         states = {doc.get("state") for doc in docs}
-        is_settled = len(states) == 1 and not any("_conflicts" in doc for doc in docs)
-        return states.pop() if is_settled else None
+        is_reconciled = len(states) == 1 and not any("_conflicts" in doc for doc in docs)
+        return states.pop() if is_reconciled else None
 
-    holds = wait_for(one_state, "one state everywhere")
+    state = wait_for(one_state, "one state everywhere")
     for one in (phone, laptop):
         wait_until_obeyed(one, channel_id)
-        assert one.both_ways(channel_id) == (holds == "active")
+        assert one.both_ways(channel_id) == (state == "active")
     said = [
         f"{channels.STATES[what]} (by {name})"
         for name, what in zip(("phone", "laptop"), changes, strict=True)
     ]
-    winner, loser = said if said[0].startswith(holds) else said[::-1]
+    winner, loser = said if said[0].startswith(state) else said[::-1]
     overruled = laptop if winner.endswith("phone)") else phone
-    wait_for_word(overruled, "Photos", f"{winner} holds, {loser} does not")
+    wait_for_word(overruled, "Photos", f"{winner} wins over {loser}")
 
 
 def test_what_the_cloud_has_stopped_no_offline_change_outweighs(
@@ -299,7 +301,7 @@ def test_what_the_cloud_has_stopped_no_offline_change_outweighs(
     cloud.update(channel_id, lambda doc: {**doc, "members": []})
     stopped = control_in_cloud(guest)
     wait_for_state(stopped, subscription_id(db, owner_id_of(guest.owner)), "stopped")
-    net.mend()
+    net.restore()
     wait_for_word(guest, "Photos", "by the cloud: you are no longer")
     wait_for(lambda: not guest.both_ways(db), "the end of replication")
 
@@ -336,9 +338,9 @@ def test_the_password_goes_to_the_cloud_and_nowhere_else_whatever_a_document_say
                 "remote": f"{remote}/db-x",
             }
         )
-    words = "is not the cloud's: replicated without this device's password"
+    words = "is not in the cloud's CouchDB: replicated without a password"
     wait_for(lambda: phone.heard(DEFAULT_NAME, f"{trap.url}/db-x {words}"), "word of it")
-    wait_for(lambda: phone.heard(DEFAULT_NAME, "no usable remote"), "word of the odd one")
+    wait_for(lambda: phone.heard(DEFAULT_NAME, "not a valid URL"), "word of the odd one")
     wait_for(lambda: trap.heard, "a request of the replicator")
     password = phone.device.profile.password
     secrets = (password, base64.b64encode(f"{phone.id}:{password}".encode()).decode())
@@ -377,7 +379,7 @@ def test_a_guest_who_accepts_has_the_channel_on_the_device_without_doing_anythin
     guest.wait_for_doc(guest.copy(db), "photo-1")
     guest.copy(db).put({"_id": "photo-2"})
     phone.wait_for_doc(phone.copy(channel_id), "photo-2")
-    with pytest.raises(DeviceError, match="only its owner invites"):
+    with pytest.raises(DeviceError, match="only its owner can invite"):
         channels.invite(guest.device, "Photos", an_address())
 
 
@@ -410,11 +412,11 @@ def test_a_revoked_device_says_so_and_stops_trying(
 def test_an_unlinked_device_is_revoked_and_forgotten(phone: Gadget) -> None:
     channel_id = phone.create()
     wait_for_sync(phone, channel_id)
-    with pytest.raises(DeviceError, match="agent of this device is running"):
-        leaving.unlink(phone.home, phone.device, purge=False, offline=False)
+    with pytest.raises(DeviceError, match="agent of this device is already running"):
+        lifecycle.unlink(phone.home, phone.device, purge=False, offline=False)
     phone.stop()
     device = phone.device
-    said = leaving.unlink(phone.home, device, purge=True, offline=False)
+    said = lifecycle.unlink(phone.home, device, purge=True, offline=False)
     assert (said["revoked"], said["purged"]) == (True, True)
     assert not phone.home.is_registered
     assert device.replications.all() == []
@@ -431,9 +433,9 @@ def test_without_a_network_a_device_is_unlinked_only_if_that_is_said(
     net.cut()
     device = phone.device
     with pytest.raises(DeviceError, match="--offline"):
-        leaving.unlink(phone.home, device, purge=False, offline=False)
+        lifecycle.unlink(phone.home, device, purge=False, offline=False)
     assert phone.home.is_registered
-    said = leaving.unlink(phone.home, device, purge=False, offline=True)
+    said = lifecycle.unlink(phone.home, device, purge=False, offline=True)
     assert said["revoked"] is False
     assert device.replications.all() == []
     assert device.database.info()
@@ -445,7 +447,7 @@ def test_a_registration_is_asked_for_again_with_the_same_device_code(gadget: Mak
     phone.start()
     first, code = wait_for(phone.link, "the mail with the link"), phone.code
     wait_for_word(phone, "registration", f"type the device code {code}")
-    enrol.resend(phone.home, phone.device)
+    lifecycle.resend(phone.home, phone.device)
 
     def another() -> str | None:
         link = phone.link()  # asked for once: between two answers the second mail may come
@@ -463,7 +465,7 @@ def test_a_refused_registration_ends_the_agent_with_what_to_do(gadget: MakeGadge
     phone.start()
     post(wait_for(phone.link, "the mail with the link"), answer="not-me")
     wait_for(lambda: not phone.is_running(), "the end of the agent")
-    assert "was refused: `unlink`, then `register`" in str(phone.failure)
+    assert "was rejected; run `unlink` and then `register`" in str(phone.failure)
     assert phone.replicated() == []
 
 
@@ -475,8 +477,8 @@ def test_what_the_registrations_does_not_take_is_told_with_its_reason(
     phone.register()
     device = phone.device
     device.outbox.update(phone.id, lambda doc: {**doc, "generation": 1, "surname": "x"})
-    net.mend()
+    net.restore()
     phone.start()
     wait_for(lambda: not phone.is_running(), "the end of the agent")
-    assert "the cloud does not take the registration" in str(phone.failure)
+    assert "the cloud refused the registration" in str(phone.failure)
     assert "surname" in str(phone.failure)

@@ -48,13 +48,13 @@ def test_killed_at_any_time_the_next_agent_makes_replications_right(gadget: Make
     wanted = [*phone.replicated()]
     phone.stop()
     stranger = Replications(phone.device.server, "a-stranger")
-    stranger.keep("theirs", phone.device.both_ways(phone.copy(paused), "http://127.0.0.1:9/x"))
+    stranger.reconcile("theirs", phone.device.both_ways(phone.copy(paused), "http://127.0.0.1:9/x"))
     try:
         for number in count(1):
             # As wrong as it can be: nothing of what should be, and one that should not.
             phone.device.replications.remove_all()
-            stray = phone.device.both_ways(phone.copy(paused), wanted[0][1])
-            phone.device.replications.keep("a stray", stray)
+            orphan = phone.device.both_ways(phone.copy(paused), wanted[0][1])
+            phone.device.replications.reconcile("an orphan", orphan)
             phone.copy(active).put({"_id": f"here-{number}"})
             in_cloud(phone, active).put({"_id": f"there-{number}"})
             killed = is_killed(start_killed(phone, number))
@@ -79,7 +79,7 @@ def run_until_replicated(gadget: Gadget, wanted: list[tuple[str, str]]) -> None:
     """An agent that is not killed, until it has come to rest."""
     before = len(gadget.said)
     gadget.start()
-    wait_for_word(gadget, "agent", "follows what", before)
+    wait_for_word(gadget, "agent", "keeps the channels", before)
     wait_for(lambda: gadget.replicated() == wanted, f"{wanted}")
     gadget.stop()
 
@@ -94,7 +94,7 @@ def test_killed_at_any_time_while_registering_there_is_one_device_and_one_mail(
         phone.confirm()  # the replicator brings the registration, whoever is killed
         killed = is_killed(process)
         phone.start()
-        wait_for_word(phone, "agent", "follows what")
+        wait_for_word(phone, "agent", "keeps the channels")
         wait_for_state(phone.control, phone.id, "active")
         phone.stop()
         assert phone.failure is None

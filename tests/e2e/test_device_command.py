@@ -129,7 +129,7 @@ def test_register_shows_the_device_code_large_and_plain(shell: Shell) -> None:
     large = printed.out.partition("The device code")[0].strip("\n").splitlines()
     assert len(large) == 7
     assert set("".join(large)) == {"#", " "}
-    assert "A mail goes to ada@example.com" in printed.out
+    assert "The cloud sends a mail to ada@example.com" in printed.out
 
 
 def test_register_ends_with_a_command_that_runs_as_it_stands(shell: Shell) -> None:
@@ -158,7 +158,7 @@ def test_register_tells_programs_what_they_need(shell: Shell) -> None:
         "device_code": profile.doc["device_code"],
         "owner": "ada@example.com",
         "name": "Ada's phone",
-        "control": shell.prefix + owner_control_db("control", profile.owner),
+        "control": shell.prefix + owner_control_db("control", profile.owner_id),
     }
 
 
@@ -177,8 +177,8 @@ def test_a_device_is_registered_once(phone: Shell) -> None:
     printed = phone.register()
     assert (printed.code, printed.out) == (1, "")
     assert printed.err == (
-        "error: this device is registered already, as “Ada's phone” of ada@example.com; "
-        "`unlink` it first\n"
+        "error: this device is already registered, as “Ada's phone” of ada@example.com; "
+        "run `unlink` first\n"
     )
     assert phone.home.path.read_text() == before
 
@@ -196,7 +196,7 @@ def couch_with(shell: Shell, password: str | None) -> str:
 def test_a_wrong_password_of_the_devices_own_couchdb_is_told(shell: Shell) -> None:
     printed = shell.register(couch=couch_with(shell, "not-the-password"))
     assert (printed.code, printed.out) == (1, "")
-    assert "does not let us in" in printed.err
+    assert "refuses the login" in printed.err
     assert ".." not in printed.err
     assert "http://NAME:PASSWORD@HOST:PORT" in printed.err
     assert "not-the-password" not in printed.err
@@ -216,7 +216,7 @@ def test_a_password_that_can_be_asked_of_nobody_is_told(shell: Shell) -> None:
     printed = shell.run("register", *words, "--couch", couch)
     assert (printed.code, printed.out) == (1, "")
     last = printed.err.splitlines()[-1]
-    assert last == "error: no password in --couch, and no terminal to ask at"
+    assert last == "error: --couch has no password, and there is no terminal to ask for it"
     assert not shell.home.is_registered
 
 
@@ -266,7 +266,7 @@ def test_where_no_device_is_registered_that_is_told(shell: Shell, words: list[st
     printed = shell.run(*words)
     assert (printed.code, printed.out) == (1, "")
     assert printed.err == (
-        "error: this device is not registered; begin with `python -m device register`"
+        "error: this device is not registered; run `python -m device register` first"
     )
 
 
@@ -287,7 +287,7 @@ def test_a_couchdb_whose_password_was_changed_is_told_with_where_to_mend_it(
     phone.set_couch(couch_with(phone, "not-the-password"))
     printed = phone.type(*words)
     assert (printed.code, printed.out) == (1, "")
-    assert printed.err.endswith(f"is in {phone.home.path}\n")
+    assert printed.err.endswith(f", in {phone.home.path}\n")
     assert ".." not in printed.err
 
 
@@ -315,8 +315,8 @@ def test_a_home_that_is_no_folder_is_named(shell: Shell) -> None:
 def test_a_channel_is_created_in_words(phone: Shell) -> None:
     printed = phone.type("channel", "create", "Photos")
     assert (printed.code, printed.err) == (0, "")
-    assert printed.out.startswith("Channel “Photos” is channel-")
-    database = re.search(r"Its database here, (\S+), takes documents already", printed.out)
+    assert printed.out.startswith("Channel “Photos” is created. Its id is channel-")
+    database = re.search(r"Its database on this device, (\S+), accepts documents now", printed.out)
     assert database is not None
     assert database[1].startswith(phone.prefix + "db-")
 
@@ -343,10 +343,13 @@ def test_a_channel_is_created_in_json(phone: Shell) -> None:
         ),
         (["subscription", "pause", "Fotos"], "there is no channel “Fotos”; `status`"),
         (["subscription", "stop", ""], "there is no channel “”"),
-        (["subscription", "pause", "Photos"], "“Photos” is not in sync yet: the cloud has to make"),
-        (["subscription", "pause", "Twins"], "more than one channel is called “Twins”; say which"),
+        (["subscription", "pause", "Photos"], "“Photos” is not in sync yet; try again"),
+        (
+            ["subscription", "pause", "Twins"],
+            "more than one channel is called “Twins”; use an id instead",
+        ),
         (["channel", "invite", "Twins", "ben@example.com"], "more than one channel is called"),
-        (["channel", "invite", "Shared", "ben@example.com"], "“Shared” is shared with you: only"),
+        (["channel", "invite", "Shared", "ben@example.com"], "“Shared” is shared with you; only"),
     ],
 )
 def test_what_cannot_be_done_is_told_with_its_reason(
@@ -373,7 +376,7 @@ def test_of_two_channels_of_one_name_the_id_says_which(phone: Shell) -> None:
 def test_an_invitation_is_told_in_words(phone: Shell) -> None:
     phone.put(PHOTOS)
     printed = phone.type("channel", "invite", "Photos", "ben@example.com")
-    assert printed.out == "An invitation goes to ben@example.com, by mail.\n"
+    assert printed.out == "The cloud sends an invitation to ben@example.com by mail.\n"
 
 
 def test_what_became_of_an_invitation_is_in_the_status(phone: Shell) -> None:
@@ -402,7 +405,7 @@ def subscribed(phone: Shell) -> Shell:
     phone.put(PHOTOS)
     phone.put(
         {
-            "_id": subscription_id("channel-1", phone.profile.owner),
+            "_id": subscription_id("channel-1", phone.profile.owner_id),
             "type": "subscription",
             "state": "active",
             "channel": "channel-1",
@@ -418,11 +421,11 @@ def subscribed(phone: Shell) -> Shell:
 def test_a_subscription_is_changed_in_words_and_in_json(
     subscribed: Shell, what: str, state: str
 ) -> None:
-    doc_id = subscription_id("channel-1", subscribed.profile.owner)
+    doc_id = subscription_id("channel-1", subscribed.profile.owner_id)
     first = subscribed.device.database.get(doc_id)
     printed = subscribed.type("subscription", what, "Photos")
     assert printed.code == 0
-    assert printed.out == f"Channel “Photos” is {state}, on all devices of its owner.\n"
+    assert printed.out == f"Channel “Photos” is {state} on all devices of its owner.\n"
     doc = subscribed.device.database.get(doc_id)
     assert doc["state"] == state
     assert (doc["_rev"] == first["_rev"]) == (what == "resume")
@@ -434,26 +437,28 @@ def test_a_subscription_is_changed_in_words_and_in_json(
 
 @pytest.mark.parametrize("what", ["pause", "resume"])
 def test_what_the_cloud_has_stopped_is_not_started_again(subscribed: Shell, what: str) -> None:
-    doc_id = subscription_id("channel-1", subscribed.profile.owner)
+    doc_id = subscription_id("channel-1", subscribed.profile.owner_id)
     subscribed.put({"_id": doc_id, "state": "stopped", "reason": "you are no longer a member"})
     printed = subscribed.type("subscription", what, "Photos")
     assert (printed.code, printed.out) == (1, "")
-    assert printed.err == "error: the cloud stopped it: you are no longer a member\n"
+    assert (
+        printed.err == "error: the cloud has stopped the subscription: you are no longer a member\n"
+    )
     assert subscribed.type("subscription", "stop", "Photos").code == 0
 
 
 def test_a_copy_that_may_hold_what_the_cloud_does_not_is_purged_by_force_only(
     subscribed: Shell,
 ) -> None:
-    subscribed.device.make(subscribed.device.channel("channel-1"))
+    subscribed.device.acquire(subscribed.device.channel("channel-1"))
     subscribed.device.channel("channel-1").put({"_id": "note"})
     printed = subscribed.type("subscription", "stop", "Photos", "--purge")
     assert (printed.code, printed.out) == (1, "")
-    assert "it cannot be told whether all of “Photos” is in the cloud" in printed.err
+    assert "cannot check whether all of “Photos” is in the cloud" in printed.err
     assert "--force deletes it anyway" in printed.err
     assert subscribed.device.channel("channel-1").get("note")
     printed = subscribed.type("subscription", "stop", "Photos", "--purge", "--force")
-    assert printed.out.endswith("; its copy here is deleted.\n")
+    assert printed.out.endswith(" The copy on this device is deleted.\n")
     assert not subscribed.device.is_own(subscribed.device.channel("channel-1"))
 
 
@@ -466,7 +471,7 @@ def test_status_tells_what_is_known_while_the_cloud_is_not_there(phone: Shell) -
     lines = printed.out.splitlines()
     assert lines[0] == f"device        Ada's phone, {phone.profile.device_id}"
     assert lines[1] == "owner         ada@example.com"
-    assert lines[2] == "registration  cannot be told now"
+    assert lines[2] == "registration  unknown while the cloud is unreachable"
     assert lines[3] == f"device code   {phone.profile.doc['device_code']}"
     assert lines[4].startswith("cloud         cannot be reached: ")
     assert lines[5].startswith("replications  ")
@@ -491,8 +496,10 @@ def test_status_lists_the_other_devices_so_that_one_can_be_revoked(phone: Shell)
 def test_resend_asks_again_with_the_same_device_code(phone: Shell) -> None:
     code = phone.profile.doc["device_code"]
     out = phone.type("resend").out
-    assert out.startswith("Another mail goes to ada@example.com when there is a network; ")
-    assert f"the device code is {code}." in out
+    assert out.startswith(
+        "The cloud sends another mail to ada@example.com as soon as this device has a network. "
+    )
+    assert f"The device code is still {code}." in out
     said = phone.type("--json", "resend").json
     assert said["device_code"] == code
     assert phone.device.outbox.get(phone.profile.device_id)["generation"] == 2
@@ -502,18 +509,18 @@ def test_resend_is_refused_when_the_device_was_confirmed(phone: Shell) -> None:
     phone.put({"_id": phone.profile.device_id, "type": "device", "state": "active"})
     printed = phone.type("resend")
     assert (printed.code, printed.out) == (1, "")
-    assert "was confirmed already: there is nothing to ask for" in printed.err
+    assert "is already confirmed, so it needs no other mail" in printed.err
 
 
 def test_unlink_without_a_cloud_says_offline_or_nothing(phone: Shell) -> None:
     printed = phone.type("unlink")
     assert (printed.code, printed.out) == (1, "")
-    assert "the cloud cannot be told" in printed.err
+    assert "the cloud cannot be reached" in printed.err
     assert "--offline" in printed.err
     device_id = phone.profile.device_id
     printed = phone.type("unlink", "--offline")
     assert printed.code == 0
-    assert printed.out.startswith("Forgotten here. The cloud was not told")
+    assert printed.out.startswith("This device is unlinked, but the cloud was not told")
     assert device_id in printed.out
     assert phone.type("status").code == 1
     assert phone.register().code == 0
@@ -529,7 +536,7 @@ def test_a_revoked_devices_agent_ends_with_a_code_of_its_own(phone: Shell) -> No
         printed = phone.run("run")
         assert printed.code == 3
         assert printed.err.startswith("error: this device was revoked. Its data stays here")
-        assert "`unlink`, then `register`" in printed.err
+        assert "run `unlink` and then `register`" in printed.err
     assert phone.type("--json", "status").json["registration"] == "revoked"
 
 
@@ -540,7 +547,7 @@ def test_the_agent_ends_cleanly_when_it_is_told_to(phone: Shell, number: signal.
         talk.send(number)
         assert talk.end() == 0
     assert talk.err == []
-    last = "agent          ended; this device's CouchDB goes on with what it replicates"
+    last = "agent          stopped; this device's CouchDB continues to replicate"
     assert re.fullmatch(rf"\d\d:\d\d:\d\d  {re.escape(last)}", talk.out[-1])
     assert len(phone.device.replications.all()) == 1
 
@@ -560,10 +567,10 @@ def test_a_second_agent_is_refused_and_the_first_goes_on(phone: Shell) -> None:
         first.wait_for("cannot be reached")
         second = phone.run("run")
         assert (second.code, second.out) == (1, "")
-        assert second.err == "error: the agent of this device is running already"
+        assert second.err == "error: the agent of this device is already running; stop it first"
         refused = phone.type("unlink", "--offline")
         assert (refused.code, refused.out) == (1, "")
-        assert "is running already" in refused.err
+        assert "is already running" in refused.err
         first.send(signal.SIGTERM)
         assert first.end() == 0
 
@@ -584,7 +591,7 @@ def test_commands_may_be_typed_while_the_agent_runs(phone: Shell) -> None:
     with phone.running("run") as talk:
         talk.wait_for("cannot be reached")
         assert phone.type("channel", "create", "Photos").code == 0
-        assert ", new, here in" in phone.type("status").out
+        assert ", new, local database" in phone.type("status").out
         assert phone.type("resend").code == 0
         talk.send(signal.SIGTERM)
         assert talk.end() == 0
@@ -601,7 +608,7 @@ def a_port_to_come_back_to() -> int:
 
 def failures(talk: Talk) -> int:
     """How often the agent has said that its CouchDB fails."""
-    return len([line for line in talk.out if "here fails" in line])
+    return len([line for line in talk.out if "CouchDB failed" in line])
 
 
 @only_embedded
@@ -616,7 +623,7 @@ def test_an_agent_whose_couchdb_is_down_begins_when_it_is_up(
         assert shell.register().code == 0
         couchdb.stop()
         with shell.running("run") as talk:
-            talk.wait_for("the CouchDB here fails, trying again")
+            talk.wait_for("this device's CouchDB failed, trying again")
             couchdb = EmbeddedCouchDB(tmp_path / "couchdb", password, port)
             talk.wait_for("cannot be reached")
             before = failures(talk)
@@ -662,7 +669,7 @@ def test_a_person_registers_shares_and_unlinks_with_commands_alone(
         agent.wait_for(f"type the device code {code}")
         assert f"device code   {code}" in shell.type("status").out
         assert post(found, device_code=code).status_code == 303
-        agent.wait_for(f"follows what {owner} has in the cloud")
+        agent.wait_for(f"keeps the channels of {owner} in sync")
         assert shell.type("channel", "create", "Photos").code == 0
         agent.wait_for("in sync; its documents are in")
 
@@ -671,12 +678,12 @@ def test_a_person_registers_shares_and_unlinks_with_commands_alone(
             apart = [(one.get("to_send"), one.get("to_receive")) for one in said["channels"]]
             return apart == [(0, 0)]
 
-        wait_for(is_in_step, "a channel in step with the cloud")
+        wait_for(is_in_step, "a channel in sync with the cloud")
         printed = shell.type("status")
         assert "registration  active" in printed.out
         assert "device code" not in printed.out
-        assert ", ready, subscription active, in step with the cloud" in printed.out
-        assert "replications  4 going on, 0 standing" in printed.out
+        assert ", ready, subscription active, in sync with the cloud" in printed.out
+        assert "replications  4 running, 0 stalled" in printed.out
         assert shell.type("subscription", "pause", "Photos").code == 0
         said = shell.type("--json", "status").json
         assert [channel["subscription"] for channel in said["channels"]] == ["paused"]

@@ -79,27 +79,27 @@ def test_the_demo_tells_the_whole_story_and_leaves_a_lent_couchdb_as_it_was(
     )
     assert finished.returncode == 0, finished.stderr
     for line in (
-        "phone        its screen shows the device code",
+        "phone        shows the device code",
         "device       new → confirming",
-        "a wrong code: 403",
+        "a wrong code is refused: 403",
         "clicked → used",
         "Your device is active",
-        "a second click: 409",
+        "a second use of the link is refused: 409",
         "channel      new → ready",
         "laptop       has photo-1: a lighthouse",
         "laptop       has photo-2 from the phone: a storm",
-        "photo-2, the same revision, no conflict",
+        "in the same revision, without a conflict",
         "to ben@example.com: “You are invited to share a channel”",
         "invitation   accepting → accepted",
         "tablet       has photo-1: a lighthouse",
-        "phone        has photo-3, from the tablet: a ferry",
+        "phone        has photo-3 from the tablet: a ferry",
         "reads Ada's control database: 40",
-        "writes channel/ready itself: 403, channel/ready is not for a device to write",
-        "writes a channel with a wrong name: name must not contain control characters",
+        "writes a channel in state ready: 403, channel/ready is not for a device to write",
+        "creates a channel with an invalid name: name must not contain control characters",
         "reads the channel: 40",
         "this device was revoked. Its data stays here",
-        "goes on, with photo-3: a ferry",
-        "all that was made is removed",
+        "still has the channel, with photo-3: a ferry",
+        "all databases are removed",
     ):
         assert line in finished.stdout
     assert finished.stderr == ""

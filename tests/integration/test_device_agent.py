@@ -9,8 +9,9 @@ import pytest
 
 from chalicelib.couch import Database, NotFound, Server
 from chalicelib.domain.documents import JsonDict
-from device import channels, leaving, outbox, texts
-from device.agent import Agent, Pace
+from device import channels, lifecycle, texts
+from device.agent import Agent, Intervals
+from device.cloud import fill_outbox
 from device.errors import DeviceError, Revoked
 from device.home import Home
 from device.status import status
@@ -19,7 +20,7 @@ from tests.kit.device.by_hand import Kit, MakeKit
 from tests.kit.device.fake_cloud import UNAUTHORIZED, UNAVAILABLE, FakeCloud
 from tests.kit.device.profiles import ADMIN_PASSWORD, PASSWORD
 
-QUICK = Pace(wait_s=0.2, min_s=0.05, max_s=0.5, waiting_s=0.1, steady_s=0.1)
+QUICK = Intervals(changes_s=0.2, min_retry_s=0.05, max_retry_s=0.5, pending_s=0.1, check_s=0.1)
 PHOTOS: JsonDict = {"_id": "channel-1", "type": "channel", "state": "ready", "name": "Photos"}
 
 Running = Callable[[Kit], AbstractContextManager[list[Exception]]]
@@ -105,7 +106,7 @@ def test_no_document_keeps_the_agent_from_the_others(kit: Kit, fake_cloud: FakeC
         kit.put_subscription("channel-y", remote=remote(fake_cloud, "db-2"))
         wait_for(lambda: kit.exists("channel-y"), "another one")
         assert failures == []
-    assert any("cannot be obeyed" in what for about, what in kit.said)
+    assert any("cannot be handled" in what for about, what in kit.said)
 
 
 def test_a_document_whose_id_is_too_long_to_ask_for_is_passed_over(
@@ -132,14 +133,16 @@ def test_at_its_start_replications_are_made_to_agree_with_the_documents(
     kit: Kit, fake_cloud: FakeCloud
 ) -> None:
     device = kit.device
-    device.replications.keep("a", device.both_ways(device.channel("a"), remote(fake_cloud, "a")))
+    device.replications.reconcile(
+        "a", device.both_ways(device.channel("a"), remote(fake_cloud, "a"))
+    )
     kit.put_subscription("channel-1", remote=remote(fake_cloud))
     kit.put_subscription("channel-2", "paused", remote=remote(fake_cloud, "db-2"))
     local = device.channel("channel-1").name
     with agent(kit):
 
         def agree() -> bool:
-            of = sorted(one.of for one in kit.device.replications.all())
+            of = sorted(one.group for one in kit.device.replications.all())
             return of == sorted(["control"] * 2 + [local] * 2)
 
         wait_for(agree, "replications of the control database and one channel")
@@ -158,7 +161,7 @@ def test_a_registration_that_waits_becomes_active_when_the_registrations_says_so
         assert kit.device.outbox.get(kit.profile.device_id)
         fake_cloud.state = "active"
         wait_for(lambda: ("registration", "active") in kit.said, "an active device")
-        control = f"{fake_cloud.couch_url}/control-{kit.profile.owner}"
+        control = f"{fake_cloud.couch_url}/control-{kit.profile.owner_id}"
         both = {control, kit.device.database.url}
 
         def agree() -> bool:
@@ -193,10 +196,10 @@ def test_after_unlink_and_register_the_channels_that_are_still_here_wait_for_the
     kit.put_subscription("channel-1", remote=remote(fake_cloud))
     with agent(kit):
         wait_for(lambda: kit.said, "word of the outage")
-        assert [one.of for one in kit.device.replications.all()] == ["outbox"]
+        assert [one.group for one in kit.device.replications.all()] == ["outbox"]
         fake_cloud.registrations, fake_cloud.state = None, "active"
         wait_for(lambda: len(kit.replications()) == 4, "replication of the channel")
-    assert not [what for _, what in kit.said if "is not the cloud's" in what]
+    assert not [what for _, what in kit.said if "is not in the cloud's CouchDB" in what]
 
 
 # The end
@@ -233,7 +236,7 @@ def test_there_is_no_second_agent_and_the_first_goes_on(kit: Kit) -> None:
         wait_for(lambda: kit.said, "the first agent")
         with agent(kit) as second:
             wait_for(lambda: second, "the end of the second")
-        assert "is running already" in str(second[0])
+        assert "is already running" in str(second[0])
         assert first == []
         wait_for(lambda: len(kit.replications()) == 2, "replication")
 
@@ -255,7 +258,7 @@ def test_no_agent_says_a_password(kit: Kit, fake_cloud: FakeCloud) -> None:
 
 def unlink(kit: Kit, **how: bool) -> JsonDict:
     flags = {"purge": False, "offline": False} | how
-    return leaving.unlink(kit.home, kit.device, **flags)
+    return lifecycle.unlink(kit.home, kit.device, **flags)
 
 
 @pytest.fixture
@@ -273,7 +276,7 @@ def test_a_device_is_revoked_even_if_its_agent_has_never_run(
 ) -> None:
     """The replicator alone has brought its registration, and its owner has confirmed it."""
     fake_cloud.state = "active"
-    device_id, owner = unlinked.profile.device_id, unlinked.profile.owner
+    device_id, owner = unlinked.profile.device_id, unlinked.profile.owner_id
     assert unlink(unlinked) == {
         "device": device_id,
         "revoked": True,
@@ -306,7 +309,7 @@ def test_a_device_without_a_login_is_forgotten_and_nothing_is_revoked(
 
 def test_a_cloud_that_cannot_be_told_keeps_the_device(unlinked: Kit, fake_cloud: FakeCloud) -> None:
     fake_cloud.registrations = UNAVAILABLE
-    with pytest.raises(DeviceError, match=r"cannot be told: .* say --offline"):
+    with pytest.raises(DeviceError, match=r"cannot be reached: .* `unlink --offline`"):
         unlink(unlinked)
     assert unlinked.home.is_registered
     asked = asked_by_the_device(fake_cloud)
@@ -319,9 +322,9 @@ def test_what_is_purged_is_the_devices_own(
 ) -> None:
     other = make_kit(registrations=fake_cloud.registrations_url)
     for kit in (unlinked, other):
-        outbox.fill(kit.device)
+        fill_outbox(kit.device)
         kit.put(PHOTOS)
-        kit.device.make(kit.device.channel("channel-1"))
+        kit.device.acquire(kit.device.channel("channel-1"))
     prefix = unlinked.profile.prefix
     assert unlink(unlinked, purge=True)["purged"] is True
     left = server.all_dbs(prefix, prefix + "~", 10)
@@ -333,7 +336,7 @@ def test_what_is_purged_is_the_devices_own(
 
 def test_without_purge_the_data_stays(unlinked: Kit) -> None:
     unlinked.put(PHOTOS)
-    unlinked.device.make(unlinked.device.channel("channel-1"))
+    unlinked.device.acquire(unlinked.device.channel("channel-1"))
     device = unlinked.device
     unlink(unlinked, offline=True)
     assert device.database.get("channel-1")
@@ -382,7 +385,7 @@ def test_a_cloud_that_cannot_be_reached_is_told_and_what_is_known_here(
 def test_a_cloud_that_does_not_let_it_in_is_told(kit: Kit, fake_cloud: FakeCloud) -> None:
     fake_cloud.couch = UNAUTHORIZED
     said = status(kit.device)
-    assert "does not let this device in" in said["cloud"]["problem"]
+    assert "refuses this device" in said["cloud"]["problem"]
     assert "control" not in said
 
 
@@ -405,7 +408,7 @@ def test_a_channel_with_an_odd_remote_is_told_as_far_as_it_goes(
 @pytest.mark.parametrize("doc", ODD_DOCS, ids=lambda doc: doc["_id"][:8])
 def test_no_document_keeps_the_status_from_being_told(kit: Kit, doc: JsonDict) -> None:
     kit.put(doc)
-    kit.put({"_id": f"{doc['_id']}-sub-{kit.profile.owner}", "odd": True})
+    kit.put({"_id": f"{doc['_id']}-sub-{kit.profile.owner_id}", "odd": True})
     kit.put(PHOTOS)
     said = status(kit.device)
     assert "Photos" in [channel["name"] for channel in said["channels"]]
@@ -419,11 +422,11 @@ def test_a_remote_that_is_no_couchdb_is_told(
     kit: Kit, fake_cloud: FakeCloud, answer: JsonDict
 ) -> None:
     kit.put(PHOTOS)
-    kit.device.make(kit.device.channel("channel-1"))
+    kit.device.acquire(kit.device.channel("channel-1"))
     kit.put_subscription("channel-1", remote=remote(fake_cloud))
     fake_cloud.couch = (200, answer)
     said = status(kit.device)
-    assert "is no CouchDB's" in said["channels"][0]["problem"]
+    assert "does not answer as a CouchDB" in said["channels"][0]["problem"]
     assert "cannot be compared" in texts.status(said)
 
 

@@ -7,10 +7,15 @@ from typing import Any
 import pytest
 
 from chalicelib.couch import NotFound
-from device import outbox
-from device.contact import Contact, Sight, hear
+from device.cloud import (
+    CloudMonitor,
+    CloudStatus,
+    Registrations,
+    fill_outbox,
+    find_cloud,
+    remove_outbox,
+)
 from device.errors import DeviceError, Revoked
-from device.registrations import Registrations
 from tests.kit.device.by_hand import Kit, MakeKit
 from tests.kit.device.fake_cloud import NOT_FOUND, TOO_MANY, UNAUTHORIZED, UNAVAILABLE, FakeCloud
 from tests.kit.device.profiles import PASSWORD, a_profile
@@ -45,13 +50,13 @@ def kit(make_kit: MakeKit, fake_cloud: FakeCloud) -> Kit:
 
 
 @pytest.fixture
-def contact(kit: Kit) -> Contact:
+def contact(kit: Kit) -> CloudMonitor:
     """What the agent of a device knows that is not active yet."""
-    return Contact(kit.home, kit.say)
+    return CloudMonitor(kit.home, kit.say)
 
 
 @pytest.fixture
-def active(contact: Contact) -> Contact:
+def active(contact: CloudMonitor) -> CloudMonitor:
     """What the agent of an active device knows."""
     contact.is_active = True
     return contact
@@ -64,31 +69,31 @@ def test_the_first_look_hears_where_the_cloud_is_and_keeps_it(
     make_kit: MakeKit, fake_cloud: FakeCloud
 ) -> None:
     kit = make_kit(registrations=fake_cloud.registrations_url)
-    contact = Contact(kit.home, kit.say)
-    assert contact.look(kit.device) is Sight.CHANGED
+    contact = CloudMonitor(kit.home, kit.say)
+    assert contact.check(kit.device) is CloudStatus.CHANGED
     assert (kit.profile.cloud, kit.profile.control_db) == (fake_cloud.couch_url, "control")
-    assert contact.look(kit.device) is Sight.WAITING
+    assert contact.check(kit.device) is CloudStatus.PENDING
 
 
 def test_a_cloud_that_has_moved_is_followed(
-    kit: Kit, active: Contact, fake_cloud: FakeCloud
+    kit: Kit, active: CloudMonitor, fake_cloud: FakeCloud
 ) -> None:
     fake_cloud.couch = UNAVAILABLE
     moved = f"{fake_cloud.url}/moved"
     fake_cloud.said = {"couchdb": moved, "control_db": "other"}
-    assert active.look(kit.device) is Sight.CHANGED
+    assert active.check(kit.device) is CloudStatus.CHANGED
     assert (kit.profile.cloud, kit.profile.control_db) == (moved, "other")
     assert PASSWORD not in kit.profile.cloud
 
 
 def test_what_another_process_has_changed_in_the_file_stays(
-    kit: Kit, active: Contact, fake_cloud: FakeCloud
+    kit: Kit, active: CloudMonitor, fake_cloud: FakeCloud
 ) -> None:
     device = kit.device
     kit.home.update(lambda kept: replace(kept, doc={**kept.doc, "generation": 1}))
     fake_cloud.couch = UNAVAILABLE
     fake_cloud.said = {"couchdb": f"{fake_cloud.url}/moved", "control_db": "control"}
-    active.look(device)
+    active.check(device)
     assert kit.profile.doc["generation"] == 1
 
 
@@ -103,37 +108,37 @@ ODD_CLOUDS: list[Any] = [
 
 @pytest.mark.parametrize("odd", ODD_CLOUDS)
 def test_a_cloud_at_no_plain_url_is_not_taken(
-    kit: Kit, contact: Contact, fake_cloud: FakeCloud, odd: Any
+    kit: Kit, contact: CloudMonitor, fake_cloud: FakeCloud, odd: Any
 ) -> None:
     before = kit.profile
     fake_cloud.said = {"couchdb": odd, "control_db": "control"}
-    contact.look(kit.device)
-    contact.look(kit.device)
+    contact.check(kit.device)
+    contact.check(kit.device)
     [said] = [what for about, what in kit.said if about == "cloud"]
-    assert "sends its password to no such place" in said
+    assert "does not send its password there" in said
     assert kit.profile == before
 
 
 @pytest.mark.parametrize("odd", ["", "Control", "a/b", "../a", "a?b", "_users", "é", None, 5, []])
 def test_a_control_database_with_no_plain_name_is_not_taken(
-    kit: Kit, contact: Contact, fake_cloud: FakeCloud, odd: Any
+    kit: Kit, contact: CloudMonitor, fake_cloud: FakeCloud, odd: Any
 ) -> None:
     before = kit.profile
     fake_cloud.said = {"couchdb": fake_cloud.couch_url, "control_db": odd}
-    contact.look(kit.device)
-    contact.look(kit.device)
+    contact.check(kit.device)
+    contact.check(kit.device)
     [said] = [what for about, what in kit.said if about == "cloud"]
-    assert "sends its password to no such place" in said
+    assert "does not send its password there" in said
     assert kit.profile == before
 
 
 def test_a_registrations_behind_https_leads_to_no_cloud_without(fake_cloud: FakeCloud) -> None:
     registrations = Registrations(fake_cloud.registrations_url)
     profile = a_profile(registrations="https://sync.example.com/registrations")
-    with pytest.raises(DeviceError, match="sends its password to no such place"):
-        hear(profile, registrations)
+    with pytest.raises(DeviceError, match="does not send its password there"):
+        find_cloud(profile, registrations)
     fake_cloud.said = {"couchdb": "https://couch.example", "control_db": "control"}
-    heard = hear(profile, registrations)
+    heard = find_cloud(profile, registrations)
     assert heard == replace(profile, cloud="https://couch.example", control_db="control")
 
 
@@ -145,63 +150,65 @@ def test_a_registrations_behind_https_leads_to_no_cloud_without(fake_cloud: Fake
     [
         ("new", "the cloud has it, and sends a mail with a link to {owner}"),
         ("confirming", "open the link in the mail to {owner}, and type the device code {code}"),
-        ("confirmed", "confirmed; the cloud makes its login"),
-        ("expired", "nobody confirmed it in time; `resend`"),
-        ("undeliverable", "the mail did not arrive; if {owner} is right, `resend`"),
-        ("error", "`resend` asks it to try once more"),
+        ("confirmed", "confirmed; the cloud creates a login for this device"),
+        ("expired", "nobody confirmed it in time; run `resend`"),
+        ("undeliverable", "the mail did not arrive; if {owner} is right, run `resend`"),
+        ("error", "run `resend` to try again"),
     ],
 )
 def test_each_state_of_a_registration_is_told_once(
-    kit: Kit, contact: Contact, fake_cloud: FakeCloud, state: str, part: str
+    kit: Kit, contact: CloudMonitor, fake_cloud: FakeCloud, state: str, part: str
 ) -> None:
     fake_cloud.state = state
-    assert [contact.look(kit.device) for _ in range(3)] == [Sight.WAITING] * 3
+    assert [contact.check(kit.device) for _ in range(3)] == [CloudStatus.PENDING] * 3
     ((about, what),) = kit.said
     assert about == "registration"
-    assert part.format(owner=kit.profile.address, code=kit.profile.doc["device_code"]) in what
+    assert part.format(owner=kit.profile.owner_address, code=kit.profile.doc["device_code"]) in what
 
 
-def test_each_change_of_state_is_told(kit: Kit, contact: Contact, fake_cloud: FakeCloud) -> None:
+def test_each_change_of_state_is_told(
+    kit: Kit, contact: CloudMonitor, fake_cloud: FakeCloud
+) -> None:
     for state in ("new", "new", "confirming", "expired", "new"):
         fake_cloud.state = state
-        contact.look(kit.device)
+        contact.check(kit.device)
     assert len(kit.said) == 4
 
 
 @pytest.mark.parametrize("state", ["limbo", "{", "{0}", "{owner.x}", "\x1b[2J", "", "\ud800"])
 def test_a_state_that_nobody_knows_is_shown_as_it_is_and_does_no_harm(
-    kit: Kit, contact: Contact, fake_cloud: FakeCloud, state: str
+    kit: Kit, contact: CloudMonitor, fake_cloud: FakeCloud, state: str
 ) -> None:
     fake_cloud.state = state
-    assert contact.look(kit.device) is Sight.WAITING
+    assert contact.check(kit.device) is CloudStatus.PENDING
     assert all(what.isprintable() and what.isascii() for _, what in kit.said)
 
 
-def test_an_active_registration_asks_for_a_new_beginning(
-    kit: Kit, contact: Contact, fake_cloud: FakeCloud
+def test_an_active_registration_is_a_change(
+    kit: Kit, contact: CloudMonitor, fake_cloud: FakeCloud
 ) -> None:
     fake_cloud.state = "active"
-    assert contact.look(kit.device) is Sight.CHANGED
+    assert contact.check(kit.device) is CloudStatus.CHANGED
     assert contact.is_active
     assert kit.said == [("registration", "active")]
-    assert contact.look(kit.device) is Sight.WELL
+    assert contact.check(kit.device) is CloudStatus.REACHED
 
 
 def test_a_rejected_registration_is_the_end_with_what_to_do(
-    kit: Kit, contact: Contact, fake_cloud: FakeCloud
+    kit: Kit, contact: CloudMonitor, fake_cloud: FakeCloud
 ) -> None:
     fake_cloud.state = "rejected"
-    with pytest.raises(DeviceError, match="was refused: `unlink`, then `register` anew"):
-        contact.look(kit.device)
+    with pytest.raises(DeviceError, match="was rejected; run `unlink` and then `register` again"):
+        contact.check(kit.device)
 
 
 def test_a_registrations_that_has_not_heard_of_it_is_asked_why_after_a_while(
-    kit: Kit, contact: Contact, fake_cloud: FakeCloud
+    kit: Kit, contact: CloudMonitor, fake_cloud: FakeCloud
 ) -> None:
     """The replicator tells nobody that a document was refused."""
-    assert contact.look(kit.device) is Sight.WAITING
+    assert contact.check(kit.device) is CloudStatus.PENDING
     assert [one for one in fake_cloud.asked if one.method == "POST"] == []
-    assert contact.look(kit.device) is Sight.WAITING
+    assert contact.check(kit.device) is CloudStatus.PENDING
     (posted,) = [one for one in fake_cloud.asked if one.path == "/registrations/_bulk_docs"]
     (doc,) = posted.body["docs"]
     assert posted.body["new_edits"] is False
@@ -213,41 +220,41 @@ def test_a_registrations_that_has_not_heard_of_it_is_asked_why_after_a_while(
 
 
 def test_what_the_registrations_refuses_is_the_end_with_its_reason(
-    kit: Kit, contact: Contact, fake_cloud: FakeCloud
+    kit: Kit, contact: CloudMonitor, fake_cloud: FakeCloud
 ) -> None:
     row = {"id": kit.profile.device_id, "error": "forbidden", "reason": "name is too long"}
     fake_cloud.refusals = (201, [row])
-    contact.look(kit.device)
-    with pytest.raises(DeviceError, match="does not take the registration: name is too long"):
-        contact.look(kit.device)
+    contact.check(kit.device)
+    with pytest.raises(DeviceError, match="refused the registration: name is too long"):
+        contact.check(kit.device)
 
 
 @pytest.mark.parametrize(
     "refusals", [TOO_MANY, UNAVAILABLE, HTML, (201, {}), (201, {"a": 1}), (201, "no"), (201, ["a"])]
 )
 def test_a_registrations_that_does_not_say_why_is_asked_again(
-    kit: Kit, contact: Contact, fake_cloud: FakeCloud, refusals: tuple[int, Any]
+    kit: Kit, contact: CloudMonitor, fake_cloud: FakeCloud, refusals: tuple[int, Any]
 ) -> None:
     fake_cloud.refusals = refusals
-    assert contact.look(kit.device) is Sight.WAITING
-    assert contact.look(kit.device) is Sight.LOST
+    assert contact.check(kit.device) is CloudStatus.PENDING
+    assert contact.check(kit.device) is CloudStatus.UNREACHABLE
     fake_cloud.refusals = (201, [])
-    assert contact.look(kit.device) is Sight.BACK
+    assert contact.check(kit.device) is CloudStatus.RECOVERED
 
 
 # A cloud that lets it in, or does not
 
 
 def test_the_cloud_is_asked_with_the_devices_login_and_the_registrations_without(
-    kit: Kit, active: Contact, fake_cloud: FakeCloud
+    kit: Kit, active: CloudMonitor, fake_cloud: FakeCloud
 ) -> None:
-    assert active.look(kit.device) is Sight.WELL
+    assert active.check(kit.device) is CloudStatus.REACHED
     (asked,) = fake_cloud.asked
-    assert asked.path == f"/couch/control-{kit.profile.owner}"
+    assert asked.path == f"/couch/control-{kit.profile.owner_id}"
     assert (asked.authorization or "").startswith("Basic ")
     fake_cloud.couch = UNAUTHORIZED
     fake_cloud.state = "active"
-    active.look(kit.device)
+    active.check(kit.device)
     registrations = [one for one in fake_cloud.asked if one.path.startswith("/registrations")]
     assert registrations
     assert {one.authorization for one in registrations} == {None}
@@ -257,84 +264,87 @@ def test_the_cloud_is_asked_with_the_devices_login_and_the_registrations_without
 @pytest.mark.parametrize("state", ["revoking", "revoked"])
 @pytest.mark.parametrize("is_active", [True, False])
 def test_a_device_that_is_let_in_no_more_and_was_revoked_is_told_so(
-    kit: Kit, contact: Contact, fake_cloud: FakeCloud, state: str, is_active: bool
+    kit: Kit, contact: CloudMonitor, fake_cloud: FakeCloud, state: str, is_active: bool
 ) -> None:
     contact.is_active = is_active
     fake_cloud.couch = UNAUTHORIZED
     fake_cloud.state = state
     with pytest.raises(Revoked):
-        contact.look(kit.device)
+        contact.check(kit.device)
 
 
 def test_a_device_that_is_let_in_is_not_revoked_whatever_the_registrations_says(
-    kit: Kit, active: Contact, fake_cloud: FakeCloud
+    kit: Kit, active: CloudMonitor, fake_cloud: FakeCloud
 ) -> None:
     fake_cloud.state = "revoked"
-    assert active.look(kit.device) is Sight.WELL
+    assert active.check(kit.device) is CloudStatus.REACHED
 
 
 def test_a_device_that_is_not_let_in_and_not_revoked_goes_on_trying(
-    kit: Kit, active: Contact, fake_cloud: FakeCloud
+    kit: Kit, active: CloudMonitor, fake_cloud: FakeCloud
 ) -> None:
     """As a CouchDB does while it has not heard of a new login."""
     fake_cloud.couch = UNAUTHORIZED
     fake_cloud.state = "active"
-    assert [active.look(kit.device) for _ in range(2)] == [Sight.LOST] * 2
+    assert [active.check(kit.device) for _ in range(2)] == [CloudStatus.UNREACHABLE] * 2
     ((about, what),) = kit.said
     assert about == "cloud"
-    assert "does not let this device in" in what
+    assert "refuses this device's login" in what
     assert "Name or password is incorrect." in what
     fake_cloud.couch = None
-    assert [active.look(kit.device) for _ in range(2)] == [Sight.BACK, Sight.WELL]
+    assert [active.check(kit.device) for _ in range(2)] == [
+        CloudStatus.RECOVERED,
+        CloudStatus.REACHED,
+    ]
     assert kit.said[1:] == [("cloud", "reached again")]
 
 
 @pytest.mark.parametrize("answer", OTHER_ANSWERS)
 def test_a_registrations_that_answers_anything_else_cannot_be_reached_for_now(
-    kit: Kit, contact: Contact, fake_cloud: FakeCloud, answer: tuple[int, Any]
+    kit: Kit, contact: CloudMonitor, fake_cloud: FakeCloud, answer: tuple[int, Any]
 ) -> None:
     before = kit.profile
     fake_cloud.registrations = answer
-    assert [contact.look(kit.device) for _ in range(3)] == [Sight.LOST] * 3
+    assert [contact.check(kit.device) for _ in range(3)] == [CloudStatus.UNREACHABLE] * 3
     assert len(kit.said) == 1
     assert "trying again" in kit.said[0][1]
     assert kit.profile == before
     fake_cloud.registrations, fake_cloud.state = None, "new"
-    assert contact.look(kit.device) is Sight.BACK
+    assert contact.check(kit.device) is CloudStatus.RECOVERED
 
 
 @pytest.mark.parametrize("answer", OTHER_ANSWERS)
 def test_a_couchdb_that_answers_no_better_than_its_registrations_cannot_be_reached(
-    kit: Kit, active: Contact, fake_cloud: FakeCloud, answer: tuple[int, Any]
+    kit: Kit, active: CloudMonitor, fake_cloud: FakeCloud, answer: tuple[int, Any]
 ) -> None:
     fake_cloud.registrations, fake_cloud.couch = answer, UNAVAILABLE
-    assert active.look(kit.device) is Sight.LOST
+    assert active.check(kit.device) is CloudStatus.UNREACHABLE
     assert active.is_active
     assert kit.said == [("cloud", "cannot be reached (later), trying again")]
 
 
 @pytest.mark.parametrize("answer", [(200, {}), (200, {"state": None}), (200, {"state": {}})])
 def test_a_registrations_that_tells_no_state_cannot_be_reached_for_now(
-    kit: Kit, contact: Contact, fake_cloud: FakeCloud, answer: tuple[int, Any]
+    kit: Kit, contact: CloudMonitor, fake_cloud: FakeCloud, answer: tuple[int, Any]
 ) -> None:
     said = {"syncpoint": fake_cloud.said}
     fake_cloud.registrations = (answer[0], {**answer[1], **said})
-    assert contact.look(kit.device) is Sight.LOST
+    assert contact.check(kit.device) is CloudStatus.UNREACHABLE
 
 
 def test_a_registrations_where_nobody_answers_cannot_be_reached(make_kit: MakeKit) -> None:
     kit = make_kit(registrations="http://127.0.0.1:9/registrations")
-    assert Contact(kit.home, kit.say).look(kit.device) is Sight.LOST
+    assert CloudMonitor(kit.home, kit.say).check(kit.device) is CloudStatus.UNREACHABLE
     assert kit.said == [("cloud", "cannot be reached (ConnectionError), trying again")]
 
 
 def test_an_outage_while_a_registration_waits_is_told_once_each_time(
-    kit: Kit, contact: Contact, fake_cloud: FakeCloud
+    kit: Kit, contact: CloudMonitor, fake_cloud: FakeCloud
 ) -> None:
     fake_cloud.state = "confirming"
     for answer in (None, UNAVAILABLE, UNAVAILABLE, None, UNAVAILABLE):
         fake_cloud.registrations = answer
-        contact.look(kit.device)
+        contact.check(kit.device)
     assert [about for about, _ in kit.said] == ["registration", "cloud", "cloud", "cloud"]
     assert kit.said[2] == ("cloud", "reached again")
 
@@ -343,30 +353,30 @@ def test_an_outage_while_a_registration_waits_is_told_once_each_time(
 
 
 def test_the_registration_waits_in_the_outbox_once(kit: Kit) -> None:
-    first = outbox.fill(kit.device)
+    first = fill_outbox(kit.device)
     assert first.items() >= kit.profile.doc.items()
-    assert outbox.fill(kit.device) == first
+    assert fill_outbox(kit.device) == first
     assert kit.device.outbox.get(kit.profile.device_id) == first
     (doc,) = kit.replications()
     assert doc["target"] == {"url": kit.profile.registrations, "headers": {}}
 
 
 def test_a_registration_that_is_asked_for_again_takes_the_place_of_the_first(kit: Kit) -> None:
-    outbox.fill(kit.device)
+    fill_outbox(kit.device)
     devices = []
     for generation in (1, 2):
         doc = {**kit.profile.doc, "generation": generation}
         kit.home.update(lambda kept, doc=doc: replace(kept, doc=doc))  # type: ignore[misc]
         devices.append(kit.device)
-        assert outbox.fill(kit.device)["generation"] == generation
-    assert outbox.fill(devices[0])["generation"] == 2
+        assert fill_outbox(kit.device)["generation"] == generation
+    assert fill_outbox(devices[0])["generation"] == 2
     assert len(kit.replications()) == 1
 
 
 def test_nothing_is_left_of_the_outbox_when_the_registration_has_arrived(kit: Kit) -> None:
-    outbox.fill(kit.device)
-    outbox.empty(kit.device)
+    fill_outbox(kit.device)
+    remove_outbox(kit.device)
     assert kit.replications() == []
     with suppress(NotFound):  # PouchDB Server makes an empty one anew for a late request
         assert kit.device.outbox.changes("0", limit=1)["results"] == []
-    outbox.empty(kit.device)
+    remove_outbox(kit.device)

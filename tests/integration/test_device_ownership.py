@@ -4,7 +4,7 @@ import pytest
 
 from chalicelib.couch import NotFound, Server
 from chalicelib.domain.names import owner_control_db
-from device import channels, enrol, leaving
+from device import channels, lifecycle
 from device.errors import DeviceError
 from device.home import Home
 from tests.kit.basics import FakeClock, an_address
@@ -18,13 +18,13 @@ def register(kit: Kit, **changes: str) -> Home:
     """Register one more device with the CouchDB and the prefix of another."""
     home = Home(kit.home.path.parent.parent / "another")
     given = {
-        "owner": kit.profile.address,
+        "owner": kit.profile.owner_address,
         "registrations": kit.profile.registrations,
         "couch": kit.profile.couch,
         "name": "another",
         "prefix": kit.profile.prefix,
     }
-    enrol.register(home, kit.say, FakeClock(), **(given | changes))
+    lifecycle.register(home, kit.say, FakeClock(), **(given | changes))
     return home
 
 
@@ -35,7 +35,7 @@ def kit(make_kit: MakeKit, fake_cloud: FakeCloud) -> Kit:
 
 def test_a_second_device_does_not_take_the_databases_of_the_first(kit: Kit) -> None:
     kit.put(PHOTOS)
-    with pytest.raises(DeviceError, match="not this device's; say --prefix"):
+    with pytest.raises(DeviceError, match="does not belong to this device; use --prefix"):
         register(kit)
 
 
@@ -48,7 +48,7 @@ def test_a_device_does_not_take_the_databases_of_a_cloud(
     clouds = server.database(prefix + owner_control_db("control", kit.owner_of(address)))
     clouds.create()
     clouds.put({"_id": "device-1"})
-    with pytest.raises(DeviceError, match="not this device's; say --prefix"):
+    with pytest.raises(DeviceError, match="does not belong to this device; use --prefix"):
         register(kit, owner=address, prefix=prefix)
     assert clouds.get("device-1")
 
@@ -60,15 +60,15 @@ def test_what_is_anothers_is_neither_replicated_nor_deleted(kit: Kit, make_kit: 
     kit.set_cloud("https://couch.example")
     kit.obey(kit.put_subscription("channel-1", remote="https://couch.example/db-1"))
     assert kit.replications() == []
-    assert "here is not this device's" in kit.said[-1][1]
-    kit.device.give_up(copy, delete=True)
+    assert "does not belong to this device" in kit.said[-1][1]
+    kit.device.release(copy, delete=True)
     assert copy.get("note")
 
 
 def test_an_empty_database_is_taken_a_killed_device_may_have_just_made_it(kit: Kit) -> None:
     copy = kit.device.channel("channel-1")
     copy.create()
-    assert kit.device.make(copy)
+    assert kit.device.acquire(copy)
     assert kit.device.is_own(copy)
 
 
@@ -76,25 +76,25 @@ def test_after_unlink_the_next_device_may_have_what_is_here(
     kit: Kit, fake_cloud: FakeCloud
 ) -> None:
     kit.put(PHOTOS)
-    kit.device.make(kit.device.channel("channel-1"))
+    kit.device.acquire(kit.device.channel("channel-1"))
     device = kit.device
-    leaving.unlink(kit.home, device, purge=False, offline=False)
+    lifecycle.unlink(kit.home, device, purge=False, offline=False)
     kit.home.save(device.profile)  # for what it says of where to register
     kit.home = register(kit)
     assert kit.device.is_own(kit.device.database)
-    assert kit.device.make(kit.device.channel("channel-1"))
+    assert kit.device.acquire(kit.device.channel("channel-1"))
 
 
 def test_nothing_is_purged_that_has_not_reached_the_cloud(kit: Kit) -> None:
     kit.put(PHOTOS)
     copy = kit.device.channel("channel-1")
-    kit.device.make(copy)
+    kit.device.acquire(copy)
     copy.put({"_id": "photo"})
-    with pytest.raises(DeviceError, match="“Photos” has not reached the cloud yet; --force"):
-        leaving.unlink(kit.home, kit.device, purge=True, offline=True)
+    with pytest.raises(DeviceError, match="“Photos” is not in the cloud yet; --force"):
+        lifecycle.unlink(kit.home, kit.device, purge=True, offline=True)
     assert kit.home.is_registered
     profile = kit.profile
-    leaving.unlink(kit.home, kit.device, purge=True, offline=True, force=True)
+    lifecycle.unlink(kit.home, kit.device, purge=True, offline=True, force=True)
     with pytest.raises(NotFound):
         copy.get("photo")
     kit.home.save(profile)
@@ -120,14 +120,14 @@ def test_another_mail_that_is_one_too_many_is_told_and_not_promised(
     row = {"id": kit.profile.device_id, "error": "forbidden", "reason": "too many mails"}
     fake_cloud.refusals = (201, [row])
     with pytest.raises(DeviceError, match="sends no other mail: too many mails"):
-        enrol.resend(kit.home, kit.device)
+        lifecycle.resend(kit.home, kit.device)
     fake_cloud.refusals = TOO_MANY
     with pytest.raises(DeviceError, match="sends no other mail"):
-        enrol.resend(kit.home, kit.device)
+        lifecycle.resend(kit.home, kit.device)
     fake_cloud.refusals = UNAVAILABLE
-    assert enrol.resend(kit.home, kit.device)["sent"] is False
+    assert lifecycle.resend(kit.home, kit.device)["sent"] is False
     fake_cloud.refusals = (201, [])
-    assert enrol.resend(kit.home, kit.device)["sent"] is True
+    assert lifecycle.resend(kit.home, kit.device)["sent"] is True
     assert kit.profile.doc["generation"] == 4
 
 
@@ -138,7 +138,7 @@ def test_what_is_no_registrations_is_named_at_once(
     kit: Kit, fake_cloud: FakeCloud, answer: tuple[int, object]
 ) -> None:
     fake_cloud.registrations = answer
-    with pytest.raises(DeviceError, match="is no registrations endpoint of Syncpoint's"):
+    with pytest.raises(DeviceError, match="is not the registrations endpoint of a"):
         register(kit, owner=an_address())
 
 
@@ -149,7 +149,7 @@ def test_a_registrations_that_does_not_answer_now_is_believed(
     fake_cloud.registrations = answer
     home = register(kit, owner=an_address())
     assert home.is_registered
-    leaving.unlink(home, Kit(home).device, purge=True, offline=True)
+    lifecycle.unlink(home, Kit(home).device, purge=True, offline=True)
 
 
 # Another device
@@ -158,10 +158,10 @@ def test_a_registrations_that_does_not_answer_now_is_believed(
 def test_a_lost_device_is_revoked_by_its_name(kit: Kit) -> None:
     lost = {"_id": "device-lost", "type": "device", "state": "active", "name": "Ada's phone"}
     kit.put(lost)
-    assert leaving.revoke_other(kit.device, "Ada's phone")["device"] == "device-lost"
+    assert lifecycle.revoke_other(kit.device, "Ada's phone")["device"] == "device-lost"
     assert kit.device.database.get("device-lost")["state"] == "revoking"
-    with pytest.raises(DeviceError, match="is not active, but revoking"):
-        leaving.revoke_other(kit.device, "device-lost")
+    with pytest.raises(DeviceError, match="it is not active, but revoking"):
+        lifecycle.revoke_other(kit.device, "device-lost")
 
 
 def test_only_one_device_of_the_owners_own_is_revoked(kit: Kit) -> None:
@@ -171,10 +171,10 @@ def test_only_one_device_of_the_owners_own_is_revoked(kit: Kit) -> None:
         doc = {"_id": f"device-{number}", "type": "device", "state": "active", "name": "phone"}
         kit.put(doc)
     for text, why in (
-        ("tablet", "has no device “tablet”; `status` lists those there are"),
-        ("phone", "say which: device-0, device-1"),
-        ("laptop", "that is this device"),
+        ("tablet", "there is no device “tablet”; `status` lists your other devices"),
+        ("phone", "use an id instead: device-0, device-1"),
+        ("laptop", "“laptop” is this device"),
     ):
         with pytest.raises(DeviceError, match=why):
-            leaving.revoke_other(kit.device, text)
+            lifecycle.revoke_other(kit.device, text)
     assert channels.own_state(kit.device) == "active"

@@ -10,10 +10,9 @@ import pytest
 
 from chalicelib.couch import Conflict, Database, Forbidden, Server
 from chalicelib.domain.documents import JsonDict
-from device.behind import behind
 from device.databases import CONTROL, Device
 from device.endpoints import endpoint
-from device.replications import Replication, Replications, Way
+from device.replications import Direction, Replication, Replications, count_missing
 from tests.kit.basics import wait_for
 from tests.kit.device.by_hand import Kit, MakeKit
 from tests.kit.device.profiles import PASSWORD
@@ -59,7 +58,7 @@ def _own(doc: JsonDict) -> JsonDict:
     return {name: value for name, value in doc.items() if name == "_id" or name[0] != "_"}
 
 
-def ways(device: Device, number: int = 1) -> list[Way]:
+def ways(device: Device, number: int = 1) -> list[Direction]:
     """Both ways between databases that are not there: nothing comes of them."""
     return device.both_ways(device.channel(f"channel-{number}"), f"http://127.0.0.1:9/db-{number}")
 
@@ -68,11 +67,11 @@ def ids(kit: Kit) -> set[str]:
     return {str(doc["_id"]) for doc in kit.replications()}
 
 
-def wait_until_it_stands(kit: Kit) -> Replication:
-    def standing() -> Replication | None:
-        return next((one for one in kit.device.replications.all() if one.stands), None)
+def wait_until_stalled(kit: Kit) -> Replication:
+    def stalled() -> Replication | None:
+        return next((one for one in kit.device.replications.all() if one.is_stalled), None)
 
-    return wait_for(standing, "a replication that stands")
+    return wait_for(stalled, "a stalled replication")
 
 
 # What is kept
@@ -81,19 +80,19 @@ def wait_until_it_stands(kit: Kit) -> Replication:
 def test_what_is_to_be_replicated_is_and_asking_again_changes_nothing(
     kit: Kit, ours: Replications
 ) -> None:
-    assert ours.keep("a", ways(kit.device)) is True
+    assert ours.reconcile("a", ways(kit.device)) is True
     made = ids(kit)
     assert len(made) == 2
-    assert ours.keep("a", ways(kit.device)) is False
-    assert kit.device.replications.keep("a", ways(kit.device)) is False
+    assert ours.reconcile("a", ways(kit.device)) is False
+    assert kit.device.replications.reconcile("a", ways(kit.device)) is False
     assert ids(kit) == made
 
 
 def test_what_was_done_by_half_is_completed(kit: Kit, ours: Replications) -> None:
     there, back = ways(kit.device)
-    assert ours.keep("a", [there])
+    assert ours.reconcile("a", [there])
     first = ids(kit)
-    assert ours.keep("a", [there, back])
+    assert ours.reconcile("a", [there, back])
     assert len(ids(kit)) == 2
     assert first < ids(kit)
 
@@ -101,20 +100,20 @@ def test_what_was_done_by_half_is_completed(kit: Kit, ours: Replications) -> Non
 def test_what_is_there_twice_is_there_once_afterwards(
     kit: Kit, ours: Replications, server: Server
 ) -> None:
-    ours.keep("a", ways(kit.device))
+    ours.reconcile("a", ways(kit.device))
     for doc in kit.replications():
         copy = {k: v for k, v in doc.items() if not k.startswith("_")}
         server.database("_replicator").put({**copy, "_id": doc["_id"][:-1] + "x"})
     assert len(ids(kit)) == 4
-    assert ours.keep("a", ways(kit.device)) is True
+    assert ours.reconcile("a", ways(kit.device)) is True
     assert len(ids(kit)) == 2
-    assert ours.keep("a", ways(kit.device)) is False
+    assert ours.reconcile("a", ways(kit.device)) is False
 
 
 def test_what_changes_is_replaced(kit: Kit, ours: Replications) -> None:
-    ours.keep("a", ways(kit.device, 1))
+    ours.reconcile("a", ways(kit.device, 1))
     before = ids(kit)
-    assert ours.keep("a", ways(kit.device, 2)) is True
+    assert ours.reconcile("a", ways(kit.device, 2)) is True
     assert len(ids(kit)) == 2
     assert not ids(kit) & before
     assert "http://127.0.0.1:9/db-2" in {doc["target"]["url"] for doc in kit.replications()}
@@ -122,35 +121,37 @@ def test_what_changes_is_replaced(kit: Kit, ours: Replications) -> None:
 
 def test_another_password_is_another_replication(kit: Kit, ours: Replications) -> None:
     here, there = endpoint("http://127.0.0.1:9/a"), "http://127.0.0.1:9/b"
-    ours.keep("a", [Way(here, endpoint(there, ("ada", "old")))])
-    assert ours.keep("a", [Way(here, endpoint(there, ("ada", "new")))]) is True
+    ours.reconcile("a", [Direction(here, endpoint(there, ("ada", "old")))])
+    assert ours.reconcile("a", [Direction(here, endpoint(there, ("ada", "new")))]) is True
     (doc,) = kit.replications()
     assert doc["target"] == endpoint(there, ("ada", "new"))
 
 
 def test_what_is_not_wanted_any_more_is_removed(kit: Kit, ours: Replications) -> None:
-    ours.keep("a", ways(kit.device, 1))
-    ours.keep("b", ways(kit.device, 2))
-    assert ours.keep("a", []) is True
-    assert {running.of for running in ours.all()} == {"b"}
-    assert ours.keep("a", []) is False
+    ours.reconcile("a", ways(kit.device, 1))
+    ours.reconcile("b", ways(kit.device, 2))
+    assert ours.reconcile("a", []) is True
+    assert {running.group for running in ours.all()} == {"b"}
+    assert ours.reconcile("a", []) is False
 
 
-def test_strays_are_what_nobody_asked_for_since_the_start(kit: Kit, ours: Replications) -> None:
+def test_orphans_are_the_groups_not_reconciled_since_the_start(
+    kit: Kit, ours: Replications
+) -> None:
     for of in ("a", "b", "c"):
-        ours.keep(of, ways(kit.device))
+        ours.reconcile(of, ways(kit.device))
     again = kit.device.replications
-    again.keep("a", ways(kit.device))
-    again.keep("b", [])
-    again.remove_strays()
-    assert {running.of for running in again.all()} == {"a"}
-    ours.remove_strays()
+    again.reconcile("a", ways(kit.device))
+    again.reconcile("b", [])
+    again.remove_orphans()
+    assert {running.group for running in again.all()} == {"a"}
+    ours.remove_orphans()
     assert len(ids(kit)) == 2
 
 
 def test_nothing_is_left_when_all_is_removed(kit: Kit, ours: Replications) -> None:
-    ours.keep("a", ways(kit.device, 1))
-    ours.keep("b", ways(kit.device, 2))
+    ours.reconcile("a", ways(kit.device, 1))
+    ours.reconcile("b", ways(kit.device, 2))
     ours.remove_all()
     assert ours.all() == []
     ours.remove_all()
@@ -164,13 +165,13 @@ def test_devices_on_one_server_touch_neither_each_others_nor_a_strangers(
 ) -> None:
     phone, laptop = make_kit(), make_kit()
     for kit in (phone, laptop):
-        kit.device.replications.keep(CONTROL, ways(kit.device))
+        kit.device.replications.reconcile(CONTROL, ways(kit.device))
     laptops = ids(laptop)
     assert not ids(phone) & laptops
-    phone.device.replications.keep(CONTROL, ways(phone.device, 2))
-    phone.device.replications.keep(CONTROL, [])
-    phone.device.replications.keep("a", ways(phone.device))
-    phone.device.replications.remove_strays()
+    phone.device.replications.reconcile(CONTROL, ways(phone.device, 2))
+    phone.device.replications.reconcile(CONTROL, [])
+    phone.device.replications.reconcile("a", ways(phone.device))
+    phone.device.replications.remove_orphans()
     phone.device.replications.remove_all()
     assert ids(phone) == set()
     assert ids(laptop) == laptops
@@ -185,13 +186,13 @@ def test_the_outbox_is_a_devices_own(make_kit: MakeKit) -> None:
     assert phone.profile.device_id in phone.device.outbox.name
 
 
-# Beginning anew
+# Restarts
 
 
 def test_a_restarted_replication_is_another_document_that_says_the_same(
     kit: Kit, ours: Replications
 ) -> None:
-    ours.keep("a", ways(kit.device))
+    ours.reconcile("a", ways(kit.device))
     before = ours.all()
     ours.restart(before[0])
     after = ours.all()
@@ -200,23 +201,23 @@ def test_a_restarted_replication_is_another_document_that_says_the_same(
     assert before[1].doc["_id"] in ids(kit)
     # To CouchDB's scheduler the two are one: begun too early, the second would fail for good.
     assert "failed" not in {one.state for one in after}
-    assert ours.keep("a", ways(kit.device)) is False
+    assert ours.reconcile("a", ways(kit.device)) is False
 
 
-def test_what_was_removed_meanwhile_is_not_begun_anew(kit: Kit, ours: Replications) -> None:
-    ours.keep("a", ways(kit.device))
+def test_a_replication_that_was_removed_is_not_restarted(kit: Kit, ours: Replications) -> None:
+    ours.reconcile("a", ways(kit.device))
     before = ours.all()
-    ours.keep("a", [])
+    ours.reconcile("a", [])
     for running in before:
         ours.restart(running)
     assert ours.all() == []
 
 
-def test_what_its_replicator_wrote_into_meanwhile_is_still_removed_and_begun_anew(
+def test_a_replication_that_its_replicator_changed_is_restarted(
     kit: Kit, ours: Replications, server: Server
 ) -> None:
     """The revision that we know is not the last any more."""
-    ours.keep("a", ways(kit.device))
+    ours.reconcile("a", ways(kit.device))
     replicator = server.database("_replicator")
 
     def changed() -> Replication | None:
@@ -257,14 +258,14 @@ def test_a_replication_replicates_and_does_not_stand(
 ) -> None:
     one, other = pair
     one.put({"_id": "note"})
-    ours.keep("a", [Way(here(kit, one), here(kit, other))])
+    ours.reconcile("a", [Direction(here(kit, one), here(kit, other))])
     wait_for(lambda: other.find_one("note"), "the note")
     one.put({"_id": "another"})
     wait_for(lambda: other.find_one("another"), "another note: it goes on")
     (running,) = ours.all()
-    assert running.of == "a"
-    assert not running.stands
-    ours.keep("a", [])
+    assert running.group == "a"
+    assert not running.is_stalled
+    ours.reconcile("a", [])
     assert ours.all() == []
 
 
@@ -272,20 +273,20 @@ def test_a_wrong_password_is_told_as_a_state_and_shown_nowhere(
     kit: Kit, ours: Replications, pair: tuple[Database, Database]
 ) -> None:
     one, other = pair
-    ours.keep("a", [Way(here(kit, one), endpoint(other.url, ("nobody-here", PASSWORD)))])
-    running = wait_until_it_stands(kit)
+    ours.reconcile("a", [Direction(here(kit, one), endpoint(other.url, ("nobody-here", PASSWORD)))])
+    running = wait_until_stalled(kit)
     assert running.state in ("error", "failed", "crashing")
     assert PASSWORD not in f"{running.reason}"
 
 
-def test_a_host_that_is_not_there_is_tried_again_or_told_and_can_be_begun_anew(
+def test_a_replication_to_an_unreachable_host_can_be_restarted(
     kit: Kit, ours: Replications, pair: tuple[Database, Database]
 ) -> None:
     """PouchDB Server tries for ever and calls that triggered; CouchDB says what is wrong."""
-    ours.keep("a", [Way(here(kit, pair[0]), endpoint("http://127.0.0.1:9/db"))])
+    ours.reconcile("a", [Direction(here(kit, pair[0]), endpoint("http://127.0.0.1:9/db"))])
     wait_for(lambda: ours.all()[0].state != "new", "a state")
     (first,) = ours.all()
-    assert first.stands or first.state in ("triggered", "initializing", "pending", "running")
+    assert first.is_stalled or first.state in ("triggered", "initializing", "pending", "running")
     ours.restart(first)
     (second,) = ours.all()
     assert second.doc["_id"] != first.doc["_id"]
@@ -298,9 +299,9 @@ def test_a_host_that_is_not_there_is_tried_again_or_told_and_can_be_begun_anew(
 def test_passwords_are_in_headers_and_in_no_url(make_kit: MakeKit) -> None:
     kit = make_kit(cloud=CLOUD, control_db="control")
     device = kit.device
-    device.replications.keep(CONTROL, device.control_both_ways())
-    device.replications.keep("a", device.both_ways(device.channel("a"), f"{CLOUD}/db-a"))
-    device.replications.keep("registrations", device.to_registrations())
+    device.replications.reconcile(CONTROL, device.control_both_ways())
+    device.replications.reconcile("a", device.both_ways(device.channel("a"), f"{CLOUD}/db-a"))
+    device.replications.reconcile("registrations", device.to_registrations())
     docs = kit.replications()
     assert len(docs) == 5
     for doc in docs:
@@ -320,7 +321,7 @@ def test_the_devices_password_goes_to_the_cloud_and_the_administrators_stays_her
 ) -> None:
     kit = make_kit(cloud=CLOUD, control_db="control")
     device = kit.device
-    local, remote = device.database, f"{CLOUD}/control-{kit.profile.owner}"
+    local, remote = device.database, f"{CLOUD}/control-{kit.profile.owner_id}"
     out, back = device.control_both_ways()
     assert out.target == back.source == endpoint(remote, (kit.profile.device_id, PASSWORD))
     assert out.source == back.target
@@ -336,15 +337,15 @@ def test_what_one_database_has_and_the_other_has_not_is_counted(
     pair: tuple[Database, Database],
 ) -> None:
     one, other = pair
-    assert behind(one, other) == behind(other, one) == 0
+    assert count_missing(one, other) == count_missing(other, one) == 0
     for number in range(3):
         one.put({"_id": f"note-{number}"})
-    assert behind(one, other) == 3
-    assert behind(other, one) == 0
+    assert count_missing(one, other) == 3
+    assert count_missing(other, one) == 0
     other.put({"_id": "note-0"})  # the same revision
     other.put({"_id": "theirs", "by": "them"})
-    assert behind(one, other) == 2
-    assert behind(other, one) == 1
+    assert count_missing(one, other) == 2
+    assert count_missing(other, one) == 1
 
 
 def test_a_change_a_deletion_and_a_conflict_count_and_a_design_document_does_not(
@@ -354,9 +355,9 @@ def test_a_change_a_deletion_and_a_conflict_count_and_a_design_document_does_not
     for database in pair:
         for name in ("changed", "deleted", "conflicting", "same"):
             database.put({"_id": name})
-    assert behind(one, other) == 0
+    assert count_missing(one, other) == 0
     one.put({"_id": "_design/theirs", "language": "javascript"})
-    assert behind(one, other) == 0
+    assert count_missing(one, other) == 0
     one.put({**one.get("changed"), "text": "a"})
     one.remove(one.get("deleted"))
     rev = one.get("conflicting")["_rev"].partition("-")[2]
@@ -366,8 +367,8 @@ def test_a_change_a_deletion_and_a_conflict_count_and_a_design_document_does_not
         for database in databases:
             put_leaf(server, database, doc)
     assert one.get("conflicting") == other.get("conflicting")
-    assert behind(one, other) == 3
-    assert behind(other, one) == 0
+    assert count_missing(one, other) == 3
+    assert count_missing(other, one) == 0
 
 
 def put_leaf(server: Server, database: Database, doc: JsonDict) -> None:
@@ -386,13 +387,13 @@ def test_what_is_missing_is_found_however_many_newer_changes_are_not(
     for database in pair:
         body = {"docs": docs, "new_edits": False}
         database._http.request("POST", f"/{database.name}/_bulk_docs", body=body)
-    assert behind(one, other) == 1
-    assert behind(other, one) == 0
+    assert count_missing(one, other) == 1
+    assert count_missing(other, one) == 0
 
 
 def test_counting_stops_when_enough_is_known(pair: tuple[Database, Database]) -> None:
     one, other = pair
     docs = [{"_id": f"note-{number:04}"} for number in range(1100)]
     one._http.request("POST", f"/{one.name}/_bulk_docs", body={"docs": docs})
-    assert behind(one, other) == 1100
-    assert behind(one, other, enough=1) == 1000
+    assert count_missing(one, other) == 1100
+    assert count_missing(one, other, stop_at=1) == 1000

@@ -9,8 +9,8 @@ from chalicelib.couch import Database, NotFound, Server
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import channel_db
 from chalicelib.engine.runner import Outcome
-from device.conflicts import settle
 from device.errors import Revoked
+from device.transitions import resolve_conflict
 from tests.kit.device.by_hand import Kit, MakeKit
 from tests.kit.device.profiles import PASSWORD
 
@@ -53,7 +53,7 @@ def test_a_new_channel_has_a_copy_here_at_once(kit: Kit) -> None:
 
 def test_a_copy_has_the_clouds_name_behind_the_devices_prefix(kit: Kit) -> None:
     own = kit.device.channel("channel-1").name
-    assert own == kit.profile.prefix + channel_db(kit.profile.owner, "channel-1")
+    assert own == kit.profile.prefix + channel_db(kit.profile.owner_id, "channel-1")
     shared = "db-" + "0123456789abcdef" * 2
     assert kit.device.channel(shared).name == kit.profile.prefix + shared
 
@@ -63,7 +63,7 @@ def test_the_owners_own_channel_is_subscribed_to_under_its_well_known_id(kit: Ki
     kit.obey(doc)
     made = kit.subscription("channel-1") or {}
     assert {name: value for name, value in made.items() if name != "_rev"} == {
-        "_id": f"channel-1-sub-{kit.profile.owner}",
+        "_id": f"channel-1-sub-{kit.profile.owner_id}",
         "type": "subscription",
         "state": "active",
         "channel": "channel-1",
@@ -204,7 +204,7 @@ def test_a_remote_elsewhere_is_replicated_without_the_password_and_that_is_told(
     assert [end["headers"] for end in remotes(kit)] == [{}, {}]
     ends = [doc[end] for doc in kit.replications() for end in ("source", "target")]
     assert PASSWORD not in str([login_in(end) for end in ends])
-    told = f"{remote} is not the cloud's: replicated without this device's password"
+    told = f"{remote} is not in the cloud's CouchDB: replicated without a password"
     assert kit.said[0] == ("Photos", told)
 
 
@@ -223,7 +223,9 @@ def test_a_remote_that_is_no_plain_url_is_not_replicated_and_that_is_told(
     kit.put(PHOTOS)
     kit.obey(kit.put_subscription("channel-1", remote=remote))
     assert kit.replications() == []
-    assert kit.said == [("Photos", "not in sync: its subscription has no usable remote")]
+    assert kit.said == [
+        ("Photos", "not in sync: the `remote` of its subscription is not a valid URL")
+    ]
 
 
 def test_a_remote_that_becomes_odd_ends_what_was_replicated(kit: Kit) -> None:
@@ -329,13 +331,11 @@ def put_device(kit: Kit, device_id: str, state: str = "active") -> None:
 
 def test_without_a_conflict_nothing_is_told(kit: Kit) -> None:
     doc = kit.put_subscription("channel-1", remote=REMOTE)
-    assert settle(doc, kit.device) == doc
+    assert resolve_conflict(doc, kit.device) == doc
     assert kit.said == []
 
 
-def test_the_device_whose_change_does_not_hold_says_so_and_removes_it(
-    kit: Kit, server: Server
-) -> None:
+def test_the_device_whose_change_lost_reports_and_removes_it(kit: Kit, server: Server) -> None:
     laptop = "device-laptop"
     kit.put({"_id": laptop, "type": "device", "state": "active", "name": "Ada's laptop"})
     kit.put({"_id": kit.profile.device_id, "type": "device", "state": "active", "name": "phone"})
@@ -345,13 +345,13 @@ def test_the_device_whose_change_does_not_hold_says_so_and_removes_it(
     }
     doc = put_leaves(kit, server, leaves)
     assert doc["_rev"] == WINNER
-    assert settle(doc, kit.device)["state"] == "stopped"
+    assert resolve_conflict(doc, kit.device)["state"] == "stopped"
     assert leaves_of(kit) == [WINNER]
-    told = "stopped (by Ada's laptop) holds, paused (by phone) does not"
-    assert kit.said == [("Photos", f"changed in two places at once: {told}")]
+    told = "stopped (by Ada's laptop) wins over paused (by phone)"
+    assert kit.said == [("Photos", f"changed on two devices at the same time: {told}")]
 
 
-def test_the_device_whose_change_holds_says_so_and_leaves_the_other_to_its_device(
+def test_the_device_whose_change_won_reports_and_leaves_the_loser_to_its_device(
     kit: Kit, server: Server
 ) -> None:
     """Its user must hear of it there."""
@@ -361,9 +361,9 @@ def test_the_device_whose_change_holds_says_so_and_leaves_the_other_to_its_devic
         LOSER: a_change("paused", "device-laptop"),
     }
     doc = put_leaves(kit, server, leaves)
-    settle(doc, kit.device)
+    resolve_conflict(doc, kit.device)
     assert leaves_of(kit) == [WINNER, LOSER]
-    assert "stopped (by another device) holds, paused (by device-laptop)" in kit.said[0][1]
+    assert "stopped (by another device) wins over paused (by device-laptop)" in kit.said[0][1]
 
 
 @pytest.mark.parametrize("state", [None, "revoked"])
@@ -376,7 +376,7 @@ def test_a_change_of_a_device_that_is_gone_is_removed_by_whoever_finds_it(
         WINNER: a_change("stopped", kit.profile.device_id),
         LOSER: a_change("paused", "device-laptop"),
     }
-    settle(put_leaves(kit, server, leaves), kit.device)
+    resolve_conflict(put_leaves(kit, server, leaves), kit.device)
     assert leaves_of(kit) == [WINNER]
 
 
@@ -384,20 +384,20 @@ def test_a_change_that_nobody_signed_is_removed_by_whoever_finds_it(
     kit: Kit, server: Server
 ) -> None:
     leaves = {WINNER: a_change("paused"), LOSER: a_change("active")}
-    settle(put_leaves(kit, server, leaves), kit.device)
+    resolve_conflict(put_leaves(kit, server, leaves), kit.device)
     assert leaves_of(kit) == [WINNER]
-    assert "paused holds, active does not" in kit.said[0][1]
+    assert "paused wins over active" in kit.said[0][1]
 
 
 def test_changes_that_say_the_same_are_made_one_without_a_word(kit: Kit, server: Server) -> None:
     own = kit.profile.device_id
     leaves = {WINNER: a_change("paused", "device-laptop"), LOSER: a_change("paused", own)}
-    assert settle(put_leaves(kit, server, leaves), kit.device)["state"] == "paused"
+    assert resolve_conflict(put_leaves(kit, server, leaves), kit.device)["state"] == "paused"
     assert leaves_of(kit) == [WINNER]
     assert kit.said == []
 
 
-def test_of_three_changes_one_holds_and_only_the_devices_own_is_removed(
+def test_of_three_changes_one_wins_and_only_the_devices_own_is_removed(
     kit: Kit, server: Server
 ) -> None:
     put_device(kit, "device-tablet")
@@ -406,13 +406,13 @@ def test_of_three_changes_one_holds_and_only_the_devices_own_is_removed(
         LOSER: a_change("paused", kit.profile.device_id),
         THIRD: a_change("active", "device-tablet"),
     }
-    settle(put_leaves(kit, server, leaves), kit.device)
+    resolve_conflict(put_leaves(kit, server, leaves), kit.device)
     assert leaves_of(kit) == [WINNER, THIRD]
     assert len(kit.said) == 2
 
 
 @pytest.mark.parametrize("number", [2, 5])
-def test_what_the_cloud_stopped_holds_whatever_couchdb_picks(
+def test_what_the_cloud_stopped_wins_whatever_couchdb_picks(
     kit: Kit, server: Server, number: int
 ) -> None:
     winner = f"{number}-" + "f" * 32
@@ -424,12 +424,12 @@ def test_what_the_cloud_stopped_holds_whatever_couchdb_picks(
     }
     doc = put_leaves(kit, server, leaves)
     assert doc["_rev"] == winner
-    assert settle(doc, kit.device)["reason"] == reason
+    assert resolve_conflict(doc, kit.device)["reason"] == reason
     assert leaves_of(kit) == [LOSER]
     assert (kit.subscription("channel-1") or {})["reason"] == reason
 
 
-def test_what_holds_is_obeyed_and_not_what_couchdb_picked(kit: Kit, server: Server) -> None:
+def test_the_conflict_winner_is_applied_and_not_couchdbs_winner(kit: Kit, server: Server) -> None:
     kit.obey(kit.put_subscription("channel-1", remote=REMOTE))
     assert len(kit.replications()) == 2
     kit.device.database.remove(kit.subscription("channel-1") or {})
@@ -450,7 +450,7 @@ def test_a_change_that_another_device_has_removed_meanwhile_is_no_failure(
         device.database.remove({"_id": doc["_id"], "_rev": LOSER})
 
     object.__setattr__(device, "say", remove_it_first)
-    assert settle(doc, device)["state"] == "paused"
+    assert resolve_conflict(doc, device)["state"] == "paused"
     assert leaves_of(kit) == [WINNER]
 
 
@@ -458,4 +458,4 @@ def test_a_subscription_that_is_deleted_in_this_very_moment_is_not_obeyed(kit: K
     doc = kit.put_subscription("channel-1", remote=REMOTE)
     kit.device.database.remove(doc)
     with pytest.raises(NotFound):
-        settle(doc, kit.device)
+        resolve_conflict(doc, kit.device)

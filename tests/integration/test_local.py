@@ -16,8 +16,8 @@ from chalicelib.couch import CouchError, Database, NotFound, Server
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.credentials import login_user
 from chalicelib.domain.names import owner_control_db, owner_role
-from local import demo
 from local.cleanup import remove_all_of
+from local.demo import __main__ as demo
 from local.errors import LocalError, refusal
 from local.system import ROOT, LocalSystem, Options
 from tests.kit.basics import a_device, an_address
@@ -158,7 +158,10 @@ def test_a_port_that_is_in_use_is_named_with_its_option(tmp_path: Path, part: st
         port = taken.getsockname()[1]
         finished = run_local(tmp_path, f"--{part}-port", str(port), COUCHDB_URL="")
     assert finished.returncode == 1
-    assert finished.stderr == f"error: --{part}-port {port} is in use\n"
+    assert (
+        finished.stderr
+        == f"error: --{part}-port {port} is in use; choose another, or 0 for a free one\n"
+    )
 
 
 def test_what_is_no_port_is_refused_before_anything_starts(tmp_path: Path) -> None:

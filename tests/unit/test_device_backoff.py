@@ -51,7 +51,7 @@ def test_what_is_left_of_a_wait_goes_down_with_the_time_and_never_below_nothing(
     assert back_off.remaining_s == 0
 
 
-def test_after_a_success_the_waits_begin_anew(back_off: BackOff) -> None:
+def test_after_a_success_the_waits_start_from_the_first(back_off: BackOff) -> None:
     for _ in range(5):
         back_off.fail()
     back_off.succeed()
@@ -66,17 +66,17 @@ def test_a_success_may_say_when_to_look_again(back_off: BackOff, seconds: Second
     assert back_off.remaining_s == 0
 
 
-def test_haste_tries_now_and_goes_on_with_longer_waits_if_that_fails(back_off: BackOff) -> None:
+def test_retry_now_is_due_at_once_and_the_waits_go_on_doubling(back_off: BackOff) -> None:
     for _ in range(3):
         back_off.fail()
-    back_off.hasten()
+    back_off.retry_now()
     assert back_off.remaining_s == 0
     assert back_off.fail() == 8
 
 
-def test_haste_cuts_the_pause_after_a_success_short(back_off: BackOff) -> None:
+def test_retry_now_ends_the_pause_after_a_success(back_off: BackOff) -> None:
     back_off.succeed(60)
-    back_off.hasten()
+    back_off.retry_now()
     assert back_off.remaining_s == 0
 
 
@@ -89,7 +89,7 @@ def test_a_bound_below_the_first_wait_holds(back_off: BackOff) -> None:
     assert back_off.fail(0.25) == 0.25
 
 
-@given(waits, waits, st.lists(st.sampled_from(["fail", "hasten", "succeed"]), max_size=40))
+@given(waits, waits, st.lists(st.sampled_from(["fail", "retry_now", "succeed"]), max_size=40))
 def test_no_wait_is_ever_longer_than_the_longest(
     min_s: float, max_s: float, steps: list[str]
 ) -> None:

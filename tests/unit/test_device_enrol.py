@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from chalicelib.domain import registration
 from chalicelib.domain.device import parse_device
 from chalicelib.domain.documents import timestamp
-from device import enrol
+from device import lifecycle
 from device.errors import DeviceError
 from device.home import Home
 from device.registration import ITERATIONS, new_device, new_device_code
@@ -31,7 +31,9 @@ def register(folder: Path, **arguments: str) -> Any:
         "name": "Ada's phone",
         "prefix": "",
     }
-    return enrol.register(Home(folder), lambda about, what: None, FakeClock(), **given | arguments)
+    return lifecycle.register(
+        Home(folder), lambda about, what: None, FakeClock(), **given | arguments
+    )
 
 
 def refusal(folder: Path, **arguments: str) -> str:
@@ -169,7 +171,9 @@ def test_a_prefix_begins_the_names_of_databases(tmp_path: Path, prefix: str) -> 
     "prefix", ["P", "1", "_", "-", "a/", "a/../", "a b", "a\n", "é", "ａ", "a" * 62, "a٣"]
 )
 def test_a_prefix_that_no_database_can_have_is_refused(tmp_path: Path, prefix: str) -> None:
-    assert "--prefix must begin with a letter: a-z" in refusal(tmp_path, prefix=prefix)
+    assert "--prefix must begin with a letter, and contain only a-z" in refusal(
+        tmp_path, prefix=prefix
+    )
 
 
 # There is one already
@@ -180,7 +184,7 @@ def test_a_registered_device_is_named_and_not_registered_again(tmp_path: Path) -
     home.save(a_profile(owner="ada@example.com", name="Ada's phone"))
     kept = home.load()
     with pytest.raises(
-        DeviceError, match=r"already, as “Ada's phone” of ada@example.com; `unlink`"
+        DeviceError, match=r"already registered, as “Ada's phone” of ada@example.com; run `unlink`"
     ):
         register(tmp_path)
     assert home.load() == kept

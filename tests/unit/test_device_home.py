@@ -82,8 +82,8 @@ def test_a_profile_comes_back_as_it_was_saved(home: Home) -> None:
 def test_a_profile_knows_its_devices_names() -> None:
     profile = a_profile(owner="  Ada@Example.com ")
     assert profile.device_id == profile.doc["_id"]
-    assert profile.address == "  Ada@Example.com "
-    assert profile.owner == owner_id_of("ada@example.com")
+    assert profile.owner_address == "  Ada@Example.com "
+    assert profile.owner_id == owner_id_of("ada@example.com")
 
 
 def test_a_profile_that_is_shown_shows_no_secret() -> None:
@@ -191,7 +191,7 @@ def test_a_change_that_fails_changes_nothing_and_holds_up_nobody(home: Home) -> 
 def test_there_is_one_agent_of_a_device(home: Home, tmp_path: Path) -> None:
     with (
         home.only_agent(),
-        pytest.raises(DeviceError, match="is running already"),
+        pytest.raises(DeviceError, match="is already running"),
         Home(tmp_path / "home").only_agent(),
     ):
         pass
@@ -203,7 +203,7 @@ def test_an_agent_that_was_killed_holds_up_no_other(home: Home, file: Path) -> N
     running = python(BE_THE_AGENT, file.parent)
     assert running.stdout is not None
     assert running.stdout.readline() == "running\n"
-    with pytest.raises(DeviceError, match="is running already"), home.only_agent():
+    with pytest.raises(DeviceError, match="is already running"), home.only_agent():
         pass
     running.kill()
     running.wait(timeout=PROCESS_LIMIT_S)
@@ -226,7 +226,7 @@ def test_two_devices_have_an_agent_each(tmp_path: Path) -> None:
 
 
 def test_where_no_device_is_registered_that_is_said_with_how_to_begin(home: Home) -> None:
-    with pytest.raises(DeviceError, match="is not registered; begin with `python -m device regist"):
+    with pytest.raises(DeviceError, match="is not registered; run `python -m device regist"):
         home.load()
     with pytest.raises(DeviceError, match="is not registered"):
         home.update(lambda kept: kept)

@@ -1,8 +1,8 @@
-"""When replications that stand are begun anew."""
+"""When stalled replications are restarted."""
 
 from dataclasses import dataclass
 
-from device.restarts import CALM_S, Restarts
+from device.backoff import MIN_STABLE_S, Restarts
 
 
 @dataclass
@@ -13,7 +13,7 @@ class Clock:
         return self.now_s
 
 
-def test_one_that_stands_is_begun_at_once_and_then_after_twice_as_long_each_time() -> None:
+def test_a_stalled_replication_is_restarted_at_once_and_then_after_doubled_waits() -> None:
     clock = Clock()
     restarts = Restarts(1, 3600, clock)
     waits = []
@@ -27,7 +27,7 @@ def test_one_that_stands_is_begun_at_once_and_then_after_twice_as_long_each_time
     assert max(waits) == 3600
 
 
-def test_each_has_a_wait_of_its_own() -> None:
+def test_each_replication_has_a_wait_of_its_own() -> None:
     clock = Clock()
     restarts = Restarts(1, 3600, clock)
     for _ in range(10):
@@ -36,26 +36,26 @@ def test_each_has_a_wait_of_its_own() -> None:
     assert restarts.due({"broken", "fresh"}) == {"fresh"}
 
 
-def test_one_that_the_server_shows_as_running_between_its_own_tries_is_not_mended() -> None:
+def test_a_replication_that_runs_between_the_servers_own_retries_is_not_recovered() -> None:
     """CouchDB tries by itself for some eight seconds, and only then calls it crashing."""
     clock = Clock()
     restarts = Restarts(1, 3600, clock)
-    begun = 0
+    restarted = 0
     for second in range(24 * 3600):
         if second % 5 == 0:
-            standing = {"db"} if second % 10 == 0 else set()
-            begun += len(restarts.due(standing))
+            stalled = {"db"} if second % 10 == 0 else set()
+            restarted += len(restarts.due(stalled))
         clock.now_s += 1
-    assert begun < 40
+    assert restarted < 40
 
 
-def test_one_that_was_well_for_long_begins_from_the_start() -> None:
+def test_after_a_stable_time_the_waits_start_from_the_first() -> None:
     clock = Clock()
     restarts = Restarts(1, 3600, clock)
     for _ in range(4):
         restarts.due({"db"})
         clock.now_s += 10
-    clock.now_s += CALM_S
+    clock.now_s += MIN_STABLE_S
     assert restarts.due(set()) == set()
     assert restarts.due({"db"}) == {"db"}
     clock.now_s += 1

@@ -43,7 +43,7 @@ def test_after_register_the_device_code_is_shown_large_and_plain() -> None:
     )
     large, _, plain = said.partition(f"The device code is {CODE}.")
     assert len([line for line in large.splitlines() if line.strip()]) >= 5
-    assert "A mail goes to ada@example.com" in plain
+    assert "The cloud sends a mail to ada@example.com" in plain
     assert plain.endswith("\n\n  python -m device run")
     assert CODE not in large
 
@@ -59,45 +59,47 @@ def test_a_large_code_is_one_row_of_letters_on_a_screen_of_80_columns(code: str)
 
 def test_after_resend_the_address_and_the_same_code_are_told() -> None:
     said = texts.resent({"owner": "ada@example.com", "device_code": CODE, "sent": True})
-    assert said == f"Another mail goes to ada@example.com; the device code is {CODE}."
+    assert (
+        said == f"The cloud sends another mail to ada@example.com. The device code is still {CODE}."
+    )
 
 
 def test_after_resend_without_a_network_it_is_told_when_the_mail_goes() -> None:
     said = texts.resent({"owner": "ada@example.com", "device_code": CODE, "sent": False})
-    assert "when there is a network" in said
+    assert "as soon as this device has a network" in said
 
 
 def test_after_channel_create_its_id_and_its_database_are_told() -> None:
     said = texts.created({"name": "Photos", "channel": "channel-1", "database": "db-1"})
-    assert "“Photos” is channel-1" in said
-    assert "db-1, takes documents already" in said
+    assert "“Photos” is created. Its id is channel-1." in said
+    assert "db-1, accepts documents now" in said
 
 
 def test_after_channel_invite_the_address_is_told() -> None:
     assert texts.invited({"email": "ben@example.com"}) == (
-        "An invitation goes to ben@example.com, by mail."
+        "The cloud sends an invitation to ben@example.com by mail."
     )
 
 
 @pytest.mark.parametrize("state", ["active", "paused", "stopped"])
 def test_after_subscription_its_state_is_told_and_that_it_is_everywhere(state: str) -> None:
     said = texts.changed({"name": "Photos", "state": state, "purged": False})
-    assert said == f"Channel “Photos” is {state}, on all devices of its owner."
+    assert said == f"Channel “Photos” is {state} on all devices of its owner."
 
 
 def test_a_purged_copy_is_told() -> None:
     said = texts.changed({"name": "Photos", "state": "stopped", "purged": True})
-    assert said.endswith("of its owner; its copy here is deleted.")
+    assert said.endswith("of its owner. The copy on this device is deleted.")
 
 
 @pytest.mark.parametrize(
     ("revoked", "known", "purged", "expected"),
     [
-        (True, True, False, "This device is revoked and forgotten. Its data stays here."),
-        (True, True, True, "This device is revoked and forgotten. Its databases are deleted."),
-        (False, False, False, "The cloud had not heard of it. Its data stays here."),
-        (False, True, False, "leave the mail with its link alone. Its data stays here."),
-        (False, None, True, "`revoke device-1` on another device. Its databases are deleted."),
+        (True, True, False, "This device is unlinked and revoked. Its data stays here."),
+        (True, True, True, "This device is unlinked and revoked. Its databases are deleted."),
+        (False, False, False, "The cloud never received its registration. Its data stays here."),
+        (False, True, False, "ignore the mail with its link. Its data stays here."),
+        (False, None, True, "Run `revoke device-1` on another device. Its databases are deleted."),
     ],
 )
 def test_after_unlink_it_is_told_what_is_left(
@@ -122,12 +124,12 @@ def test_a_status_tells_device_owner_registration_and_cloud() -> None:
         "owner         ada@example.com",
         "registration  active",
         "cloud         https://couch.example",
-        "replications  0 going on, 0 standing",
+        "replications  0 running, 0 stalled",
     ]
 
 
 def test_a_registration_that_cannot_be_told_is_told_to_be_so() -> None:
-    assert "registration  cannot be told now" in lines(registration=None)
+    assert "registration  unknown while the cloud is unreachable" in lines(registration=None)
 
 
 def test_the_device_code_is_there_while_it_is_needed() -> None:
@@ -138,18 +140,18 @@ def test_the_device_code_is_there_while_it_is_needed() -> None:
 def test_a_cloud_is_its_problem_or_its_url_or_not_heard_of() -> None:
     problem = {"url": "https://couch.example", "problem": "cannot be reached: later"}
     assert "cloud         cannot be reached: later" in lines(cloud=problem)
-    assert "cloud         not heard of yet" in lines(cloud={})
+    assert "cloud         not reached yet" in lines(cloud={})
 
 
 @pytest.mark.parametrize(
     ("comparison", "expected"),
     [
-        ({"to_send": 0, "to_receive": 0}, "in step with the cloud"),
+        ({"to_send": 0, "to_receive": 0}, "in sync with the cloud"),
         ({"to_send": 2, "to_receive": 0}, "2 to send"),
         ({"to_send": 0, "to_receive": 3}, "3 to receive"),
         ({"to_send": 2, "to_receive": 3}, "2 to send, 3 to receive"),
         ({"to_send": 1001, "to_receive": 0}, "1001 to send"),
-        ({"problem": "later"}, "cannot be compared: later"),
+        ({"problem": "later"}, "cannot be compared with the cloud: later"),
     ],
 )
 def test_what_is_behind_is_told_of_the_control_database_and_of_each_channel(
@@ -166,18 +168,20 @@ def test_the_owners_other_devices_are_told_with_what_revoke_wants() -> None:
 
 
 def test_a_channel_alone_is_its_name_and_its_state() -> None:
-    assert channel_line() == "channel       “Photos” (channel-1), ready, here in db-1"
+    assert channel_line() == "channel       “Photos” (channel-1), ready, local database db-1"
 
 
 def test_a_channels_subscription_is_told_with_its_reason() -> None:
-    assert channel_line(subscription="paused").endswith("ready, subscription paused, here in db-1")
+    assert channel_line(subscription="paused").endswith(
+        "ready, subscription paused, local database db-1"
+    )
     said = channel_line(subscription="stopped", reason="you are no longer a member")
     assert "subscription stopped (you are no longer a member)" in said
 
 
 def test_a_channels_error_is_told_and_not_its_subscription() -> None:
     said = channel_line(state="error", error="name is missing", subscription="active")
-    assert said == "channel       “Photos” (channel-1), error, name is missing, here in db-1"
+    assert said == "channel       “Photos” (channel-1), error, name is missing, local database db-1"
 
 
 def test_an_invitation_is_told_with_its_state_and_what_is_wrong_with_it() -> None:
@@ -189,12 +193,12 @@ def test_an_invitation_is_told_with_its_state_and_what_is_wrong_with_it() -> Non
     ]
 
 
-def test_replications_are_counted_and_those_that_stand_are_told_with_why() -> None:
-    going = {"of": "a", "from": "http://h/a", "to": "https://c/a", "state": "x", "stands": False}
-    one = {**going, "state": "error", "stands": True}
-    said = lines(replications=[going, going, one, {**one, "reason": "no such host"}])
+def test_replications_are_counted_and_stalled_ones_are_listed_with_reasons() -> None:
+    running = {"of": "a", "from": "http://h/a", "to": "https://c/a", "state": "x", "stalled": False}
+    one = {**running, "state": "error", "stalled": True}
+    said = lines(replications=[running, running, one, {**one, "reason": "no such host"}])
     assert said[-3:] == [
-        "replications  2 going on, 2 standing",
+        "replications  2 running, 2 stalled",
         "              http://h/a → https://c/a: error",
         "              http://h/a → https://c/a: error: no such host",
     ]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from local.data_folder import Ports, find_obstacle, port_number
 from local.errors import LocalError
-from local.ports import Ports, find_obstacle, port_number
 
 PARTS = ("api", "outbox", "couch")
 LAST = {"api": 18000, "outbox": 18025, "couch": 15984}
@@ -55,20 +55,20 @@ def test_one_that_is_in_use_is_told_and_only_left_for_this_time(
     one = ports(folder, LAST["couch"])
     assert chosen(one) == LAST | {"couch": 0}
     [line] = caplog.messages
-    assert line.startswith("port 15984, the couch's at the last run, is in use: ")
+    assert line.startswith("port 15984, which the couch had in the last run, is in use. ")
     one.keep(**urls(LAST | {"couch": 40000}))
     assert chosen(ports(folder)) == LAST
 
 
 def test_one_that_was_asked_for_and_is_in_use_is_an_error_that_names_it(tmp_path: Path) -> None:
-    with pytest.raises(LocalError, match=r"^--outbox-port 18025 is in use$"):
+    with pytest.raises(LocalError, match=r"^--outbox-port 18025 is in use; choose"):
         ports(tmp_path, 18025).choose("outbox", 18025)
 
 
 def test_one_port_is_not_for_two(tmp_path: Path) -> None:
     one = ports(tmp_path)
     one.choose("api", 8000)
-    with pytest.raises(LocalError, match=r"^--outbox-port 8000 is in use$"):
+    with pytest.raises(LocalError, match=r"^--outbox-port 8000 is in use; choose"):
         one.choose("outbox", 8000)
 
 

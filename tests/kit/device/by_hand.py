@@ -32,7 +32,7 @@ class Kit:
         kit = cls(Home(folder))
         prefix = f"test-device-{uuid.uuid4().hex[:12]}-"
         kit.home.save(a_profile(**{"couch": couch, "prefix": prefix, **profile}))
-        kit.device.make(kit.device.database)
+        kit.device.acquire(kit.device.database)
         return kit
 
     def say(self, about: str, what: str) -> None:
@@ -58,7 +58,7 @@ class Kit:
         )
 
     def subscription_id(self, channel_id: str) -> str:
-        return subscription_id(channel_id, self.profile.owner)
+        return subscription_id(channel_id, self.profile.owner_id)
 
     def subscription(self, channel_id: str) -> JsonDict | None:
         return self.device.database.find_one(self.subscription_id(channel_id))

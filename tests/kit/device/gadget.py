@@ -9,18 +9,18 @@ from pathlib import Path
 from chalicelib.couch import Database, Server
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import subscription_id
-from device import channels, enrol
-from device.agent import Agent, Pace
+from device import channels, lifecycle
+from device.agent import Agent, Intervals
+from device.cloud import Registrations
 from device.databases import Device
 from device.home import Home
-from device.registrations import Registrations
 from device.replications import Replications
 from local.net import Net
 from tests.kit.basics import wait_for
 from tests.kit.system.registering import Where, mails_to, post, replicate_once
 
 END_LIMIT_S = 120
-QUICK = Pace(wait_s=0.2, min_s=0.05, max_s=0.5, waiting_s=0.2, steady_s=0.3)
+QUICK = Intervals(changes_s=0.2, min_retry_s=0.05, max_retry_s=0.5, pending_s=0.2, check_s=0.3)
 
 
 def now() -> datetime:
@@ -51,7 +51,7 @@ class Gadget:
     # What its user does.
 
     def register(self) -> JsonDict:
-        return enrol.register(
+        return lifecycle.register(
             self.home,
             self.say,
             now,
@@ -145,7 +145,7 @@ class Gadget:
         return self.device.channel(channel_id)
 
     def subscription(self, channel_id: str) -> JsonDict | None:
-        return self.control.find_one(subscription_id(channel_id, self.device.profile.owner))
+        return self.control.find_one(subscription_id(channel_id, self.device.profile.owner_id))
 
     def replicated(self) -> list[tuple[str, str]]:
         """What is replicated: from, to; in order."""
@@ -171,7 +171,7 @@ class Gadget:
         device.replications.remove_all()
         later = Replications(device.server, f"later-{uuid.uuid4().hex}")
         ways = device.both_ways(device.database, "http://127.0.0.1:9/nowhere")
-        later.keep("later", ways[:1])
+        later.reconcile("later", ways[:1])
         try:
             wait_for(
                 lambda: {one.state for one in later.all()}.isdisjoint({"new", "initializing"}),

@@ -1,39 +1,38 @@
-"""A device on this machine: a CouchDB of its own, and its agent as somebody would run it."""
+"""A device of the demo: an own CouchDB, and `python -m device` in processes of its own."""
 
 import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
 from chalicelib.couch import Database, Server
 from chalicelib.domain.documents import JsonDict
-from device.databases import Device
+from device.databases import Device, Say
 from device.home import Home
 from local.couchdb_process import EmbeddedCouchDB
 from local.errors import LocalError
+from local.system import ROOT
 
-ROOT = Path(__file__).parent.parent
 END_LIMIT_S = 30
 _MAX_DATABASES = 1000
 
 
 class DeviceProcess:
-    """A device; `close` ends all that it started, and leaves a lent CouchDB as it was.
+    """A device with its processes. `close` ends them, and cleans up a given CouchDB.
 
     Parameters
     ----------
     folder : Path
-        For its file, and for its CouchDB's data.
+        The folder for its file and for its CouchDB's data.
     couchdb_url : str or None
-        A CouchDB that was lent to us; None gives the device one of its own.
+        A CouchDB to use; None starts one for the device.
     prefix : str
-        What its databases on a lent CouchDB begin with.
-    tell : callable
-        Told each thing that the agent says: about what, and in which words.
+        The prefix of its databases on a given CouchDB.
+    say : callable
+        Called with the subject and the message of each line that the agent prints.
     """
 
     def __init__(
@@ -42,9 +41,9 @@ class DeviceProcess:
         folder: Path,
         couchdb_url: str | None,
         prefix: str,
-        tell: Callable[[str, str], None],
+        say: Say,
     ) -> None:
-        self.name, self._tell = name, tell
+        self.name, self._say = name, say
         self._own = None if couchdb_url else EmbeddedCouchDB(folder / "couchdb", f"{name}s-own")
         self.couch = self._own.url if self._own else str(couchdb_url)
         self._prefix = prefix if couchdb_url else ""
@@ -53,44 +52,44 @@ class DeviceProcess:
 
     @property
     def device(self) -> Device:
-        """What the device knows of itself and of the cloud."""
+        """The device, as its file describes it now."""
         profile = Home(self._home).load()
-        return Device.of(profile, self._tell, lambda: datetime.now(UTC))
+        return Device.of(profile, self._say, lambda: datetime.now(UTC))
 
     def database(self, name: str) -> Database:
-        """A database of the device's own."""
+        """Return a database in the device's own CouchDB."""
         return Server(self.couch).database(name)
 
     def register(self, owner: str, registrations: str) -> JsonDict:
-        """Begin a registration; what the command says."""
+        """Run `register`. Return its result."""
         where = ["--couch", self.couch, "--prefix", self._prefix, "--registrations", registrations]
         return self.command("register", "--owner", owner, "--name", self.name, *where)
 
     def command(self, *words: str) -> JsonDict:
-        """Type a command on the device; what it says.
+        """Run a command on the device. Return its result.
 
         Raises
         ------
         LocalError
-            If it fails; with the reason that it gives.
+            If the command fails, with its reason.
         """
         finished = subprocess.run(  # noqa: S603
             self._command(*words), capture_output=True, text=True, cwd=ROOT, check=False
         )
         if finished.returncode:
             raise LocalError(f"{self.name}: {' '.join(words[:2])}: {finished.stderr.strip()}")
-        said: JsonDict = json.loads(finished.stdout)
-        return said
+        result: JsonDict = json.loads(finished.stdout)
+        return result
 
     def start(self) -> None:
-        """Run the agent, and tell what it says."""
+        """Start the agent, and pass on what it prints."""
         self._agent = subprocess.Popen(  # noqa: S603
             self._command("run", "--every", "1"),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             cwd=ROOT,
-            start_new_session=True,  # Ctrl-C is for us to hear; we end it then
+            start_new_session=True,  # so that Ctrl-C reaches this process only, which ends it
         )
         if self._agent.stdout is not None:
             listener = threading.Thread(target=self._listen, args=(self._agent.stdout,))
@@ -98,21 +97,21 @@ class DeviceProcess:
             listener.start()
 
     def wait_for_end(self) -> int:
-        """The agent's exit code, once it has ended by itself."""
+        """Wait until the agent has ended by itself, and return its exit code."""
         if self._agent is None:
             raise LocalError(f"{self.name}: no agent was started")
         return self._agent.wait(timeout=END_LIMIT_S)
 
     def exchange(self, other: "DeviceProcess", db: str, other_db: str) -> None:
-        """Replicate with another device directly, once each way: no cloud is asked."""
+        """Replicate a database with another device, once each way, without the cloud."""
         here, there = f"{self.couch}/{db}", f"{other.couch}/{other_db}"
         for source, target in ((here, there), (there, here)):
             body = {"source": source, "target": target}
             Server(self.couch).http.request("POST", "/_replicate", body=body)
 
     def close(self) -> None:
-        """End the agent and the CouchDB; remove what is in a lent one."""
-        self._tell = lambda about, what: None  # the story is over
+        """End the agent and the CouchDB. In a given CouchDB, delete the device's databases."""
+        self._say = lambda about, what: None
         if self._agent is not None:
             self._agent.terminate()
             self._agent.wait(timeout=END_LIMIT_S)
@@ -131,7 +130,7 @@ class DeviceProcess:
     def _listen(self, lines: IO[str]) -> None:
         for line in lines:
             if line.startswith("{"):
-                said = json.loads(line)
-                self._tell(said["about"], said["what"])
+                printed = json.loads(line)
+                self._say(printed["about"], printed["what"])
             else:
-                self._tell("agent", line.strip())
+                self._say("agent", line.strip())

@@ -1,0 +1,1 @@
+"""The demo: the whole system with three devices of two people (`python -m local.demo`)."""
