@@ -118,7 +118,7 @@ def mail_feedback(event: SNSEvent) -> None:
     from chalicelib.jobs import mail_feedback
 
     with dependencies.use() as context:
-        kind = mail_feedback.take(context, event.message)
+        kind = mail_feedback.handle_notification(context, event.message)
     count_feedback(deployed.stage, kind)
 
 

@@ -127,7 +127,7 @@ _BY_STATUS: dict[int, type[CouchError]] = {
 }
 
 
-def error_of(status: int, answer: object, request: str) -> CouchError:
+def make_error(status: int, answer: object, request: str) -> CouchError:
     """Return the error for an answer of the server.
 
     Parameters
@@ -237,7 +237,7 @@ class Connection:
         )
         try:
             is_quick = method == "GET" and read_timeout_s <= READ_TIMEOUT_S
-            response = _twice(send) if is_quick else send()
+            response = _retry_once(send) if is_quick else send()
             content = _content(response, max_bytes, request)
         except requests.RequestException as exc:
             # Not `from exc`: the text of `exc` has the whole path, which may contain an address.
@@ -249,13 +249,13 @@ class Connection:
                 raise Unreadable(
                     response.status_code, "unreadable", type(exc).__name__, request
                 ) from None
-            raise error_of(response.status_code, None, request) from None
+            raise make_error(response.status_code, None, request) from None
         if not response.ok or response.is_redirect:
-            raise error_of(response.status_code, answer, request)
+            raise make_error(response.status_code, answer, request)
         return answer
 
 
-def _twice(send: Callable[[], requests.Response]) -> requests.Response:
+def _retry_once(send: Callable[[], requests.Response]) -> requests.Response:
     """Send a request, and send it again after a connection error, but not after a timeout.
 
     A load balancer closes idle connections while the Lambda is frozen. The Lambda notices that only

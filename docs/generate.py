@@ -141,11 +141,11 @@ def main() -> int:
 
 def _answers() -> Iterator[tuple[str, str, str]]:
     """Yield the changes of state that no transition makes: by people, by devices, for a guest."""
-    for state, by in devices.ANSWERS.items():
+    for state, by in devices.NEXT_STATES.items():
         yield "device/confirming", f"device/{state}", by
     for here, there in _ASKED:
         yield here, there, "a device of the owner's"
-    for state, by in invitations.ANSWERS.items():
+    for state, by in invitations.NEXT_STATES.items():
         yield "invitation/sent", f"invitation/{state}", by
     yield "channel/shared", "channel/closed", "the owner removes the guest, or closes it"
     for here, there in permutations(("active", "paused", "stopped"), 2):

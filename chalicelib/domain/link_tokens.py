@@ -92,7 +92,7 @@ class LinkKeys:
         fits = [same(self._mac(key, subject, generation), mac) for key in self.keys]
         return LinkToken(subject, generation) if any(fits) else None
 
-    def guess_ids(self, device_id: str, device_code: str) -> list[str]:
+    def device_code_ids(self, device_id: str, device_code: str) -> list[str]:
         """Return identifiers for a device code that somebody typed.
 
         Different codes have different identifiers, and an identifier does not reveal its code.

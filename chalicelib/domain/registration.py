@@ -36,7 +36,7 @@ _FIXED = ("owner", "name", "device_code", "created_at", "credentials", "oauth_cr
 
 
 @dataclass(frozen=True)
-class Asking:
+class MailRequest:
     """A device's request for a mail.
 
     Attributes
@@ -73,7 +73,7 @@ def network_of(source_ip: object) -> str:
     return str(ipaddress.IPv6Network(prefix, strict=False))
 
 
-def read(doc: object, device_auth: str, network: str) -> Asking:
+def parse_registration(doc: object, device_auth: str, network: str) -> MailRequest:
     """Read and check a document from a replicator.
 
     Parameters
@@ -107,10 +107,12 @@ def read(doc: object, device_auth: str, network: str) -> Asking:
     kept = {name: value for name, value in doc.items() if name not in _REPLICATION_FIELDS}
     if "generation" in kept:
         kept["generation"] = generation_of(doc)
-    return Asking({**kept, credentials: checked.credentials, "network": network}, checked.address)
+    return MailRequest(
+        {**kept, credentials: checked.credentials, "network": network}, checked.address
+    )
 
 
-def after(stored: JsonDict | None, wanted: JsonDict) -> JsonDict:
+def merge_request(stored: JsonDict | None, wanted: JsonDict) -> JsonDict:
     """Return the document to store after `wanted` arrived; `stored` itself if nothing changes.
 
     Parameters
@@ -118,7 +120,7 @@ def after(stored: JsonDict | None, wanted: JsonDict) -> JsonDict:
     stored : dict or None
         The stored document with that id; None if there is none.
     wanted : dict
-        The `doc` of an `Asking`.
+        The `doc` of an `MailRequest`.
 
     Raises
     ------

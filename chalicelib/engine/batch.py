@@ -135,7 +135,7 @@ def handle_batch(records: Iterable[Record], work: Work) -> None:
             # This receive was one of the message's five tries. If the message came back at
             # once, its tries would soon be used up. If all such messages came back at the same
             # time, the time would run out again.
-            again.append((record, spread_s(back_off_s(record, work, NoEffect()), record)))
+            again.append((record, add_jitter_s(back_off_s(record, work, NoEffect()), record)))
             continue
         message: Message | None = None
         try:
@@ -163,7 +163,7 @@ def back_off_s(record: Record, work: Work, exc: Exception) -> int:
     return max(wait_s, work.lease_s + 1) if is_claimed else wait_s
 
 
-def spread_s(wait_s: int, record: Record) -> int:
+def add_jitter_s(wait_s: int, record: Record) -> int:
     """Add jitter: return up to twice `wait_s`, depending on the message's id.
 
     Messages that are hidden together then come back at different times.

@@ -43,7 +43,7 @@ class Context:
     mail: Mailer
     rate_limiter: RateLimiter
     suppressions: Suppressions
-    links: LinkKeys
+    confirmation_links: LinkKeys
     invitation_links: LinkKeys
     pages_url: Callable[[], str]
     count_mail: Callable[[str], None]
@@ -68,7 +68,7 @@ class Context:
         """Return the same context for a document in another database. Sends no request."""
         return replace(self, database=self.server.database(db))
 
-    def again(self, doc: JsonDict) -> JsonDict | None:
+    def reread(self, doc: JsonDict) -> JsonDict | None:
         """Read the current document again; return None if it is gone. One request.
 
         Call this after a change outside the document, such as in a security object. If the document

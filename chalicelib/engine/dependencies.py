@@ -142,7 +142,7 @@ class Dependencies:
             ),
             rate_limiter=RateLimiter(self.dynamodb, settings.table_name),
             suppressions=Suppressions(self.dynamodb, settings.table_name),
-            links=_link_keys(secrets, "confirm", settings),
+            confirmation_links=_link_keys(secrets, "confirm", settings),
             invitation_links=_link_keys(secrets, "invitation", settings),
             pages_url=self._pages_url,
             count_mail=lambda outcome: count_mail(settings.stage, outcome),

@@ -108,7 +108,7 @@ def reconcile_database(doc: JsonDict, context: Context) -> None:
     Rejected
         If a field is wrong, or the database belongs to another channel, or it is gone.
     """
-    reconcile(doc, partial(apply_to_database, context), partial(context.again, doc))
+    reconcile(doc, partial(apply_to_database, context), partial(context.reread, doc))
 
 
 def apply_to_database(context: Context, doc: JsonDict | None) -> bool:
@@ -129,7 +129,7 @@ def apply_to_database(context: Context, doc: JsonDict | None) -> bool:
     try:
         return write_database(context, channel_of(doc, context))
     except NotFound:
-        newer = context.again(doc)
+        newer = context.reread(doc)
         if newer is not None and newer.get("state") == "ready":
             raise Rejected(
                 "the channel's database is gone; set the state to new to make another"

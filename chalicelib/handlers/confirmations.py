@@ -35,7 +35,7 @@ def use_confirmation(doc: JsonDict, context: Context) -> JsonDict:
     if not context.in_control_database:
         raise Rejected("devices are confirmed in the control database, by the cloud alone")
     device_code = _text(doc, "device_code")
-    link = context.links.verify(_text(doc, "confirm_code"))
+    link = context.confirmation_links.verify(_text(doc, "confirm_code"))
     device = context.database.find_one(link.subject) if link else None
     if link is None or device is None:
         raise _refusal(LinkStatus.UNKNOWN)
@@ -46,13 +46,13 @@ def use_confirmation(doc: JsonDict, context: Context) -> JsonDict:
         expire(context, device)
     if status is not LinkStatus.OPEN:
         raise _refusal(status)
-    left = remaining_tries(context, device, device_code)
-    if left is not None:
-        raise Rejected("wrong device code" if left else "too many wrong device codes")
+    remaining = check_device_code(context, device, device_code)
+    if remaining is not None:
+        raise Rejected("wrong device code" if remaining else "too many wrong device codes")
     return _confirm(context, device, doc["_id"])
 
 
-def remaining_tries(context: Context, device: JsonDict, device_code: str) -> int | None:
+def check_device_code(context: Context, device: JsonDict, device_code: str) -> int | None:
     """Compare a typed device code with the device's; reject the device after too many wrong ones.
 
     The code is counted before it is compared. So even simultaneous clicks cannot try more than
@@ -65,10 +65,10 @@ def remaining_tries(context: Context, device: JsonDict, device_code: str) -> int
         now.
     """
     device_id, generation = device["_id"], generation_of(device)
-    right = context.links.guess_ids(device_id, device["device_code"])
+    right = context.confirmation_links.device_code_ids(device_id, device["device_code"])
     tries = context.rate_limiter.allow(
         f"tries#{context.database.name}#{device_id}#{generation}",
-        context.links.guess_ids(device_id, device_code)[0],
+        context.confirmation_links.device_code_ids(device_id, device_code)[0],
         [Quota(WRONG_CODES, context.settings.confirm_ttl_s + DAY_S)],
         context.clock().timestamp(),
         is_likely_first=True,

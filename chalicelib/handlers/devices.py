@@ -15,7 +15,7 @@ from chalicelib.handlers import answers, logins, owners
 from chalicelib.handlers.registry import registry
 
 # The states that can follow ``confirming``, and what causes each of them.
-ANSWERS = {
+NEXT_STATES = {
     "confirmed": "a right confirm document",
     "rejected": "five wrong codes, or this was not me",
     "expired": "a click after its time, or the daily sweep",
@@ -144,9 +144,9 @@ def _mail(device: Registration, generation: int, context: Context) -> sending.Ma
     # Imported here, because only the Lambdas that send mail or show pages need templates.
     from chalicelib.emails import texts
 
-    code = context.links.sign(device.device_id, generation)
+    token = context.confirmation_links.sign(device.device_id, generation)
     return texts.confirmation(
-        context.page_url("confirm", code),
+        context.page_url("confirm", token),
         device.name,
         hours=context.settings.confirm_ttl_s / HOUR_S,
     )

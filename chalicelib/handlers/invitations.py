@@ -20,7 +20,7 @@ from chalicelib.handlers.reconcile import reconcile
 from chalicelib.handlers.registry import registry
 
 # The states that can follow ``sent``, and what causes each of them.
-ANSWERS = {
+NEXT_STATES = {
     "accepting": "the guest accepts",
     "declined": "the guest declines",
     "withdrawn": "a device of the owner's",
@@ -218,9 +218,9 @@ def _mail(
     # Imported here, because only the Lambdas that send mail or show pages need templates.
     from chalicelib.emails import texts
 
-    code = context.invitation_links.sign(invitation.ref.subject, generation)
+    token = context.invitation_links.sign(invitation.ref.subject, generation)
     return texts.invitation(
-        context.page_url("invitation", code),
+        context.page_url("invitation", token),
         inviter,
         channel_name,
         hours=context.settings.invitation_ttl_s / HOUR_S,

@@ -29,7 +29,7 @@ class InvalidNotification(Exception):
     """Raised when a message in the topic is not from SES."""
 
 
-def take(context: Context, message: str) -> str:
+def handle_notification(context: Context, message: str) -> str:
     """Handle one notification: change the mail's document; after a complaint, suppress the address.
 
     Parameters
@@ -52,10 +52,10 @@ def take(context: Context, message: str) -> str:
     if not message.startswith("{"):
         return "other"  # SES tests a new topic with a message in plain text
     try:
-        said = json.loads(message)
-        kind = str(said.get("eventType") or said.get("notificationType")).lower()
-        mail = said["mail"]
-        ref, reason = MailRef.parse(mail.get("tags", {})), _reason(kind, said)
+        notification = json.loads(message)
+        kind = str(notification.get("eventType") or notification.get("notificationType")).lower()
+        mail = notification["mail"]
+        ref, reason = MailRef.parse(mail.get("tags", {})), _reason(kind, notification)
         addresses = [str(address) for address in mail["destination"]]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as exc:
         raise InvalidNotification(f"no notification of SES's: {type(exc).__name__}") from exc
@@ -65,25 +65,25 @@ def take(context: Context, message: str) -> str:
         for address in addresses:
             context.suppressions.add(owner_id_of(address), reason, timestamp(context.clock()))
     if ref is not None:
-        _move(context, ref, reason)
+        _record_failure(context, ref, reason)
     return kind
 
 
-def _reason(kind: str, said: JsonDict) -> str | None:
+def _reason(kind: str, notification: JsonDict) -> str | None:
     """Return why the mail failed, in words without an address; None if it did not fail."""
     if kind == "complaint":
         # RFC 5965: the reader has moved the mail out of the junk folder. That is no complaint.
-        if said.get("complaint", {}).get("complaintFeedbackType") == "not-spam":
+        if notification.get("complaint", {}).get("complaintFeedbackType") == "not-spam":
             return None
         return "somebody at this address complained about the mail"
-    bounce = said.get("bounce", {})
+    bounce = notification.get("bounce", {})
     types = (str(bounce.get("bounceType")), str(bounce.get("bounceSubType")))
     if kind != "bounce" or types == _ARRIVED:
         return None
     return f"the mail did not arrive: {'/'.join(types)}"
 
 
-def _move(context: Context, ref: MailRef, reason: str) -> None:
+def _record_failure(context: Context, ref: MailRef, reason: str) -> None:
     """Record the failure in the mail's document, if that still waits for an answer."""
     if ref.owner_id is not None and not is_owner_id(ref.owner_id):
         return  # none of our mails has such a tag

@@ -8,7 +8,7 @@ from chalicelib.domain.link_status import LinkStatus, link_status
 from chalicelib.domain.names import confirm_id
 from chalicelib.engine.context import Context
 from chalicelib.handlers import confirmations
-from chalicelib.web.answers import (
+from chalicelib.web.link_pages import (
     ANSWERED,
     COMMON_WORDS,
     STEP_ANSWERED,
@@ -105,14 +105,14 @@ def _compare(context: Context, device: JsonDict, token: str, device_code: str) -
     length = len(plain_device_code(device_code))
     if not DEVICE_CODE_LENGTHS.start <= length < DEVICE_CODE_LENGTHS.stop:
         return _form(device, 422, "Type the code that your device shows.")
-    left = confirmations.remaining_tries(context, device, device_code)
-    if left is None:
+    remaining = confirmations.check_device_code(context, device, device_code)
+    if remaining is None:
         _click(context, device, token, device_code)
         return see_other(ANSWERED)
-    if left == 0:
+    if remaining == 0:
         text = "The device was refused. If it is yours, start the registration again on the device."
         return terminal_page(403, "Too many wrong codes", text)
-    tries = "1 try is" if left == 1 else f"{left} tries are"
+    tries = "1 try is" if remaining == 1 else f"{remaining} tries are"
     problem = f"This is not the code that your device shows. {tries} left."
     return _form(device, 403, problem)
 
@@ -164,7 +164,7 @@ def _under_way(context: Context, device: JsonDict) -> Page:
 
 
 def _look_up(context: Context, token: str) -> tuple[JsonDict | None, LinkStatus]:
-    link = context.links.verify(token)
+    link = context.confirmation_links.verify(token)
     device = context.database.find_one(link.subject) if link else None
     if link is None or device is None:
         return None, LinkStatus.UNKNOWN

@@ -8,7 +8,7 @@ from chalicelib.domain.link_status import LinkStatus, link_status
 from chalicelib.domain.link_tokens import InvitationRef
 from chalicelib.engine.context import Context
 from chalicelib.handlers import invitations
-from chalicelib.web.answers import (
+from chalicelib.web.link_pages import (
     ANSWERED,
     COMMON_WORDS,
     STEP_ANSWERED,

@@ -95,7 +95,10 @@ def bulk_docs(context: Context, headers: Headers, body: bytes | str, source_ip: 
     try:
         for doc in docs_of(headers, body):
             try:
-                _take(context, registration.read(doc, context.settings.device_auth, network))
+                _take(
+                    context,
+                    registration.parse_registration(doc, context.settings.device_auth, network),
+                )
             except Rejected as exc:
                 refused.append(_row(doc, exc.reason))
     except RefusedRequest as exc:
@@ -120,17 +123,17 @@ def refuse() -> Answer:
     return _error(403, "forbidden", reason)
 
 
-def _take(context: Context, asking: registration.Asking) -> None:
+def _take(context: Context, mail_request: registration.MailRequest) -> None:
     """Store a new device document, move a stored one back to ``new``, or change nothing."""
 
     def change(stored: JsonDict) -> JsonDict:
         is_new = "_rev" not in stored
-        after = registration.after(None if is_new else stored, asking.doc)
+        after = registration.merge_request(None if is_new else stored, mail_request.doc)
         if after is not stored:
-            _count(context, after, None if is_new else asking.address)
+            _count(context, after, None if is_new else mail_request.address)
         return after
 
-    doc_id = asking.doc["_id"]
+    doc_id = mail_request.doc["_id"]
     context.control_database.update(doc_id, change, default={"_id": doc_id})
 
 

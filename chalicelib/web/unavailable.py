@@ -51,7 +51,7 @@ def answer_unavailable(event: Request, get_response: Callable[[Request], Respons
         body = {"error": "service_unavailable", "reason": reason}
         return Response(body, {"Cache-Control": "no-store"}, 503)
     # Imported here: it needs Jinja2, which the registrations endpoint does not.
-    from chalicelib.web.answers import unavailable
+    from chalicelib.web.link_pages import unavailable
 
     page = unavailable()
     return Response(page.body, dict(page.headers), page.status)

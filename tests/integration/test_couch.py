@@ -30,7 +30,7 @@ from chalicelib.couch import (
     Unauthorized,
     Unavailable,
     Unreadable,
-    error_of,
+    make_error,
 )
 from chalicelib.domain.documents import JsonDict
 from tests.kit.basics import an_address, wait_for
@@ -690,7 +690,7 @@ json_values = st.recursive(
 @settings(deadline=None)
 @given(st.integers(0, 999), json_values | st.fixed_dictionaries({"error": json_values}))
 def test_every_answer_is_one_of_the_errors(status: int, answer: Any) -> None:
-    error = error_of(status, answer, "GET /")
+    error = make_error(status, answer, "GET /")
     assert isinstance(error, CouchError)
     assert error.status == status
     assert isinstance(error.error, str)
@@ -741,7 +741,7 @@ def test_a_long_id_that_fits_into_a_request_is_an_id(control: Database, doc_id: 
 @pytest.mark.parametrize("status", [404, 409, 412])
 @pytest.mark.parametrize("body", [None, {}, [], "gone", {"message": "no such page"}])
 def test_what_a_proxy_says_is_not_couchdbs_word(status: int, body: object) -> None:
-    assert type(error_of(status, body, "GET /")) is Unavailable
+    assert type(make_error(status, body, "GET /")) is Unavailable
 
 
 def test_of_many_updates_at_once_none_is_lost(control: Database) -> None:

@@ -54,7 +54,7 @@ def test_a_bounce_makes_the_device_undeliverable_and_says_why(
     steps: Steps, waiting: JsonDict
 ) -> None:
     [mail] = steps.mailer.sent
-    assert mail_feedback.take(steps.context, bounce(mail)) == "bounce"
+    assert mail_feedback.handle_notification(steps.context, bounce(mail)) == "bounce"
     after = steps.control.get(waiting["_id"])
     assert after["state"] == "undeliverable"
     assert after["undeliverable_reason"] == "the mail did not arrive: Permanent/NoEmail"
@@ -62,7 +62,7 @@ def test_a_bounce_makes_the_device_undeliverable_and_says_why(
 
 
 def test_an_undeliverable_device_may_ask_again(steps: Steps, waiting: JsonDict) -> None:
-    mail_feedback.take(steps.context, bounce(steps.mailer.sent[0]))
+    mail_feedback.handle_notification(steps.context, bounce(steps.mailer.sent[0]))
     doc = steps.control.get(waiting["_id"])
     steps.control.put({**doc, "state": "new", "generation": 1})
     steps.run(doc["_id"])
@@ -72,20 +72,25 @@ def test_an_undeliverable_device_may_ask_again(steps: Steps, waiting: JsonDict) 
 
 def test_the_same_notification_twice_changes_nothing_more(steps: Steps, waiting: JsonDict) -> None:
     [mail] = steps.mailer.sent
-    mail_feedback.take(steps.context, bounce(mail))
+    mail_feedback.handle_notification(steps.context, bounce(mail))
     before = steps.control.get(waiting["_id"])
-    mail_feedback.take(steps.context, bounce(mail))
+    mail_feedback.handle_notification(steps.context, bounce(mail))
     assert steps.control.get(waiting["_id"]) == before
 
 
 def test_an_answer_that_comes_by_itself_is_no_bounce(steps: Steps, waiting: JsonDict) -> None:
     [mail] = steps.mailer.sent
-    assert mail_feedback.take(steps.context, bounce(mail, "Transient", "General")) == "other"
+    assert (
+        mail_feedback.handle_notification(steps.context, bounce(mail, "Transient", "General"))
+        == "other"
+    )
     assert steps.control.get(waiting["_id"]) == waiting
 
 
 def test_a_full_mailbox_is_a_bounce(steps: Steps, waiting: JsonDict) -> None:
-    mail_feedback.take(steps.context, bounce(steps.mailer.sent[0], "Transient", "MailboxFull"))
+    mail_feedback.handle_notification(
+        steps.context, bounce(steps.mailer.sent[0], "Transient", "MailboxFull")
+    )
     assert steps.control.get(waiting["_id"])["state"] == "undeliverable"
 
 
@@ -96,7 +101,7 @@ def test_a_bounce_of_an_older_mail_leaves_the_newer_one_alone(
     steps.control.put({**doc, "state": "new", "generation": 1})
     steps.run(doc["_id"])
     before = steps.control.get(doc["_id"])
-    mail_feedback.take(steps.context, bounce(steps.mailer.sent[0]))
+    mail_feedback.handle_notification(steps.context, bounce(steps.mailer.sent[0]))
     assert steps.control.get(doc["_id"]) == before
 
 
@@ -109,23 +114,23 @@ def test_a_bounce_that_comes_before_the_document_says_so_is_to_come_again(
     early = {**saved, "state": "new"}
     steps.control.put(early)
     with pytest.raises(TooEarly):
-        mail_feedback.take(steps.context, bounce(mail))
+        mail_feedback.handle_notification(steps.context, bounce(mail))
     now = steps.control.get(waiting["_id"])
     steps.control.put({**now, "state": "confirming"})
-    mail_feedback.take(steps.context, bounce(mail))
+    mail_feedback.handle_notification(steps.context, bounce(mail))
     assert steps.control.get(waiting["_id"])["state"] == "undeliverable"
 
 
 def test_an_active_device_stays_active(steps: Steps) -> None:
     device = a_device(owner=an_address())
     steps.activate(device)
-    mail_feedback.take(steps.context, bounce(steps.mailer.sent[0]))
+    mail_feedback.handle_notification(steps.context, bounce(steps.mailer.sent[0]))
     assert steps.control.get(device.device_id)["state"] == "active"
 
 
 def test_after_a_complaint_no_mail_goes_to_that_address(steps: Steps, waiting: JsonDict) -> None:
     [mail] = steps.mailer.sent
-    assert mail_feedback.take(steps.context, complaint(mail)) == "complaint"
+    assert mail_feedback.handle_notification(steps.context, complaint(mail)) == "complaint"
     assert steps.control.get(waiting["_id"])["state"] == "undeliverable"
     another = steps.register(a_device(owner=mail.to.upper()))
     assert another["state"] == "error"
@@ -141,7 +146,7 @@ def test_a_complaint_about_a_mail_that_was_answered_long_ago_still_stops_mails(
 ) -> None:
     device = a_device(owner=an_address())
     steps.activate(device)
-    mail_feedback.take(steps.context, complaint(steps.mailer.sent[0]))
+    mail_feedback.handle_notification(steps.context, complaint(steps.mailer.sent[0]))
     assert steps.control.get(device.device_id)["state"] == "active"
     assert steps.context.suppressions.holds(owner_id_of(str(device.doc["owner"])))
 
@@ -150,7 +155,7 @@ def test_an_invitation_that_bounces_ends_in_error_with_the_reason(steps: Steps) 
     ada: Owner = steps.an_owner()
     ada.channel()
     ada.invite(an_address())
-    mail_feedback.take(steps.context, bounce(steps.mailer.sent[-1]))
+    mail_feedback.handle_notification(steps.context, bounce(steps.mailer.sent[-1]))
     doc = ada.control.get("invitation-1")
     assert doc["state"] == "error"
     assert doc["error"]["reason"] == "email: the mail did not arrive: Permanent/NoEmail"
@@ -161,7 +166,9 @@ def test_a_bounce_to_the_guest_of_an_owner_who_is_gone_changes_nothing(steps: St
     ada.channel()
     ada.invite(an_address())
     ada.control.delete()
-    assert mail_feedback.take(steps.context, bounce(steps.mailer.sent[-1])) == "bounce"
+    assert (
+        mail_feedback.handle_notification(steps.context, bounce(steps.mailer.sent[-1])) == "bounce"
+    )
 
 
 def test_what_is_about_no_mail_of_ours_changes_nothing(steps: Steps, waiting: JsonDict) -> None:
@@ -169,8 +176,11 @@ def test_what_is_about_no_mail_of_ours_changes_nothing(steps: Steps, waiting: Js
     gone = Mail(an_address(), "", "", "", "", {"doc": "device-gone", "generation": "0"})
     odd = Mail(an_address(), "", "", "", "", {"doc": waiting["_id"], "generation": "x"})
     for mail in (foreign, gone, odd):
-        assert mail_feedback.take(steps.context, bounce(mail)) == "bounce"
-    assert mail_feedback.take(steps.context, notification(foreign, "Delivery")) == "other"
+        assert mail_feedback.handle_notification(steps.context, bounce(mail)) == "bounce"
+    assert (
+        mail_feedback.handle_notification(steps.context, notification(foreign, "Delivery"))
+        == "other"
+    )
     assert steps.control.get(waiting["_id"]) == waiting
 
 
@@ -179,26 +189,26 @@ def test_a_mail_that_was_taken_out_of_the_junk_is_no_complaint(
 ) -> None:
     [mail] = steps.mailer.sent
     said = notification(mail, "Complaint", complaint={"complaintFeedbackType": "not-spam"})
-    assert mail_feedback.take(steps.context, said) == "other"
+    assert mail_feedback.handle_notification(steps.context, said) == "other"
     assert not steps.context.suppressions.holds(owner_id_of(mail.to))
     assert steps.control.get(waiting["_id"]) == waiting
 
 
 def test_a_bounce_stops_no_mail(steps: Steps, waiting: JsonDict) -> None:
     [mail] = steps.mailer.sent
-    mail_feedback.take(steps.context, bounce(mail))
+    mail_feedback.handle_notification(steps.context, bounce(mail))
     assert not steps.context.suppressions.holds(owner_id_of(mail.to))
 
 
 def test_what_ses_says_when_it_finds_the_topic_is_no_failure(steps: Steps) -> None:
     said = "Successfully validated SNS topic for Amazon SES event publishing."
-    assert mail_feedback.take(steps.context, said) == "other"
+    assert mail_feedback.handle_notification(steps.context, said) == "other"
 
 
 @pytest.mark.parametrize("message", ["{", "{}", '{"eventType": "Bounce", "mail": []}'])
 def test_what_ses_did_not_send_is_refused(steps: Steps, message: str) -> None:
     with pytest.raises(InvalidNotification):
-        mail_feedback.take(steps.context, message)
+        mail_feedback.handle_notification(steps.context, message)
 
 
 def test_a_mail_over_its_budget_is_counted_as_such(steps: Steps) -> None:

@@ -287,7 +287,7 @@ def forged_codes(code: str, other: str, device_code: str) -> dict[str, str]:
 
 
 def test_codes_that_lead_nowhere_give_the_very_same_page(ada: Owner, guest: str) -> None:
-    device_code = ada.steps.context.links.sign(ada.device.device_id, 0)
+    device_code = ada.steps.context.confirmation_links.sign(ada.device.device_id, 0)
     ada.invite(an_address(), invitation_id="invitation-2")
     other = ada.steps.invitation_code()
     ada.invite(guest)

@@ -730,7 +730,7 @@ def test_a_page_that_does_not_know_when_the_cloud_was_asked_shows_no_time(
     steps: Steps, device: NewDevice, requested_at: object
 ) -> None:
     steps.control.put({**device.doc, "requested_at": requested_at})
-    code = steps.context.links.sign(device.device_id, 0)
+    code = steps.context.confirmation_links.sign(device.device_id, 0)
     page = pages.show(steps.context, code, None)
     assert (page.status, "<h1>One moment</h1>" in page.body) == (200, True)
     for no_time in ("1970", "UTC", "Requested"):
@@ -786,11 +786,11 @@ def test_after_five_wrong_codes_the_right_one_is_not_even_compared(
 ) -> None:
     doc = steps.register(device)
     for number in range(5):
-        confirmations.remaining_tries(steps.context, doc, f"WRONG-{number}")
+        confirmations.check_device_code(steps.context, doc, f"WRONG-{number}")
     # As if the rejection had been lost in a crash.
     rejected = steps.control.get(device.device_id)
     steps.control.put({**rejected, "state": "confirming"})
-    assert confirmations.remaining_tries(steps.context, doc, device.device_code) == 0
+    assert confirmations.check_device_code(steps.context, doc, device.device_code) == 0
     assert steps.control.get(device.device_id)["state"] == "rejected"
 
 

@@ -154,7 +154,7 @@ def test_a_registration_that_was_removed_may_come_again(steps: Steps, device: Ne
     assert state(steps, device) == {"state": "new"}
 
 
-# Asking again.
+# MailRequest again.
 
 
 def test_a_resend_brings_another_mail_and_the_older_link_is_replaced(
@@ -211,7 +211,9 @@ def test_the_page_of_a_registration_asks_for_another_mail_where_the_registration
     steps: Steps, device: NewDevice, end: str, status: int, title: str
 ) -> None:
     steps.control.put({**device.doc, "state": end})
-    page = confirm.show(steps.context, steps.context.links.sign(device.device_id, 0), None)
+    page = confirm.show(
+        steps.context, steps.context.confirmation_links.sign(device.device_id, 0), None
+    )
     assert (page.status, f"<h1>{title}</h1>" in page.body) == (status, True)
     is_given = send(steps, again(device, 1)) == Answer(201, [])
     assert ("sk for another mail on the device." in page.body) is is_given

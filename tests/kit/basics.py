@@ -152,7 +152,7 @@ def make_context(
         mail=mailer,
         rate_limiter=rate_limiter,
         suppressions=Suppressions(rate_limiter.client, rate_limiter.table_name),
-        links=LinkKeys([LINK_KEY], "test"),
+        confirmation_links=LinkKeys([LINK_KEY], "test"),
         invitation_links=LinkKeys([LINK_KEY], "test invitation"),
         pages_url=lambda: PUBLIC_URL,
         count_mail=mailer.outcomes.append,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
-from chalicelib.couch import READ_TIMEOUT_S, Connection, Server, error_of
+from chalicelib.couch import READ_TIMEOUT_S, Connection, Server, make_error
 from tests.kit.fakes.couch import ADMIN_URL, FakeCouch
 from tests.kit.fakes.couch_http import Answer, Asked, Refusal
 
@@ -39,7 +39,7 @@ class DirectConnection(Connection):
         asked = Asked(method, parts, params or {}, _ADMIN, content)
         answer = self._around(f"{method} {path}", asked, self._answer)
         if answer.status >= 400:
-            raise error_of(answer.status, answer.body, f"{method} {path}")
+            raise make_error(answer.status, answer.body, f"{method} {path}")
         return answer.body
 
     def _answer(self, asked: Asked) -> Answer:

@@ -82,7 +82,7 @@ def test_no_answer_of_a_route_that_fails_is_kept_or_framed_either(
             raise failure
 
         monkeypatch.setattr(site.recorder, "send", fail)
-        code = site.steps.context.links.sign(a_device().device_id, 0)
+        code = site.steps.context.confirmation_links.sign(a_device().device_id, 0)
         for path in (f"/confirm/{code}", f"/registrations/{a_device().device_id}"):
             answer = site.get(path)
             check_least(answer, (path, failure))
@@ -96,7 +96,7 @@ def test_a_pages_every_answer_is_framed_by_nobody_and_loads_nothing(
 ) -> None:
     ada.invite(an_address())
     invitation = f"/invitation/{site.steps.invitation_code()}"
-    confirm = f"/confirm/{site.steps.context.links.sign(device.device_id, 0)}"
+    confirm = f"/confirm/{site.steps.context.confirmation_links.sign(device.device_id, 0)}"
     right = f"device_code={device.device_code}".encode()
     for path, body in ((confirm, right), (invitation, b"answer=accept")):
         answers = [site.get(path), site.post(path, b""), site.post(path, body), site.get(path)]
@@ -194,7 +194,7 @@ def test_who_invites_cannot_answer_for_a_guest_who_accepted_once(site: Site, ada
 def test_a_get_across_sites_changes_nothing(site: Site, device: NewDevice, ada: Owner) -> None:
     ada.invite(an_address())
     before = contents(site.steps.control), contents(ada.control)
-    code = site.steps.context.links.sign(device.device_id, 0)
+    code = site.steps.context.confirmation_links.sign(device.device_id, 0)
     for query in ("", "?answer=not-me", f"?device_code={device.device_code}", "?step=answered"):
         site.get(f"/confirm/{code}{query}", **FROM_ELSEWHERE)
         site.get(f"/invitation/{site.steps.invitation_code()}{query}", **FROM_ELSEWHERE)

@@ -143,7 +143,7 @@ def test_a_code_of_another_stage_or_installation_is_none_here(
     here, there = make_site(), make_site(**elsewhere)
     device = a_device(owner=an_address())
     here.steps.register(device)
-    foreign = there.steps.context.links.sign(device.device_id, 0)
+    foreign = there.steps.context.confirmation_links.sign(device.device_id, 0)
     assert whole(here.get(f"/confirm/{foreign}")) == whole(here.get("/confirm/nothing"))
     assert here.post(f"/confirm/{foreign}", confirm_form(device)).status_code == 404
     assert here.get(f"/confirm/{here.steps.code()}").status_code == 200
@@ -161,8 +161,8 @@ def test_a_code_of_another_page_is_none_on_this_one(site: Site, ada: Owner) -> N
     crossed = {
         f"/confirm/{code}",
         f"/confirm/{steps.context.invitation_links.sign(device_id, 0)}",
-        f"/invitation/{steps.context.links.sign(device_id, 0)}",
-        f"/invitation/{steps.context.links.sign(subject, 0)}",
+        f"/invitation/{steps.context.confirmation_links.sign(device_id, 0)}",
+        f"/invitation/{steps.context.confirmation_links.sign(subject, 0)}",
         f"/invitation/{receipt}",
         f"/confirm/{receipt}",
     }
@@ -174,6 +174,6 @@ def test_a_code_of_another_page_is_none_on_this_one(site: Site, ada: Owner) -> N
 
 def test_a_key_that_was_taken_out_of_use_opens_nothing(site: Site, device: NewDevice) -> None:
     context = site.steps.context
-    old = LinkKeys([b"o" * 32], context.links.purpose).sign(device.device_id, 0)
+    old = LinkKeys([b"o" * 32], context.confirmation_links.purpose).sign(device.device_id, 0)
     assert site.post(f"/confirm/{old}", confirm_form(device)).status_code == 404
-    assert list(context.links.keys) == [LINK_KEY]
+    assert list(context.confirmation_links.keys) == [LINK_KEY]

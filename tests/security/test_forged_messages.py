@@ -82,7 +82,7 @@ def test_a_notification_that_ses_did_not_send_changes_nothing(steps: Steps, ada:
     before = contents(ada.control), contents(steps.control)
     for notification in FORGED_NOTIFICATIONS.values():
         with pytest.raises(InvalidNotification) as caught:
-            mail_feedback.take(steps.context, notification)
+            mail_feedback.handle_notification(steps.context, notification)
         assert len(str(caught.value)) < 100
     assert (contents(ada.control), contents(steps.control)) == before
 
@@ -105,5 +105,5 @@ def test_a_bounce_moves_the_document_of_its_own_mail_and_no_other(steps: Steps, 
         tags = {"doc": [doc_id], "generation": ["0"], **({"owner": [owner]} if owner else {})}
         bounce = {"bounceType": "Permanent", "bounceSubType": "NoEmail"}
         said = {"eventType": "Bounce", "bounce": bounce, "mail": {"destination": [], "tags": tags}}
-        mail_feedback.take(steps.context, json.dumps(said))
+        mail_feedback.handle_notification(steps.context, json.dumps(said))
     assert (contents(ada.control), contents(steps.control)) == before

@@ -99,7 +99,7 @@ def is_stored(site: Site, device: NewDevice) -> bool:
 
 def shown(site: Site, device: NewDevice) -> Iterator[Any]:
     """The elements of each page that a device's owner comes to see."""
-    path = f"/confirm/{site.steps.context.links.sign(device.device_id, 0)}"
+    path = f"/confirm/{site.steps.context.confirmation_links.sign(device.device_id, 0)}"
     yield elements(site.get(path).body)
     yield elements(site.post(path, b"device_code=0000").body)
     site.post(path, f"device_code={device.device_code}".encode())

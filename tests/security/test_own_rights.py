@@ -52,7 +52,10 @@ class World:
             *self.ids,
             *(ada.id, eve.id, ada.address, eve.address, owner_role(ada.id), "_admin"),
             *(ada.channel_database().name, ada.channel_database().url, ada.control.name),
-            *(self.invitation_code, self.steps.context.links.sign(pending.device_id, 0)),
+            *(
+                self.invitation_code,
+                self.steps.context.confirmation_links.sign(pending.device_id, 0),
+            ),
             *(foreign, pending.device_code, "https://evil.example/db"),
             *(True, False, None, 0, 1, -1, 1e300, "", [], {}, [ada.id], [ada.address, eve.id]),
             *({"names": ["x"], "roles": [owner_role(ada.id)]}, {"roles": []}, [None, {}]),
@@ -116,7 +119,7 @@ def documents(draw: st.DrawFn, world: World, kind: tuple[str, str]) -> JsonDict:
     if draw(st.integers(0, 9)) == 9:
         doc["_attachments"] = {"x": {"content_type": "text/plain", "data": "eA=="}}
     if doc_type == "confirm":
-        code = world.steps.context.links.sign(world.pending.device_id, 0)
+        code = world.steps.context.confirmation_links.sign(world.pending.device_id, 0)
         doc |= {"confirm_code": code, "device_code": world.pending.device_code}
     odd = st.dictionaries(st.sampled_from(FIELDS), st.sampled_from(world.values), max_size=3)
     return {**doc, **draw(odd)}

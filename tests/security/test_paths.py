@@ -60,7 +60,7 @@ def test_no_id_in_a_link_leads_a_page_anywhere(site: Site, ada: Owner) -> None:
     context = site.steps.context
     for what, doc_id in IDS.items():
         codes = {
-            "confirm": context.links.sign(doc_id, 0),
+            "confirm": context.confirmation_links.sign(doc_id, 0),
             "invitation": context.invitation_links.sign(
                 InvitationRef(ada.id, "0" * 32, doc_id).subject, 0
             ),
@@ -141,7 +141,9 @@ def test_no_id_in_a_bounce_leads_anywhere(site: Site, ada: Owner) -> None:
                 "bounce": {"bounceType": "Permanent", "bounceSubType": "General"},
                 "mail": {"destination": [], "tags": {**tags, "generation": ["0"]}},
             }
-            assert mail_feedback.take(site.steps.context, json.dumps(said)) == "bounce"
+            assert (
+                mail_feedback.handle_notification(site.steps.context, json.dumps(said)) == "bounce"
+            )
     check_paths(site, site.recorder.paths()[asked:], site.steps.control.name)
     assert everything(site, ada) == before
 

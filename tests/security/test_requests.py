@@ -98,6 +98,6 @@ def test_no_header_of_a_request_is_an_address_to_ask(site: Site, trap: socket.so
     for url in URLS.values():
         named = dict.fromkeys(headers, url.format(trap=f"127.0.0.1:{trap.getsockname()[1]}"))
         assert site.bring(a_device(owner=an_address()).doc, **named).status_code == 201
-        site.get(f"/confirm/{site.steps.context.links.sign('device-1', 0)}", **named)
+        site.get(f"/confirm/{site.steps.context.confirmation_links.sign('device-1', 0)}", **named)
     check_asked(site, asked)
     assert not was_asked(trap)

@@ -218,7 +218,7 @@ def test_the_registrations_takes_what_a_new_device_sends(
 ) -> None:
     new = new_device(owner, name, timestamp(START), sha256=sha256)
     replicated = {**new.doc, "_rev": "1-a", "_revisions": {"start": 1, "ids": ["a"]}}
-    asking = registration.read(replicated, "login", "127.0.0.0/24")
+    asking = registration.parse_registration(replicated, "login", "127.0.0.0/24")
     assert asking.doc == {**new.doc, "network": "127.0.0.0/24"}
     assert registration.is_device_id(new.device_id)
 

@@ -353,7 +353,7 @@ typed_codes = st.text("ABCabc123 -", max_size=8) | any_text
 @settings(max_examples=300)
 @given(typed_codes, typed_codes)
 def test_two_device_codes_have_one_guess_id_just_if_they_are_the_same(one: str, other: str) -> None:
-    equal = LINKS.guess_ids(DEVICE_ID, one)[0] == LINKS.guess_ids(DEVICE_ID, other)[0]
+    equal = LINKS.device_code_ids(DEVICE_ID, one)[0] == LINKS.device_code_ids(DEVICE_ID, other)[0]
     assert equal == same_device_code(one, other)
 
 
@@ -361,15 +361,17 @@ def test_two_device_codes_have_one_guess_id_just_if_they_are_the_same(one: str, 
 def test_spaces_dashes_and_case_do_not_make_another_guess(code: str, data: st.DataObject) -> None:
     letters = [data.draw(st.sampled_from([letter, letter.lower()])) for letter in code]
     typed = "".join(letter + data.draw(st.text(" -\t", max_size=2)) for letter in letters)
-    assert LINKS.guess_ids(DEVICE_ID, typed)[0] == LINKS.guess_ids(DEVICE_ID, code)[0]
+    assert LINKS.device_code_ids(DEVICE_ID, typed)[0] == LINKS.device_code_ids(DEVICE_ID, code)[0]
 
 
 def test_a_guess_id_gives_nothing_of_the_code_away() -> None:
-    guess_id = LINKS.guess_ids(DEVICE_ID, "ABCD-2345")[0]
+    guess_id = LINKS.device_code_ids(DEVICE_ID, "ABCD-2345")[0]
     assert "ABCD" not in guess_id
     assert "2345" not in guess_id
-    assert guess_id != LINKS.guess_ids("device-other", "ABCD-2345")[0]
-    assert guess_id != LinkKeys([OTHER_KEY], LINKS.purpose).guess_ids(DEVICE_ID, "ABCD-2345")[0]
+    assert guess_id != LINKS.device_code_ids("device-other", "ABCD-2345")[0]
+    assert (
+        guess_id != LinkKeys([OTHER_KEY], LINKS.purpose).device_code_ids(DEVICE_ID, "ABCD-2345")[0]
+    )
 
 
 @example("\ud800", "\ud800")

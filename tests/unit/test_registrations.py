@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from chalicelib.domain.documents import JsonDict, Rejected
 from chalicelib.domain.registration import (
     RESEND_STATES,
-    Asking,
-    after,
+    MailRequest,
     is_device_id,
+    merge_request,
     network_of,
-    read,
+    parse_registration,
 )
 from chalicelib.web.replication import (
     MAX_BYTES,
@@ -41,40 +41,43 @@ OTHER_STATES = ("confirmed", "active", "revoking", "revoked", "rejected", None, 
 
 def stored(**fields: Any) -> JsonDict:
     """The good registration as it lies in the control database."""
-    return {**read(GOOD, "login", NETWORK).doc, "_rev": "3-c", **fields}
+    return {**parse_registration(GOOD, "login", NETWORK).doc, "_rev": "3-c", **fields}
 
 
 def wanted(**fields: Any) -> JsonDict:
     """The same registration, coming again, from another network."""
-    return read({**GOOD, **fields}, "login", "198.51.100.0/24").doc
+    return parse_registration({**GOOD, **fields}, "login", "198.51.100.0/24").doc
 
 
 # Reading.
 
 
 def test_a_registration_is_stored_as_it_came_without_revisions_and_with_its_network() -> None:
-    asking = read(GOOD, "login", NETWORK)
-    assert asking.address == "ada@example.com"
+    mail_request = parse_registration(GOOD, "login", NETWORK)
+    assert mail_request.address == "ada@example.com"
     expected = {**without("oauth_creds"), "_id": DEVICE_ID, "network": NETWORK}
-    assert asking.doc == {name: value for name, value in expected.items() if name != "_rev"}
+    assert mail_request.doc == {name: value for name, value in expected.items() if name != "_rev"}
 
 
 def test_what_a_device_makes_is_taken() -> None:
     device = a_device()
-    assert read(device.doc, "login", NETWORK).doc == {**device.doc, "network": NETWORK}
+    assert parse_registration(device.doc, "login", NETWORK).doc == {
+        **device.doc,
+        "network": NETWORK,
+    }
 
 
 def test_a_registration_by_oauth_is_taken_where_devices_register_so() -> None:
     doc = {**without("credentials"), "_id": DEVICE_ID}
-    assert read(doc, "oauth1", NETWORK).doc["oauth_creds"] == OAUTH
+    assert parse_registration(doc, "oauth1", NETWORK).doc["oauth_creds"] == OAUTH
     with pytest.raises(Rejected, match=r"^'credentials' is no field"):
-        read({**VALID, "_id": DEVICE_ID}, "oauth1", NETWORK)
+        parse_registration({**VALID, "_id": DEVICE_ID}, "oauth1", NETWORK)
     with pytest.raises(Rejected, match=r"^'oauth_creds.more' is no field"):
-        read({**doc, "oauth_creds": {**OAUTH, "more": "x"}}, "oauth1", NETWORK)
+        parse_registration({**doc, "oauth_creds": {**OAUTH, "more": "x"}}, "oauth1", NETWORK)
 
 
 def test_a_generation_of_5_0_is_stored_as_5() -> None:
-    generation = read({**GOOD, "generation": 5.0}, "login", NETWORK).doc["generation"]
+    generation = parse_registration({**GOOD, "generation": 5.0}, "login", NETWORK).doc["generation"]
     assert (generation, type(generation)) == (5, int)
 
 
@@ -82,7 +85,7 @@ def test_a_generation_of_5_0_is_stored_as_5() -> None:
 def test_what_is_no_new_registration_is_refused_with_a_reason(case: str) -> None:
     change, reason = REFUSED[case]
     with pytest.raises(Rejected) as rejected:
-        read(change({**GOOD, "name": "Ada's phone"}), "login", NETWORK)
+        parse_registration(change({**GOOD, "name": "Ada's phone"}), "login", NETWORK)
     assert rejected.value.reason.startswith(reason)
 
 
@@ -90,7 +93,7 @@ def test_no_reason_shows_a_secret() -> None:
     credentials = {**GOOD["credentials"], "salt": "a secret", "derived_key": "a secret"}
     for doc in ({**GOOD, "credentials": credentials}, {**GOOD, "credentials": "a secret"}):
         with pytest.raises(Rejected) as rejected:
-            read(doc, "login", NETWORK)
+            parse_registration(doc, "login", NETWORK)
         assert "secret" not in rejected.value.reason
 
 
@@ -115,16 +118,16 @@ def test_any_json_is_taken_with_known_fields_only_or_refused_with_a_reason(value
 
 
 def read_or_refused(doc: object, device_auth: str) -> None:
-    asking = result_of(read, doc, device_auth, NETWORK)
-    if not isinstance(asking, Asking):
-        assert asking.reason.strip()
-        assert asking.reason.isprintable()
+    mail_request = result_of(parse_registration, doc, device_auth, NETWORK)
+    if not isinstance(mail_request, MailRequest):
+        assert mail_request.reason.strip()
+        assert mail_request.reason.isprintable()
         return
-    assert asking.doc.keys() <= REGISTERED
-    assert is_device_id(asking.doc["_id"])
-    assert (asking.doc["type"], asking.doc["state"]) == ("device", "new")
-    assert asking.doc["network"] == NETWORK
-    json.dumps(asking.doc, allow_nan=False).encode()
+    assert mail_request.doc.keys() <= REGISTERED
+    assert is_device_id(mail_request.doc["_id"])
+    assert (mail_request.doc["type"], mail_request.doc["state"]) == ("device", "new")
+    assert mail_request.doc["network"] == NETWORK
+    json.dumps(mail_request.doc, allow_nan=False).encode()
 
 
 def result_of(action: Callable[..., Any], *args: Any) -> Any:
@@ -145,7 +148,7 @@ def test_an_id_is_a_random_uuid_of_version_4() -> None:
 
 
 def test_a_new_registration_stands_as_it_came() -> None:
-    assert after(None, wanted()) == wanted()
+    assert merge_request(None, wanted()) == wanted()
 
 
 @pytest.mark.parametrize("state", [*RESEND_STATES, *OTHER_STATES])
@@ -153,26 +156,26 @@ def test_a_new_registration_stands_as_it_came() -> None:
 def test_the_same_registration_again_changes_nothing(state: Any, generation: int) -> None:
     """Not its network either: where it came from first is what its mail is counted against."""
     there = stored(state=state, generation=2, confirmed_by="confirm-1")
-    assert after(there, wanted(generation=generation)) is there
+    assert merge_request(there, wanted(generation=generation)) is there
 
 
 def test_a_registration_without_a_generation_is_of_generation_0() -> None:
     there = {name: value for name, value in stored().items() if name != "generation"}
-    assert after(there, wanted(generation=0)) is there
-    assert after(stored(generation=0), wanted()) == stored(generation=0)
+    assert merge_request(there, wanted(generation=0)) is there
+    assert merge_request(stored(generation=0), wanted()) == stored(generation=0)
 
 
 @pytest.mark.parametrize("state", RESEND_STATES)
 def test_a_higher_generation_asks_again_and_keeps_what_the_cloud_wrote(state: str) -> None:
     there = stored(state=state, generation=1, requested_at="2026-11-23T06:00:01Z", note=[1])
     expected = {**there, "state": "new", "generation": 2, "network": "198.51.100.0/24"}
-    assert after(there, wanted(generation=2)) == expected
+    assert merge_request(there, wanted(generation=2)) == expected
 
 
 @pytest.mark.parametrize("state", OTHER_STATES)
 def test_who_was_answered_does_not_ask_again(state: Any) -> None:
     with pytest.raises(Rejected, match=r"^generation must not be raised any more"):
-        after(stored(state=state), wanted(generation=1))
+        merge_request(stored(state=state), wanted(generation=1))
 
 
 @pytest.mark.parametrize("generation", [0, 1])
@@ -192,19 +195,19 @@ def test_who_was_answered_does_not_ask_again(state: Any) -> None:
 def test_an_id_stays_with_what_it_was_registered_with(other: JsonDict, generation: int) -> None:
     """However its revision would win: a replicated one counts for nothing."""
     with pytest.raises(Rejected, match=r"^_id is registered with other fields"):
-        after(stored(), wanted(**other, generation=generation, _rev=f"99-{'f' * 32}"))
+        merge_request(stored(), wanted(**other, generation=generation, _rev=f"99-{'f' * 32}"))
 
 
 def test_what_was_left_out_or_came_to_it_is_other_fields_too() -> None:
     for there in (stored(oauth_creds=OAUTH), stored(name=None)):
         with pytest.raises(Rejected, match=r"^_id is registered with other fields"):
-            after(there, wanted())
+            merge_request(there, wanted())
 
 
 @pytest.mark.parametrize("doc_type", ["confirm", None, ["device"]])
 def test_a_document_that_is_no_device_is_left_alone(doc_type: Any) -> None:
     with pytest.raises(Rejected, match=r"^_id belongs to another document"):
-        after(stored(type=doc_type), wanted(generation=5))
+        merge_request(stored(type=doc_type), wanted(generation=5))
 
 
 # Networks.

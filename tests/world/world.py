@@ -166,7 +166,9 @@ class World(Region):
                 "mail": {"destination": [mail.to], "tags": tags},
             }
         )
-        self.call("mail_feedback", lambda context: mail_feedback.take(context, message))
+        self.call(
+            "mail_feedback", lambda context: mail_feedback.handle_notification(context, message)
+        )
 
     def sweep(self) -> None:
         """The daily sweep, until one has left nothing for the next day."""

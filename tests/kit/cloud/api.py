@@ -69,7 +69,9 @@ class Place:
         device = a_device(an_address(), name)
         doc: JsonDict = {**device.doc, "state": state, "confirm_expires_at": LATER}
         self.context.database.put(doc | {"device_code": DEVICE_CODE} | _reason(state))
-        self.known["confirm-token"].append(self.context.links.sign(device.device_id, 0))
+        self.known["confirm-token"].append(
+            self.context.confirmation_links.sign(device.device_id, 0)
+        )
         self.known["device-code"].append(DEVICE_CODE)
         self.known["doc-id"].append(device.device_id)
 
