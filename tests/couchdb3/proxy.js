@@ -22,6 +22,8 @@ const http = require('http');
 /** @typedef {{ [field: string]: any }} Json */
 
 const backend = new URL(process.argv[2]);
+// The vendor tells it from a real one (tests/kit/tiers.py).
+const WELCOME = { couchdb: 'Welcome', version: '3.3.3', vendor: { name: 'stand-in' } };
 const ADMINS_ONLY = { names: [], roles: ['_admin'] };
 const AGENT = new http.Agent({ keepAlive: true });
 
@@ -166,7 +168,7 @@ async function answer(req, res) {
   const url = new URL(/** @type {string} */ (req.url), 'http://proxy');
   const parts = [];
   for await (const part of req) parts.push(part);
-  if (url.pathname === '/') return send(res, 200, { couchdb: 'Welcome', version: '3.3.3' });
+  if (url.pathname === '/') return send(res, 200, WELCOME);
   if (url.pathname.startsWith('/_config')) return send(res, 404, { error: 'not_found', reason: 'missing' });
   const own = { authorization: req.headers.authorization || '' };
   if (url.pathname === '/_scheduler/docs/_replicator') return send(res, 200, await scheduler(own));
