@@ -22,17 +22,14 @@ AUDITED := app.py chalicelib device local ops poller
 
 # Just what the lock file names, each by its hash: pip chooses nothing itself.
 INSTALL := pip install -qq --disable-pip-version-check --require-hashes --no-deps
-# Tests that ask a CouchDB: the embedded one, or that of COUCHDB_URL.
-WITH_COUCHDB := $(addprefix tests/,integration security e2e fuzz runtime)
-# Tests among them that ask no CouchDB, or the embedded one only.
-WITHOUT_COUCHDB := integration/test_deploy* integration/test_fake_dynamodb.py \
-  integration/test_audit.py integration/test_cost.py e2e/test_local_command.py
+# What selects tests are their markers: tests/README.md. ARGS="--last-failed" is handed on.
+PYTEST = $(BIN)/python -m pytest -n auto $(ARGS)
 
 # In this order: a later one is held to what the earlier ones have.
 LOCKED := requirements requirements-poller requirements-device requirements-local \
   requirements-dev requirements-node requirements-lock
 
-.PHONY: help demo run test couchdb3 check format lint layers types template audit docs setup hooks lock clean
+.PHONY: help demo run unit test slow check couchdb couchdb-url couchdb3 format lint layers types template audit docs setup hooks lock clean
 .PHONY: faults mutants bench estimate load cold-start package doctor deploy upgrade redrive destroy
 
 help: ## list the commands
@@ -44,14 +41,26 @@ demo: $(VENV)/.local $(EMBEDDED) ## the main job, start to end: two devices, a c
 run: $(VENV)/.local $(EMBEDDED) ## keep the local system up and say where; Ctrl-C ends it
 	@exec $(BIN)/python -m local
 
-test: setup ## all tests
-	@$(BIN)/python -m pytest -n auto
+unit: $(VENV)/.dev ## the tests without I/O, under a minute
+	@$(PYTEST) -m "not io and not slow"
 
-check: format lint layers types template audit test ## the gate: all of the static checks, all tests
+test: setup ## the tests to run after a change, about five minutes
+	@$(PYTEST) -m "not slow"
 
-couchdb3: setup ## the tests that talk to CouchDB, on a stand-in that answers like version 3
-	@$(BIN)/python -m tests.couchdb3 $(BIN)/python -m pytest -n auto $(WITH_COUCHDB) \
-	  $(addprefix --ignore-glob=tests/,$(WITHOUT_COUCHDB))
+slow: setup ## the tests that `make test` leaves out
+	@$(PYTEST) -m slow
+
+check: test format lint layers types template audit slow ## the gate: all tests, all static checks
+
+couchdb: couchdb-url setup ## the tests that speak to CouchDB, on a real one: COUCHDB_URL=http://…
+	@$(PYTEST) -m couchdb
+
+couchdb-url:
+	@test -n "$(COUCHDB_URL)" || { echo "error: COUCHDB_URL is not set; say which CouchDB:" \
+	  "make couchdb COUCHDB_URL=http://admin:password@127.0.0.1:5984" >&2; exit 1; }
+
+couchdb3: setup ## the same tests, on a stand-in that answers like version 3
+	@$(BIN)/python -m tests.couchdb3 $(PYTEST) -m couchdb
 
 format: $(VENV)/.dev
 	@$(BIN)/ruff format --check .

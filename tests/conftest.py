@@ -19,7 +19,7 @@ from local.system import prepare_process
 from tests.kit.basics import FakeClock, FakeMailer, make_context
 from tests.kit.planted import plant, pytest_runtest_makereport  # noqa: F401 - a hook
 
-pytest_plugins = ["tests.kit.figures"]
+pytest_plugins = ["tests.kit.figures", "tests.kit.tiers"]
 os.environ["POWERTOOLS_LOG_LEVEL"] = "INFO"  # what is logged is looked at, too
 
 prepare_process()

@@ -10,7 +10,7 @@ from tests.kit.cloud.account import (
 from tests.kit.fakes.aws import FakeAws
 
 
-@pytest.fixture(params=["fake", "moto"])
+@pytest.fixture(params=["fake", pytest.param("moto", marks=pytest.mark.io)])
 def account(request: pytest.FixtureRequest, clock: FakeClock) -> Account:
     if request.param == "fake":
         fake = FakeAws(lambda: clock().timestamp())

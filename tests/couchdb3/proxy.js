@@ -33,6 +33,8 @@ const { LOCKED, Logins } = require('./logins');
 
 const backend = new URL(process.argv[2]);
 const ADMIN = { authorization: `Basic ${Buffer.from(`${backend.username}:${backend.password}`).toString('base64')}` };
+// The vendor tells it from a real one (tests/kit/tiers.py).
+const WELCOME = { couchdb: 'Welcome', version: '3.3.3', vendor: { name: 'stand-in' } };
 const ADMINS_ONLY = { names: [], roles: ['_admin'] };
 const MALFORMED = { error: 'bad_request', reason: "Malformed sequence supplied in 'since' parameter." };
 const AGENT = new http.Agent({ keepAlive: true });
@@ -294,7 +296,7 @@ async function answer(req, res) {
   const parts = [];
   for await (const part of req) parts.push(part);
   if (await isRefused(req, res, url, Buffer.concat(parts)) !== false) return undefined;
-  if (url.pathname === '/') return send(res, 200, { couchdb: 'Welcome', version: '3.3.3' });
+  if (url.pathname === '/') return send(res, 200, WELCOME);
   if (url.pathname.startsWith('/_config')) return send(res, 404, { error: 'not_found', reason: 'missing' });
   const own = { authorization: req.headers.authorization || '' };
   if (url.pathname === '/_scheduler/docs/_replicator') return send(res, 200, await scheduler(own));

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from itertools import count
 
+import pytest
+
 from device import channels
 from device.replications import Replications
 from local.system import ROOT
@@ -22,6 +24,8 @@ from tests.e2e.test_agents import (
 from tests.kit.basics import wait_for
 from tests.kit.device.gadget import Gadget
 from tests.kit.system.registering import mails_to
+
+pytestmark = pytest.mark.slow
 
 LIMIT_S = 120
 

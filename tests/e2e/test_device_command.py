@@ -23,6 +23,8 @@ from tests.kit.basics import an_address, wait_for
 from tests.kit.device.shell import NOWHERE, Shell, Talk
 from tests.kit.system.registering import Where, mails_to, post
 
+pytestmark = pytest.mark.io
+
 only_embedded = pytest.mark.skipif(
     bool(os.environ.get("COUCHDB_URL")),
     reason="COUCHDB_URL is set: this starts and ends a CouchDB",

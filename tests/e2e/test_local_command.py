@@ -19,6 +19,8 @@ from local.system import ROOT
 from tests.kit.basics import wait_for
 from tests.kit.system.registering import Where, all_mails, get, register
 
+pytestmark = [pytest.mark.io, pytest.mark.slow]
+
 END_LIMIT_S = 60
 # What the system that other tests run in this process leaves in its environment.
 OF_THE_LAMBDAS = {"CONTROL_DB", "TABLE_NAME", "SECRET_ID", "PUBLIC_URL", "MAIL_FROM", "STAGE"}

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
 import requests
 
 from chalicelib.couch import Server
@@ -106,6 +107,7 @@ def test_the_demo_tells_the_whole_story_and_leaves_a_lent_couchdb_as_it_was(
     assert of_the_demo(server) <= before
 
 
+@pytest.mark.io
 def test_the_demo_says_why_it_failed_and_exits_with_1() -> None:
     environment = os.environ | {"COUCHDB_URL": "http://admin:secret-word@127.0.0.1:9"}
     finished = subprocess.run(

@@ -14,6 +14,8 @@ from ops import audit
 from ops.stage import OpsError
 from ops.tools import Tools, run
 
+pytestmark = pytest.mark.io
+
 PINNED = f"certifi==2026.10.18 --hash=sha256:{'0' * 64}\n"
 
 

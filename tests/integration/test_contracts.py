@@ -25,7 +25,7 @@ AnyDatabase = Database | FakeDatabase
 # Databases
 
 
-@pytest.fixture(params=["fake", "real"])
+@pytest.fixture(params=["fake", pytest.param("real", marks=[pytest.mark.couchdb, pytest.mark.io])])
 def database(request: pytest.FixtureRequest) -> AnyDatabase:
     if request.param == "fake":
         return FakeDatabase()
@@ -145,7 +145,7 @@ class Post:
     sent_to: Callable[[str], list[Mail]]
 
 
-@pytest.fixture(params=["fake", "real"])
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.io)])
 def post(request: pytest.FixtureRequest) -> Post:
     if request.param == "fake":
         fake = FakeMailer()
@@ -199,7 +199,7 @@ def test_a_mail_goes_to_nobody_else(post: Post) -> None:
     assert post.sent_to(an_address()) == []
 
 
-@pytest.fixture(params=["fake", "real"])
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.io)])
 def refusing(request: pytest.FixtureRequest) -> Post:
     """A mailer that cannot send: the fake is told so, to SES the sender is unknown."""
     if request.param == "fake":

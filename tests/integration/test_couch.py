@@ -36,6 +36,8 @@ from chalicelib.domain.documents import JsonDict
 from tests.kit.basics import an_address, wait_for
 from tests.kit.fakes.couch import ADMIN_URL, FakeCouch
 
+pytestmark = pytest.mark.io
+
 CONFIG_SECTION = "syncpoint_test"
 ODD_IDS = ["a/b", "ü ?&#%", "_design/x", "_design/x/y", "+", "a+b c", "%2F", 'a"b', "😀", "a\\b"]
 

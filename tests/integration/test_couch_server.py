@@ -25,7 +25,7 @@ def real(server: Server) -> Server:
     return server
 
 
-@pytest.fixture(params=["real", "fake"])
+@pytest.fixture(params=[pytest.param("real", marks=[pytest.mark.couchdb, pytest.mark.io]), "fake"])
 def any_server(request: pytest.FixtureRequest) -> Server:
     return FakeCouch().server() if request.param == "fake" else request.getfixturevalue("real")
 

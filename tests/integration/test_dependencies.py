@@ -89,6 +89,7 @@ def test_when_aws_does_not_answer_the_page_says_so_with_all_its_headers(
     assert "Nothing is lost" in page.body
 
 
+@pytest.mark.io
 def test_a_missing_variable_is_named_and_the_page_still_answers() -> None:
     dependencies = Dependencies({})
     with pytest.raises(InvalidSettings, match="TABLE_NAME is not set"):
@@ -117,6 +118,7 @@ def test_health_says_that_the_secret_is_malformed_and_nothing_of_it(
     assert "hunter2" not in json.dumps(body)
 
 
+@pytest.mark.io
 def test_health_answers_though_a_variable_is_missing() -> None:
     status, body = health.check_health(Dependencies({}), "device", "new")
     parts = {name: body[name] for name in ("couchdb", "dynamodb", "sqs")}

@@ -14,6 +14,8 @@ from ops.rights import RIGHTS
 from ops.stage import lambda_name
 from tests.kit.ops.deployment import STAGE, Place, apis, deployed, running_aws
 
+pytestmark = [pytest.mark.io, pytest.mark.slow]
+
 EMPTY: JsonDict = {
     "functions": {},
     "roles": {},

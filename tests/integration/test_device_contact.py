@@ -132,6 +132,7 @@ def test_a_control_database_with_no_plain_name_is_not_taken(
     assert kit.profile == before
 
 
+@pytest.mark.io
 def test_a_registrations_behind_https_leads_to_no_cloud_without(fake_cloud: FakeCloud) -> None:
     registrations = Registrations(fake_cloud.registrations_url)
     profile = a_profile(registrations="https://sync.example.com/registrations")

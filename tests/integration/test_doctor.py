@@ -27,6 +27,8 @@ from ops.stage import OpsError, lambda_name
 from tests.kit.ops.operator import Operator, answering
 from tests.kit.ops.self_signed import certificate_for_localhost
 
+pytestmark = pytest.mark.io
+
 ADMINS_ONLY: JsonDict = {
     "admins": {"names": [], "roles": ["_admin"]},
     "members": {"names": [], "roles": ["_admin"]},

@@ -22,6 +22,8 @@ from local.errors import LocalError, refusal
 from local.system import ROOT, LocalSystem, Options
 from tests.kit.basics import a_device, an_address
 
+pytestmark = pytest.mark.io
+
 
 def exists(server: Server, name: str) -> bool:
     try:

@@ -272,6 +272,7 @@ def cost_of_five_changes(
         return counted
 
 
+@pytest.mark.slow
 def test_five_changes_in_a_thousand_databases_cost_what_five_changes_in_ten_cost(
     poller: Poller, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

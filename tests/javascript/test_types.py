@@ -9,6 +9,8 @@ import pytest
 
 from tests.javascript.__main__ import FOLDER, ROOT, TSC, main
 
+pytestmark = pytest.mark.io
+
 DESIGN = "chalicelib/design/rule.js"
 SOUND = "// @ts-check\n'use strict';\n\nmodule.exports = { answer: 42 };\n"
 RULE = "function (newDoc, oldDoc, userCtx, secObj) {{\n  {}\n}}\n"

@@ -38,6 +38,7 @@ def hostile(trap: socket.socket, url: str) -> JsonDict:
     return dict.fromkeys(FIELDS, url.format(trap=host))
 
 
+@pytest.mark.io
 def test_a_port_that_is_asked_would_be_heard_of(trap: socket.socket) -> None:
     socket.create_connection(trap.getsockname()).close()
     assert was_asked(trap)

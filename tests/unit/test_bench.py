@@ -89,6 +89,7 @@ def test_the_page_has_a_place_for_each_benchmark() -> None:
         assert with_block(page, name, "new") != page
 
 
+@pytest.mark.io
 @pytest.mark.parametrize(
     ("couchdb_url", "said"),
     [
@@ -115,6 +116,7 @@ def test_without_its_couchdb_the_bench_ends_with_one_line(
     assert "pa55" not in err
 
 
+@pytest.mark.io
 def test_what_the_bench_runs_logs_warnings_only() -> None:
     script = (
         "from bench.__main__ import prepare_process; prepare_process()\n"

@@ -11,6 +11,8 @@ import pytest
 
 from local.system import ROOT
 
+pytestmark = pytest.mark.io
+
 # What takes long, and what only some events need.
 LATER = {"boto3", "botocore.client", "jinja2", "email_validator", "email.policy"}
 HANDLERS = {f"chalicelib.handlers.{name}" for name in ("channels", "devices", "invitations")}

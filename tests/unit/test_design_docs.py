@@ -16,6 +16,8 @@ from chalicelib.domain.documents import JsonDict
 from chalicelib.handlers.all import registry
 from tests.kit.validation import ADMIN_ROLES, Engine, ValidationFailed, running_engine
 
+pytestmark = pytest.mark.io
+
 OWNER = "0123456789abcdef" * 2
 GUEST = "f" * 32
 ROLE = f"owner-{OWNER}"

@@ -195,6 +195,7 @@ def _check_same_origin(url: str, cloud: str, node_reads: Reads) -> None:
     assert read == [clouds_read[0], "", ""]
 
 
+@pytest.mark.io
 @unhurried
 @given(clouds, names)
 def test_whoever_reads_the_url_of_a_database_in_the_cloud_goes_to_the_cloud(
@@ -206,6 +207,7 @@ def test_whoever_reads_the_url_of_a_database_in_the_cloud_goes_to_the_cloud(
         _check_same_origin(url, cloud, node_reads)
 
 
+@pytest.mark.io
 @unhurried
 @given(st.one_of(assembled, any_text), clouds, st.booleans())
 def test_whatever_is_said_to_be_in_the_cloud_is_there_for_every_parser(
@@ -250,6 +252,7 @@ def test_urls_that_could_be_read_in_two_ways_are_not_plain(url: object) -> None:
     assert not is_plain_url(url)
 
 
+@pytest.mark.io
 @unhurried
 @given(st.one_of(assembled, alike))
 def test_a_plain_url_has_a_host_and_a_port_for_every_parser_and_nobodys_name(

@@ -53,6 +53,7 @@ def is_asked(folder: Path, **arguments: str) -> bool:
 # The registrations endpoint
 
 
+@pytest.mark.io
 @pytest.mark.parametrize(
     "url",
     [
@@ -122,6 +123,7 @@ def test_a_couchdb_must_be_a_plain_url_with_a_login_perhaps(tmp_path: Path, url:
     assert "--couch must be your own CouchDB's URL" in refusal(tmp_path, couch=url)
 
 
+@pytest.mark.io
 def test_a_couchdb_that_is_not_there_is_told_without_its_password(tmp_path: Path) -> None:
     said = refusal(tmp_path)
     assert "http://127.0.0.1:9" in said
@@ -162,6 +164,7 @@ def test_a_name_must_be_one_that_can_be_shown(tmp_path: Path, name: str, why: st
     assert refusal(tmp_path, name=name) == why
 
 
+@pytest.mark.io
 @pytest.mark.parametrize("prefix", ["", "p", "phone-", "a_1-", "x" * 61])
 def test_a_prefix_begins_the_names_of_databases(tmp_path: Path, prefix: str) -> None:
     assert is_asked(tmp_path, prefix=prefix)

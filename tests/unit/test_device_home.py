@@ -152,6 +152,7 @@ def test_a_link_that_lies_where_the_new_file_is_written_is_not_followed(
 # Whole or not at all
 
 
+@pytest.mark.io
 def test_a_crash_between_writing_and_renaming_leaves_the_old_file(home: Home, file: Path) -> None:
     profile = a_profile(cloud="https://old.example.com")
     home.save(profile)
@@ -163,6 +164,7 @@ def test_a_crash_between_writing_and_renaming_leaves_the_old_file(home: Home, fi
     assert home.load() == replace(profile, is_revoked=True)
 
 
+@pytest.mark.io
 def test_of_processes_that_change_it_at_once_none_loses_the_others_change(
     home: Home, file: Path
 ) -> None:
@@ -199,6 +201,7 @@ def test_there_is_one_agent_of_a_device(home: Home, tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.io
 def test_an_agent_that_was_killed_holds_up_no_other(home: Home, file: Path) -> None:
     running = python(BE_THE_AGENT, file.parent)
     assert running.stdout is not None

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from local.system import ROOT
 
 SHIPPED = ("app.py", "chalicelib", "poller", "device", "local")
@@ -56,6 +58,7 @@ def test_a_device_needs_nothing_but_what_its_requirements_pin() -> None:
     assert used - set(sys.stdlib_module_names) - {"chalicelib", "device"} <= pinned
 
 
+@pytest.mark.io
 def test_a_device_brings_none_of_the_clouds_packages_along() -> None:
     """In a process of its own: in this one the tests have imported everything."""
     script = "import device.__main__, json, sys; print(json.dumps(sorted(sys.modules)))"

@@ -363,6 +363,7 @@ FAILURES = [
 ]
 
 
+@pytest.mark.io
 @pytest.mark.parametrize("treat", FAILURES)
 def test_a_mail_whose_fate_is_unknown_is_asked_for_just_once(
     send_to: Callable[[str, int], None], treat: Callable[[socket.socket], None]
@@ -374,6 +375,7 @@ def test_a_mail_whose_fate_is_unknown_is_asked_for_just_once(
     assert not isinstance(failed.value, NoEffect)
 
 
+@pytest.mark.io
 def test_a_throttled_mail_is_not_sent_again_by_the_sdk(
     send_to: Callable[[str, int], None],
 ) -> None:
@@ -384,12 +386,14 @@ def test_a_throttled_mail_is_not_sent_again_by_the_sdk(
         assert listener.requests == 1
 
 
+@pytest.mark.io
 def test_a_mail_that_ses_takes_is_asked_for_once(send_to: Callable[[str, int], None]) -> None:
     with listening(answer(OK + 'Content-Length: 17\r\n\r\n{"MessageId":"1"}')) as listener:
         send_to(*listener.address)
         assert listener.requests == 1
 
 
+@pytest.mark.io
 def test_a_mail_that_reaches_nobody_surely_did_not_go_out(
     send_to: Callable[[str, int], None],
 ) -> None:

@@ -30,6 +30,7 @@ def test_the_table_that_was_kept_is_imported_as_the_template_has_it() -> None:
     assert yaml_parse(recipe)["Resources"]["Table"]["Properties"] == json.loads(stages)
 
 
+@pytest.mark.io
 def test_a_suppression_is_lifted_by_the_key_that_it_has() -> None:
     [(code, address)] = re.findall(r"^HASH=\$\(\.venv/bin/python -c '(.*)' (\S+)\)$", TEXT, re.M)
     done = subprocess.run(
@@ -71,6 +72,7 @@ def test_the_commands_and_their_variables_are_those_of_the_makefile() -> None:
         assert set(re.findall(r"([A-Z_]+)=", command)) <= variables, command
 
 
+@pytest.mark.io
 @pytest.mark.parametrize(
     ("said", "arguments"),
     [

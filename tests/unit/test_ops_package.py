@@ -104,6 +104,7 @@ def test_bytecode_is_added_once_and_is_the_same_for_the_same_sources(tmp_path: P
         assert one.getinfo(compiled).date_time == (1980, 1, 1, 0, 0, 0)
 
 
+@pytest.mark.io
 @pytest.mark.parametrize("source", ["ANSWER = 42", "ANSWER = 43"])
 def test_bytecode_is_used_for_its_very_source_only(tmp_path: Path, source: str) -> None:
     with zipfile.ZipFile(a_module(tmp_path / "a.zip", "ANSWER = 42")) as archive:

@@ -26,6 +26,7 @@ def refusal(code: str, message: str = "") -> ClientError:
     return ClientError(response, "DescribeStacks")
 
 
+@pytest.mark.io
 def test_a_program_that_fails_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         OpsError, match="`python -c` failed, see its output above; the steps after it were not run"
@@ -33,11 +34,13 @@ def test_a_program_that_fails_is_named(tmp_path: Path) -> None:
         run(["python", "-c", "raise SystemExit(3)"], tmp_path)
 
 
+@pytest.mark.io
 def test_a_program_that_works_is_run_in_the_projects_folder(tmp_path: Path) -> None:
     run(["python", "-c", "open('made', 'w')"], tmp_path)
     assert (tmp_path / "made").exists()
 
 
+@pytest.mark.io
 def test_a_program_that_is_not_installed(tmp_path: Path) -> None:
     with pytest.raises(OpsError, match=r"`terraform plan` cannot be started: .*; run `make setup`"):
         run(["terraform", "plan"], tmp_path)

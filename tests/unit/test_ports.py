@@ -87,6 +87,7 @@ def test_a_file_that_was_not_written_whole_is_none(folder: Path) -> None:
     assert chosen(ports(folder)) == dict.fromkeys(PARTS, 0)
 
 
+@pytest.mark.io
 def test_a_port_is_in_use_while_somebody_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert find_obstacle(taken.getsockname()[1]) == "is in use"

@@ -24,6 +24,7 @@ def chosen(kind: Kind, chapter: str) -> list[Point]:
     return random.Random(f"{kind} {chapter}").sample(points, round(len(points) * SHARE))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chapter", CHAPTERS)
 @pytest.mark.parametrize("kind", Kind, ids=lambda kind: kind.name.lower())
 def test_after_a_fault_at_any_request_all_ends_as_without_it(kind: Kind, chapter: str) -> None:

@@ -7,6 +7,8 @@ import pytest
 from tests.world.faults import Kind
 from tests.world.races import RACES, failures, moments, requests
 
+pytestmark = pytest.mark.slow
+
 # To be killed before a request is to be killed after the one before it.
 SHARES = {Kind.KILLED_AFTER: 1.0, Kind.UNAVAILABLE: 0.25}
 

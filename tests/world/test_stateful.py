@@ -11,6 +11,8 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.world.machine import Machine
 
+pytestmark = pytest.mark.slow
+
 IS_EXPLORING = os.environ.get("HYPOTHESIS_PROFILE") == "explore"
 PARTS, STEPS = 4, 40
 EXAMPLES = 500 if IS_EXPLORING else 20  # of each part
