@@ -78,7 +78,7 @@ class Logins {
 
   /** @param {string} path */
   noteRemoval(path) {
-    const id = decodeURIComponent(path.replace('/_users/', ''));
+    const id = path.startsWith('/_users/') ? decodeURIComponent(path.slice('/_users/'.length)) : '';
     if (id.startsWith(USER)) this.removed.set(id.slice(USER.length), Date.now() + FORGETS_MS);
   }
 

@@ -133,15 +133,16 @@ const feed = new Feed(async () => (await ask('GET', '/_global_changes', ADMIN)).
 
 /**
  * Pass on what the server behind tells of databases that were written.
- * @param {string} since
  * @returns {Promise<never>}
  */
-async function follow(since = 'now') {
-  const { body } = await ask('GET', `/_db_updates?feed=longpoll&since=${since}`, ADMIN);
-  const { results, last_seq } = parsed(body);
-  const updated = results.filter((/** @type {Json} */ row) => row.type === 'updated');
-  updated.forEach((/** @type {Json} */ row) => feed.add(row.db_name, 'updated'));
-  return follow(last_seq);
+async function follow() {
+  for (let since = 'now'; ;) {
+    const { body } = await ask('GET', `/_db_updates?feed=longpoll&since=${since}`, ADMIN);
+    const { results, last_seq } = parsed(body);
+    const updated = results.filter((/** @type {Json} */ row) => row.type === 'updated');
+    updated.forEach((/** @type {Json} */ row) => feed.add(row.db_name, 'updated'));
+    since = last_seq;
+  }
 }
 
 /**
@@ -311,7 +312,8 @@ async function answer(req, res) {
   if (url.pathname === '/_db_updates' && logins.isAdmin(req)) return dbUpdates(req, res, url);
   if (url.pathname === '/_scheduler/jobs') return send(res, 200, jobs());
   if (url.pathname === '/_replicate' && req.method === 'POST') {
-    return replicate(req, res, Buffer.concat(parts), { ...req.headers, host: backend.host });
+    const headers = { ...req.headers, host: backend.host, 'accept-encoding': 'identity' };
+    return replicate(req, res, Buffer.concat(parts), headers);
   }
   const since = url.searchParams.get('since');
   if (url.pathname.endsWith('/_changes') && since && since !== '0' && since !== 'now') {
@@ -328,12 +330,13 @@ async function answer(req, res) {
   // No compression: the answer is read and changed here.
   const headers = { ...req.headers, host: backend.host, 'accept-encoding': 'identity' };
   const got = await ask(req.method, path, headers, Buffer.concat(parts));
-  const isDatabase = /^\/[^/]+\/?$/.test(url.pathname);
-  const name = decodeURIComponent(url.pathname.replace(/\//g, ''));
-  if (req.method === 'DELETE' && isDatabase && got.response.statusCode === 200) feed.add(name, 'deleted');
-  if (req.method === 'DELETE' && got.response.statusCode === 200) logins.noteRemoval(url.pathname);
-  if (req.method === 'PUT' && isDatabase && got.response.statusCode === 201) {
-    feed.add(name, 'created');
+  const [, database] = /^\/([^/]+)\/?$/.exec(url.pathname) || [];
+  if (req.method === 'DELETE' && got.response.statusCode === 200) {
+    if (database) feed.add(decodeURIComponent(database), 'deleted');
+    logins.noteRemoval(url.pathname);
+  }
+  if (req.method === 'PUT' && database && got.response.statusCode === 201) {
+    feed.add(decodeURIComponent(database), 'created');
     const security = JSON.stringify({ admins: ADMINS_ONLY, members: ADMINS_ONLY });
     const json = { ...own, 'content-type': 'application/json', 'content-length': Buffer.byteLength(security) };
     await ask('PUT', `${url.pathname.replace(/\/$/, '')}/_security`, json, security);
