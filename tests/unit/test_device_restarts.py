@@ -13,7 +13,7 @@ class Clock:
         return self.now_s
 
 
-def test_one_that_stands_is_begun_at_once_and_then_after_twice_as_long_each_time() -> None:
+def test_a_stalled_replication_restarts_at_once_and_then_with_backoff() -> None:
     clock = Clock()
     restarts = Restarts(1, 3600, clock)
     waits = []
@@ -36,7 +36,7 @@ def test_each_has_a_wait_of_its_own() -> None:
     assert restarts.due({"broken", "fresh"}) == {"fresh"}
 
 
-def test_one_that_the_server_shows_as_running_between_its_own_tries_is_not_mended() -> None:
+def test_a_replication_that_retries_by_itself_is_rarely_restarted() -> None:
     """CouchDB tries by itself for some eight seconds, and only then calls it crashing."""
     clock = Clock()
     restarts = Restarts(1, 3600, clock)

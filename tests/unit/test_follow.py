@@ -74,7 +74,7 @@ def test_each_database_is_brought_to_its_end_and_then_remembered() -> None:
     assert on.follower.is_caught_up
 
 
-def test_a_database_that_changed_costs_one_request_and_a_message_says_whose_it_is() -> None:
+def test_a_changed_database_costs_one_request_and_is_named_in_the_message() -> None:
     on = Following()
     on.create(ADA, "a1")
     on.checkpoint.known[ADA] = Sent("0")

@@ -416,7 +416,7 @@ def test_one_that_never_rests_is_brought_to_its_end_before_the_place_is_saved() 
 
 
 @pytest.mark.parametrize("updates_seq", ["", "12-of-another-server"])
-def test_a_change_of_control_db_before_the_feeds_end_is_not_left_to_the_next_run(
+def test_a_change_before_the_end_of_the_feed_is_followed_in_the_same_run(
     updates_seq: str,
 ) -> None:
     on = Polling(cursor=Cursor(updates_seq))
@@ -501,7 +501,7 @@ def test_a_look_at_a_page_costs_the_same_however_many_there_are() -> None:
     )
 
 
-def test_a_database_that_fails_in_a_scan_does_not_stop_the_round_and_is_found_again() -> None:
+def test_a_failing_database_does_not_stop_a_scan_and_is_read_later() -> None:
     on = Polling()
     dbs = [owner(number) for number in range(DATABASES_AT_ONCE + 5)]
     on.create(*dbs)
@@ -646,7 +646,7 @@ def test_without_such_a_feed_it_pauses_between_rounds_not_between_their_pages() 
     assert on.asked_for(ALL_DBS) >= 2 * len(on.pauses)
 
 
-def test_where_there_is_no_dbs_info_the_server_is_not_asked_for_it_page_after_page() -> None:
+def test_a_server_without_dbs_info_is_asked_for_it_only_once() -> None:
     on = Polling()
     plain_express_pouchdb(on.couch)
     on.create(*(owner(number) for number in range(DATABASES_AT_ONCE + 10)))
