@@ -127,7 +127,7 @@ FREE = "attribute_not_exists(pk) OR (#status = :running AND lease < :now)"
         ("running", "100", False),
     ],
 )
-def test_a_condition_of_several_parts_holds_as_a_whole_and_numbers_compare_as_numbers(
+def test_a_condition_of_several_parts_compares_numbers_as_numbers(
     table: Table, status: str, until: str, is_free: bool
 ) -> None:
     table.put(status={"S": status}, lease={"N": until})

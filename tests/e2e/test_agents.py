@@ -251,7 +251,7 @@ def test_a_channel_whose_subscription_was_deleted_is_not_taken_up_again(phone: G
 
 
 @pytest.mark.parametrize("changes", [("pause", "resume"), ("stop", "pause")])
-def test_of_two_offline_changes_both_devices_follow_the_conflict_winner(
+def test_both_devices_follow_the_winner_of_two_offline_changes(
     phone: Gadget, laptop: Gadget, net: Net, changes: tuple[str, str]
 ) -> None:
     channel_id = a_shared_channel(phone, laptop)
@@ -323,9 +323,7 @@ def trap() -> Iterator[Trap]:
     trap.close()
 
 
-def test_the_password_goes_to_the_cloud_and_nowhere_else_whatever_a_document_says(
-    phone: Gadget, trap: Trap
-) -> None:
+def test_the_password_goes_nowhere_but_to_the_cloud(phone: Gadget, trap: Trap) -> None:
     owner = owner_id_of(phone.owner)
     for number, remote in enumerate((trap.url, f"{trap.url}/", trap.lookalike(phone))):
         channel_id = f"channel-elsewhere-{number}"
@@ -370,7 +368,7 @@ def link_with(gadget: Gadget, part: str) -> str | None:
     return next((link for link in links if part in link), None)
 
 
-def test_a_guest_who_accepts_has_the_channel_on_the_device_without_doing_anything(
+def test_a_guest_who_accepts_gets_the_channel_on_the_device(
     gadget: MakeGadget, phone: Gadget
 ) -> None:
     guest = gadget("tablet").become_active()

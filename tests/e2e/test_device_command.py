@@ -164,7 +164,7 @@ def test_register_tells_programs_what_they_need(shell: Shell) -> None:
     }
 
 
-def test_register_needs_no_network_and_leaves_the_registration_with_the_replicator(
+def test_register_needs_no_network_and_starts_a_replication(
     phone: Shell,
 ) -> None:
     (running,) = phone.device.replications.all()

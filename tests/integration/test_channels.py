@@ -277,9 +277,7 @@ def test_a_closing_meets_no_database_that_a_provisioning_makes_after_it(
     assert not exists(database)
 
 
-def test_a_slow_provisioning_does_not_open_a_channel_that_became_private_meanwhile(
-    ada: Owner, steps: Steps
-) -> None:
+def test_a_slow_provisioning_does_not_open_a_channel_made_private(ada: Owner, steps: Steps) -> None:
     """A: reads new, public …        B: private, ready        A: writes the security, looks."""
     doc = {"_id": "channel-photos", "type": "channel", "state": "new", "name": "Photos"}
     ada.put({**doc, "public": True})

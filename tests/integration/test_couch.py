@@ -519,7 +519,7 @@ def test_nothing_but_a_get_is_sent_twice_and_never_after_a_time_out(
     assert network.sent == sent
 
 
-def test_a_long_poll_that_breaks_is_not_begun_anew_for_it_would_take_its_time_again() -> None:
+def test_a_long_poll_that_breaks_is_not_repeated() -> None:
     network = Failing(requests.ConnectionError())
     with pytest.raises(Unavailable, match="ConnectionError"):
         Server(ADMIN_URL, network).database("db").changes("0", limit=1, wait_s=5)

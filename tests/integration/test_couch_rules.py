@@ -65,7 +65,7 @@ def in_conflict(database: Database) -> None:
 # Documents
 
 
-def test_a_document_that_is_written_as_deleted_is_gone_and_its_change_keeps_its_fields(
+def test_a_document_written_as_deleted_keeps_its_fields_in_the_feed(
     control: Database,
 ) -> None:
     rev = control.put({"_id": "d", "v": 1})

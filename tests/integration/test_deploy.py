@@ -93,7 +93,7 @@ def test_deploying_again_changes_nothing(place: Place) -> None:
     assert deployed(place) == before
 
 
-def test_a_change_of_a_function_changes_that_function_and_what_is_deleted_is_gone(
+def test_a_changed_function_is_updated_and_a_deleted_one_removed(
     of_its_own: Place,
 ) -> None:
     place = of_its_own

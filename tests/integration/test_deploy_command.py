@@ -74,7 +74,7 @@ def test_deploying_again_changes_nothing_and_writes_the_url_no_second_time(place
     assert place.parameters.keys() == {"Stage", "ControlDb", "SecretArn"}
 
 
-def test_an_address_is_removed_and_the_poller_looks_once_a_minute_when_that_is_said(
+def test_an_empty_alarm_address_and_a_poll_window_of_0_are_deployed(
     place: Place,
 ) -> None:
     place.deploy("--alarm-address", "", "--poll-window", "0")
@@ -90,7 +90,7 @@ def test_a_domain_of_the_operators_own_goes_into_mails_instead(place: Place) -> 
     assert public_url(place)["Value"] == "https://sync.example.org"
 
 
-def test_what_was_stopped_between_the_functions_and_the_record_is_taken_up_again(
+def test_a_deployment_stopped_before_its_record_is_continued(
     place: Place,
 ) -> None:
     place.deploy()
@@ -210,7 +210,7 @@ def test_a_table_that_was_kept_is_not_run_into(place: Place) -> None:
     assert place.ran == []
 
 
-def test_logs_that_were_left_are_not_run_into_and_those_of_another_stage_are_none(
+def test_log_groups_that_were_kept_stop_a_deployment_of_their_stage(
     place: Place,
 ) -> None:
     logs = place.client("logs")

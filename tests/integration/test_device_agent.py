@@ -151,7 +151,7 @@ def test_at_its_start_replications_are_made_to_agree_with_the_documents(
 # From a registration to an active device
 
 
-def test_a_registration_that_waits_becomes_active_when_the_registrations_says_so(
+def test_a_waiting_registration_becomes_active_when_the_endpoint_says_so(
     make_kit: MakeKit, fake_cloud: FakeCloud
 ) -> None:
     fake_cloud.state = "confirming"
@@ -173,7 +173,7 @@ def test_a_registration_that_waits_becomes_active_when_the_registrations_says_so
     assert is_purged(kit.device.outbox)
 
 
-def test_a_device_that_hears_from_another_that_it_is_active_asks_where_the_cloud_is(
+def test_a_device_that_another_calls_active_asks_where_the_cloud_is(
     make_kit: MakeKit, fake_cloud: FakeCloud
 ) -> None:
     """Its document came from device to device, before its agent had ever reached the endpoint."""
@@ -186,7 +186,7 @@ def test_a_device_that_hears_from_another_that_it_is_active_asks_where_the_cloud
         assert failures == []
 
 
-def test_after_unlink_and_register_the_channels_that_are_still_here_wait_for_the_cloud(
+def test_local_channels_wait_for_the_cloud_after_unlink_and_register(
     make_kit: MakeKit, fake_cloud: FakeCloud
 ) -> None:
     fake_cloud.registrations = UNAVAILABLE

@@ -246,7 +246,7 @@ def test_a_registrations_that_does_not_say_why_is_asked_again(
 # A cloud that lets it in, or does not
 
 
-def test_the_cloud_is_asked_with_the_devices_login_and_the_registrations_without(
+def test_only_the_cloud_gets_the_devices_login_not_the_registrations(
     kit: Kit, active: CloudMonitor, fake_cloud: FakeCloud
 ) -> None:
     assert active.check(kit.device) is CloudStatus.REACHED
@@ -315,7 +315,7 @@ def test_a_registrations_that_answers_anything_else_cannot_be_reached_for_now(
 
 
 @pytest.mark.parametrize("answer", OTHER_ANSWERS)
-def test_a_couchdb_that_answers_no_better_than_its_registrations_cannot_be_reached(
+def test_a_cloud_with_no_useful_answer_cannot_be_reached(
     kit: Kit, active: CloudMonitor, fake_cloud: FakeCloud, answer: tuple[int, Any]
 ) -> None:
     fake_cloud.registrations, fake_cloud.couch = answer, UNAVAILABLE

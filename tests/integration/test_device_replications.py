@@ -213,7 +213,7 @@ def test_a_replication_that_was_removed_is_not_restarted(kit: Kit, ours: Replica
     assert ours.all() == []
 
 
-def test_a_replication_that_its_replicator_changed_is_restarted(
+def test_a_replication_whose_document_changed_meanwhile_is_restarted(
     kit: Kit, ours: Replications, server: Server
 ) -> None:
     """The revision that we know is not the last any more."""
@@ -316,7 +316,7 @@ def test_passwords_are_in_headers_and_in_no_url(make_kit: MakeKit) -> None:
         assert PASSWORD not in f"{doc['source']['url']} {doc['target']['url']}"
 
 
-def test_the_devices_password_goes_to_the_cloud_and_the_administrators_stays_here(
+def test_the_administrators_password_does_not_go_to_the_cloud(
     make_kit: MakeKit,
 ) -> None:
     kit = make_kit(cloud=CLOUD, control_db="control")
@@ -348,7 +348,7 @@ def test_what_one_database_has_and_the_other_has_not_is_counted(
     assert count_missing(other, one) == 1
 
 
-def test_a_change_a_deletion_and_a_conflict_count_and_a_design_document_does_not(
+def test_changes_deletions_and_conflicts_count_but_no_design_documents(
     server: Server, pair: tuple[Database, Database]
 ) -> None:
     one, other = pair

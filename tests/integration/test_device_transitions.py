@@ -98,7 +98,7 @@ def test_a_subscription_that_was_deleted_is_not_made_again(kit: Kit) -> None:
     assert kit.subscription("channel-1") is None
 
 
-def test_a_channel_whose_database_is_unknown_is_subscribed_to_and_not_replicated(kit: Kit) -> None:
+def test_a_channel_with_an_unknown_database_is_not_replicated(kit: Kit) -> None:
     kit.obey(kit.put(PHOTOS))
     made = kit.subscription("channel-1")
     assert made is not None
@@ -110,7 +110,7 @@ def test_a_channel_whose_database_is_unknown_is_subscribed_to_and_not_replicated
 # Subscriptions
 
 
-def test_an_active_subscription_is_replicated_both_ways_with_the_devices_password(
+def test_an_active_subscription_replicates_both_ways_by_the_devices_login(
     kit: Kit,
 ) -> None:
     kit.put(PHOTOS)
@@ -351,9 +351,7 @@ def test_the_device_whose_change_lost_reports_and_removes_it(kit: Kit, server: S
     assert kit.said == [("Photos", f"changed on two devices at the same time: {told}")]
 
 
-def test_the_device_whose_change_won_reports_and_leaves_the_loser_to_its_device(
-    kit: Kit, server: Server
-) -> None:
+def test_a_device_whose_change_wins_says_so_and_keeps_the_other(kit: Kit, server: Server) -> None:
     """Its user must hear of it there."""
     put_device(kit, "device-laptop")
     leaves = {

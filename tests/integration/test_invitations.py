@@ -174,7 +174,7 @@ def test_a_guest_who_accepts_is_a_member_with_an_active_subscription(
     assert found["remote"] == channel["syncpoint"] == ada.control.get("channel-photos")["syncpoint"]
 
 
-def test_a_guest_without_a_device_finds_the_channel_when_the_first_one_registers(
+def test_a_guest_without_a_device_gets_the_channel_with_the_first_one(
     ada: Owner, guest: str, server: Server
 ) -> None:
     ada.share(guest)
@@ -300,7 +300,7 @@ def test_a_member_of_a_public_channel_who_is_removed_may_still_read_it_only(
     assert subscription(ada, ben.address)["state"] == "stopped"
 
 
-def test_a_crash_between_the_subscription_and_the_rights_takes_both_away_in_the_end(
+def test_a_crash_between_subscription_and_rights_removes_both_in_the_end(
     ada: Owner, guest: str
 ) -> None:
     ada.share(guest)
@@ -330,7 +330,7 @@ def test_who_was_removed_may_be_invited_again(ada: Owner, guest: str) -> None:
 
 
 @pytest.mark.parametrize("ends", ["removed", "closed"])
-def test_a_guest_for_whom_it_ends_while_accepting_is_left_without_a_subscription(
+def test_a_guest_removed_while_accepting_gets_no_subscription(
     ada: Owner, guest: str, ends: str
 ) -> None:
     ada.invite(guest)
@@ -372,7 +372,7 @@ def test_a_guest_who_paused_is_left_alone_by_a_new_name(ada: Owner, guest: str) 
 
 
 @pytest.mark.parametrize("at", ["put_security", "put"])
-def test_a_retried_acceptance_does_not_bring_back_a_guest_who_was_removed_meanwhile(
+def test_a_retried_acceptance_does_not_restore_a_removed_guest(
     ada: Owner, guest: str, at: str
 ) -> None:
     """The first run adds the guest and fails; the owner removes them; the second run comes."""

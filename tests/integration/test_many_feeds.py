@@ -75,7 +75,7 @@ def test_a_database_made_after_the_first_run_is_found(poller: Poller, server: Se
         assert in_dbs(poller) == [(database.name, "d1")]
 
 
-def test_a_deleted_database_is_read_from_its_beginning_if_it_comes_back(
+def test_a_database_that_was_deleted_and_made_again_is_read_from_the_start(
     poller: Poller, ours: list[Database]
 ) -> None:
     poller.add("d1", "d2", database=ours[0])
@@ -273,7 +273,7 @@ def cost_of_five_changes(
 
 
 @pytest.mark.slow
-def test_five_changes_in_a_thousand_databases_cost_what_five_changes_in_ten_cost(
+def test_five_changes_cost_the_same_in_ten_and_a_thousand_databases(
     poller: Poller, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A CouchDB that was lent to us is not to be filled with so many.

@@ -181,7 +181,7 @@ def test_letters_that_are_seen_again_or_an_empty_answer_do_not_hide_the_others(
     assert len({line for line in operator.said if line.startswith("device/new")}) == 23
 
 
-def test_letters_that_stay_and_are_seen_again_do_not_keep_others_from_coming_back(
+def test_dead_letters_that_stay_do_not_block_others(
     operator: Operator,
 ) -> None:
     for number in range(10):

@@ -207,7 +207,7 @@ def test_a_resend_changes_nothing_once_the_owner_has_answered(
         ("rejected", 410, "This registration was refused"),
     ],
 )
-def test_the_page_of_a_registration_asks_for_another_mail_where_the_registrations_gives_one(
+def test_a_registration_can_ask_for_another_mail_where_it_may_get_one(
     steps: Steps, device: NewDevice, end: str, status: int, title: str
 ) -> None:
     steps.control.put({**device.doc, "state": end})

@@ -13,6 +13,7 @@ from tests.model.claim_notes import LEASE_S, MARGIN_S, TIMEOUT_S
 from tests.model.explorer import Bounds, Violation
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", GATE, ids=lambda case: case.name)
 def test_in_every_interleaving_the_rules_hold(case: Case) -> None:
     assert case.explore().interleavings() > 1

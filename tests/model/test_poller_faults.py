@@ -12,6 +12,7 @@ from tests.model.explorer import Bounds, Violation
 from tests.model.poller_requests import Requests
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", POLLERS, ids=lambda case: case.name)
 def test_in_every_interleaving_each_document_is_delivered(case: Case) -> None:
     assert case.explore().interleavings() > 1

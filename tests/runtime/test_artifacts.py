@@ -51,9 +51,7 @@ def test_an_artifact_has_not_what_only_the_other_needs(
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_what_a_function_can_import_lies_in_its_artifact_the_runtime_or_the_standard_library(
-    world: World, name: str
-) -> None:
+def test_a_function_imports_from_its_artifact_and_the_runtime_only(world: World, name: str) -> None:
     done = run(world, name, "import sys; print(*sys.path, sep='\\n')")
     ours = {"", str(world.specs[name].code), str(world.artifacts.runtime)}
     others = set(done.stdout.splitlines()) - ours
@@ -108,7 +106,7 @@ def test_a_function_whose_code_cannot_be_imported_says_so(world: World, tmp_path
         function.stop()
 
 
-def test_a_function_reads_of_the_environment_what_it_is_deployed_with_and_what_lambda_gives(
+def test_a_function_has_the_variables_of_its_stage_and_of_lambda(
     world: World,
 ) -> None:
     spec = world.specs["device_new"]

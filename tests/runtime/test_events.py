@@ -38,7 +38,7 @@ def test_a_sample_event_is_answered(world: World, name: str) -> None:
     ensure(world, name)
 
 
-def test_a_sample_event_names_the_queue_the_topic_and_the_function_of_the_dev_stage() -> None:
+def test_a_sample_event_names_resources_of_the_dev_stage() -> None:
     for path in samples.EVENTS.glob("*.json"):
         text = path.read_text(encoding="utf-8")
         if '"eventSourceARN"' in text:

@@ -150,7 +150,7 @@ def _event(acts: Acts, message: JsonDict) -> JsonDict:
     return event
 
 
-def test_a_handler_stopped_before_its_mail_leaves_a_claim_that_a_retry_takes_over(
+def test_a_retry_takes_over_the_claim_of_a_handler_stopped_before_its_mail(
     while_looking: Stopped,
 ) -> None:
     stopped = while_looking

@@ -154,7 +154,7 @@ def test_a_post_across_sites_confirms_nothing_without_the_device_code(
     assert [each["type"] for each in contents(site.steps.control).values()] == ["device"]
 
 
-def test_a_post_across_sites_answers_an_invitation_for_those_only_who_know_its_link(
+def test_a_cross_site_post_answers_only_an_invitation_whose_link_it_knows(
     site: Site, ada: Owner
 ) -> None:
     """The link is the proof, and nobody but the guest has it; the one who invites does not."""

@@ -101,7 +101,7 @@ def test_who_asks_for_revisions_asks_couchdb_nothing(site: Site, ada: Owner) -> 
     assert asked == []
 
 
-def test_forged_codes_cost_couchdb_the_same_whether_or_not_there_is_such_a_device(
+def test_forged_codes_cost_couchdb_the_same_with_and_without_a_device(
     site: Site,
 ) -> None:
     """Nothing; so no time tells which device, or which invitation, there is."""
@@ -130,9 +130,7 @@ def test_an_invitation_reads_the_same_whether_or_not_its_guest_has_devices(
     assert seen[0] == seen[1]
 
 
-def test_after_the_answer_the_owner_sees_the_same_of_a_guest_with_devices_and_of_one_without(
-    ada: Owner, ben: Owner
-) -> None:
+def test_an_owner_sees_the_same_of_guests_with_and_without_devices(ada: Owner, ben: Owner) -> None:
     seen: list[JsonDict] = []
     for number, guest in enumerate((ben.address, an_address())):
         doc = ada.share(guest, number=number)

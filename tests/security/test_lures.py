@@ -70,9 +70,7 @@ def test_who_is_handed_a_confirmations_link_confirms_nothing_of_their_own(
     assert {doc["state"] for doc in contents(steps.control).values()} == {"confirming"}
 
 
-def test_a_registration_under_a_strangers_address_gives_nothing_until_it_is_confirmed(
-    site: Site, ada: Owner
-) -> None:
+def test_a_registration_with_a_strangers_address_gives_no_access(site: Site, ada: Owner) -> None:
     """Neither a login nor a look at what the address's owner has."""
     eve = a_device(owner=ada.address)
     before = contents(ada.control)

@@ -80,7 +80,7 @@ def check_asked(site: Site, since: int) -> None:
     assert places == {(here.scheme, here.netloc)}
 
 
-def test_what_a_guest_is_told_is_where_the_cloud_is_and_not_what_the_owner_wrote(
+def test_a_guest_gets_the_clouds_url_and_not_what_the_owner_wrote(
     site: Site, ada: Owner, trap: socket.socket
 ) -> None:
     """The guest's devices ask it with their password, if they take it for the cloud."""

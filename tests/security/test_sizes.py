@@ -145,9 +145,7 @@ def test_a_long_id_is_refused_before_anything_is_made_of_it(ada: Owner) -> None:
         assert "_id must be letters" in ada.control.get(doc_id)["error"]["reason"]
 
 
-def test_a_member_cannot_keep_a_channel_from_its_guests_by_an_unreadable_description(
-    ada: Owner, ben: Owner
-) -> None:
+def test_a_member_cannot_block_guests_by_an_unreadable_description(ada: Owner, ben: Owner) -> None:
     ada.share(ben.address)
     description = f"{ada.channel_database().url}/description"
     rev = ada.channel_database().get("description")["_rev"]

@@ -23,13 +23,13 @@ def a_leaf(**fields: Any) -> JsonDict:
 # The document.
 
 
-def test_in_an_owners_database_the_owner_is_the_databases_whatever_the_document_says() -> None:
+def test_the_database_decides_the_owner_in_an_owners_database() -> None:
     channel = parse_channel({**DOC, "owner": "ben@example.com"}, "control-x", ADA)
     assert channel.owner_id == ADA
     assert channel.db == channel_db(ADA, "channel-photos")
 
 
-def test_in_the_control_database_the_owner_field_counts_and_the_id_names_the_database() -> None:
+def test_the_owner_field_counts_in_the_control_database() -> None:
     for owner in ("Ada@Example.com", ADA):
         channel = parse_channel({**DOC, "owner": owner}, "control", None)
         assert (channel.owner_id, channel.db) == (ADA, "db-channel-photos")
@@ -96,7 +96,7 @@ def either_way(one: JsonDict, other: JsonDict) -> list[JsonDict]:
     return [merge(one, [other]), merge(other, [one])]
 
 
-def test_a_guest_who_joined_is_kept_though_a_device_renamed_the_channel_meanwhile() -> None:
+def test_a_guest_who_joined_is_kept_when_a_device_renames_the_channel() -> None:
     joined = a_leaf(members=[BEN], joined={BEN: "2026-11-23T06:00:00Z"})
     renamed = a_leaf(name="Holidays")
     for merged in either_way(joined, renamed):

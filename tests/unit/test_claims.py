@@ -186,7 +186,7 @@ def test_another_step_has_a_claim_of_its_own(claims: Claims, other: str) -> None
     assert take(claims, pk=other).attempt == 1
 
 
-def test_running_and_finished_claims_are_forgotten_after_sqs_has_forgotten_the_message(
+def test_claims_expire_after_sqs_has_dropped_the_message(
     claims: Claims,
 ) -> None:
     sqs_retention_s = 14 * 24 * 3600

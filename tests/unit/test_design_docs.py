@@ -744,7 +744,7 @@ def is_deleted(doc: JsonDict) -> bool:
 
 @settings(max_examples=400, deadline=None)
 @given(write=writes(), copied=st.booleans())
-def test_whatever_a_device_sends_is_refused_with_a_reason_or_leaves_the_clouds_part_alone(
+def test_any_document_of_a_device_is_refused_or_leaves_cloud_fields_alone(
     device: Device, write: tuple[JsonDict, JsonDict | None], copied: bool
 ) -> None:
     new, old = write

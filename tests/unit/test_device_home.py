@@ -128,9 +128,7 @@ def test_only_its_user_may_read_the_file(home: Home, file: Path) -> None:
     assert mode_of(file.parent) == 0o700
 
 
-def test_a_file_that_lies_where_the_new_one_is_written_does_not_lend_it_its_mode(
-    home: Home, file: Path
-) -> None:
+def test_a_new_file_does_not_take_the_mode_of_one_in_its_way(home: Home, file: Path) -> None:
     file.parent.mkdir()
     file.with_suffix(".new").touch(mode=0o666)
     file.with_suffix(".new").chmod(0o666)

@@ -13,7 +13,7 @@ class Clock:
         return self.now_s
 
 
-def test_a_stalled_replication_is_restarted_at_once_and_then_after_doubled_waits() -> None:
+def test_a_stalled_replication_restarts_at_once_and_then_with_backoff() -> None:
     clock = Clock()
     restarts = Restarts(1, 3600, clock)
     waits = []
@@ -36,7 +36,7 @@ def test_each_replication_has_a_wait_of_its_own() -> None:
     assert restarts.due({"broken", "fresh"}) == {"fresh"}
 
 
-def test_a_replication_that_runs_between_the_servers_own_retries_is_not_recovered() -> None:
+def test_a_replication_that_retries_by_itself_is_rarely_restarted() -> None:
     """CouchDB tries by itself for some eight seconds, and only then calls it crashing."""
     clock = Clock()
     restarts = Restarts(1, 3600, clock)

@@ -214,7 +214,7 @@ def test_no_page_is_larger_than_fits_into_memory_and_all_documents_come() -> Non
     assert max(len(json.dumps(page.rows)) for page in pages) <= MAX_PAGE_BYTES
 
 
-def test_the_limit_is_halved_for_pages_that_are_too_large() -> None:
+def test_a_page_that_is_too_large_halves_it_and_those_behind_it() -> None:
     feed = LargeFeed(docs=10, doc_bytes=MAX_PAGE_BYTES // 3)
     feed.pages(page_size=8)
     assert feed.limits == ["8", "4", *6 * ["2"]]

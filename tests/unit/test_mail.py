@@ -507,7 +507,7 @@ def test_a_name_that_is_written_from_right_to_left_leaves_the_words_around_it() 
     assert f"<bdi>{INVITER}</bdi>" in html
 
 
-def test_an_answer_that_does_not_say_that_the_mail_was_taken_is_an_unknown_effect() -> None:
+def test_an_answer_without_a_message_id_is_an_unknown_effect() -> None:
     class Vague:
         def send_email(self, **_: object) -> dict[str, str]:
             return {}

@@ -416,7 +416,7 @@ def test_the_cursor_is_saved_after_a_busy_database_has_caught_up() -> None:
 
 
 @pytest.mark.parametrize("db_updates_seq", ["", "12-of-another-server"])
-def test_a_change_of_control_db_before_the_feeds_end_is_sent_at_once(
+def test_a_change_before_the_end_of_the_feed_is_followed_in_the_same_run(
     db_updates_seq: str,
 ) -> None:
     on = Polling(cursor=Cursor(db_updates_seq))
@@ -501,7 +501,7 @@ def test_a_page_of_the_scan_costs_the_same_for_many_databases() -> None:
     )
 
 
-def test_a_database_that_fails_in_a_scan_does_not_stop_the_scan() -> None:
+def test_a_failing_database_does_not_stop_a_scan_and_is_read_later() -> None:
     on = Polling()
     dbs = [owner(number) for number in range(MAX_DATABASES + 5)]
     on.create(*dbs)
@@ -646,7 +646,7 @@ def test_without_db_updates_it_pauses_between_scans_not_pages() -> None:
     assert on.asked_for(ALL_DBS) >= 2 * len(on.pauses)
 
 
-def test_without_dbs_info_the_server_is_asked_for_it_only_once() -> None:
+def test_a_server_without_dbs_info_is_asked_for_it_only_once() -> None:
     on = Polling()
     plain_express_pouchdb(on.couch)
     on.create(*(owner(number) for number in range(MAX_DATABASES + 10)))

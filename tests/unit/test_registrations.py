@@ -52,7 +52,7 @@ def wanted(**fields: Any) -> JsonDict:
 # Reading.
 
 
-def test_a_registration_is_stored_as_it_came_without_revisions_and_with_its_network() -> None:
+def test_a_registration_is_stored_with_its_network_and_no_revisions() -> None:
     mail_request = parse_registration(GOOD, "login", NETWORK)
     assert mail_request.address == "ada@example.com"
     expected = {**without("oauth_creds"), "_id": DEVICE_ID, "network": NETWORK}

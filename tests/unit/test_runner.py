@@ -209,7 +209,7 @@ def test_an_unknown_type_and_state_is_named(bench: Bench) -> None:
         bench.handle(Message("control", "x", "kettle", "hot", None))
 
 
-def test_an_unsafe_step_without_claims_is_a_fault_of_the_wiring_and_does_not_run(
+def test_an_unsafe_transition_without_claims_does_not_run(
     bench: Bench,
 ) -> None:
     tools = FakeTools(cast(Database, bench.database), bench.clock)
@@ -235,7 +235,7 @@ class ConflictedDatabase(RacingDatabase):
 
 
 @pytest.mark.parametrize("conflicts", [True, False])
-def test_a_transition_sees_the_revisions_that_lost_in_each_run_if_it_asked_for_them(
+def test_a_transition_that_asks_for_conflicts_sees_them_in_each_run(
     bench: Bench, conflicts: bool
 ) -> None:
     seen: list[bool] = []
@@ -488,7 +488,7 @@ def test_a_rejection_that_cannot_be_saved_frees_the_claim(bench: Bench) -> None:
     assert bench.handle(message) is Outcome.REJECTED
 
 
-def test_a_rejection_is_of_the_document_that_was_looked_at_not_of_one_that_was_mended(
+def test_a_rejection_does_not_hit_a_document_that_was_corrected_meanwhile(
     bench: Bench,
 ) -> None:
     message = bench.add("mail")
@@ -562,7 +562,7 @@ def test_any_other_body_is_an_invalid_message_and_nothing_else(body: str) -> Non
     assert all(isinstance(text, str) for text in (message.db, message.doc_id, message.state))
 
 
-def test_a_message_that_comes_too_late_puts_right_what_a_killed_run_may_have_left(
+def test_a_late_message_reconciles_what_a_killed_run_left(
     bench: Bench,
 ) -> None:
     seen: list[JsonDict] = []
@@ -598,7 +598,7 @@ def test_a_run_that_was_overtaken_puts_right_what_it_did_itself(bench: Bench) ->
     assert [doc["state"] for doc in seen] == ["gone"]
 
 
-def test_what_a_late_message_finds_wrong_is_not_written_into_a_document_that_is_further(
+def test_a_late_message_writes_no_error_into_a_document_that_moved_on(
     bench: Bench,
 ) -> None:
     def refuse(doc: JsonDict, tools: FakeTools) -> None:

@@ -95,7 +95,7 @@ def test_functions_that_send_mail_have_the_lowest_concurrency() -> None:
     assert bounds == {f"{t.doc_type}_{t.state}": 2 if t.unsafe else 10 for t in registry}
 
 
-def test_what_app_reads_when_it_is_imported_may_be_empty_and_is_named_where_it_is_wrong(
+def test_what_app_reads_at_import_may_be_empty_but_not_wrong(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name in ("STAGE", "MAIL_CONCURRENCY", "COUCHDB_CONCURRENCY"):

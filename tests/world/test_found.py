@@ -85,6 +85,6 @@ def test_a_guest_who_accepts_during_a_renaming_sees_the_new_name() -> None:
     assert wrong_after("a channel is renamed while a guest accepts", SHARED, None) == []
 
 
-def test_a_guests_database_is_made_whole_though_the_channel_was_closed_meanwhile() -> None:
+def test_a_guests_database_is_completed_when_the_channel_closes_meanwhile() -> None:
     race = "a channel is closed while a guest accepts"
     assert wrong_after(race, GUESTS, Kind.KILLED_AFTER) == []
