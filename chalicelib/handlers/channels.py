@@ -16,7 +16,7 @@ from chalicelib.handlers.reconcile import reconcile
 from chalicelib.handlers.registry import registry
 
 # A device may write any number of conflicting revisions. Each costs two requests, and a run has
-# half a minute. A removal is a change of the document, so the next message handles the rest.
+# half a minute. Removing one changes the document, so a new message handles the next ones.
 _MAX_LOSERS = 50
 _NO_DESCRIPTION: JsonDict = {"_id": DESCRIPTION_ID}
 

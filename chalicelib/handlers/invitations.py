@@ -91,7 +91,7 @@ def accept(doc: JsonDict, context: Context) -> JsonDict:
         raise Rejected("an invitation is accepted by the link in its mail")
     channel_doc = _add_member(context, invitation, doc)
     if channel_doc is not None and invitation.ref.guest_id in channel_doc.get("joined", {}):
-        # Even for a former member: an earlier run may have created only a part of it.
+        # Also for a guest who left again: an earlier run may have stopped halfway through this.
         owners.ensure_database(context, doc["email"])
     channel_doc = _reconcile_guest(context, invitation, channel_doc)
     if channel_doc is None or not channels.is_open(channel_doc):

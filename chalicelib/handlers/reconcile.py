@@ -1,4 +1,8 @@
-"""Reconciles databases with a document that others may write at the same time."""
+"""Reconciles databases with a document that others may write at the same time.
+
+In this package, `apply_…` writes once, `reconcile_…` repeats that until the document no longer
+changes, and `reconcile_moved` corrects what a late run wrote.
+"""
 
 from collections.abc import Callable
 

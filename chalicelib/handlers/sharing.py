@@ -15,7 +15,9 @@ from chalicelib.handlers import owners
 
 
 def share(context: Context, channel: Channel, guest_id: str) -> None:
-    """Give a guest the channel, and an active subscription to it. Two or four requests.
+    """Give a guest the channel, and an active subscription to it.
+
+    Two requests if both documents are new, four if they exist.
 
     Parameters
     ----------
@@ -59,7 +61,7 @@ def share(context: Context, channel: Channel, guest_id: str) -> None:
 
 
 def rename(context: Context, channel: Channel) -> None:
-    """Write the channel's name into the guests' copies. One request for each; two if it is new."""
+    """Write the channel's name into the guests' copies. One request a guest; two if it changes."""
     for guest_id in channel.members:
         database = owners.database_of(context, guest_id)
         _change_shared(database, channel, {"name": channel.name})
@@ -85,7 +87,7 @@ def unshare(context: Context, channel: Channel, guest_id: str, reason: str) -> N
     try:
         database.update(subscription_id(channel.db, guest_id), stop)
     except NotFound:
-        return  # a member who was not invited has access, but no documents
+        return  # a member whom an administrator added has access, but no documents
 
 
 def stop_own_subscription(context: Context, channel: Channel, reason: str) -> None:
@@ -110,7 +112,7 @@ def _change_shared(database: Database, channel: Channel, changes: JsonDict) -> N
     try:
         database.update(channel.db, change)
     except NotFound:
-        return  # a member who was not invited has access, but no documents
+        return  # a member whom an administrator added has access, but no documents
 
 
 def _merge(doc: JsonDict, channel: Channel, changes: JsonDict, removed: str = "") -> JsonDict:

@@ -64,7 +64,7 @@ def test_one_network_sends_no_more_mail_to_many_addresses_than_to_one(steps: Ste
 
 
 @pytest.mark.parametrize("source_ip", ["unknown", "", "999.1.1.1", "10.0.0.1, 192.0.2.1"])
-def test_who_hides_the_network_shares_the_budget_of_all_who_do(
+def test_who_hides_the_network_shares_the_quota_of_all_who_do(
     steps: Steps, source_ip: str
 ) -> None:
     for _ in range(3):
@@ -98,7 +98,7 @@ def test_a_message_that_comes_again_is_no_other_mail(steps: Steps) -> None:
 
 
 @pytest.mark.parametrize("spellings", SPELLINGS)
-def test_all_spellings_of_an_address_have_one_budget(steps: Steps, spellings: str) -> None:
+def test_all_spellings_of_an_address_have_one_quota(steps: Steps, spellings: str) -> None:
     name = an_address().partition("@")[0]
     written = [spelling.format(name=name) for spelling in SPELLINGS[spellings]]
     for number, owner in enumerate(written * 2):
@@ -181,7 +181,7 @@ def test_an_invitation_made_anew_for_something_else_counts_each_time(
 def test_many_owners_together_send_one_guest_no_more_than_one_does(
     steps: Steps, ada: Owner, ben: Owner
 ) -> None:
-    """And registrations under the guest's address come out of the same budget."""
+    """And registrations under the guest's address come out of the same quota."""
     ben.channel()
     guest, before = an_address(), len(steps.mailer.sent)
     for number in range(2):
