@@ -25,8 +25,7 @@ from chalicelib.settings import PollerSettings
 from chalicelib.web import confirm as pages
 from device.registration import NewDevice
 from poller.app import run as poll
-from tests.conftest import create_table
-from tests.kit.basics import PUBLIC_URL, FakeClock, FakeMailer, a_device, an_address
+from tests.kit.basics import PUBLIC_URL, FakeClock, FakeMailer, a_device, an_address, create_table
 from tests.kit.cloud.steps import Steps
 
 HOUR_S, DAY_S = 3600, 24 * 3600

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from aws_lambda_powertools import Logger
 
@@ -193,3 +193,13 @@ def logged(logger: Logger) -> Iterator[io.StringIO]:
     yield stream
     of_python.removeHandler(handler)
     of_python.setLevel(level)
+
+
+def create_table(dynamodb: Any, name: str) -> None:
+    """The table, with the key that template.yaml gives it (a test holds the two equal)."""
+    dynamodb.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+    )

@@ -7,10 +7,10 @@ import pytest
 from chalicelib.engine.runner import Message
 from chalicelib.jobs import mail_feedback
 from chalicelib.jobs.mail_feedback import InvalidNotification
-from tests.integration.test_rights import as_device
 from tests.kit.basics import a_device, an_address
 from tests.kit.cases.attacks import FORGED_MESSAGES, FORGED_NOTIFICATIONS
-from tests.kit.cloud.site import contents, handle_messages
+from tests.kit.cloud.access import as_device, contents
+from tests.kit.cloud.site import handle_messages
 from tests.kit.cloud.steps import Owner, Steps
 
 
