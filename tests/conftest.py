@@ -16,7 +16,8 @@ from local.aws import LocalAws
 from local.cleanup import remove_all_of
 from local.couchdb_process import EmbeddedCouchDB
 from local.system import prepare_process
-from tests.kit.basics import FakeClock, FakeMailer, make_context
+from tests.kit.basics import FakeClock, FakeMailer, an_address, create_table, make_context
+from tests.kit.cloud.steps import Owner, Steps
 from tests.kit.planted import plant, pytest_runtest_makereport  # noqa: F401 - a hook
 
 pytest_plugins = ["tests.kit.figures", "tests.kit.tiers"]
@@ -109,11 +110,19 @@ def context(
     return make_context(server, control.name, RateLimiter(dynamodb, table_name), mailer, clock)
 
 
-def create_table(dynamodb: Any, name: str) -> None:
-    """The table, with the key that template.yaml gives it (a test holds the two equal)."""
-    dynamodb.create_table(
-        TableName=name,
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
-    )
+@pytest.fixture
+def ada(steps: Steps) -> Owner:
+    """An owner with an active device."""
+    return steps.an_owner()
+
+
+@pytest.fixture
+def ben(steps: Steps) -> Owner:
+    """Another owner."""
+    return steps.an_owner()
+
+
+@pytest.fixture
+def guest() -> str:
+    """The address of somebody who has no device yet."""
+    return an_address()

@@ -10,7 +10,7 @@ import pytest
 
 from chalicelib.domain.documents import JsonDict
 from poller.checkpoint import MAX_DATABASES
-from tests.conftest import create_table
+from tests.kit.basics import create_table
 from tests.kit.cloud.account import Account, Table, a_name, code_of
 
 

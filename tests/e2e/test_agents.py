@@ -6,16 +6,26 @@ from dataclasses import replace
 
 import pytest
 
-from chalicelib.couch import Database, NotFound, Server
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.channel import DEFAULT_NAME
-from chalicelib.domain.names import owner_control_db, subscription_id
+from chalicelib.domain.names import subscription_id
 from device import channels, lifecycle
 from device.errors import DeviceError, Revoked
 from local.net import Net
 from tests.e2e.conftest import MakeGadget
 from tests.kit.basics import an_address, wait_for
-from tests.kit.device.gadget import Gadget
+from tests.kit.device.gadget import (
+    Gadget,
+    a_shared_channel,
+    control_in_cloud,
+    in_cloud,
+    is_purged,
+    wait_for_rev,
+    wait_for_state,
+    wait_for_sync,
+    wait_for_word,
+    wait_until_obeyed,
+)
 from tests.kit.device.trap import Trap
 from tests.kit.system.registering import mails_to, post
 
@@ -32,63 +42,6 @@ def phone(gadget: MakeGadget) -> Gadget:
 def laptop(gadget: MakeGadget, phone: Gadget) -> Gadget:
     """Another active device of the same owner."""
     return gadget("laptop", owner=phone.owner).become_active()
-
-
-def in_cloud(gadget: Gadget, channel_id: str) -> Database:
-    """A channel's database in the cloud, as its administrator sees it."""
-    url = str(gadget.control.get(channel_id)["syncpoint"])
-    return Server(gadget.where.couch).database(url.rpartition("/")[2])
-
-
-def control_in_cloud(gadget: Gadget) -> Database:
-    """The owner's control database in the cloud, as its administrator sees it."""
-    name = owner_control_db(gadget.where.control_db, owner_id_of(gadget.owner))
-    return Server(gadget.where.couch).database(name)
-
-
-def a_shared_channel(phone: Gadget, laptop: Gadget) -> str:
-    """A channel that both devices replicate; its id."""
-    channel_id = phone.create()
-    for one in (phone, laptop):
-        wait_for_sync(one, channel_id)
-    return channel_id
-
-
-def wait_until_obeyed(gadget: Gadget, channel_id: str) -> None:
-    wait_for(lambda: gadget.has_obeyed(channel_id), f"replications on the {gadget.name}")
-
-
-def wait_for_sync(gadget: Gadget, channel_id: str) -> None:
-    wait_for(lambda: gadget.both_ways(channel_id), f"replication on the {gadget.name}")
-
-
-def is_purged(database: Database) -> bool:
-    """Whether nothing is left of it.
-
-    PouchDB Server makes an empty one anew for a request that comes in while it is deleted.
-    """
-    try:
-        return not database.changes("0", limit=1)["results"]
-    except NotFound:
-        return True
-
-
-def wait_for_word(gadget: Gadget, about: str, part: str, after: int = 0) -> None:
-    wait_for(lambda: gadget.heard(about, part, after), f"“{part}” of {about} on the {gadget.name}")
-
-
-def wait_for_rev(database: Database, doc_id: str, rev: str) -> None:
-    def is_there() -> bool:
-        return bool((database.find_one(doc_id) or {}).get("_rev") == rev)
-
-    wait_for(is_there, f"{doc_id} in {database.name}")
-
-
-def wait_for_state(database: Database, doc_id: str, state: str) -> None:
-    def is_there() -> bool:
-        return bool((database.find_one(doc_id) or {}).get("state") == state)
-
-    wait_for(is_there, f"{doc_id} in state {state}")
 
 
 # Three endpoints.

@@ -14,15 +14,15 @@ from device import channels
 from device.replications import Replications
 from local.system import ROOT
 from tests.e2e.conftest import MakeGadget
-from tests.e2e.test_agents import (
+from tests.kit.basics import wait_for
+from tests.kit.device.gadget import (
+    Gadget,
     control_in_cloud,
     in_cloud,
     wait_for_state,
     wait_for_sync,
     wait_for_word,
 )
-from tests.kit.basics import wait_for
-from tests.kit.device.gadget import Gadget
 from tests.kit.system.registering import mails_to
 
 pytestmark = pytest.mark.slow

@@ -10,25 +10,9 @@ from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import channel_db, owner_role, subscription_id
 from chalicelib.engine.runner import Message, Outcome
 from chalicelib.handlers import channels
-from device.registration import NewDevice
 from tests.kit.basics import an_address
+from tests.kit.cloud.access import logged_in, roles
 from tests.kit.cloud.steps import Owner, Steps
-
-
-@pytest.fixture
-def ada(steps: Steps) -> Owner:
-    return steps.an_owner()
-
-
-def login(server: Server, device: NewDevice, name: str) -> Database:
-    """A database as a device sees it."""
-    scheme, _, host = server.url.partition("://")
-    return Server(f"{scheme}://{device.device_id}:{device.password}@{host}").database(name)
-
-
-def roles(database: Database) -> list[str]:
-    found: list[str] = database.security()["members"]["roles"]
-    return found
 
 
 def exists(database: Database) -> bool:
@@ -53,7 +37,7 @@ def test_a_new_channel_gets_a_database_and_says_where_it_is(ada: Owner) -> None:
 
 def test_the_owners_devices_read_and_write_it(ada: Owner, server: Server) -> None:
     ada.channel()
-    mine = login(server, ada.device, ada.channel_database().name)
+    mine = logged_in(server, ada.device).database(ada.channel_database().name)
     mine.put({"_id": "photo-1"})
     assert mine.get("photo-1")["_id"] == "photo-1"
 
@@ -188,9 +172,9 @@ def test_a_public_channel_is_read_by_everyone_and_written_by_its_members_only(
 ) -> None:
     ada.channel(public=True)
     database = ada.channel_database()
-    login(server, ada.device, database.name).put({"_id": "photo-1"})
+    logged_in(server, ada.device).database(database.name).put({"_id": "photo-1"})
     stranger = steps.an_owner()
-    theirs = login(server, stranger.device, database.name)
+    theirs = logged_in(server, stranger.device).database(database.name)
     anybodys = Server(server.url).database(database.name)
     assert theirs.get("photo-1")["_id"] == anybodys.get("photo-1")["_id"] == "photo-1"
     for one in (theirs, anybodys):
@@ -208,7 +192,7 @@ def test_a_channel_that_is_private_again_shuts_out_strangers(
     with pytest.raises(CouchError) as refused:
         Server(server.url).database(database.name).info()
     assert refused.value.status == 401
-    login(server, ada.device, database.name).put({"_id": "photo-1"})
+    logged_in(server, ada.device).database(database.name).put({"_id": "photo-1"})
 
 
 # Closed.
@@ -308,7 +292,7 @@ def test_a_channel_in_the_control_database_is_handled_by_its_owner_field(
     assert after["syncpoint"] == f"{server.url}/db-{doc['_id']}"
     database = server.database(f"db-{doc['_id']}")
     assert roles(database) == [owner_role(ada.id)]
-    login(server, ada.device, database.name).put({"_id": "photo-1"})
+    logged_in(server, ada.device).database(database.name).put({"_id": "photo-1"})
     steps.control.put({**after, "state": "closing"})
     steps.run(doc["_id"])
     assert not exists(database)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.couch import Database, NotFound, Server
+from chalicelib.couch import Server
 from chalicelib.domain.documents import JsonDict
 from device import channels, lifecycle, texts
 from device.agent import Agent, Intervals
@@ -18,6 +18,7 @@ from device.status import status
 from tests.kit.basics import FakeClock, looked_for, wait_for
 from tests.kit.device.by_hand import Kit, MakeKit
 from tests.kit.device.fake_cloud import UNAUTHORIZED, UNAVAILABLE, FakeCloud
+from tests.kit.device.gadget import is_purged
 from tests.kit.device.profiles import ADMIN_PASSWORD, PASSWORD
 
 QUICK = Intervals(changes_s=0.2, min_retry_s=0.05, max_retry_s=0.5, pending_s=0.1, check_s=0.1)
@@ -60,17 +61,6 @@ def remote(fake_cloud: FakeCloud, name: str = "db-1") -> str:
 def asked_by_the_device(fake_cloud: FakeCloud) -> int:
     """How many requests came; those of replicators, which end a moment later, do not count."""
     return len([one for one in fake_cloud.asked if not one.is_by_a_replicator])
-
-
-def is_purged(database: Database) -> bool:
-    """Whether nothing is left of it.
-
-    PouchDB Server makes an empty one anew for a request that comes in while it is deleted.
-    """
-    try:
-        return not database.changes("0", limit=1)["results"]
-    except NotFound:
-        return True
 
 
 # Documents of all kinds

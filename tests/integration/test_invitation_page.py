@@ -13,7 +13,7 @@ from chalicelib.engine.runner import Outcome
 from chalicelib.web import invitation as pages
 from chalicelib.web.pages import Page
 from tests.kit.basics import FakeDependencies, an_address, view_page
-from tests.kit.cloud.steps import Owner, Steps
+from tests.kit.cloud.steps import Owner
 
 INVITATION = "invitation-1"
 ACCEPT, DECLINE = b"answer=accept", b"answer=decline"
@@ -41,16 +41,10 @@ CLOSED: dict[str, tuple[JsonDict, int, str]] = {
 
 
 @pytest.fixture
-def ada(steps: Steps) -> Owner:
+def ada(ada: Owner) -> Owner:
     """Who invites."""
-    owner = steps.an_owner()
-    owner.channel(name="Photos & films")
-    return owner
-
-
-@pytest.fixture
-def guest() -> str:
-    return an_address()
+    ada.channel(name="Photos & films")
+    return ada
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from chalicelib.domain.names import owner_role, subscription_id
 from chalicelib.engine.runner import Outcome
 from chalicelib.errors import StillConflicting
 from chalicelib.handlers import invitations
-from tests.integration.test_channels import login, roles
 from tests.kit.basics import a_device, an_address
+from tests.kit.cloud.access import logged_in, roles
 from tests.kit.cloud.steps import Owner, Steps
 
 REMOVED: JsonDict = {"members": []}
@@ -25,15 +25,10 @@ CLOSING: JsonDict = {"state": "closing"}
 
 
 @pytest.fixture
-def ada(steps: Steps) -> Owner:
-    owner = steps.an_owner()
-    owner.channel()
-    return owner
-
-
-@pytest.fixture
-def guest() -> str:
-    return an_address()
+def ada(ada: Owner) -> Owner:
+    """With a channel."""
+    ada.channel()
+    return ada
 
 
 def subscription(ada: Owner, guest: str) -> JsonDict:
@@ -180,10 +175,12 @@ def test_a_guest_without_a_device_gets_the_channel_with_the_first_one(
     ada.share(guest)
     device = a_device(owner=guest)
     ada.steps.activate(device)
-    theirs = login(server, device, ada.steps.control_db_of(guest).name)
+    theirs = logged_in(server, device).database(ada.steps.control_db_of(guest).name)
     assert theirs.get(ada.channel_database().name)["state"] == "shared"
     assert theirs.get(device.device_id)["state"] == "active"
-    login(server, device, ada.channel_database().name).put({"_id": "photo-of-the-guest"})
+    logged_in(server, device).database(ada.channel_database().name).put(
+        {"_id": "photo-of-the-guest"}
+    )
 
 
 def test_a_guest_with_devices_keeps_their_own_channel_of_the_same_id(
@@ -271,7 +268,7 @@ def test_a_member_who_is_removed_loses_the_rights_and_the_subscription_stops(
 ) -> None:
     ben = steps.an_owner()
     ada.share(ben.address)
-    theirs = login(server, ben.device, ada.channel_database().name)
+    theirs = logged_in(server, ben.device).database(ada.channel_database().name)
     theirs.put({"_id": "photo-1"})
     ada.edit("channel-photos", members=[])
     ada.run("channel-photos")
@@ -290,7 +287,7 @@ def test_a_member_of_a_public_channel_who_is_removed_may_still_read_it_only(
     ada.share(ben.address)
     ada.edit("channel-photos", public=True)
     ada.run("channel-photos")
-    theirs = login(server, ben.device, ada.channel_database().name)
+    theirs = logged_in(server, ben.device).database(ada.channel_database().name)
     theirs.put({"_id": "photo-1"})
     ada.edit("channel-photos", members=[])
     ada.run("channel-photos")

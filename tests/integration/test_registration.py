@@ -25,7 +25,6 @@ from chalicelib.settings import PollerSettings
 from chalicelib.web import confirm as pages
 from device.registration import NewDevice
 from poller.app import run as poll
-from tests.conftest import create_table
 from tests.kit.basics import (
     PUBLIC_URL,
     FakeClock,
@@ -33,6 +32,7 @@ from tests.kit.basics import (
     FakeMailer,
     a_device,
     an_address,
+    create_table,
     view_page,
 )
 from tests.kit.cloud.steps import Steps

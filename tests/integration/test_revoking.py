@@ -7,14 +7,9 @@ from chalicelib.domain.documents import JsonDict
 from chalicelib.engine.runner import Message, Outcome
 from chalicelib.handlers import devices
 from device.registration import NewDevice
-from tests.integration.test_channels import login
 from tests.kit.basics import a_device, an_address, wait_for, wait_until_shut_out
+from tests.kit.cloud.access import logged_in
 from tests.kit.cloud.steps import Owner, Steps
-
-
-@pytest.fixture
-def ada(steps: Steps) -> Owner:
-    return steps.an_owner()
 
 
 @pytest.fixture
@@ -52,7 +47,7 @@ def test_the_login_is_gone_and_whatever_used_it_gets_401(
     ada: Owner, phone: NewDevice, server: Server
 ) -> None:
     ada.channel()
-    mine = login(server, phone, ada.channel_database().name)
+    mine = logged_in(server, phone).database(ada.channel_database().name)
     mine.put({"_id": "photo-1"})
     revoke(ada, phone)
     wait_until_shut_out(mine.info)
@@ -81,7 +76,7 @@ def test_a_login_that_changes_while_it_is_removed_is_removed(
 def test_an_open_replication_ends_with_401(ada: Owner, phone: NewDevice, server: Server) -> None:
     """What a continuous replication does next, whatever it waits for: it asks again."""
     ada.channel()
-    mine = login(server, phone, ada.channel_database().name)
+    mine = logged_in(server, phone).database(ada.channel_database().name)
     since = str(mine.changes("0", limit=100)["last_seq"])
     revoke(ada, phone)
     wait_until_shut_out(lambda: mine.changes(since, limit=100, wait_s=5))
@@ -103,7 +98,7 @@ def test_a_session_of_the_device_ends_with_its_login(
 
 def test_the_owners_other_devices_go_on(ada: Owner, phone: NewDevice, server: Server) -> None:
     revoke(ada, phone)
-    mine = login(server, ada.device, ada.control.name)
+    mine = logged_in(server, ada.device).database(ada.control.name)
     assert mine.get(phone.device_id)["state"] == "revoked"
     assert mine.get(ada.device.device_id)["state"] == "active"
 
@@ -130,7 +125,10 @@ def test_a_device_that_is_not_the_owners_is_refused_and_stays(
     ada.put({"_id": device_id, "type": "device", "state": "revoking", "owner": ben.address})
     assert ada.after(device_id)["error"]["reason"] == "you have no such device"
     assert steps.control.get(ben.device.device_id)["state"] == "active"
-    assert login(server, ben.device, ben.control.name).info()["db_name"] == ben.control.name
+    assert (
+        logged_in(server, ben.device).database(ben.control.name).info()["db_name"]
+        == ben.control.name
+    )
 
 
 def test_a_device_that_was_never_active_cannot_be_revoked(ada: Owner, steps: Steps) -> None:
@@ -147,11 +145,11 @@ def test_an_activation_that_comes_too_late_leaves_no_login(
     """A: reads confirmed … makes the login          B: revoking, revoked."""
     late, early = revoked_before_its_activation(ada)
     devices.activate(early, steps.context)
-    assert login(server, late, ada.control.name).info()
+    assert logged_in(server, late).database(ada.control.name).info()
     message = Message(steps.control.name, late.device_id, "device", "confirmed", early)
     assert steps.deliver(message) is Outcome.STALE
     with pytest.raises(CouchError):
-        login(server, late, ada.control.name).info()
+        logged_in(server, late).database(ada.control.name).info()
     assert ada.control.get(late.device_id)["state"] == "revoked"
 
 

@@ -1,7 +1,7 @@
 """Who may do what, asked of the server itself: by devices with their own logins, and by no one."""
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -14,15 +14,26 @@ from chalicelib.domain.names import channel_db, owner_role
 from chalicelib.engine.runner import Outcome
 from device.registration import NewDevice
 from tests.kit.basics import a_device, an_address, is_refused, without_hash
+from tests.kit.cloud.access import (
+    HONEST_WAYS,
+    WAYS,
+    Write,
+    as_device,
+    as_nobody,
+    by_a_forged_branch,
+    by_bulk_docs,
+    by_put,
+    by_replication,
+    contents,
+    refusal,
+)
 from tests.kit.cloud.steps import Owner, Steps
 
 USER = "org.couchdb.user:"
 CHANNEL = "channel-photos"
 
+
 # A way to write a document: returns the server's refusal, None where it took the document.
-Write = Callable[[Server, Database, JsonDict], CouchError | None]
-
-
 @pytest.fixture
 def ada(steps: Steps) -> Owner:
     """An owner with a channel in which there is a note, and an invitation that was sent."""
@@ -33,35 +44,6 @@ def ada(steps: Steps) -> Owner:
     owner.channel_database().put({"_id": "note", "text": "ada's secret"})
     owner.invite(an_address())
     return owner
-
-
-@pytest.fixture
-def ben(steps: Steps) -> Owner:
-    """Another owner, with nothing yet."""
-    return steps.an_owner()
-
-
-def as_device(owner: Owner, device: NewDevice | None = None) -> Server:
-    device = device or owner.device
-    return logged_in(owner.steps.context.server, f"{device.device_id}:{device.password}@")
-
-
-def as_nobody(server: Server) -> Server:
-    return logged_in(server, "")
-
-
-def logged_in(server: Server, login: str) -> Server:
-    scheme, _, host = server.url.partition("://")
-    return Server(f"{scheme}://{login}{host}")
-
-
-def refusal(action: Callable[..., object], *args: Any, **kwargs: Any) -> CouchError | None:
-    """The error that a request ends in, None if it does not."""
-    try:
-        action(*args, **kwargs)
-    except CouchError as exc:
-        return exc
-    return None
 
 
 # Reading.
@@ -160,48 +142,6 @@ def test_a_device_does_not_administer_the_server(ben: Owner, path: str) -> None:
 
 
 # Writing into a control database.
-
-
-def by_put(client: Server, database: Database, doc: JsonDict) -> CouchError | None:
-    return refusal(client.database(database.name).put, doc)
-
-
-def by_bulk_docs(client: Server, database: Database, doc: JsonDict) -> CouchError | None:
-    return _by_bulk(client, database, {"docs": [doc]})
-
-
-def by_replication(client: Server, database: Database, doc: JsonDict) -> CouchError | None:
-    """With its own history: an edit that somebody made elsewhere of the revision that is here."""
-    number, _, known = doc.get("_rev", "0-").partition("-")
-    return _by_bulk(client, database, _replicated(doc, int(number) + 1, [known] if known else []))
-
-
-def by_a_forged_branch(client: Server, database: Database, doc: JsonDict) -> CouchError | None:
-    """The same, with a history that nobody knows; it would win over whatever is there."""
-    return _by_bulk(client, database, _replicated(doc, 900, [uuid.uuid4().hex]))
-
-
-def _replicated(doc: JsonDict, number: int, history: list[str]) -> JsonDict:
-    new = uuid.uuid4().hex
-    revisions = {"start": number, "ids": [new, *history]}
-    return {
-        "docs": [{**doc, "_rev": f"{number}-{new}", "_revisions": revisions}],
-        "new_edits": False,
-    }
-
-
-def _by_bulk(client: Server, database: Database, body: JsonDict) -> CouchError | None:
-    def send() -> None:
-        for row in client.http.request("POST", f"/{database.name}/_bulk_docs", body=body):
-            if "error" in row:
-                status = {"forbidden": 403, "unauthorized": 401}.get(row["error"], 500)
-                raise CouchError(status, row["error"], row["reason"])
-
-    return refusal(send)
-
-
-HONEST_WAYS = [by_put, by_bulk_docs, by_replication]
-WAYS = [*HONEST_WAYS, by_a_forged_branch]
 
 
 def forbidden_writes(ada: Owner) -> dict[str, JsonDict]:
@@ -443,12 +383,6 @@ def test_a_public_channel_is_read_by_all_and_governed_by_none(
 
 
 # Forged documents: what lies in an owner's control database has no effect beyond that owner's.
-
-
-def contents(database: Database) -> dict[str, JsonDict]:
-    """All documents of a database, design documents among them."""
-    rows = database.changes("0", limit=1000)["results"]
-    return {row["id"]: row["doc"] for row in rows if not row.get("deleted")}
 
 
 def snapshot(server: Server, ada: Owner, *devices: NewDevice) -> dict[str, object]:

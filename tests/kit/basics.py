@@ -303,3 +303,13 @@ class FakeDependencies:
     @contextmanager
     def use(self) -> Iterator[Context]:
         yield self.context
+
+
+def create_table(dynamodb: Any, name: str) -> None:
+    """The table, with the key that template.yaml gives it (a test holds the two equal)."""
+    dynamodb.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+    )

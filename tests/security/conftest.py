@@ -87,14 +87,7 @@ def steps(site: Site) -> Steps:
 
 
 @pytest.fixture
-def ada(steps: Steps) -> Owner:
-    """An owner with a channel."""
-    owner = steps.an_owner()
-    owner.channel()
-    return owner
-
-
-@pytest.fixture
-def ben(steps: Steps) -> Owner:
-    """Another owner, who has nothing yet."""
-    return steps.an_owner()
+def ada(ada: Owner) -> Owner:
+    """With a channel."""
+    ada.channel()
+    return ada

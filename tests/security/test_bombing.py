@@ -64,9 +64,7 @@ def test_one_network_sends_no_more_mail_to_many_addresses_than_to_one(steps: Ste
 
 
 @pytest.mark.parametrize("source_ip", ["unknown", "", "999.1.1.1", "10.0.0.1, 192.0.2.1"])
-def test_who_hides_the_network_shares_the_quota_of_all_who_do(
-    steps: Steps, source_ip: str
-) -> None:
+def test_who_hides_the_network_shares_the_quota_of_all_who_do(steps: Steps, source_ip: str) -> None:
     for _ in range(3):
         bring(steps, a_device(owner=an_address()), "nowhere")
     assert bring(steps, a_device(owner=an_address()), source_ip) == 429

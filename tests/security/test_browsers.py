@@ -13,7 +13,8 @@ from local.lambdas import load_app
 from local.system import ROOT
 from tests.kit.basics import a_device, an_address
 from tests.kit.cases.attacks import BARE_CONTENT_TYPES, SLY_CONTENT_TYPES
-from tests.kit.cloud.site import FORM, Site, contents
+from tests.kit.cloud.access import contents
+from tests.kit.cloud.site import FORM, Site
 from tests.kit.cloud.steps import Owner
 
 # What a browser says of a form on another site that was sent here.

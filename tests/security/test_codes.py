@@ -9,7 +9,8 @@ from chalicelib.web import confirm, invitation
 from device.registration import NewDevice
 from tests.kit.basics import LINK_KEY, a_device, an_address
 from tests.kit.cases.attacks import forged_codes, url_safe
-from tests.kit.cloud.site import Site, contents, whole
+from tests.kit.cloud.access import contents
+from tests.kit.cloud.site import Site, whole
 from tests.kit.cloud.steps import Owner, Steps
 from tests.security.conftest import MakeSite
 

@@ -9,10 +9,10 @@ from chalicelib.domain.names import channel_db
 from chalicelib.engine.runner import Message
 from chalicelib.jobs import mail_feedback
 from chalicelib.jobs.mail_feedback import InvalidNotification
-from tests.integration.test_rights import as_device
 from tests.kit.basics import a_device, an_address, without_hash
 from tests.kit.cases.attacks import FORGED_MESSAGES, FORGED_NOTIFICATIONS
-from tests.kit.cloud.site import contents, handle_messages
+from tests.kit.cloud.access import as_device, contents
+from tests.kit.cloud.site import handle_messages
 from tests.kit.cloud.steps import Owner, Steps
 
 

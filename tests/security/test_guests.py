@@ -5,8 +5,7 @@ import pytest
 from chalicelib.couch import CouchError
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import owner_role
-from tests.integration.test_rights import WAYS, as_device, refusal
-from tests.kit.cloud.site import contents
+from tests.kit.cloud.access import WAYS, as_device, contents, refusal
 from tests.kit.cloud.steps import Owner
 
 

@@ -9,7 +9,8 @@ from chalicelib.domain.device_codes import plain_device_code
 from chalicelib.domain.names import owner_control_db
 from tests.kit.basics import a_device, an_address
 from tests.kit.cases.attacks import lures
-from tests.kit.cloud.site import Site, contents
+from tests.kit.cloud.access import contents
+from tests.kit.cloud.site import Site
 from tests.kit.cloud.steps import Owner, Steps
 
 

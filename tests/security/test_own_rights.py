@@ -13,9 +13,9 @@ from chalicelib.domain.link_tokens import InvitationRef
 from chalicelib.domain.names import channel_db, owner_role
 from chalicelib.errors import StillConflicting
 from chalicelib.handlers.all import registry
-from tests.integration.test_rights import as_device
 from tests.kit.basics import a_device, an_address, without_hash
-from tests.kit.cloud.site import Site, contents
+from tests.kit.cloud.access import as_device, contents
+from tests.kit.cloud.site import Site
 from tests.kit.cloud.steps import Owner
 
 # What transitions there are, and some that there are none of.

@@ -15,7 +15,8 @@ from chalicelib.engine.runner import Message
 from chalicelib.jobs import mail_feedback
 from tests.kit.basics import a_device, an_address
 from tests.kit.cases.attacks import IDS, url_safe
-from tests.kit.cloud.site import Site, contents, handle_messages
+from tests.kit.cloud.access import contents
+from tests.kit.cloud.site import Site, handle_messages
 from tests.kit.cloud.steps import Owner
 
 MAC = "A" * 22

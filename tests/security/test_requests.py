@@ -10,7 +10,8 @@ from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import channel_db
 from tests.kit.basics import a_device, an_address
 from tests.kit.cases.attacks import URLS
-from tests.kit.cloud.site import Site, contents
+from tests.kit.cloud.access import contents
+from tests.kit.cloud.site import Site
 from tests.kit.cloud.steps import Owner
 
 FIELDS = ("syncpoint", "remote", "url", "target", "source", "owner_url", "couchdb", "public_url")

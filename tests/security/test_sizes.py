@@ -9,10 +9,10 @@ import requests
 from chalicelib.couch import Unreadable
 from chalicelib.engine.runner import Message
 from device.registration import NewDevice
-from tests.integration.test_rights import as_device
 from tests.kit.basics import a_device, an_address
 from tests.kit.cases.attacks import FORMS, documents_too_large, nested
-from tests.kit.cloud.site import Batch, Site, contents, handle_messages
+from tests.kit.cloud.access import as_device, contents
+from tests.kit.cloud.site import Batch, Site, handle_messages
 from tests.kit.cloud.steps import Owner
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from chalicelib.domain.documents import JsonDict
 from poller.checkpoint import MAX_DATABASES, PAUSE_S, Checkpoint, Checkpoints, batched
 from poller.lease import Lease, LeaseLost
-from tests.unit.test_lease import KEY, LEASE_S, TABLE, Pollers
+from tests.kit.poller.state import KEY, LEASE_S, TABLE, Pollers
 
 
 @dataclass

@@ -2,9 +2,7 @@
 
 import json
 import re
-from pathlib import Path
-
-import pytest
+import tomllib
 
 from docs.generate import BLOCKS, PAGES, rendered
 from local.system import ROOT, LocalSystem, Options
@@ -13,10 +11,10 @@ DECISIONS = ROOT / "docs/decisions"
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_the_generated_parts_are_up_to_date(page: Path) -> None:
-    text = page.read_text(encoding="utf-8")
-    assert text == rendered(text), "run `make docs`"
+def test_the_generated_parts_are_up_to_date() -> None:
+    texts = {page: page.read_text(encoding="utf-8") for page in PAGES}
+    old = [page.name for page, text in texts.items() if text != rendered(text)]
+    assert old == [], "run `make docs`"
 
 
 def test_every_generated_part_has_its_place() -> None:
@@ -24,11 +22,14 @@ def test_every_generated_part_has_its_place() -> None:
     assert set(re.findall(r"<!-- generated: (\w+) -->", text)) == set(BLOCKS)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_between_pages_and_to_files_lead_somewhere(page: Path) -> None:
-    for link in LINK.findall(page.read_text(encoding="utf-8")):
-        if not re.match(r"https?:", link):
-            assert (page.parent / link).exists(), link
+def test_links_between_pages_and_to_files_lead_somewhere() -> None:
+    broken = [
+        f"{page.name}: {link}"
+        for page in [*PAGES, ROOT / "tests/README.md"]
+        for link in LINK.findall(page.read_text(encoding="utf-8"))
+        if not re.match(r"https?:", link) and not (page.parent / link).exists()
+    ]
+    assert broken == []
 
 
 def test_the_index_of_decisions_lists_each_record_with_its_date_and_status() -> None:
@@ -43,11 +44,23 @@ def test_the_index_of_decisions_lists_each_record_with_its_date_and_status() -> 
     assert re.findall(r"^\| \d.*$", index, re.MULTILINE) == rows
 
 
-def test_the_readme_names_only_commands_that_exist() -> None:
+def test_the_readmes_name_only_commands_that_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
-    named = set(re.findall(r"`make ([a-z]+)", (ROOT / "README.md").read_text(encoding="utf-8")))
-    assert named <= targets
+    targets = set(re.findall(r"^([a-z0-9-]+):", makefile, re.MULTILINE))
+    texts = [(ROOT / page).read_text("utf-8") for page in ("README.md", "tests/README.md")]
+    named = set(re.findall(r"`make ([a-z0-9-]+)", "".join(texts)))
+    assert named - targets == set()
+
+
+def test_the_page_of_the_tests_names_all_markers_and_helpers() -> None:
+    page = (ROOT / "tests/README.md").read_text(encoding="utf-8")
+    options = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["pytest"]
+    markers = {line.partition(":")[0] for line in options["ini_options"]["markers"]}
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) >= markers
+    modules = {
+        path for path in (ROOT / "tests/kit").rglob("[a-z]*.py") if "fakes" not in path.parts
+    }
+    assert {path.stem for path in modules if not re.search(rf"\.{path.stem}`", page)} == set()
 
 
 def test_the_documented_line_of_json_is_the_one_that_is_printed() -> None:

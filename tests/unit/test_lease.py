@@ -1,57 +1,13 @@
 """The poller's lease, over a table in memory: taken, renewed, lost, released."""
 
-import functools
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from poller.lease import Cursor, Lease, LeaseHeld, LeaseLost
-from tests.kit.fakes.aws import FakeAws
+from tests.kit.poller.state import KEY, LEASE_S, START_S, TABLE, Pollers
 
-TABLE, KEY, LEASE_S, START_S = "table", "poller#control", 60, 1_000_000.0
 CURSOR = Cursor("12-seq", "control-ab", is_fully_scanned=True, failing=("control-cd", "control-ef"))
-
-
-@dataclass
-class Pollers:
-    """Some pollers' view of one table; time passes only when it is moved."""
-
-    now_s: float = START_S
-    asked: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.aws = FakeAws(lambda: self.now_s)
-        self.aws.create_table(TABLE)
-
-    def lease(self, key: str = KEY) -> Lease:
-        client = self.aws.client("dynamodb", self.note)
-        return Lease(client, TABLE, key, LEASE_S, lambda: self.now_s)
-
-    def taken(self) -> Lease:
-        lease = self.lease()
-        lease.take()
-        self.asked.clear()
-        return lease
-
-    def note(self, name: str, call: "functools.partial[Any]") -> Any:
-        self.asked.append(name)
-        return call()
-
-    def is_free(self) -> bool:
-        """Whether another poller would get the lease now; it gives it back if so."""
-        lease = self.lease()
-        try:
-            lease.take()
-        except LeaseHeld:
-            return False
-        lease.release()
-        return True
-
-    def seen_at_s(self) -> float:
-        """When a poller was last at work, as /health and `make doctor` read it."""
-        [item] = self.aws.items(TABLE)
-        return int(item["seen_at_ms"]["N"]) / 1000
 
 
 # Taken

@@ -29,8 +29,8 @@ from chalicelib.web.replication import (
 )
 from local.system import ROOT
 from tests.kit.basics import a_device
+from tests.kit.cases.devices import OAUTH, VALID, any_text, json_values, without
 from tests.kit.cases.registrations import DEVICE_ID, REFUSED, nested
-from tests.unit.test_registration import OAUTH, VALID, any_text, json_values, without
 
 NETWORK = "192.0.2.0/24"
 JSON = {"content-type": "application/json"}

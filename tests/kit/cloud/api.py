@@ -20,8 +20,7 @@ from local.aws import LocalAws
 from local.cleanup import remove_all_of
 from local.lambdas import Api, load_app
 from local.system import ROOT
-from tests.conftest import create_table
-from tests.kit.basics import a_device, an_address
+from tests.kit.basics import a_device, an_address, create_table
 
 STAGE = "fuzz"
 DEVICE_STATES = (

@@ -11,7 +11,6 @@ from chalice.test import Client, HTTPResponse
 from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
 
-from chalicelib.couch import Database
 from chalicelib.domain.documents import JsonDict
 from chalicelib.engine.batch import BatchFailed, handle_batch
 from chalicelib.engine.runner import Message
@@ -74,12 +73,6 @@ class Site:
         before = len(self.recorder.asked)
         action(*args, **kwargs)
         return self.recorder.paths()[before:]
-
-
-def contents(database: Database) -> dict[str, JsonDict]:
-    """All documents of a database, design documents among them."""
-    rows = database.changes("0", limit=10_000)["results"]
-    return {row["id"]: row["doc"] for row in rows if not row.get("deleted")}
 
 
 def whole(answer: HTTPResponse) -> tuple[int, bytes, dict[str, str]]:

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from chalicelib.couch import Database, Server
+from chalicelib.couch import Database, NotFound, Server
+from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict
-from chalicelib.domain.names import subscription_id
+from chalicelib.domain.names import owner_control_db, subscription_id
 from device import channels, lifecycle
 from device.agent import Agent, Intervals
 from device.cloud import Registrations
@@ -202,3 +203,60 @@ class Gadget:
             self.device.replications.remove_all()
         for name in server.all_dbs(self.prefix, self.prefix + "~", 1000):
             server.database(name).delete()
+
+
+def in_cloud(gadget: Gadget, channel_id: str) -> Database:
+    """A channel's database in the cloud, as its administrator sees it."""
+    url = str(gadget.control.get(channel_id)["syncpoint"])
+    return Server(gadget.where.couch).database(url.rpartition("/")[2])
+
+
+def control_in_cloud(gadget: Gadget) -> Database:
+    """The owner's control database in the cloud, as its administrator sees it."""
+    name = owner_control_db(gadget.where.control_db, owner_id_of(gadget.owner))
+    return Server(gadget.where.couch).database(name)
+
+
+def a_shared_channel(phone: Gadget, laptop: Gadget) -> str:
+    """A channel that both devices replicate; its id."""
+    channel_id = phone.create()
+    for one in (phone, laptop):
+        wait_for_sync(one, channel_id)
+    return channel_id
+
+
+def wait_until_obeyed(gadget: Gadget, channel_id: str) -> None:
+    wait_for(lambda: gadget.has_obeyed(channel_id), f"replications on the {gadget.name}")
+
+
+def wait_for_sync(gadget: Gadget, channel_id: str) -> None:
+    wait_for(lambda: gadget.both_ways(channel_id), f"replication on the {gadget.name}")
+
+
+def is_purged(database: Database) -> bool:
+    """Whether nothing is left of it.
+
+    PouchDB Server makes an empty one anew for a request that comes in while it is deleted.
+    """
+    try:
+        return not database.changes("0", limit=1)["results"]
+    except NotFound:
+        return True
+
+
+def wait_for_word(gadget: Gadget, about: str, part: str, after: int = 0) -> None:
+    wait_for(lambda: gadget.heard(about, part, after), f"“{part}” of {about} on the {gadget.name}")
+
+
+def wait_for_rev(database: Database, doc_id: str, rev: str) -> None:
+    def is_there() -> bool:
+        return bool((database.find_one(doc_id) or {}).get("_rev") == rev)
+
+    wait_for(is_there, f"{doc_id} in {database.name}")
+
+
+def wait_for_state(database: Database, doc_id: str, state: str) -> None:
+    def is_there() -> bool:
+        return bool((database.find_one(doc_id) or {}).get("state") == state)
+
+    wait_for(is_there, f"{doc_id} in state {state}")

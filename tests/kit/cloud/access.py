@@ -1,0 +1,93 @@
+"""What a device, or nobody, reads and writes at CouchDB with a login of its own."""
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from chalicelib.couch import CouchError, Database, Server
+from chalicelib.domain.documents import JsonDict
+from device.registration import NewDevice
+from tests.kit.cloud.steps import Owner
+
+# A way to write a document: returns the server's refusal, None where it took the document.
+Write = Callable[[Server, Database, JsonDict], CouchError | None]
+
+
+def logged_in(server: Server, device: NewDevice | None = None) -> Server:
+    """The server as a device sees it, or nobody."""
+    login = f"{device.device_id}:{device.password}@" if device else ""
+    scheme, _, host = server.url.partition("://")
+    return Server(f"{scheme}://{login}{host}")
+
+
+def as_device(owner: Owner, device: NewDevice | None = None) -> Server:
+    """The server as one of an owner's devices sees it."""
+    return logged_in(owner.steps.context.server, device or owner.device)
+
+
+def as_nobody(server: Server) -> Server:
+    """The server without a login."""
+    return logged_in(server)
+
+
+def refusal(action: Callable[..., object], *args: Any, **kwargs: Any) -> CouchError | None:
+    """The error that a request ends in, None if it does not."""
+    try:
+        action(*args, **kwargs)
+    except CouchError as exc:
+        return exc
+    return None
+
+
+def contents(database: Database) -> dict[str, JsonDict]:
+    """All documents of a database, design documents among them."""
+    rows = database.changes("0", limit=10_000)["results"]
+    return {row["id"]: row["doc"] for row in rows if not row.get("deleted")}
+
+
+def roles(database: Database) -> list[str]:
+    """The roles of a database's members."""
+    found: list[str] = database.security()["members"]["roles"]
+    return found
+
+
+def by_put(client: Server, database: Database, doc: JsonDict) -> CouchError | None:
+    return refusal(client.database(database.name).put, doc)
+
+
+def by_bulk_docs(client: Server, database: Database, doc: JsonDict) -> CouchError | None:
+    return _by_bulk(client, database, {"docs": [doc]})
+
+
+def by_replication(client: Server, database: Database, doc: JsonDict) -> CouchError | None:
+    """With its own history: an edit that somebody made elsewhere of the revision that is here."""
+    number, _, known = doc.get("_rev", "0-").partition("-")
+    return _by_bulk(client, database, _replicated(doc, int(number) + 1, [known] if known else []))
+
+
+def by_a_forged_branch(client: Server, database: Database, doc: JsonDict) -> CouchError | None:
+    """The same, with a history that nobody knows; it would win over whatever is there."""
+    return _by_bulk(client, database, _replicated(doc, 900, [uuid.uuid4().hex]))
+
+
+def _replicated(doc: JsonDict, number: int, history: list[str]) -> JsonDict:
+    new = uuid.uuid4().hex
+    revisions = {"start": number, "ids": [new, *history]}
+    return {
+        "docs": [{**doc, "_rev": f"{number}-{new}", "_revisions": revisions}],
+        "new_edits": False,
+    }
+
+
+def _by_bulk(client: Server, database: Database, body: JsonDict) -> CouchError | None:
+    def send() -> None:
+        for row in client.http.request("POST", f"/{database.name}/_bulk_docs", body=body):
+            if "error" in row:
+                status = {"forbidden": 403, "unauthorized": 401}.get(row["error"], 500)
+                raise CouchError(status, row["error"], row["reason"])
+
+    return refusal(send)
+
+
+HONEST_WAYS = [by_put, by_bulk_docs, by_replication]
+WAYS = [*HONEST_WAYS, by_a_forged_branch]
