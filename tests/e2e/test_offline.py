@@ -6,13 +6,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import pytest
-import requests
 
 from chalicelib.couch import Database, Server
 from chalicelib.domain.addresses import owner_id_of
 from device.registration import NewDevice
 from tests.e2e.sharing_steps import Owner, an_owner, wait_until
-from tests.e2e.steps import Where, mails_to, post
+from tests.e2e.steps import Where, mails_to, post, replicate_once
 from tests.support import a_device, wait_for
 
 
@@ -43,10 +42,7 @@ class Local:
         return refused
 
     def _replicate(self, source: str, target: str) -> int:
-        url, body = f"{self.where.couch}/_replicate", {"source": source, "target": target}
-        answer = requests.post(url, json=body, timeout=60)
-        assert answer.ok, answer.text
-        said = answer.json()
+        said = replicate_once(self.where.couch, source, target)
         # CouchDB counts in the history, express-pouchdb beside it.
         counts = (said.get("history") or [said])[0]
         return int(counts.get("doc_write_failures", 0))

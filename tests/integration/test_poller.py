@@ -26,7 +26,10 @@ def poller(aws: LocalAws, couch_url: str, control: Database, table_name: str) ->
 def test_every_document_is_sent_over_several_pages(poller: Poller) -> None:
     ids = [f"device-{number}" for number in range(8)]
     poller.add(*ids)
-    assert poller.run() == {"polled": True, "databases": 1, "changes": 8, "sent": 8}
+    run = poller.run()
+    # The feed of databases may tell of it during the run, and it is looked at once more.
+    assert run.pop("databases") in (1, 2)
+    assert run == {"polled": True, "changes": 8, "sent": 8}
     assert poller.received() == ids
 
 

@@ -560,7 +560,7 @@ def test_a_name_that_another_login_has_is_an_error_not_an_overwrite(
         assert users.get(theirs["_id"])["roles"] == ["theirs"]
         assert login(server, device, "their password")["roles"] == ["theirs"]
     finally:
-        users.remove(users.get(theirs["_id"]))
+        users.update(theirs["_id"], lambda user: {**user, "_deleted": True})
 
 
 def test_a_second_run_of_the_activation_finds_its_own_login(
