@@ -34,8 +34,8 @@ deployed = settings.Deployed.read(os.environ)
 def on(doc_type: str, state: str, *, concurrency: int) -> Callable[..., Any]:
     """Bind a function to the queue of (type, state).
 
-    The limit keeps mails in their queue when there are too many for SES. A mail that SES refuses
-    five times becomes a dead letter (docs/scale.md).
+    Further batches wait in the queue. A mail that SES refuses five times becomes a dead letter
+    (docs/scale.md).
 
     Parameters
     ----------

@@ -7,7 +7,7 @@ from contextlib import suppress
 from chalicelib.couch import CouchError, Database, InvalidName
 from chalicelib.domain import fields
 from chalicelib.domain.addresses import owner_id_of
-from chalicelib.domain.channel import DEFAULT_NAME, NAME_LENGTH
+from chalicelib.domain.channel import CHANNEL_NAME_LENGTH, DEFAULT_NAME
 from chalicelib.domain.documents import JsonDict, Rejected, timestamp
 from chalicelib.domain.names import subscription_id
 from device.databases import Device
@@ -31,7 +31,7 @@ def create(device: Device, name: str) -> JsonDict:
         ``{channel, name, database}``: its id, its name, and its database on this device.
     """
     try:
-        fields.text({"name": name}, "name", 1, NAME_LENGTH)
+        fields.text({"name": name}, "name", 1, CHANNEL_NAME_LENGTH)
     except Rejected as exc:
         raise DeviceError(exc.reason) from exc
     channel_id = f"channel-{uuid.uuid4().hex}"

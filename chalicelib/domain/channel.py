@@ -9,7 +9,7 @@ from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict, Rejected
 from chalicelib.domain.names import channel_db, is_owner_id, owner_role
 
-NAME_LENGTH = 80
+CHANNEL_NAME_LENGTH = 80
 DEFAULT_NAME = "a channel without a name"
 DESCRIPTION_ID = "description"
 # A transition sends four requests for each member, and has half a minute.
@@ -107,7 +107,7 @@ def parse_channel(doc: JsonDict, control_db: str, owner_id: str | None) -> Chann
         channel_id=channel_id,
         control_db=control_db,
         owner_id=who,
-        name=fields.text(doc, "name", 1, NAME_LENGTH) if "name" in doc else DEFAULT_NAME,
+        name=fields.text(doc, "name", 1, CHANNEL_NAME_LENGTH) if "name" in doc else DEFAULT_NAME,
         public=fields.flag(doc, "public"),
         members=_members(doc) - {who},
         db=f"db-{channel_id}" if owner_id is None else channel_db(owner_id, channel_id),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from chalicelib.domain import addresses, credentials, device_codes, fields
 from chalicelib.domain.documents import JsonDict, Rejected
 
-NAME_LENGTH = 80
+DEVICE_NAME_LENGTH = 80
 DEFAULT_NAME = "a device without a name"
 
 # A device makes an id of the form `device-<uuid4 hex>`. This module accepts any id that can be a
@@ -16,7 +16,7 @@ _DEVICE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 
 @dataclass(frozen=True)
-class Registration:
+class CheckedDevice:
     """A registration whose fields were all checked.
 
     Attributes
@@ -40,7 +40,7 @@ class Registration:
     credentials: JsonDict
 
 
-def parse_device(doc: JsonDict, device_auth: str, *, is_mailed: bool = False) -> Registration:
+def parse_device(doc: JsonDict, device_auth: str, *, is_mailed: bool = False) -> CheckedDevice:
     """Read and check a device document in state ``new`` or later.
 
     Parameters
@@ -48,7 +48,7 @@ def parse_device(doc: JsonDict, device_auth: str, *, is_mailed: bool = False) ->
     device_auth : str
         ``login`` or ``oauth1``: which credentials it must have.
     is_mailed : bool
-        Whether a mail was sent to the owner. Then the address need not be checked again.
+        Whether a mail was sent to the owner. Then only the address is not checked again.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def parse_device(doc: JsonDict, device_auth: str, *, is_mailed: bool = False) ->
     fields.check_time(doc, "created_at")
     address = (fields.known_address if is_mailed else fields.mail_address)(doc, "owner")
     owner, device_code = doc["owner"], _device_code(doc)
-    return Registration(
+    return CheckedDevice(
         device_id=device_id,
         address=address,
         owner_id=addresses.owner_id_of(owner),
@@ -80,7 +80,7 @@ def _name(doc: JsonDict, device_code: str) -> str:
     """
     if "name" not in doc:
         return DEFAULT_NAME
-    name = fields.text(doc, "name", 1, NAME_LENGTH)
+    name = fields.text(doc, "name", 1, DEVICE_NAME_LENGTH)
     if device_codes.plain_device_code(device_code) in device_codes.plain_device_code(name):
         raise Rejected("name must not have the device_code in it: the mail shows the name")
     return name

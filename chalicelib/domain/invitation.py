@@ -39,7 +39,7 @@ def parse_invitation(doc: JsonDict, owner_id: str, *, is_mailed: bool = False) -
     owner_id : str
         The id of the owner whose control database has the document.
     is_mailed : bool
-        Whether a mail was sent to the guest. Then the address need not be checked again.
+        Whether a mail was sent to the guest. Then only the address is not checked again.
 
     Raises
     ------

@@ -12,7 +12,7 @@ from chalicelib.domain.documents import JsonDict, Rejected, generation_of
 DB_NAME = "registrations"
 UNKNOWN_NETWORK = "unknown"
 
-# In these states a device may ask for another mail. In all others, its owner has answered.
+# In these states a device may ask for another mail. `error` includes a failed activation.
 RESEND_STATES = ("new", "confirming", "expired", "undeliverable", "error")
 
 # A sender can choose the last bits of an address, so only its first bits count.
@@ -120,7 +120,7 @@ def merge_request(stored: JsonDict | None, wanted: JsonDict) -> JsonDict:
     stored : dict or None
         The stored document with that id; None if there is none.
     wanted : dict
-        The `doc` of an `MailRequest`.
+        The `doc` of a `MailRequest`.
 
     Raises
     ------

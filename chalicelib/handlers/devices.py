@@ -6,7 +6,7 @@ from chalicelib.aws.claims import Claim
 from chalicelib.couch import NotFound
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.credentials import TokenUsed
-from chalicelib.domain.device import Registration, parse_device
+from chalicelib.domain.device import CheckedDevice, parse_device
 from chalicelib.domain.documents import JsonDict, Rejected, generation_of, timestamp
 from chalicelib.emails import sending
 from chalicelib.emails.sending import HOUR_S
@@ -102,7 +102,7 @@ def answer(context: Context, device: JsonDict, changes: JsonDict) -> JsonDict:
     return answers.answer(context.database, device, "confirming", changes)
 
 
-def _checked(doc: JsonDict, context: Context, *, is_mailed: bool = False) -> Registration:
+def _checked(doc: JsonDict, context: Context, *, is_mailed: bool = False) -> CheckedDevice:
     if not context.in_control_database:
         raise Rejected("devices are registered in the control database, by the cloud alone")
     return parse_device(doc, context.settings.device_auth, is_mailed=is_mailed)
@@ -140,7 +140,7 @@ def _ask_to_revoke(doc: JsonDict, context: Context) -> JsonDict | None:
     return None
 
 
-def _mail(device: Registration, generation: int, context: Context) -> sending.Mail:
+def _mail(device: CheckedDevice, generation: int, context: Context) -> sending.Mail:
     # Imported here, because only the Lambdas that send mail or show pages need templates.
     from chalicelib.emails import texts
 

@@ -3,14 +3,14 @@
 from chalicelib.couch import UPDATE_ATTEMPTS, Conflict, Database, Server
 from chalicelib.domain import credentials
 from chalicelib.domain.credentials import USER_ID_PREFIX, TokenUsed
-from chalicelib.domain.device import Registration
+from chalicelib.domain.device import CheckedDevice
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import owner_role
 from chalicelib.engine.context import Context
 from chalicelib.handlers import oauth1
 
 
-def create_login(context: Context, device: Registration) -> None:
+def create_login(context: Context, device: CheckedDevice) -> None:
     """Create the device's login, with the credentials that it registered with.
 
     Raises
@@ -38,7 +38,7 @@ def remove_login(server: Server, device: JsonDict) -> None:
         oauth1.remove_login(server, device)
 
 
-def _create_password_login(context: Context, device: Registration) -> None:
+def _create_password_login(context: Context, device: CheckedDevice) -> None:
     users = context.server.database("_users")
     wanted = credentials.login_user(
         device.device_id, owner_role(device.owner_id), device.credentials

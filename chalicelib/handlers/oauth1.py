@@ -7,12 +7,12 @@ each device. CouchDB 1.x checks requests against three sections of its configura
 from chalicelib.couch import Database, Server
 from chalicelib.domain.addresses import normalise_address
 from chalicelib.domain.credentials import USER_ID_PREFIX, TokenUsed
-from chalicelib.domain.device import Registration
+from chalicelib.domain.device import CheckedDevice
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import owner_role
 
 
-def create_login(server: Server, device: Registration) -> None:
+def create_login(server: Server, device: CheckedDevice) -> None:
     """Create the device's login. Several requests.
 
     Raises
@@ -136,7 +136,7 @@ def oauth_config_keys(consumer_key: str, token: str) -> list[tuple[str, str]]:
     ]
 
 
-def _add_to_owner(users: Database, device: Registration) -> None:
+def _add_to_owner(users: Database, device: CheckedDevice) -> None:
     """Write the device's keys into the user document that the owner's devices share."""
     new = new_oauth_user(device.owner_address, owner_role(device.owner_id))
     users.update(

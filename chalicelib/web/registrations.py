@@ -140,7 +140,7 @@ def _take(context: Context, mail_request: registration.MailRequest) -> None:
 def _count(context: Context, doc: JsonDict, address: str | None) -> None:
     """Count a mail when it is requested.
 
-    The transition counts the same mail again, with the same key, so it counts once.
+    The transition makes the same call with the same key, and the mail counts once.
 
     Parameters
     ----------

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, Response, expect
 
 from chalicelib.domain.addresses import owner_id_of
-from chalicelib.domain.channel import NAME_LENGTH
+from chalicelib.domain.channel import CHANNEL_NAME_LENGTH
 from chalicelib.domain.names import subscription_id
 from tests.kit.system.browser import SIZES, Visit, fits_in_light_and_dark, heading
 from tests.kit.system.registering import ANSWERED, LONG_AGO, Where, post
@@ -158,7 +158,7 @@ def a_form(where: Where) -> Invited:
 
 
 def a_form_of_long_names(where: Where) -> Invited:
-    invited = an_invitation(where, "W" * NAME_LENGTH)
+    invited = an_invitation(where, "W" * CHANNEL_NAME_LENGTH)
     invited.edit(invited_by=LONG_ADDRESS)
     return invited
 

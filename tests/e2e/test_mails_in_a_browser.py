@@ -10,8 +10,10 @@ from tests.kit.system.browser import SIZES, heading, picture
 LINK = f"https://sync.example.com/api/invitation/{'a' * 32}.{'b' * 32}.{'i' * 128}.0.{'A' * 22}"
 LONG_ADDRESS = f"{'w' * 64}@{'w' * 63}.{'w' * 63}.example.com"
 MAILS = {
-    "confirmation": texts.confirmation(LINK, "W" * device.NAME_LENGTH, hours=24),
-    "invitation": texts.invitation(LINK, LONG_ADDRESS, "W" * channel.NAME_LENGTH, hours=168),
+    "confirmation": texts.confirmation(LINK, "W" * device.DEVICE_NAME_LENGTH, hours=24),
+    "invitation": texts.invitation(
+        LINK, LONG_ADDRESS, "W" * channel.CHANNEL_NAME_LENGTH, hours=168
+    ),
 }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, Response, expect
 
-from chalicelib.domain.device import NAME_LENGTH
+from chalicelib.domain.device import DEVICE_NAME_LENGTH
 from chalicelib.domain.link_status import WRONG_CODES
 from tests.e2e.conftest import Register
 from tests.kit.system.browser import SIZES, Visit, fits_in_light_and_dark, heading
@@ -160,18 +160,18 @@ def a_form(register: Register) -> str:
 
 
 def a_form_of_a_long_name(register: Register) -> str:
-    return register(name="W" * NAME_LENGTH).link
+    return register(name="W" * DEVICE_NAME_LENGTH).link
 
 
 def a_wait(register: Register) -> str:
-    device = register(name="W" * NAME_LENGTH)
+    device = register(name="W" * DEVICE_NAME_LENGTH)
     device.hold_click()
     post(device.link, device_code=device.code)
     return device.link + ANSWERED
 
 
 def an_active_device(register: Register) -> str:
-    device = register(name="W" * NAME_LENGTH)
+    device = register(name="W" * DEVICE_NAME_LENGTH)
     post(device.link, device_code=device.code)
     device.wait_until("active")
     return device.link + ANSWERED

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.domain.device import DEFAULT_NAME, Registration, parse_device
+from chalicelib.domain.device import DEFAULT_NAME, CheckedDevice, parse_device
 from chalicelib.domain.documents import JsonDict, Rejected
 from tests.kit.basics import a_device
 from tests.kit.cases.devices import (
@@ -22,7 +22,7 @@ from tests.kit.cases.devices import (
 
 
 def test_a_good_registration_is_read_field_by_field() -> None:
-    assert parse_device(VALID, "login") == Registration(
+    assert parse_device(VALID, "login") == CheckedDevice(
         device_id="device-0123456789abcdef0123456789abcdef",
         address="ada@example.com",
         owner_id=hashlib.sha256(b"ada@example.com").hexdigest()[:32],
@@ -248,7 +248,7 @@ def read_or_rejected(doc: JsonDict, device_auth: str) -> None:
         reason = exc.reason
         assert reason.strip()
         return
-    assert isinstance(registration, Registration)
+    assert isinstance(registration, CheckedDevice)
     assert registration.address.isascii()
     for text in (registration.name, registration.device_code, registration.owner_address):
         assert not {unicodedata.category(character) for character in text} & {"Cc", "Cs"}
