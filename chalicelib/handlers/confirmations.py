@@ -24,8 +24,8 @@ _REASONS = {
 def use_confirmation(doc: JsonDict, context: Context) -> JsonDict:
     """Confirm the device that the link token names → ``used``.
 
-    The device's own transition then makes it active. The page (web/confirm.py) has checked the same things, but a
-    document may have come another way.
+    The device's own transition then makes it active. The page (web/confirm.py) has checked the same
+    things, but a document may have come another way.
 
     Raises
     ------
