@@ -96,7 +96,7 @@ mutants: setup ## the tests against small changes of the core, some twenty minut
 	@$(BIN)/python -m mutmut run --max-children 2
 	@$(BIN)/python -m mutmut results
 
-docs: $(VENV)/.dev ## write into the docs what the code knows better
+docs: $(VENV)/.dev ## write the tables and diagrams of docs/ from the code
 	@$(BIN)/python -m docs.generate
 
 bench: setup ## measured against the floor under it, in some minutes: [QUICK=1] (docs/performance.md)

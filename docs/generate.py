@@ -25,8 +25,8 @@ TRANSITIONS = sorted(registry, key=lambda t: t.doc_type)
 _BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-# The states that a device may write, besides new documents (chalicelib/design/owner_control.js).
-_ASKED = (
+# The states that a device may write over others: as MOVES in chalicelib/design/owner_control.js.
+DEVICE_MOVES = (
     ("device/active", "device/revoking"),
     ("channel/new", "channel/closing"),
     ("channel/ready", "channel/closing"),
@@ -143,7 +143,7 @@ def _answers() -> Iterator[tuple[str, str, str]]:
     """Yield the changes of state that no transition makes: by people, by devices, for a guest."""
     for state, by in devices.NEXT_STATES.items():
         yield "device/confirming", f"device/{state}", by
-    for here, there in _ASKED:
+    for here, there in DEVICE_MOVES:
         yield here, there, "a device of the owner's"
     for state, by in invitations.NEXT_STATES.items():
         yield "invitation/sent", f"invitation/{state}", by

@@ -51,10 +51,12 @@ class Transition:
         The states that it may move its document to, beside its own and ``error``.
     conflicts : bool
         Whether the document is read with the ids of its losing leaf revisions, in ``_conflicts``.
+        Set it if a losing revision may have what the winner lacks.
     on_stale : callable, optional
         ``on_stale(doc, context)`` runs when the document has left the state of the message. An
         earlier run may have been killed halfway or overtaken. This function corrects what that run
-        did outside the document. It does not run for a document that is gone.
+        did outside the document. It does not run for a document that is gone. A transition that
+        writes outside its document needs it.
     key_fields : tuple of str
         Fields that are part of the idempotency key: with another guest it is another mail.
     """

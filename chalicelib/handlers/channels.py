@@ -22,7 +22,7 @@ _NO_DESCRIPTION: JsonDict = {"_id": DESCRIPTION_ID}
 
 
 def reconcile_moved(doc: JsonDict, context: Context) -> None:
-    """Correct the database of a channel that left ``new`` during a late run.
+    """Correct what a late run of ``new`` wrote, after another run moved the channel on.
 
     A: reads new ................................ creates the database, writes its security
     B:             ready, renamed; or closed, with no database to delete

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from chalicelib.design import DESIGN_ID, OWNER_CONTROL, PUBLIC_CHANNEL, DesignDoc
 from chalicelib.domain.documents import JsonDict
 from chalicelib.handlers.all import registry
+from chalicelib.handlers.invitations import NEXT_STATES
+from docs.generate import DEVICE_MOVES
 from tests.kit.validation import ADMIN_ROLES, Engine, ValidationFailed, running_engine
 
 pytestmark = pytest.mark.io
@@ -854,6 +856,18 @@ PUBLISHED = {
     ("owner_control.js", 4): "38c71896b9fb7429ec981e97382616487530ace126c4902900e29a969e9f8f52",
     ("public_channel.js", 1): "393f43182a818b5075466fb294f906c1dc30144ac093aa017a790afc9897b9c6",
 }
+
+
+def test_the_diagram_of_the_docs_has_every_move_of_a_device() -> None:
+    moves = {
+        (f"{doc_type}/{before}", f"{doc_type}/{after}")
+        for doc_type in ("device", "channel", "invitation")
+        for before, states in WRITES[doc_type].items()
+        for after in states - {before}
+        if before is not NOTHING
+    }
+    answers = {("invitation/sent", f"invitation/{state}") for state in NEXT_STATES}
+    assert set(DEVICE_MOVES) == moves - answers
 
 
 @pytest.mark.parametrize("design", [OWNER_CONTROL, PUBLIC_CHANNEL], ids=lambda design: design.file)

@@ -70,6 +70,18 @@ def test_each_route_leads_to_the_queue_of_its_own_type_and_state(
         assert name == queue_name("${Stage}", *route.split("/"))
 
 
+def test_the_poller_may_send_to_every_queue_of_a_route(resources: dict[str, Any]) -> None:
+    statements = resources["PollerRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
+    [allowed] = [each["Resource"] for each in statements if each["Action"] == "sqs:SendMessage"]
+    assert {arn["Fn::GetAtt"][0] for arn in allowed} == set(route_queues(resources))
+
+
+def test_the_output_names_the_queue_of_every_route() -> None:
+    template = yaml_parse((ROOT / "template.yaml").read_text(encoding="utf-8"))
+    output = template["Outputs"]["Routes"]["Value"]["Fn::Sub"]
+    assert set(json.loads(output)) == registered()
+
+
 def test_every_queue_has_a_route_and_the_dead_letters_behind_it(
     resources: dict[str, Any],
 ) -> None:
