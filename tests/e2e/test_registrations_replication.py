@@ -145,7 +145,7 @@ class Busy:
 
 @pytest.fixture
 def busy(where: Where, dynamodb: Any, table_name: str) -> Iterator[Busy]:
-    """The routes that ship, with a budget and a clock of their own, before the same CouchDB."""
+    """The routes that ship, with a quota and a clock of their own, before the same CouchDB."""
     server, clock = Server(where.couch), FakeClock()
     rate_limiter = RateLimiter(dynamodb, table_name)
     few = {"MAILS_PER_NETWORK_HOUR": "1"}

@@ -201,7 +201,7 @@ def test_what_ses_did_not_send_is_refused(steps: Steps, message: str) -> None:
         mail_feedback.take(steps.context, message)
 
 
-def test_a_mail_over_its_budget_is_counted_as_such(steps: Steps) -> None:
+def test_a_mail_over_its_quota_is_counted_as_such(steps: Steps) -> None:
     owner = an_address()
     for _ in range(6):
         last = steps.register(a_device(owner=owner))

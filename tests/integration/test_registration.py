@@ -318,7 +318,7 @@ def test_after_ses_refused_for_now_the_next_try_sends_the_mail(
     assert len(steps.mailer.sent) == 1
 
 
-def test_failed_tries_of_one_mail_count_once_against_the_budget(
+def test_failed_tries_of_one_mail_count_once_against_the_quota(
     steps: Steps, device: NewDevice
 ) -> None:
     steps.control.put(device.doc)
@@ -344,10 +344,10 @@ def test_after_ses_did_not_answer_nothing_is_sent_before_the_lease_ends(
     assert len(steps.mailer.sent) == 1
 
 
-# The mail budget.
+# The mail quota.
 
 
-def budget_reason(doc: JsonDict) -> str:
+def quota_reason(doc: JsonDict) -> str:
     assert doc["state"] == "error"
     return str(doc["error"]["reason"])
 
@@ -357,7 +357,7 @@ def test_the_sixth_mail_to_an_address_within_an_hour_is_refused(steps: Steps) ->
     for _ in range(5):
         assert steps.register(a_device(owner=address))["state"] == "confirming"
     refused = steps.register(a_device(owner=f" {address.upper()} "))
-    assert budget_reason(refused) == (
+    assert quota_reason(refused) == (
         "too many mails to this address; ask again after 2026-11-23T07:00:00Z"
     )
     steps.clock.move(HOUR_S)
@@ -370,19 +370,19 @@ def test_the_twenty_first_mail_to_an_address_within_a_day_is_refused(steps: Step
         assert steps.register(a_device(owner=address))["state"] == "confirming"
         steps.clock.move(HOUR_S)
     refused = steps.register(a_device(owner=address))
-    assert "2026-11-24T06:00:00Z" in budget_reason(refused)
+    assert "2026-11-24T06:00:00Z" in quota_reason(refused)
     steps.clock.move(4 * HOUR_S)
     assert steps.register(a_device(owner=address))["state"] == "confirming"
 
 
-def test_mails_to_one_address_leave_anothers_budget_alone(steps: Steps) -> None:
+def test_mails_to_one_address_leave_anothers_quota_alone(steps: Steps) -> None:
     address = an_address()
     for _ in range(6):
         steps.register(a_device(owner=address))
     assert steps.register(a_device(owner=an_address()))["state"] == "confirming"
 
 
-def test_a_network_has_a_budget_of_its_own_that_spares_the_addresses(
+def test_a_network_has_a_quota_of_its_own_that_spares_the_addresses(
     steps: Steps, clock: FakeClock
 ) -> None:
     settings = replace(steps.context.settings, mails_per_network_hour=2)
@@ -392,19 +392,19 @@ def test_a_network_has_a_budget_of_its_own_that_spares_the_addresses(
         steps.register(a_device(owner=an_address()), network="192.0.2.0/24")
     for _ in range(10):
         refused = steps.register(a_device(owner=victim), network="192.0.2.0/24")
-        assert "from this network" in budget_reason(refused)
+        assert "from this network" in quota_reason(refused)
     assert steps.register(a_device(owner=victim), network="198.51.100.0/24")["state"] == (
         "confirming"
     )
 
 
-def test_spellings_of_one_mailbox_share_its_budget(steps: Steps) -> None:
+def test_spellings_of_one_mailbox_share_its_quota(steps: Steps) -> None:
     name = an_address().partition("@")[0]
     spellings = [f"{name}@exa{filler}mple.com" for filler in ("", "\ufe0f", "\u034f", "\u180b")]
     for owner in [*spellings, f"{name}@example\u3002com"]:
         assert steps.register(a_device(owner=owner))["state"] == "confirming"
     assert {mail.to for mail in steps.mailer.sent} == {f"{name}@example.com"}
-    assert "too many mails" in budget_reason(steps.register(a_device(owner=spellings[1])))
+    assert "too many mails" in quota_reason(steps.register(a_device(owner=spellings[1])))
 
 
 # Confirmations that confirm nothing.

@@ -47,7 +47,7 @@ def again(device: NewDevice, generation: int) -> JsonDict:
 
 
 def limit(steps: Steps, **most: int) -> None:
-    """Set budgets: ``limit(steps, network=2)`` an hour."""
+    """Set quotas: ``limit(steps, network=2)`` an hour."""
     settings: JsonDict = {f"mails_per_{what}_hour": count for what, count in most.items()}
     steps.context = replace(steps.context, settings=replace(steps.context.settings, **settings))
 
@@ -221,7 +221,7 @@ def test_a_registration_can_ask_for_another_mail_where_it_may_get_one(
     assert ("start the registration again" in page.body) is (end in ("error", "rejected"))
 
 
-# Budgets.
+# Quotas.
 
 
 def test_a_mail_is_counted_once_by_the_registrations_and_its_transition(
@@ -235,7 +235,7 @@ def test_a_mail_is_counted_once_by_the_registrations_and_its_transition(
     assert len(steps.mailer.sent) == 2
 
 
-def test_over_the_networks_budget_the_request_is_for_later(steps: Steps) -> None:
+def test_over_the_networks_quota_the_request_is_for_later(steps: Steps) -> None:
     limit(steps, network=2)
     devices = [a_device(owner=an_address()) for _ in range(3)]
     docs = [{"_id": "odd"}, *(device.doc for device in devices)]
@@ -256,7 +256,7 @@ def test_over_the_networks_budget_the_request_is_for_later(steps: Steps) -> None
     assert steps.run(devices[2].device_id) is Outcome.SAVED
 
 
-def test_another_network_has_its_own_budget(steps: Steps) -> None:
+def test_another_network_has_its_own_quota(steps: Steps) -> None:
     limit(steps, network=1)
     first, second = a_device(owner=an_address()), a_device(owner=an_address())
     send(steps, first.doc)
@@ -264,7 +264,7 @@ def test_another_network_has_its_own_budget(steps: Steps) -> None:
     assert send(steps, second.doc, source_ip=ELSEWHERE) == Answer(201, [])
 
 
-def test_those_without_an_address_share_one_budget(steps: Steps) -> None:
+def test_those_without_an_address_share_one_quota(steps: Steps) -> None:
     limit(steps, network=1)
     first, second = a_device(owner=an_address()), a_device(owner=an_address())
     assert send(steps, first.doc, source_ip=None) == Answer(201, [])
@@ -294,7 +294,7 @@ def test_what_came_long_ago_is_accepted_again_however_full_the_network_is(
     assert send(steps, device.doc) == Answer(201, [])
 
 
-def test_a_resend_over_the_addresss_budget_leaves_the_older_link_as_it_is(
+def test_a_resend_over_the_addresss_quota_leaves_the_older_link_as_it_is(
     steps: Steps, device: NewDevice
 ) -> None:
     limit(steps, address=1)
@@ -309,7 +309,7 @@ def test_a_resend_over_the_addresss_budget_leaves_the_older_link_as_it_is(
     assert state(steps, device) == {"state": "active"}
 
 
-def test_a_resend_over_the_networks_budget_counts_nothing_against_the_address(
+def test_a_resend_over_the_networks_quota_counts_nothing_against_the_address(
     steps: Steps, device: NewDevice
 ) -> None:
     limit(steps, network=1, address=2)

@@ -25,14 +25,14 @@ class Notes:
         What was done to the databases, which tells what they hold.
     delivered : dict
         How often SQS accepted a message about a document's revision: by database, id, revision.
-        Of a database that is deleted and made again, all is to be delivered anew.
+        Of a database that is deleted and made again, all is to be delivered again.
     clocks_agree : bool
         If not, a poller may find a lease over too early.
     at_work : dict
         The pollers that took the lease and did not give it back; until when it is theirs.
     excused : int
         How many messages may come twice. Whatever interrupts a poller (a crash, a fault, another
-        that takes its lease) costs a page; a feed that begins anew, all that it has.
+        that takes its lease) costs a page; a feed that restarts, all that it has.
     """
 
     jumps: int

@@ -64,9 +64,7 @@ def test_one_network_sends_no_more_mail_to_many_addresses_than_to_one(steps: Ste
 
 
 @pytest.mark.parametrize("source_ip", ["unknown", "", "999.1.1.1", "10.0.0.1, 192.0.2.1"])
-def test_who_hides_the_network_shares_the_budget_of_all_who_do(
-    steps: Steps, source_ip: str
-) -> None:
+def test_who_hides_the_network_shares_the_quota_of_all_who_do(steps: Steps, source_ip: str) -> None:
     for _ in range(3):
         bring(steps, a_device(owner=an_address()), "nowhere")
     assert bring(steps, a_device(owner=an_address()), source_ip) == 429
@@ -98,7 +96,7 @@ def test_a_message_that_comes_again_is_no_other_mail(steps: Steps) -> None:
 
 
 @pytest.mark.parametrize("spellings", SPELLINGS)
-def test_all_spellings_of_an_address_have_one_budget(steps: Steps, spellings: str) -> None:
+def test_all_spellings_of_an_address_have_one_quota(steps: Steps, spellings: str) -> None:
     name = an_address().partition("@")[0]
     written = [spelling.format(name=name) for spelling in SPELLINGS[spellings]]
     for number, owner in enumerate(written * 2):
@@ -136,7 +134,7 @@ def test_an_owner_invites_so_many_whatever_the_channel_and_the_guest(
     assert reason.startswith("too many mails for this owner")
 
 
-def test_an_invitation_that_is_sent_again_or_made_anew_counts_each_time(
+def test_an_invitation_that_is_sent_again_or_made_again_counts_each_time(
     steps: Steps, ada: Owner
 ) -> None:
     guest, before = an_address(), len(steps.mailer.sent)
@@ -153,7 +151,7 @@ def test_an_invitation_that_is_sent_again_or_made_anew_counts_each_time(
     assert len(steps.mailer.sent) == before + 3
 
 
-def test_an_invitation_that_is_deleted_and_made_anew_is_no_new_mail(
+def test_an_invitation_that_is_deleted_and_made_again_is_no_new_mail(
     steps: Steps, ada: Owner
 ) -> None:
     guest, before = an_address(), len(steps.mailer.sent)
@@ -164,7 +162,7 @@ def test_an_invitation_that_is_deleted_and_made_anew_is_no_new_mail(
 
 
 @pytest.mark.parametrize("changes", ["the guest", "the channel"])
-def test_an_invitation_made_anew_for_something_else_counts_each_time(
+def test_an_invitation_made_again_for_something_else_counts_each_time(
     steps: Steps, ada: Owner, changes: str
 ) -> None:
     guest, before = an_address(), len(steps.mailer.sent)
@@ -181,7 +179,7 @@ def test_an_invitation_made_anew_for_something_else_counts_each_time(
 def test_many_owners_together_send_one_guest_no_more_than_one_does(
     steps: Steps, ada: Owner, ben: Owner
 ) -> None:
-    """And registrations under the guest's address come out of the same budget."""
+    """And registrations under the guest's address come out of the same quota."""
     ben.channel()
     guest, before = an_address(), len(steps.mailer.sent)
     for number in range(2):

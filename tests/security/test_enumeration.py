@@ -14,7 +14,7 @@ from tests.kit.cloud.site import Site, whole
 from tests.kit.cloud.steps import Owner, Steps
 from tests.security.conftest import MakeSite
 
-KNOWN = ("active", "invited", "pending", "over budget", "complained", "expired", "revoked")
+KNOWN = ("active", "invited", "pending", "over quota", "complained", "expired", "revoked")
 
 
 def known_address(steps: Steps, how: str) -> str:
@@ -34,7 +34,7 @@ def known_address(steps: Steps, how: str) -> str:
         owner = steps.an_owner()
         owner.channel()
         owner.invite(address)
-    if how == "over budget":
+    if how == "over quota":
         for _ in range(6):
             steps.register(a_device(owner=address))
     if how == "complained":

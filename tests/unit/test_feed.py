@@ -78,7 +78,7 @@ def test_more_rows_than_were_asked_for_are_taken_and_are_not_the_last() -> None:
 # A seq that CouchDB refuses.
 
 
-def test_a_malformed_seq_starts_the_feed_anew_and_says_so() -> None:
+def test_a_malformed_seq_restarts_the_feed_and_says_so() -> None:
     database, told = FakePages([REFUSED, [row("a")]]), list[str]()
     assert ids(read_all(a_feed(database, "12-nonsense", told=told))) == ["a"]
     assert database.asked == ["12-nonsense", "0"]
@@ -94,7 +94,7 @@ def test_a_bad_request_from_the_beginning_is_no_matter_of_the_seq() -> None:
 
 
 @pytest.mark.parametrize(
-    ("update_seq", "since", "begins_anew"),
+    ("update_seq", "since", "restarts"),
     [
         (5, "7", True),
         (7, "7", False),
@@ -104,20 +104,20 @@ def test_a_bad_request_from_the_beginning_is_no_matter_of_the_seq() -> None:
         (5, "3-g1AAAA", True),
     ],
 )
-def test_where_seqs_are_plain_numbers_one_past_the_end_starts_the_feed_anew(
-    update_seq: object, since: str, begins_anew: bool
+def test_where_seqs_are_plain_numbers_one_past_the_end_restarts_the_feed(
+    update_seq: object, since: str, restarts: bool
 ) -> None:
     database = FakePages([[], [row("a")]], update_seq)
     page = a_feed(database, since).read()
-    assert database.asked == [since, "info", *(["0"] if begins_anew else [])]
-    assert ids([page]) == (["a"] if begins_anew else [])
+    assert database.asked == [since, "info", *(["0"] if restarts else [])]
+    assert ids([page]) == (["a"] if restarts else [])
 
 
-@pytest.mark.parametrize(("end", "begins_anew"), [("5", True), ("7", False), ("5-g1AAAA", False)])
-def test_an_end_that_is_known_is_not_asked_for(end: str, begins_anew: bool) -> None:
+@pytest.mark.parametrize(("end", "restarts"), [("5", True), ("7", False), ("5-g1AAAA", False)])
+def test_an_end_that_is_known_is_not_asked_for(end: str, restarts: bool) -> None:
     database = FakePages([[], [row("a")]], "not asked for")
     feed = Feed(cast(Database, database), "7", 2, lambda what, why: None, end)
-    assert ids([feed.read()]) == (["a"] if begins_anew else [])
+    assert ids([feed.read()]) == (["a"] if restarts else [])
     assert "info" not in database.asked
 
 

@@ -14,7 +14,7 @@ _OF_THE_SERVER = ("_global_changes",)
 
 
 def picture(world: World) -> JsonDict:
-    """All databases with their documents and rights, the logins among them; the mails' budgets."""
+    """All databases with their documents and rights, the logins among them; the mails' quotas."""
     return {
         "databases": {
             name: {

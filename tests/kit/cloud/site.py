@@ -80,7 +80,7 @@ def whole(answer: HTTPResponse) -> tuple[int, bytes, dict[str, str]]:
 
 
 def with_settings(steps: Steps, **changes: Any) -> None:
-    """Give the cloud of these steps other budgets."""
+    """Give the cloud of these steps other quotas."""
     steps.context = replace(steps.context, settings=replace(steps.context.settings, **changes))
 
 
