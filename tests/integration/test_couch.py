@@ -205,7 +205,7 @@ def test_a_document_is_removed_in_its_own_revision_alone(control: Database) -> N
         control.get("d")
 
 
-def test_a_removed_document_may_be_written_anew(control: Database) -> None:
+def test_a_removed_document_may_be_written_again(control: Database) -> None:
     control.remove({"_id": "d", "_rev": control.put({"_id": "d"})})
     control.put({"_id": "d", "again": True})
     assert control.get("d")["again"] is True

@@ -76,7 +76,7 @@ def test_a_document_written_as_deleted_keeps_its_fields_in_the_feed(
     assert (row["deleted"], row["doc"]["v"]) == (True, 2)
 
 
-def test_a_document_that_is_written_anew_goes_on_from_its_deletion(control: Database) -> None:
+def test_a_document_that_is_written_again_goes_on_from_its_deletion(control: Database) -> None:
     control.remove({"_id": "d", "_rev": control.put({"_id": "d"})})
     assert control.put({"_id": "d"}).startswith("3-")
 

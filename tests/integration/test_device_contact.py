@@ -378,6 +378,6 @@ def test_nothing_is_left_of_the_outbox_when_the_registration_has_arrived(kit: Ki
     fill_outbox(kit.device)
     remove_outbox(kit.device)
     assert kit.replications() == []
-    with suppress(NotFound):  # PouchDB Server makes an empty one anew for a late request
+    with suppress(NotFound):  # PouchDB Server makes an empty one again for a late request
         assert kit.device.outbox.changes("0", limit=1)["results"] == []
     remove_outbox(kit.device)

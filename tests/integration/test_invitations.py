@@ -63,7 +63,7 @@ def test_every_message_again_sends_no_second_mail(ada: Owner, guest: str) -> Non
     assert len(ada.steps.mailer.sent) == sent
 
 
-def test_an_invitation_made_anew_under_its_id_is_mailed_to_its_new_guest(
+def test_an_invitation_made_again_under_its_id_is_mailed_to_its_new_guest(
     ada: Owner, guest: str
 ) -> None:
     ada.invite(guest)

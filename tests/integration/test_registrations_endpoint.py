@@ -220,7 +220,7 @@ def test_a_registration_can_ask_for_another_mail_where_it_may_get_one(
     assert ("start the registration again" in page.body) is (end in ("error", "rejected"))
 
 
-# Budgets.
+# Quotas.
 
 
 def test_a_mail_is_counted_once_by_the_registrations_and_its_transition(

@@ -223,9 +223,7 @@ def test_a_device_writes_what_devices_write(ada: Owner, write: Write) -> None:
 
 
 @pytest.mark.parametrize("write", WAYS)
-def test_a_device_does_not_begin_its_own_document_anew_as_something_else(
-    ada: Owner, write: Write
-) -> None:
+def test_a_device_does_not_turn_its_document_into_something_else(ada: Owner, write: Write) -> None:
     """CouchDB checks such a branch against no document at all; so the id alone must do."""
     for doc_type in ("channel", "invitation"):
         doc = {"_id": f"device-{uuid.uuid4().hex}", "type": doc_type, "state": "new"}

@@ -6,7 +6,7 @@ heard the same does the same next, so states that are equal are explored once:
     start ── A's request ──> state ── the clock jumps ──> state ── B crashes ──> state ── …
 
 From each state all is tried that may come next: an actor's request goes through; what else may
-become of it (its answer is lost, …); the actor crashes, and begins anew; an event of the world.
+become of it (its answer is lost, …); the actor crashes, and restarts; an event of the world.
 Breadth comes first, so the way to what breaks an invariant is a shortest one.
 """
 

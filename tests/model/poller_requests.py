@@ -49,9 +49,9 @@ class Requests:
         others = {"failed": self._fault(lambda: Answer({"error": "timeout", "reason": ""}, 500))}
         if asked.params.get("since", "0") not in ("0", "now"):
             refused = Answer({"error": "bad_request", "reason": "Malformed sequence"}, 400)
-            anew = replace(asked, params=asked.params | {"since": "0"})
+            restarted = replace(asked, params=asked.params | {"since": "0"})
             others["refused"] = self._fault(lambda: refused, costs=MAX_DOCS)
-            others["rewound"] = self._fault(lambda: answer(anew), costs=MAX_DOCS)
+            others["rewound"] = self._fault(lambda: answer(restarted), costs=MAX_DOCS)
         answered: Answer = self.scheduler.request(request, lambda: answer(asked), **others)
         return answered
 

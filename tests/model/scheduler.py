@@ -2,7 +2,7 @@
 
 A program is the real code: one message handled, one run of the poller. Before each request it asks
 the `Scheduler`. There it is stopped by an exception, and built again when its turn comes: it is run
-anew and given whatever it heard before, answers, times and random ids alike.
+again and given whatever it heard before, answers, times and random ids alike.
 """
 
 import threading
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-# One round of an actor. True: it is done; else it begins anew, knowing nothing.
+# One round of an actor. True: it is done; else it restarts, knowing nothing.
 Program = Callable[[], bool]
 
 

@@ -134,7 +134,7 @@ def test_claims_that_are_broken_are_found_out(
         claims("broken", bounds, claims=broken, may_stall=may_stall).explore()
 
 
-class AdmitsAnyway(RateLimiter):
+class AllowsAnyway(RateLimiter):
     """It writes over whatever others wrote meanwhile."""
 
     def _write(self, pk: str, entries: Any, version: int, quotas: Any) -> None:
@@ -142,14 +142,14 @@ class AdmitsAnyway(RateLimiter):
             version += 1
 
 
-class AdmitsAll(RateLimiter):
+class AllowsAll(RateLimiter):
     """It says yes whatever it wrote."""
 
     def allow(self, *args: Any, **options: Any) -> Decision:
         return replace(super().allow(*args, **options), retry_at_s=None)
 
 
-@pytest.mark.parametrize("broken", [AdmitsAnyway, AdmitsAll])
+@pytest.mark.parametrize("broken", [AllowsAnyway, AllowsAll])
 def test_rate_limiters_that_are_broken_are_found_out(broken: type[RateLimiter]) -> None:
     with pytest.raises(Violation, match="lost"):
         rate_limiter("broken", Bounds(), keys=2, rate_limiter=broken).explore()

@@ -134,7 +134,7 @@ def test_an_owner_invites_so_many_whatever_the_channel_and_the_guest(
     assert reason.startswith("too many mails for this owner")
 
 
-def test_an_invitation_that_is_sent_again_or_made_anew_counts_each_time(
+def test_an_invitation_that_is_sent_again_or_made_again_counts_each_time(
     steps: Steps, ada: Owner
 ) -> None:
     guest, before = an_address(), len(steps.mailer.sent)
@@ -151,7 +151,7 @@ def test_an_invitation_that_is_sent_again_or_made_anew_counts_each_time(
     assert len(steps.mailer.sent) == before + 3
 
 
-def test_an_invitation_that_is_deleted_and_made_anew_is_no_new_mail(
+def test_an_invitation_that_is_deleted_and_made_again_is_no_new_mail(
     steps: Steps, ada: Owner
 ) -> None:
     guest, before = an_address(), len(steps.mailer.sent)
@@ -162,7 +162,7 @@ def test_an_invitation_that_is_deleted_and_made_anew_is_no_new_mail(
 
 
 @pytest.mark.parametrize("changes", ["the guest", "the channel"])
-def test_an_invitation_made_anew_for_something_else_counts_each_time(
+def test_an_invitation_made_again_for_something_else_counts_each_time(
     steps: Steps, ada: Owner, changes: str
 ) -> None:
     guest, before = an_address(), len(steps.mailer.sent)

@@ -173,7 +173,7 @@ def test_a_cross_site_post_answers_only_an_invitation_whose_link_it_knows(
 def test_who_invites_cannot_answer_for_a_guest_who_accepted_once(site: Site, ada: Owner) -> None:
     """The owner's devices read all that the cloud writes down of an answer.
 
-    An invitation that is made anew under its old id has the old link: with the link's code in its
+    An invitation that is made again under its old id has the old link: with the link's code in its
     document, its owner would share any other channel with the guest, who would not be asked.
     """
     guest = an_address()

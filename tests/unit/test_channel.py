@@ -111,7 +111,7 @@ def test_a_guest_who_was_removed_stays_removed_though_another_joined_meanwhile()
         assert merged["members"] == [CY]
 
 
-def test_a_guest_who_joined_anew_is_in_though_an_older_revision_removed_them() -> None:
+def test_a_guest_who_joined_again_is_in_though_an_older_revision_removed_them() -> None:
     removed = a_leaf(members=[], joined={BEN: "2026-11-23T06:00:00Z"})
     again = a_leaf(members=[BEN], joined={BEN: "2026-11-23T08:00:00Z"})
     for merged in either_way(removed, again):

@@ -224,7 +224,7 @@ def test_a_login_carries_no_key_but_the_one_to_log_in_by() -> None:
     assert LOGIN["salt"] not in fingerprint
 
 
-def test_a_login_is_the_same_after_couchdb_hashed_its_key_anew() -> None:
+def test_a_login_is_the_same_after_couchdb_hashed_its_key_again() -> None:
     wanted = login_user("device-1", "owner-0a0a", LOGIN)
     upgraded = wanted | {"_rev": "2-b", "derived_key": "ff" * 32, "iterations": 600_000}
     assert is_same_login(upgraded, wanted)

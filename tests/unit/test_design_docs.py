@@ -313,7 +313,7 @@ def test_a_device_is_not_registered_here(device: Device) -> None:
 def test_a_device_cannot_hide_its_document_behind_another_type(
     device: Device, doc_type: str
 ) -> None:
-    """With new_edits=false it could begin it anew, and so not be found when it is revoked."""
+    """With new_edits=false it could start it again, and so not be found when it is revoked."""
     fields = {"_id": "device-1", "channel": "device-1"}
     reason = device.refusal(a_doc(doc_type, min(WRITES[doc_type][NOTHING]), **fields))
     assert reason == "an _id that begins with device- is for a device"

@@ -54,7 +54,7 @@ def test_a_place_is_free_when_the_window_has_passed(after_s: int, is_allowed: bo
     assert (retry_at_s is None) == is_allowed
 
 
-def test_one_who_left_the_window_must_ask_anew() -> None:
+def test_one_who_left_the_window_must_ask_again() -> None:
     entries = [(NOW_S, "a"), (NOW_S + 1, "b")]
     quotas = [Quota(1, HOUR_S)]
     kept, retry_at_s = check_quotas(entries, "a", quotas, NOW_S + HOUR_S)

@@ -236,7 +236,7 @@ def wait_for_sync(gadget: Gadget, channel_id: str) -> None:
 def is_purged(database: Database) -> bool:
     """Whether nothing is left of it.
 
-    PouchDB Server makes an empty one anew for a request that comes in while it is deleted.
+    PouchDB Server makes an empty one again for a request that comes in while it is deleted.
     """
     try:
         return not database.changes("0", limit=1)["results"]

@@ -102,7 +102,7 @@ class StoredDatabase:
         document = self.documents.get(edit.doc_id) or Document(edit.doc_id)
         parent = edit.rev
         if parent is None and document.leaves and document.is_deleted:
-            parent = document.winner.rev  # it is written anew, on top of its deletion
+            parent = document.winner.rev  # it is written again, on top of its deletion
         if (parent or document.leaves) and parent not in document.leaves:
             raise Refusal(409, "conflict", CONFLICT)
         generation = int(parent.partition("-")[0]) + 1 if parent else 1

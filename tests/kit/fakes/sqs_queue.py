@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-# So many outdated entries are carried along before the hidden messages are sorted anew.
+# So many outdated entries are carried along before the hidden messages are sorted again.
 _OUTDATED = 64
 # A world that is run again has the same messages, with the same ids.
 _OF_QUEUES = uuid.UUID(int=0)
