@@ -47,7 +47,7 @@ unit: $(VENV)/.dev ## the tests without I/O, under a minute
 test: setup ## the tests to run after a change, about five minutes
 	@$(PYTEST) -m "not slow"
 
-slow: setup ## the tests that `make test` leaves out
+slow: setup $(TYPESCRIPT)/.done ## the tests that `make test` leaves out
 	@$(PYTEST) -m slow
 
 check: test format lint layers types template audit slow ## the gate: all tests, all static checks

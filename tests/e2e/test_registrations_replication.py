@@ -5,7 +5,6 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -18,7 +17,15 @@ from chalicelib.domain.documents import JsonDict
 from device.registration import NewDevice
 from local.lambdas import Api, load_app
 from local.system import ROOT
-from tests.kit.basics import FakeClock, FakeMailer, a_device, an_address, make_context, wait_for
+from tests.kit.basics import (
+    FakeClock,
+    FakeDependencies,
+    FakeMailer,
+    a_device,
+    an_address,
+    make_context,
+    wait_for,
+)
 from tests.kit.system import pouchdb
 from tests.kit.system.pouchdb import PouchDB
 from tests.kit.system.registering import Where, mails_to, post, replicate_once
@@ -151,7 +158,7 @@ def busy(where: Where, dynamodb: Any, table_name: str) -> Iterator[Busy]:
     few = {"MAILS_PER_NETWORK_HOUR": "1"}
     context = make_context(server, where.control_db, rate_limiter, FakeMailer(), clock, **few)
     module = load_app(ROOT)
-    module.dependencies = SimpleNamespace(use=lambda view: view(context))  # type: ignore[attr-defined]
+    module.dependencies = FakeDependencies(context)  # type: ignore[attr-defined]
     api = Api(module, ROOT)
     api.start()
     yield Busy(f"{api.url}/registrations", clock)

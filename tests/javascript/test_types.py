@@ -9,7 +9,7 @@ import pytest
 
 from tests.javascript.__main__ import FOLDER, ROOT, TSC, main
 
-pytestmark = pytest.mark.io
+pytestmark = [pytest.mark.io, pytest.mark.slow]
 
 DESIGN = "chalicelib/design/rule.js"
 SOUND = "// @ts-check\n'use strict';\n\nmodule.exports = { answer: 42 };\n"
