@@ -11,6 +11,7 @@ from chalicelib.domain.channel import DEFAULT_NAME
 from chalicelib.domain.names import subscription_id
 from device import channels, lifecycle
 from device.errors import DeviceError, Revoked
+from device.replications import count_missing
 from local.net import Net
 from tests.e2e.conftest import MakeGadget
 from tests.kit.basics import an_address, wait_for
@@ -367,6 +368,10 @@ def test_an_unlinked_device_is_revoked_and_forgotten(phone: Gadget) -> None:
         lifecycle.unlink(phone.home, phone.device, purge=False, offline=False)
     phone.stop()
     device = phone.device
+    wait_for(
+        lambda: count_missing(device.database, device.cloud_control, stop_at=1) == 0,
+        "the cloud has all documents of the control database",
+    )
     said = lifecycle.unlink(phone.home, device, purge=True, offline=False)
     assert (said["revoked"], said["purged"]) == (True, True)
     assert not phone.home.is_registered
