@@ -46,14 +46,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Let no test reach out that does not say so: `make unit` is without network and processes."""
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    """Let no test reach out that does not say so: `make unit` is without network and processes.
+
+    Not at its teardown: the last test of a run also ends the servers that others have used.
+    """
     if not item.get_closest_marker("io"):
         _guarded.add(get_ident())
-    try:
-        return (yield)
-    finally:
-        _guarded.discard(get_ident())
+    return (yield)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown() -> None:
+    """End the guard of the test."""
+    _guarded.discard(get_ident())
 
 
 @cache
