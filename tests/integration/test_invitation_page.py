@@ -305,6 +305,7 @@ def test_the_link_of_a_deleted_invitation_leads_nowhere(ada: Owner, code: str) -
 
 
 def test_a_link_into_a_database_that_is_gone_leads_nowhere(ada: Owner, code: str) -> None:
+    ada.channel_database().delete()  # nothing would lead to it afterwards
     ada.control.delete()
     assert (show(ada, code).status, answer(ada, code).status) == (404, 404)
 
