@@ -42,7 +42,7 @@ def device_revoking_takes_the_login_away(acts: Acts) -> None:
     result, after = acts.deliver("device_revoking")
     assert result.returned is None
     assert after["state"] == "revoked"
-    assert login(acts) == 401
+    wait_for(lambda: login(acts) == 401, "the end of the login")
     assert acts.owners.get(acts.cast.device_id)["state"] == "revoked"
 
 
