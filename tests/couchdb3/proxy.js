@@ -7,7 +7,7 @@
 //     and a database's update_seq is another string than its last_seq
 //   - _all_dbs heeds a range and a limit
 //   - _db_updates tells half a second later, and only if _global_changes is there (feed.js)
-//   - logins: hashed anew, forgotten late, locked; _users is for administrators (logins.js)
+//   - logins: hashed again, forgotten late, locked; _users is for administrators (logins.js)
 //   - long ids and text that is no UTF-8 are refused (bodies.js)
 //   - whoever has a login and no right to a database gets 403, not 401
 //   - a member who writes the security object gets 500 no_majority

@@ -57,7 +57,7 @@ def test_the_login_is_gone_and_whatever_used_it_gets_401(
 def test_a_login_that_changes_while_it_is_removed_is_removed(
     ada: Owner, phone: NewDevice, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """CouchDB hashes the password anew after the first login, and so changes the revision."""
+    """CouchDB hashes the password again after the first login, and so changes the revision."""
     users, user_id = server.database("_users"), f"org.couchdb.user:{phone.device_id}"
     find, changes = Database.find_one, iter(range(3))
 
