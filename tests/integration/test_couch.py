@@ -434,15 +434,18 @@ def test_a_server_that_hangs_up_is_unavailable(sent: bytes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def hang_up() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                connection.recv(65536)
-                connection.sendall(sent)
+            with suppress(OSError):
+                while True:  # a request is sent again after a connection error
+                    connection, _ = listener.accept()
+                    with connection:
+                        connection.recv(65536)
+                        connection.sendall(sent)
 
         thread = threading.Thread(target=hang_up)
         thread.start()
         with pytest.raises(Unavailable) as failed:
             Server(f"http://127.0.0.1:{listener.getsockname()[1]}").info()
+        listener.shutdown(socket.SHUT_RDWR)  # ends the wait of `accept`
         thread.join(10)
     assert failed.value.status == 0
 
