@@ -64,6 +64,7 @@ def of_the_demo(server: Server) -> set[str]:
     return {text for text in [*sources, *names] for part in parts if part in text}
 
 
+@pytest.mark.slow
 def test_the_demo_tells_the_whole_story_and_leaves_a_lent_couchdb_as_it_was(
     couch_url: str, server: Server
 ) -> None:

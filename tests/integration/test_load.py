@@ -13,6 +13,8 @@ from bench.people import CheckFailed
 from chalicelib.couch import Server
 from tests.kit.fakes.couch import FakeCouch
 
+pytestmark = pytest.mark.slow
+
 
 def just_ask(name: str, call: Callable[[], Any]) -> Any:
     return call()

@@ -232,6 +232,7 @@ def test_a_crash_between_mail_and_finish_sends_the_same_code_after_the_lease(
     assert (first.text, first.message_id) == (second.text, second.message_id)
 
 
+@pytest.mark.slow
 def test_two_hundred_devices_and_eight_racing_workers_make_two_hundred_mails(
     steps: Steps,
 ) -> None:

@@ -148,6 +148,7 @@ def attack(world: World, database: Database, doc: JsonDict) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_no_document_of_a_devices_gives_it_what_is_anothers(world: World) -> None:
     """Written as the device does, or past the rules of the database: they are not all there is."""
     as_admin = world.eve.control
