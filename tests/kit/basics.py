@@ -247,28 +247,15 @@ class FakeWork:
     handler: Callable[[Message], Outcome]
     sqs: Any
     url: str = "queue"
-    time: Callable[[], float] = lambda: 30.0
+    remaining_s: Callable[[], float] = lambda: 30.0
     lease_s: int = 90
     stage: str = "dev"
 
     def handle(self, message: Message) -> Outcome:
         return self.handler(message)
 
-    def remaining_s(self) -> float:
-        return self.time()
-
     def queue(self) -> tuple[Any, str]:
         return self.sqs, self.url
-
-
-@dataclass(frozen=True)
-class FakeLambdaContext:
-    """What a Lambda is told of its own run: always the same time left."""
-
-    remaining_s: float = 30.0
-
-    def get_remaining_time_in_millis(self) -> int:
-        return int(self.remaining_s * 1000)
 
 
 def failing_view(error: Exception, path: str) -> Response:
