@@ -9,20 +9,13 @@ from playwright.sync_api import Page, Response, expect
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.channel import CHANNEL_NAME_LENGTH
 from chalicelib.domain.names import subscription_id
-from tests.kit.system.browser import SIZES, Visit, fits_in_light_and_dark, heading
+from tests.kit.system.browser import LONG_ADDRESS, SIZES, Visit, fits_in_light_and_dark, heading
 from tests.kit.system.registering import ANSWERED, LONG_AGO, Where, post
 from tests.kit.system.sharing import Invited, an_invitation
-
-LONG_ADDRESS = f"{'w' * 64}@{'w' * 63}.{'w' * 63}.example.com"
 
 scripts_or_not = pytest.mark.parametrize(
     "scripts", [True, False], ids=["with scripts", "without scripts"]
 )
-
-
-@pytest.fixture
-def invited(where: Where) -> Invited:
-    return an_invitation(where)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -153,10 +146,6 @@ def test_a_name_written_from_right_to_left_stays_in_its_place(visit: Visit, wher
     assert len({name["x"] for name in names if name}) == 1
 
 
-def a_form(where: Where) -> Invited:
-    return an_invitation(where)
-
-
 def a_form_of_long_names(where: Where) -> Invited:
     invited = an_invitation(where, "W" * CHANNEL_NAME_LENGTH)
     invited.edit(invited_by=LONG_ADDRESS)
@@ -174,8 +163,8 @@ def a_wait(where: Where) -> Invited:
     return invited
 
 
-def a_shared_channel(where: Where) -> Invited:
-    invited = a_form(where)
+def an_accepted_invitation(where: Where) -> Invited:
+    invited = an_invitation(where)
     post(invited.link, answer="accept")
     invited.wait_until("accepted")
     return invited
@@ -183,7 +172,7 @@ def a_shared_channel(where: Where) -> Invited:
 
 def a_changed_one(**changes: Any) -> Callable[[Where], Invited]:
     def make(where: Where) -> Invited:
-        invited = a_form(where)
+        invited = an_invitation(where)
         invited.edit(**changes)
         return invited
 
@@ -198,14 +187,14 @@ def press_neither(page: Page) -> None:
 
 # What to open, with which query, the page's heading, and what to do once it is open.
 LAYOUTS: dict[str, tuple[Callable[[Where], Invited], str, str, Callable[[Page], None] | None]] = {
-    "form": (a_form, "", "You are invited", None),
+    "form": (an_invitation, "", "You are invited", None),
     "form-of-long-names": (a_form_of_long_names, "", "You are invited", None),
     "form-right-to-left": (a_form_from_right_to_left, "", "You are invited", None),
-    "neither": (a_form, "", "You are invited", press_neither),
+    "neither": (an_invitation, "", "You are invited", press_neither),
     "waiting": (a_wait, ANSWERED, "Sharing the channel", None),
-    "shared": (a_shared_channel, ANSWERED, "The channel is shared with you", None),
-    "answered": (a_shared_channel, "", "This invitation was answered", None),
-    "declined": (a_form, "", "Invitation declined", lambda page: press(page, "Decline")),
+    "shared": (an_accepted_invitation, ANSWERED, "The channel is shared with you", None),
+    "answered": (an_accepted_invitation, "", "This invitation was answered", None),
+    "declined": (an_invitation, "", "Invitation declined", lambda page: press(page, "Decline")),
     "expired": (a_changed_one(expires_at=LONG_AGO), "", "This invitation has expired", None),
     "withdrawn": (a_changed_one(state="withdrawn"), "", "This invitation was withdrawn", None),
     "replaced": (a_changed_one(state="held", generation=1), "", "There is a newer link", None),

@@ -5,10 +5,9 @@ from playwright.sync_api import Browser
 
 from chalicelib.domain import channel, device
 from chalicelib.emails import texts
-from tests.kit.system.browser import SIZES, heading, picture
+from tests.kit.system.browser import LONG_ADDRESS, SIZES, heading, picture
 
 LINK = f"https://sync.example.com/api/invitation/{'a' * 32}.{'b' * 32}.{'i' * 128}.0.{'A' * 22}"
-LONG_ADDRESS = f"{'w' * 64}@{'w' * 63}.{'w' * 63}.example.com"
 MAILS = {
     "confirmation": texts.confirmation(LINK, "W" * device.DEVICE_NAME_LENGTH, hours=24),
     "invitation": texts.invitation(

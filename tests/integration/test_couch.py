@@ -34,6 +34,8 @@ from chalicelib.couch import (
 )
 from chalicelib.domain.documents import JsonDict
 from tests.kit.basics import an_address, wait_for
+from tests.kit.cases.devices import json_values
+from tests.kit.cloud.access import client_of
 from tests.kit.fakes.couch import ADMIN_URL, FakeCouch
 
 pytestmark = pytest.mark.io
@@ -49,13 +51,6 @@ only_real = pytest.mark.parametrize("server", ["real"], indirect=True)
 def server(request: pytest.FixtureRequest, server: Server) -> Server:
     """The server in use, and the one in memory: what one of them does, the other does."""
     return server if request.param == "real" else FakeCouch().server()
-
-
-def client_of(server: Server, credentials: str = "") -> Server:
-    """Another client of the same server: nobody's, or with ``name:password``."""
-    scheme, _, host = server.url.partition("://")
-    url = f"{scheme}://{credentials}@{host}" if credentials else server.url
-    return Server(url, server.http._session.get_adapter(url))
 
 
 def is_couchdb(server: Server) -> bool:
@@ -680,13 +675,6 @@ def test_a_new_database_has_one_shard() -> None:
     with answering(201, {"ok": True}, seen=lambda request: paths.append(request.path)) as server:
         server.database("a/b").create()
     assert paths == ["/a%2Fb?q=1"]
-
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=6,
-)
 
 
 @settings(deadline=None)

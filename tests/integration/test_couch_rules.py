@@ -19,6 +19,7 @@ from chalicelib.domain.documents import JsonDict
 from chalicelib.handlers.logins import remove_login
 from device.registration import NewDevice
 from tests.kit.basics import a_device, an_address, is_refused, wait_until_shut_out
+from tests.kit.cloud.access import client_of
 from tests.kit.fakes.couch import FakeCouch
 
 OLDER, NEWER = f"2-{'a' * 32}", f"2-{'b' * 32}"
@@ -38,13 +39,6 @@ def device(server: Server) -> Iterator[NewDevice]:
     users.put(user)
     yield device
     remove_login(server, device.doc)
-
-
-def client_of(server: Server, name: str, password: str) -> Server:
-    """Another client of the same server."""
-    scheme, _, host = server.url.partition("://")
-    adapter = server.http._session.get_adapter(server.url)
-    return Server(f"{scheme}://{name}:{password}@{host}", adapter)
 
 
 def replicate(database: Database, *docs: JsonDict) -> list[JsonDict]:
@@ -204,11 +198,11 @@ def test_a_query_gives_so_many_in_the_order_of_the_index(control: Database) -> N
 def test_a_login_is_known_by_its_derived_key_as_long_as_it_is_there(
     server: Server, device: NewDevice
 ) -> None:
-    client = client_of(server, device.device_id, device.password)
+    client = client_of(server, f"{device.device_id}:{device.password}")
     user = client.session()["userCtx"]
     assert (user["name"], user["roles"]) == (device.device_id, ["owner-0a"])
     with pytest.raises(Unauthorized):
-        client_of(server, device.device_id, "wrong").session()
+        client_of(server, f"{device.device_id}:wrong").session()
     remove_login(server, device.doc)
     wait_until_shut_out(client.session)
 
@@ -218,7 +212,7 @@ def test_a_member_writes_documents_and_neither_rights_nor_design_documents(
 ) -> None:
     admins = {"names": [], "roles": ["_admin"]}
     control.put_security({"admins": admins, "members": {"names": [], "roles": ["owner-0a"]}})
-    theirs = client_of(server, device.device_id, device.password).database(control.name)
+    theirs = client_of(server, f"{device.device_id}:{device.password}").database(control.name)
     theirs.put({"_id": "d", "v": 1})
     assert theirs.get("d")["v"] == 1
     with pytest.raises((Unauthorized, Forbidden)):

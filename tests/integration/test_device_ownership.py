@@ -10,8 +10,7 @@ from device.home import Home
 from tests.kit.basics import FakeClock, an_address
 from tests.kit.device.by_hand import Kit, MakeKit
 from tests.kit.device.fake_cloud import TOO_MANY, UNAVAILABLE, FakeCloud
-
-PHOTOS = {"_id": "channel-1", "type": "channel", "state": "ready", "name": "Photos"}
+from tests.kit.device.profiles import PHOTOS
 
 
 def register(kit: Kit, **changes: str) -> Home:
@@ -26,11 +25,6 @@ def register(kit: Kit, **changes: str) -> Home:
     }
     lifecycle.register(home, kit.say, FakeClock(), **(given | changes))
     return home
-
-
-@pytest.fixture
-def kit(make_kit: MakeKit, fake_cloud: FakeCloud) -> Kit:
-    return make_kit(registrations=fake_cloud.registrations_url)
 
 
 def test_a_second_device_does_not_take_the_databases_of_the_first(kit: Kit) -> None:

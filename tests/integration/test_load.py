@@ -11,11 +11,7 @@ from bench.backend import Around
 from bench.load_many import Figures, register_many
 from bench.people import CheckFailed
 from chalicelib.couch import Server
-from tests.kit.fakes.couch import FakeCouch
-
-
-def just_ask(name: str, call: Callable[[], Any]) -> Any:
-    return call()
+from tests.kit.fakes.couch import FakeCouch, just_ask
 
 
 def load(count: int, fake: FakeCouch | None = None, fault: Around = just_ask) -> Figures:

@@ -7,9 +7,11 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from threading import Barrier
 from types import SimpleNamespace
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -49,6 +51,16 @@ class FakeClock:
 
     def move(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
+
+
+@dataclass
+class Seconds:
+    """The same as seconds, of a clock that has no date."""
+
+    now_s: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
 
 
 @dataclass(frozen=True)
@@ -189,8 +201,18 @@ def wait_until_shut_out(ask: Callable[[], object]) -> None:
 
 def without_hash(user: JsonDict) -> JsonDict:
     """A user document without what CouchDB changes when its owner logs in: the password's hash."""
-    changing = ("_rev", "iterations", "salt", "derived_key", "password_scheme", "pbkdf2_prf")
-    return {name: value for name, value in user.items() if name not in changing}
+    hashed = ("iterations", "salt", "derived_key", "password_scheme", "pbkdf2_prf")
+    return without(user, "_rev", *hashed)
+
+
+def without(doc: JsonDict, *names: str) -> JsonDict:
+    """A document without some of its fields."""
+    return {name: value for name, value in doc.items() if name not in names}
+
+
+def without_private(doc: JsonDict) -> JsonDict:
+    """A document without the fields that CouchDB keeps for itself, and without its id."""
+    return {name: value for name, value in doc.items() if not name.startswith("_")}
 
 
 def looked_for(couch_url: str) -> str:
@@ -222,6 +244,18 @@ def wait_for(condition: Callable[[], Value | None], what: str, limit_s: float = 
         if time.monotonic() > deadline:
             raise AssertionError(f"{what} did not happen within {limit_s:.0f} s")
         time.sleep(0.02)
+
+
+def at_once(*actions: Callable[[], Value]) -> list[Value]:
+    """What the actions return, all begun together."""
+    start = Barrier(len(actions))
+
+    def act(action: Callable[[], Value]) -> Value:
+        start.wait(timeout=30)
+        return action()
+
+    with ThreadPoolExecutor(len(actions)) as threads:
+        return list(threads.map(act, actions))
 
 
 @contextmanager

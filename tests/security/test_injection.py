@@ -12,13 +12,12 @@ from typing import Any
 
 import pytest
 
-from chalicelib import telemetry
 from chalicelib.aws.ses import SesMailer
 from chalicelib.couch import Unavailable
 from chalicelib.domain.documents import JsonDict
 from chalicelib.engine.runner import Message
 from device.registration import NewDevice
-from tests.kit.basics import PUBLIC_URL, FakeMailer, a_device, an_address, failing_view, logged
+from tests.kit.basics import PUBLIC_URL, FakeMailer, a_device, an_address, failing_view
 from tests.kit.cases.attacks import ADDRESSES, IDS, TEXTS
 from tests.kit.cloud.site import Site, elements, handle_messages
 from tests.kit.cloud.steps import Owner
@@ -217,12 +216,6 @@ def test_the_inviters_address_is_text_to_their_guest(site: Site, ses: Ses) -> No
 
 
 # Logs.
-
-
-@pytest.fixture
-def log() -> Iterator[io.StringIO]:
-    with logged(telemetry.logger) as stream:
-        yield stream
 
 
 def records(log: io.StringIO) -> list[JsonDict]:
