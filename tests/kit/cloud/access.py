@@ -4,6 +4,8 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from chalicelib.couch import CouchError, Database, NotFound, Server
 from chalicelib.domain.documents import JsonDict
 from device.registration import NewDevice
@@ -22,6 +24,12 @@ def logged_in(server: Server, device: NewDevice | None = None) -> Server:
 def client_of(server: Server, login: str = "") -> Server:
     """Another client, also of a server in memory: one with ``name:password``, or nobody's."""
     return Server(_url(server, login), server.http._session.get_adapter(server.url))
+
+
+def skip_on_embedded(server: Server, why: str) -> None:
+    """Skip a test of what CouchDB does, and the stand-in too, but not the embedded server."""
+    if "couchdb" not in server.info():
+        pytest.skip(f"the embedded server: {why}")
 
 
 def as_device(owner: Owner, device: NewDevice | None = None) -> Server:
