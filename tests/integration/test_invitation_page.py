@@ -260,7 +260,7 @@ def test_a_closed_link_says_the_same_where_the_answer_was_given(
     assert show(ada, code, "answered") == show(ada, code)
 
 
-def forged_codes(code: str, other: str, device_code: str) -> dict[str, str]:
+def forged_invitation_codes(code: str, other: str, device_code: str) -> dict[str, str]:
     head, generation, mac = code.rsplit(".", 2)
     owner, guest, invitation_id = head.split(".")
     turned = "A" if mac[0] != "A" else "B"
@@ -284,7 +284,7 @@ def test_codes_that_lead_nowhere_give_the_very_same_page(ada: Owner, guest: str)
     other = ada.steps.invitation_code()
     ada.invite(guest)
     before = doc_of(ada)
-    forged = forged_codes(ada.steps.invitation_code(), other, device_code)
+    forged = forged_invitation_codes(ada.steps.invitation_code(), other, device_code)
     for name, code in forged.items():
         for page in (show(ada, code), answer(ada, code), show(ada, code, "answered")):
             assert (page.status, heading(page)) == (404, "This link leads nowhere"), name

@@ -9,11 +9,11 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from threading import Barrier
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 from aws_lambda_powertools import Logger
@@ -21,7 +21,15 @@ from chalice.app import Request, Response
 
 from chalicelib.aws.rate_limiter import RateLimiter
 from chalicelib.aws.suppressions import Suppressions
-from chalicelib.couch import Conflict, CouchError, Forbidden, NotFound, Server, Unauthorized
+from chalicelib.couch import (
+    Conflict,
+    CouchError,
+    Database,
+    Forbidden,
+    NotFound,
+    Server,
+    Unauthorized,
+)
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.link_tokens import LinkKeys
 from chalicelib.engine.context import Context
@@ -136,6 +144,19 @@ class FakeDatabase:
         del self.docs[doc["_id"]]
 
 
+@dataclass(frozen=True)
+class FakeTools:
+    """What the runner needs of a transition's tools; all databases are one."""
+
+    database: Database
+    clock: FakeClock
+    asked_for: list[str] = field(default_factory=list)
+
+    def at(self, db: str) -> Self:
+        self.asked_for.append(db)
+        return replace(self)
+
+
 def make_settings(**changes: str) -> Settings:
     """Settings as a deployment has them; `changes` by the names of the environment's variables."""
     environment = {
@@ -181,9 +202,10 @@ def a_device(owner: str = "ada@example.com", name: str = "Ada's phone") -> NewDe
 
 def is_refused(error: CouchError | None) -> bool:
     """Whether CouchDB says that a login has no right to this."""
-    # CouchDB's word to a member who writes the security object.
-    is_no_majority = error is not None and (error.status, error.reason) == (500, "no_majority")
-    return is_no_majority or isinstance(error, Unauthorized | Forbidden)
+    if error is None or error.status != 500:
+        return isinstance(error, Unauthorized | Forbidden)
+    # CouchDB's words to a member who writes the security object, or makes an index.
+    return error.reason == "no_majority" or error.error == "error_saving_ddoc"
 
 
 def wait_until_shut_out(ask: Callable[[], object]) -> None:

@@ -12,11 +12,11 @@ from chalicelib.couch import Unavailable
 from poller import app
 from tests.kit.basics import logged
 from tests.kit.metrics import Metric, Metrics
-from tests.kit.poller.in_memory import Site
+from tests.kit.poller.in_memory import PollerSite
 
 
 def test_a_run_puts_metrics_of_what_it_did(metrics: Metrics) -> None:
-    on = Site()
+    on = PollerSite()
     on.couch.add("control", "device-1", "device-2")
     on.couch.add("control", "device-3", state="of no interest")
     on.run()
@@ -33,7 +33,7 @@ def test_a_run_puts_metrics_of_what_it_did(metrics: Metrics) -> None:
 def test_a_run_that_fails_lags_since_the_last_that_did_not(
     metrics: Metrics,
 ) -> None:
-    on = Site()
+    on = PollerSite()
     on.run()
     on.passed_s += 3600
     on.couch.add("control", "device-1")
@@ -49,7 +49,7 @@ def test_a_run_that_fails_lags_since_the_last_that_did_not(
 def test_a_run_that_does_not_reach_all_ends_lags(
     metrics: Metrics,
 ) -> None:
-    on = Site()
+    on = PollerSite()
     on.run()
     on.passed_s += 60
     metrics()
@@ -74,7 +74,7 @@ def counted(metrics: list[Metric]) -> list[tuple[float, dict[str, str]]]:
 
 
 def test_a_feed_that_restarts_is_warned_of(metrics: Metrics, log: io.StringIO) -> None:
-    on = Site()
+    on = PollerSite()
     lease = on.lease()
     cursor = lease.take()
     lease.save(replace(cursor, db_updates_seq="99-nonsense"))
@@ -86,7 +86,7 @@ def test_a_feed_that_restarts_is_warned_of(metrics: Metrics, log: io.StringIO) -
 
 
 def test_a_database_that_fails_is_warned_of_by_name(metrics: Metrics, log: io.StringIO) -> None:
-    on = Site()
+    on = PollerSite()
     db = f"control-{'0a' * 16}"
     on.couch.create(db)
     on.couch.refuse(f"GET /{db}/_changes")
@@ -102,7 +102,7 @@ def test_each_metric_has_its_unit(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("POWERTOOLS_METRICS_DISABLED", "false")
-    on = Site()
+    on = PollerSite()
     on.couch.refuse("GET /control/_changes")
     with pytest.raises(Unavailable):
         on.run()

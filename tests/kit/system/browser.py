@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Page, Route
+from playwright.sync_api import Page, Response, Route
 
 SCREENSHOTS = Path(__file__).parents[2] / "e2e" / "screenshots"
 SIZES: dict[str, dict[str, Any]] = {
@@ -26,8 +26,14 @@ LINES_OF_EACH = """elements => elements.map(element => {
 Visit = Callable[..., Page]
 
 
-def heading(page: Page) -> Any:
+def main_heading(page: Page) -> Any:
     return page.get_by_role("heading", level=1)
+
+
+def open_again(page: Page, link: str) -> Response:
+    answer = page.goto(link)
+    assert answer is not None
+    return answer
 
 
 def fits_in_light_and_dark(page: Page, name: str) -> None:
