@@ -141,7 +141,7 @@ def work(event: SQSEvent, doc_type: str, state: str) -> None:
 
     registry = registry_for(doc_type)
     transition = registry.transition(doc_type, state)
-    batch = LambdaWork(dependencies, registry, transition, event.context)
+    batch = LambdaWork(dependencies, registry, transition, lambda: remaining_s(event.context))
     handle_batch(event.to_dict()["Records"], batch)
 
 

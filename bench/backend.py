@@ -26,7 +26,6 @@ from chalicelib.engine.runner import Message, Outcome, handle
 from chalicelib.handlers.all import registry
 from chalicelib.settings import PollerSettings, queue_name
 from poller.app import PollerDependencies, run
-from tests.kit.basics import FakeLambdaContext
 from tests.kit.fakes.aws import FakeAws
 from tests.kit.fakes.couch import ADMIN_URL
 
@@ -163,7 +162,7 @@ class Backend:
         return [item["pk"]["S"] for item in items if item.get("status") == {"S": "running"}]
 
     def _handle_batch(self, transition: Transition, queue: str, records: list[JsonDict]) -> None:
-        work = LambdaWork(self.dependencies, registry, transition, FakeLambdaContext(REMAINING_S))
+        work = LambdaWork(self.dependencies, registry, transition, lambda: REMAINING_S)
         try:
             handle_batch(records, work)
         except BatchFailed:  # each of its messages was deleted or hidden by itself

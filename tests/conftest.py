@@ -1,5 +1,6 @@
 """The servers that tests talk to, made once a worker; databases and tables of each test's own."""
 
+import io
 import os
 import uuid
 from collections.abc import Iterator
@@ -8,16 +9,27 @@ from typing import Any
 import hypothesis
 import pytest
 
+from chalicelib import telemetry
 from chalicelib.aws.claims import Claims
 from chalicelib.aws.rate_limiter import RateLimiter
 from chalicelib.couch import Database, Server
 from chalicelib.engine.context import Context
+from device.registration import NewDevice
 from local.aws import LocalAws
 from local.cleanup import remove_all_of
 from local.couchdb_process import EmbeddedCouchDB
 from local.system import prepare_process
-from tests.kit.basics import FakeClock, FakeMailer, an_address, create_table, make_context
+from tests.kit.basics import (
+    FakeClock,
+    FakeMailer,
+    a_device,
+    an_address,
+    create_table,
+    logged,
+    make_context,
+)
 from tests.kit.cloud.steps import Owner, Steps
+from tests.kit.metrics import Metrics, printed
 from tests.kit.planted import plant, pytest_runtest_makereport  # noqa: F401 - a hook
 
 pytest_plugins = ["tests.kit.figures", "tests.kit.tiers"]
@@ -120,6 +132,26 @@ def ada(steps: Steps) -> Owner:
 def ben(steps: Steps) -> Owner:
     """Another owner."""
     return steps.an_owner()
+
+
+@pytest.fixture
+def device() -> NewDevice:
+    """A device of somebody new, not registered yet."""
+    return a_device(owner=an_address())
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """What the functions log."""
+    with logged(telemetry.logger) as stream:
+        yield stream
+
+
+@pytest.fixture
+def metrics(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Metrics:
+    """Returns the metrics that were printed since it was last called."""
+    monkeypatch.setenv("POWERTOOLS_METRICS_DISABLED", "false")
+    return lambda: printed(capsys)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ _UNWANTED_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 # These two are accepted, because they join letters and emoji in ordinary names.
 _JOINERS = {"\u200c", "\u200d"}
 _BLANK_BRAILLE = "\u2800"
+_MAX_GENERATION = 10**9 - 1
 
 
 def text(doc: JsonDict, field: str, min_length: int, max_length: int) -> str:
@@ -49,7 +50,7 @@ def check_generation(doc: JsonDict) -> None:
     """Check that `generation` is a whole number, or missing."""
     value = doc.get("generation", 0)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not 0 <= value < 10**9 or generation_of(doc) != value:
+    if not is_number or not 0 <= value <= _MAX_GENERATION or generation_of(doc) != value:
         raise Rejected("generation must be a whole number, 0 or more")
 
 

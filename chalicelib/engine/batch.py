@@ -8,7 +8,7 @@ longer with each receive. Then it raises an exception.
 
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from zlib import crc32
@@ -83,14 +83,14 @@ class LambdaWork:
 
     Parameters
     ----------
-    lambda_context : object
-        Has the remaining time of the Lambda.
+    remaining_s : callable
+        Returns how many seconds the Lambda may still run.
     """
 
     dependencies: "Dependencies"
     registry: Registry
     transition: Transition
-    lambda_context: Any
+    remaining_s: Callable[[], float]
 
     @property
     def lease_s(self) -> int:
@@ -106,10 +106,6 @@ class LambdaWork:
         """Handle one message."""
         with self.dependencies.use() as context:
             return handle(message, self.registry, context, self.dependencies.claims)
-
-    def remaining_s(self) -> float:
-        """Return how many seconds the Lambda may still run."""
-        return float(self.lambda_context.get_remaining_time_in_millis()) / 1000
 
     def queue(self) -> tuple["SQSClient", str]:
         """Return the SQS client and the URL of the transition's queue. One request."""

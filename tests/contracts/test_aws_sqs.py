@@ -12,7 +12,7 @@ from tests.kit.cloud.account import (
     a_name,
     bodies,
     code_of,
-    ids,
+    entry_ids,
     receipts,
 )
 
@@ -54,7 +54,7 @@ def test_a_queue_that_does_not_exist_is_said_to(queue: Queue) -> None:
 
 def test_what_was_accepted_is_named_and_received_once(queue: Queue) -> None:
     answer = queue.send("a", '{"ü": "\\u0000"}', "c")
-    assert ids(answer["Successful"]) == ["0", "1", "2"]
+    assert entry_ids(answer["Successful"]) == ["0", "1", "2"]
     assert not answer.get("Failed")
     assert bodies(queue.receive()) == ["a", "c", '{"ü": "\\u0000"}']
     assert queue.receive() == []
@@ -105,16 +105,16 @@ def test_a_batch_as_large_as_the_poller_makes_them_is_taken(queue: Queue) -> Non
 def test_a_deleted_message_is_gone_and_may_be_deleted_again(queue: Queue) -> None:
     queue.send("a", "b")
     handles = receipts(queue.receive())
-    assert ids(queue.delete(*handles)["Successful"]) == ["0", "1"]
+    assert entry_ids(queue.delete(*handles)["Successful"]) == ["0", "1"]
     assert queue.counts() == (0, 0)
-    assert ids(queue.delete(*handles)["Successful"]) == ["0", "1"]
+    assert entry_ids(queue.delete(*handles)["Successful"]) == ["0", "1"]
 
 
 def test_of_a_batch_of_deletions_each_stands_or_falls_alone(queue: Queue) -> None:
     queue.send("a", "b")
     [one, other] = receipts(queue.receive())
     answer = queue.delete(one, "no-handle", other)
-    assert ids(answer["Successful"]) == ["0", "2"]
+    assert entry_ids(answer["Successful"]) == ["0", "2"]
     [failed] = answer["Failed"]
     assert (failed["Id"], failed["Code"]) == ("1", "ReceiptHandleIsInvalid")
     assert queue.counts() == (0, 0)
@@ -137,7 +137,7 @@ def test_of_a_batch_of_new_times_each_stands_or_falls_alone(queue: Queue) -> Non
     [one, other] = receipts(queue.receive())
     queue.delete(other)
     answer = queue.hide(0, one, "no-handle", other)
-    assert ids(answer["Successful"]) == ["0"]
+    assert entry_ids(answer["Successful"]) == ["0"]
     assert [(failed["Id"], failed["Code"]) for failed in answer["Failed"]] == [
         ("1", "ReceiptHandleIsInvalid"),
         ("2", "ReceiptHandleIsInvalid"),

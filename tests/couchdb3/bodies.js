@@ -5,7 +5,7 @@
 
 const { isUtf8 } = require('buffer');
 
-const MAX_REQUEST_LINE = 8192;
+const MAX_REQUEST_LINE = 8190; // and its line end
 
 /** @type {(req: import('http').IncomingMessage) => boolean} */
 const isTooLong = (req) => `${req.method} ${req.url} HTTP/1.1`.length > MAX_REQUEST_LINE;

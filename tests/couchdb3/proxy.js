@@ -10,7 +10,8 @@
 //   - logins: hashed again, forgotten late, locked; _users is for administrators (logins.js)
 //   - long ids and text that is no UTF-8 are refused (bodies.js)
 //   - whoever has a login and no right to a database gets 403, not 401
-//   - a member who writes the security object gets 500 no_majority
+//   - a member who writes the security object gets 500 no_majority, one who makes an index
+//     500 error_saving_ddoc
 //   - a revision of nothing is a conflict, whatever a validate_doc_update says
 //   - _replicate never answers who asks for one that has answered and is still ending
 //   - a new database admits administrators only
@@ -37,6 +38,11 @@ const ADMIN = { authorization: `Basic ${Buffer.from(`${backend.username}:${backe
 const WELCOME = { couchdb: 'Welcome', version: '3.3.3', vendor: { name: 'stand-in' } };
 const ADMINS_ONLY = { names: [], roles: ['_admin'] };
 const MALFORMED = { error: 'bad_request', reason: "Malformed sequence supplied in 'since' parameter." };
+/** @type {{ [part: string]: Json }} */
+const TO_MEMBERS = {
+  _security: { error: 'error', reason: 'no_majority' },
+  _index: { error: 'error_saving_ddoc', reason: 'Unknown error while saving the design document.' },
+};
 const AGENT = new http.Agent({ keepAlive: true });
 
 /** @type {(n: number | string, kind?: string) => string} */
@@ -207,9 +213,10 @@ async function followNothing(req, url, body) {
  * @returns {Promise<[number, any]>}
  */
 async function inItsWords(req, url, own, status, body) {
-  if (req.method === 'PUT' && url.pathname.endsWith('/_security') && [401, 403].includes(status)) {
-    const isMember = (await ask('GET', url.pathname.replace(/\/_security$/, ''), own)).response.statusCode === 200;
-    if (isMember) return [500, { error: 'error', reason: 'no_majority' }];
+  const [, database, part] = /^(\/[^/]+)\/(_security|_index)$/.exec(url.pathname) || [];
+  if (part && ['PUT', 'POST'].includes(String(req.method)) && [401, 403].includes(status)) {
+    const isMember = (await ask('GET', database, own)).response.statusCode === 200;
+    if (isMember) return [500, TO_MEMBERS[part]];
   }
   if (status === 401 && own.authorization && String(body).includes('You are not authorized to access this db.')) {
     return [403, { error: 'forbidden', reason: 'You are not allowed to access this db.' }];

@@ -23,6 +23,7 @@ from tests.kit.planted import plant
 from tests.kit.system import registering
 from tests.kit.system.browser import Visit, is_only_a_status, origin, stand_still
 from tests.kit.system.registering import Registered, Where
+from tests.kit.system.sharing import Invited, an_invitation
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM_FLAGS = [
@@ -75,6 +76,12 @@ def register(where: Where) -> Register:
         return registering.register(where, name)
 
     return register
+
+
+@pytest.fixture
+def invited(where: Where) -> Invited:
+    """An invitation whose guest has the mail."""
+    return an_invitation(where)
 
 
 @pytest.fixture(scope="package")

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import owner_control_db, subscription_id
 from local.couchdb_process import EmbeddedCouchDB
 from local.system import ROOT
 from tests.kit.basics import an_address, wait_for
+from tests.kit.device.profiles import PHOTOS
 from tests.kit.device.shell import NOWHERE, Shell, Talk
 from tests.kit.system.registering import Where, mails_to, post
 
@@ -30,7 +30,6 @@ only_embedded = pytest.mark.skipif(
     reason="COUCHDB_URL is set: this starts and ends a CouchDB",
 )
 
-PHOTOS: JsonDict = {"_id": "channel-1", "type": "channel", "state": "ready", "name": "Photos"}
 COMMANDS = [
     ["register"],
     ["resend"],

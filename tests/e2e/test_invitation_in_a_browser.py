@@ -4,25 +4,25 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Response, expect
+from playwright.sync_api import Page, expect
 
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.channel import CHANNEL_NAME_LENGTH
 from chalicelib.domain.names import subscription_id
-from tests.kit.system.browser import SIZES, Visit, fits_in_light_and_dark, heading
+from tests.kit.system.browser import (
+    LONG_ADDRESS,
+    SIZES,
+    Visit,
+    fits_in_light_and_dark,
+    main_heading,
+    open_again,
+)
 from tests.kit.system.registering import ANSWERED, LONG_AGO, Where, post
 from tests.kit.system.sharing import Invited, an_invitation
-
-LONG_ADDRESS = f"{'w' * 64}@{'w' * 63}.{'w' * 63}.example.com"
 
 scripts_or_not = pytest.mark.parametrize(
     "scripts", [True, False], ids=["with scripts", "without scripts"]
 )
-
-
-@pytest.fixture
-def invited(where: Where) -> Invited:
-    return an_invitation(where)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -31,11 +31,11 @@ def test_who_accepts_has_the_channel(
     *, scripts: bool, size: str, visit: Visit, invited: Invited
 ) -> None:
     page = visit(invited.link, java_script_enabled=scripts, **SIZES[size])
-    expect(heading(page)).to_have_text("You are invited")
+    expect(main_heading(page)).to_have_text("You are invited")
     expect(fact(page, "From")).to_have_text(invited.owner.address)
     expect(fact(page, "Channel")).to_have_text("Ada's photos")
     press(page, "Accept")
-    expect(heading(page)).to_have_text("The channel is shared with you")
+    expect(main_heading(page)).to_have_text("The channel is shared with you")
     expect(page.get_by_role("status")).to_contain_text("on all your devices by itself")
     assert invited.doc()["state"] == "accepted"
     guest = owner_id_of(invited.guest)
@@ -51,12 +51,12 @@ def test_the_page_waits_and_goes_on_by_itself(
     invited.hold_acceptance()
     page = visit(invited.link, java_script_enabled=scripts)
     press(page, "Accept")
-    expect(heading(page)).to_have_text("Sharing the channel")
+    expect(main_heading(page)).to_have_text("Sharing the channel")
     with page.expect_event("response") as reloaded:
         expect(page.get_by_role("status")).to_contain_text("goes on by itself")
     assert reloaded.value.url == invited.link + ANSWERED
     invited.release_acceptance()
-    expect(heading(page)).to_have_text("The channel is shared with you")
+    expect(main_heading(page)).to_have_text("The channel is shared with you")
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -66,22 +66,22 @@ def test_who_declines_has_nothing(
 ) -> None:
     page = visit(invited.link, java_script_enabled=scripts, **SIZES[size])
     press(page, "Decline")
-    expect(heading(page)).to_have_text("Invitation declined")
+    expect(main_heading(page)).to_have_text("Invitation declined")
     assert invited.doc()["state"] == "declined"
-    assert open_again(page, invited).status == 409
-    expect(heading(page)).to_have_text("This invitation was answered")
+    assert open_again(page, invited.link).status == 409
+    expect(main_heading(page)).to_have_text("This invitation was answered")
     assert "members" not in invited.owner.control.get(invited.channel_id)
 
 
 def test_a_reload_after_the_answer_posts_nothing_again(visit: Visit, invited: Invited) -> None:
     page = visit(invited.link)
     press(page, "Accept")
-    expect(heading(page)).to_have_text("The channel is shared with you")
+    expect(main_heading(page)).to_have_text("The channel is shared with you")
     before = invited.doc()
     methods: list[str] = []
     page.on("request", lambda request: methods.append(request.method))
     page.reload()
-    expect(heading(page)).to_have_text("The channel is shared with you")
+    expect(main_heading(page)).to_have_text("The channel is shared with you")
     assert methods == ["GET"]
     assert invited.doc() == before
 
@@ -89,7 +89,7 @@ def test_a_reload_after_the_answer_posts_nothing_again(visit: Visit, invited: In
 def test_opening_the_page_changes_nothing(visit: Visit, invited: Invited) -> None:
     before = invited.doc()
     for query in ("", ANSWERED):
-        expect(heading(visit(invited.link + query))).to_have_text("You are invited")
+        expect(main_heading(visit(invited.link + query))).to_have_text("You are invited")
     assert invited.doc() == before
 
 
@@ -98,9 +98,9 @@ def test_a_page_that_was_left_open_says_that_it_was_answered(
 ) -> None:
     page, left_open = visit(invited.link), visit(invited.link)
     press(page, "Accept")
-    expect(heading(page)).to_have_text("The channel is shared with you")
+    expect(main_heading(page)).to_have_text("The channel is shared with you")
     press(left_open, "Decline")
-    expect(heading(left_open)).to_have_text("This invitation was answered")
+    expect(main_heading(left_open)).to_have_text("This invitation was answered")
     assert invited.doc()["state"] == "accepted"
 
 
@@ -110,11 +110,11 @@ def test_an_expired_link_says_so_and_an_answer_to_it_expires_the_invitation(
     left_open = visit(invited.link)
     invited.edit(expires_at=LONG_AGO)
     page = visit(invited.link)
-    expect(heading(page)).to_have_text("This invitation has expired")
-    assert open_again(page, invited).status == 410
+    expect(main_heading(page)).to_have_text("This invitation has expired")
+    assert open_again(page, invited.link).status == 410
     assert invited.doc()["state"] == "sent"
     press(left_open, "Accept")
-    expect(heading(left_open)).to_have_text("This invitation has expired")
+    expect(main_heading(left_open)).to_have_text("This invitation has expired")
     assert invited.doc()["state"] == "expired"
 
 
@@ -122,16 +122,16 @@ def test_a_withdrawn_invitation_says_so_and_takes_no_answer(visit: Visit, invite
     left_open = visit(invited.link)
     invited.edit(state="withdrawn")
     page = visit(invited.link)
-    expect(heading(page)).to_have_text("This invitation was withdrawn")
-    assert open_again(page, invited).status == 410
+    expect(main_heading(page)).to_have_text("This invitation was withdrawn")
+    assert open_again(page, invited.link).status == 410
     press(left_open, "Accept")
-    expect(heading(left_open)).to_have_text("This invitation was withdrawn")
+    expect(main_heading(left_open)).to_have_text("This invitation was withdrawn")
     assert invited.doc()["state"] == "withdrawn"
 
 
 def test_a_link_that_was_cut_off_says_so(visit: Visit, invited: Invited) -> None:
     page = visit(invited.link[:-3])
-    expect(heading(page)).to_have_text("This link leads nowhere")
+    expect(main_heading(page)).to_have_text("This link leads nowhere")
     expect(page.get_by_role("button")).to_have_count(0)
 
 
@@ -141,7 +141,7 @@ def test_both_buttons_can_be_reached_by_keyboard(visit: Visit, invited: Invited)
         page.keyboard.press("Tab")
         expect(page.get_by_role("button", name=name)).to_be_focused()
     page.keyboard.press("Enter")
-    expect(heading(page)).to_have_text("Invitation declined")
+    expect(main_heading(page)).to_have_text("Invitation declined")
 
 
 def test_a_name_written_from_right_to_left_stays_in_its_place(visit: Visit, where: Where) -> None:
@@ -151,10 +151,6 @@ def test_a_name_written_from_right_to_left_stays_in_its_place(visit: Visit, wher
     expect(page.locator("dd bdi").nth(1)).to_have_css("unicode-bidi", "isolate")
     names = [page.get_by_text(fact, exact=True).bounding_box() for fact in ("From", "Channel")]
     assert len({name["x"] for name in names if name}) == 1
-
-
-def a_form(where: Where) -> Invited:
-    return an_invitation(where)
 
 
 def a_form_of_long_names(where: Where) -> Invited:
@@ -174,8 +170,8 @@ def a_wait(where: Where) -> Invited:
     return invited
 
 
-def a_shared_channel(where: Where) -> Invited:
-    invited = a_form(where)
+def an_accepted_invitation(where: Where) -> Invited:
+    invited = an_invitation(where)
     post(invited.link, answer="accept")
     invited.wait_until("accepted")
     return invited
@@ -183,7 +179,7 @@ def a_shared_channel(where: Where) -> Invited:
 
 def a_changed_one(**changes: Any) -> Callable[[Where], Invited]:
     def make(where: Where) -> Invited:
-        invited = a_form(where)
+        invited = an_invitation(where)
         invited.edit(**changes)
         return invited
 
@@ -196,16 +192,16 @@ def press_neither(page: Page) -> None:
     press(page, "Accept")
 
 
-# What to open, with which query, the page's heading, and what to do once it is open.
+# What to open, with which query, the page's main_heading, and what to do once it is open.
 LAYOUTS: dict[str, tuple[Callable[[Where], Invited], str, str, Callable[[Page], None] | None]] = {
-    "form": (a_form, "", "You are invited", None),
+    "form": (an_invitation, "", "You are invited", None),
     "form-of-long-names": (a_form_of_long_names, "", "You are invited", None),
     "form-right-to-left": (a_form_from_right_to_left, "", "You are invited", None),
-    "neither": (a_form, "", "You are invited", press_neither),
+    "neither": (an_invitation, "", "You are invited", press_neither),
     "waiting": (a_wait, ANSWERED, "Sharing the channel", None),
-    "shared": (a_shared_channel, ANSWERED, "The channel is shared with you", None),
-    "answered": (a_shared_channel, "", "This invitation was answered", None),
-    "declined": (a_form, "", "Invitation declined", lambda page: press(page, "Decline")),
+    "shared": (an_accepted_invitation, ANSWERED, "The channel is shared with you", None),
+    "answered": (an_accepted_invitation, "", "This invitation was answered", None),
+    "declined": (an_invitation, "", "Invitation declined", lambda page: press(page, "Decline")),
     "expired": (a_changed_one(expires_at=LONG_AGO), "", "This invitation has expired", None),
     "withdrawn": (a_changed_one(state="withdrawn"), "", "This invitation was withdrawn", None),
     "replaced": (a_changed_one(state="held", generation=1), "", "There is a newer link", None),
@@ -227,7 +223,7 @@ def test_a_page_fits_the_screen_in_light_and_dark(
     page = visit(make(where).link + query, still=True, **SIZES[size])
     if act:
         act(page)
-    expect(heading(page)).to_have_text(title)
+    expect(main_heading(page)).to_have_text(title)
     fits_in_light_and_dark(page, f"invitation-{name}-{size}")
 
 
@@ -238,9 +234,3 @@ def press(page: Page, button: str) -> None:
 def fact(page: Page, name: str) -> Any:
     """What the page shows under this name."""
     return page.locator("dl div", has=page.get_by_text(name, exact=True)).get_by_role("definition")
-
-
-def open_again(page: Page, invited: Invited) -> Response:
-    response = page.goto(invited.link)
-    assert response is not None
-    return response

@@ -1,16 +1,10 @@
 """A guest's pages as programs see them: the routes, the headers, whatever posts a form."""
 
-import pytest
 import requests
 
 from local import browser
 from tests.kit.system.registering import ANSWERED, Where, get, post
-from tests.kit.system.sharing import Invited, an_invitation
-
-
-@pytest.fixture
-def invited(where: Where) -> Invited:
-    return an_invitation(where)
+from tests.kit.system.sharing import Invited
 
 
 def test_a_program_presses_the_buttons_as_a_person_does(invited: Invited) -> None:

@@ -51,7 +51,7 @@ class Command:
 
 
 @contextmanager
-def running(folder: Path, temporary: Path | None = None) -> Iterator[Command]:
+def running_command(folder: Path, temporary: Path | None = None) -> Iterator[Command]:
     """The command with its data in `folder`; killed at the end if it still runs."""
     folder.mkdir(parents=True, exist_ok=True)
     environment = {
@@ -81,7 +81,7 @@ def running(folder: Path, temporary: Path | None = None) -> Iterator[Command]:
 @pytest.fixture(scope="module")
 def command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
     """A running command that several tests look at."""
-    with running(tmp_path_factory.mktemp("local") / "data") as command:
+    with running_command(tmp_path_factory.mktemp("local") / "data") as command:
         yield command
         command.interrupt()
 
@@ -101,14 +101,14 @@ def test_a_device_registered_through_the_command_gets_its_mail(command: Command)
 
 
 def test_the_ready_line_is_all_there_is_on_stdout(tmp_path: Path) -> None:
-    with running(tmp_path / "data") as command:
+    with running_command(tmp_path / "data") as command:
         register(command.where)
         assert command.interrupt() == b""
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_and_all_that_it_started(tmp_path: Path, number: signal.Signals) -> None:
-    with running(tmp_path / "data") as command:
+    with running_command(tmp_path / "data") as command:
         where = command.where
         assert all(map(answers, (where.api, where.outbox, where.couch)))
         command.process.send_signal(number)
@@ -120,11 +120,11 @@ def test_a_signal_ends_it_and_all_that_it_started(tmp_path: Path, number: signal
 
 @only_embedded
 def test_data_survives_a_restart_and_no_mail_is_sent_again(tmp_path: Path) -> None:
-    with running(tmp_path / "data") as command:
+    with running_command(tmp_path / "data") as command:
         where, early = command.where, register(command.where)
         before = early.doc()
         command.interrupt()
-    with running(tmp_path / "data") as command:
+    with running_command(tmp_path / "data") as command:
         # So devices find it again; a port may go to another program, and that is said then.
         assert command.where == where or "is in use" in (tmp_path / "stderr.txt").read_text()
         late = register(command.where)
@@ -140,8 +140,8 @@ def test_two_with_the_same_data_folder_do_not_meet(tmp_path: Path) -> None:
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     with (
-        running(tmp_path / "data") as first,
-        running(tmp_path / "data", temporary) as second,
+        running_command(tmp_path / "data") as first,
+        running_command(tmp_path / "data", temporary) as second,
     ):
         one, other = register(first.where), register(second.where)
         with pytest.raises(NotFound):
@@ -156,7 +156,7 @@ def test_two_with_the_same_data_folder_do_not_meet(tmp_path: Path) -> None:
 
 @only_embedded
 def test_a_kill_of_the_command_ends_the_embedded_couchdb(tmp_path: Path) -> None:
-    with running(tmp_path / "data") as command:
+    with running_command(tmp_path / "data") as command:
         couch = command.where.couch
         assert answers(couch)
         command.process.kill()

@@ -5,10 +5,9 @@ from playwright.sync_api import Browser
 
 from chalicelib.domain import channel, device
 from chalicelib.emails import texts
-from tests.kit.system.browser import SIZES, heading, picture
+from tests.kit.system.browser import LONG_ADDRESS, SIZES, main_heading, picture
 
 LINK = f"https://sync.example.com/api/invitation/{'a' * 32}.{'b' * 32}.{'i' * 128}.0.{'A' * 22}"
-LONG_ADDRESS = f"{'w' * 64}@{'w' * 63}.{'w' * 63}.example.com"
 MAILS = {
     "confirmation": texts.confirmation(LINK, "W" * device.DEVICE_NAME_LENGTH, hours=24),
     "invitation": texts.invitation(
@@ -25,7 +24,7 @@ def test_a_mail_fits_the_screen_and_shows_its_link(name: str, size: str, browser
         page = context.new_page()
         page.set_content(html)
         # A mail is there at once: nothing to wait for.
-        assert (page.title(), heading(page).inner_text()) == (subject, subject)
+        assert (page.title(), main_heading(page).inner_text()) == (subject, subject)
         assert page.get_by_text(LINK).is_visible()
         assert page.get_by_role("link").get_attribute("href") == LINK
         picture(page, "light", f"mail-{name}-{size}")

@@ -12,7 +12,7 @@ from chalicelib.domain.addresses import owner_id_of
 from device.registration import NewDevice
 from tests.kit.basics import a_device, wait_for
 from tests.kit.system.registering import Where, mails_to, post, replicate_once
-from tests.kit.system.sharing import Owner, an_owner, wait_until
+from tests.kit.system.sharing import SystemOwner, an_owner, wait_until
 
 
 @dataclass
@@ -20,7 +20,7 @@ class Local:
     """A device with its own copy of its owner's control database."""
 
     where: Where
-    owner: Owner
+    owner: SystemOwner
     device: NewDevice
     database: Database = field(init=False)
 
@@ -60,7 +60,7 @@ def devices(where: Where) -> Iterator[tuple[Local, Local]]:
         yield both[0], both[1]
 
 
-def another(owner: Owner) -> NewDevice:
+def another(owner: SystemOwner) -> NewDevice:
     """One more device of an owner, active."""
     device = a_device(owner=owner.address)
     owner.device.control.put(device.doc)

@@ -4,13 +4,13 @@ import re
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page, Response, expect
+from playwright.sync_api import Page, expect
 
 from chalicelib.domain.device import DEVICE_NAME_LENGTH
 from chalicelib.domain.link_status import WRONG_CODES
 from tests.e2e.conftest import Register
-from tests.kit.system.browser import SIZES, Visit, fits_in_light_and_dark, heading
-from tests.kit.system.registering import ANSWERED, LONG_AGO, Registered, post, wrong_code
+from tests.kit.system.browser import SIZES, Visit, fits_in_light_and_dark, main_heading, open_again
+from tests.kit.system.registering import ANSWERED, LONG_AGO, post, wrong_code
 
 CODE_FIELD = "Device code"
 
@@ -21,12 +21,12 @@ def test_the_owner_types_the_code_and_the_device_is_active(
 ) -> None:
     device = register(name="Ada's phone")
     page = visit(device.link, java_script_enabled=scripts)
-    expect(heading(page)).to_have_text("Confirm your device")
+    expect(main_heading(page)).to_have_text("Confirm your device")
     expect(page.get_by_role("definition").first).to_have_text("Ada's phone")
     expect(page.get_by_label(CODE_FIELD)).to_be_focused()
     page.keyboard.type(device.code.lower())
     page.keyboard.press("Enter")
-    expect(heading(page)).to_have_text("Your device is active")
+    expect(main_heading(page)).to_have_text("Your device is active")
     assert device.doc()["state"] == "active"
     assert device.login().json()["userCtx"]["name"] == device.device.device_id
 
@@ -39,12 +39,12 @@ def test_the_page_waits_and_goes_on_by_itself(
     device.hold_click()
     page = visit(device.link, java_script_enabled=scripts)
     answer(page, device.code)
-    expect(heading(page)).to_have_text("Activating your device")
+    expect(main_heading(page)).to_have_text("Activating your device")
     with page.expect_event("response") as reloaded:
         expect(page.get_by_role("status")).to_contain_text("goes on by itself")
     assert reloaded.value.url == device.link + ANSWERED
     device.release_click()
-    expect(heading(page)).to_have_text("Your device is active")
+    expect(main_heading(page)).to_have_text("Your device is active")
     expect(page.get_by_role("status")).to_contain_text("You can close this page")
 
 
@@ -56,11 +56,11 @@ def test_a_reload_of_the_active_page_posts_nothing_again(visit: Visit, register:
     device = register()
     page = visit(device.link)
     answer(page, device.code)
-    expect(heading(page)).to_have_text("Your device is active")
+    expect(main_heading(page)).to_have_text("Your device is active")
     methods: list[str] = []
     page.on("request", lambda request: methods.append(request.method))
     page.reload()
-    expect(heading(page)).to_have_text("Your device is active")
+    expect(main_heading(page)).to_have_text("Your device is active")
     assert methods == ["GET"]
 
 
@@ -79,7 +79,7 @@ def test_a_wrong_code_is_told_with_the_tries_that_are_left(
     expect(field).to_have_attribute("aria-invalid", "true")
     assert described_by(page) == ["hint", "problem"]
     answer(page, device.code)
-    expect(heading(page)).to_have_text("Your device is active")
+    expect(main_heading(page)).to_have_text("Your device is active")
 
 
 def test_five_wrong_codes_refuse_the_device(visit: Visit, register: Register) -> None:
@@ -89,23 +89,23 @@ def test_five_wrong_codes_refuse_the_device(visit: Visit, register: Register) ->
         answer(page, wrong_code(number))
         expect(page.get_by_role("alert")).to_be_visible()
     answer(page, wrong_code(WRONG_CODES))
-    expect(heading(page)).to_have_text("Too many wrong codes")
+    expect(main_heading(page)).to_have_text("Too many wrong codes")
     expect(page.get_by_role("textbox")).to_have_count(0)
     assert device.doc()["state"] == "rejected"
-    assert open_again(page, device).status == 410
-    expect(heading(page)).to_have_text("This registration was refused")
+    assert open_again(page, device.link).status == 410
+    expect(main_heading(page)).to_have_text("This registration was refused")
 
 
 def test_a_link_that_was_used_says_so(visit: Visit, register: Register) -> None:
     device = register()
     page, left_open = visit(device.link), visit(device.link)
     answer(page, device.code)
-    expect(heading(page)).to_have_text("Your device is active")
+    expect(main_heading(page)).to_have_text("Your device is active")
     before = device.doc()
-    assert open_again(page, device).status == 409
-    expect(heading(page)).to_have_text("This link has been used")
+    assert open_again(page, device.link).status == 409
+    expect(main_heading(page)).to_have_text("This link has been used")
     answer(left_open, device.code)
-    expect(heading(left_open)).to_have_text("This link has been used")
+    expect(main_heading(left_open)).to_have_text("This link has been used")
     assert device.doc() == before
 
 
@@ -113,9 +113,9 @@ def test_this_was_not_me_refuses_the_device(visit: Visit, register: Register) ->
     device = register()
     page = visit(device.link)
     page.get_by_role("button", name="This wasn’t me").click()
-    expect(heading(page)).to_have_text("Registration refused")
+    expect(main_heading(page)).to_have_text("Registration refused")
     assert device.doc()["state"] == "rejected"
-    assert open_again(page, device).status == 410
+    assert open_again(page, device.link).status == 410
     assert post(device.link, device_code=device.code).status_code == 410
     assert device.doc()["state"] == "rejected"
     assert device.login().status_code == 401
@@ -128,13 +128,13 @@ def test_an_expired_link_says_so_and_an_answer_to_it_expires_the_device(
     left_open = visit(device.link)
     device.edit(confirm_expires_at=LONG_AGO)
     page = visit(device.link)
-    expect(heading(page)).to_have_text("This link has expired")
-    assert open_again(page, device).status == 410
+    expect(main_heading(page)).to_have_text("This link has expired")
+    assert open_again(page, device.link).status == 410
     assert device.doc()["state"] == "confirming"
     assert post(device.link, device_code=device.code).status_code == 410
     assert device.doc()["state"] == "expired"
     answer(left_open, device.code)
-    expect(heading(left_open)).to_have_text("This link has expired")
+    expect(main_heading(left_open)).to_have_text("This link has expired")
     assert device.clicks() == []
 
 
@@ -199,7 +199,7 @@ def a_failed_device(register: Register) -> str:
     return device.link
 
 
-# What to open, the page's heading, and what to press once it is open.
+# What to open, the page's main_heading, and what to press once it is open.
 LAYOUTS: dict[str, tuple[Callable[[Register], str], str, Callable[[Page], None] | None]] = {
     "form": (a_form, "Confirm your device", None),
     "form-of-a-long-name": (a_form_of_a_long_name, "Confirm your device", None),
@@ -231,19 +231,13 @@ def test_a_page_fits_the_screen_in_light_and_dark(
     page = visit(make(register), still=True, **SIZES[size])
     if press:
         press(page)
-    expect(heading(page)).to_have_text(title)
+    expect(main_heading(page)).to_have_text(title)
     fits_in_light_and_dark(page, f"{name}-{size}")
 
 
 def answer(page: Page, device_code: str) -> None:
     page.get_by_label(CODE_FIELD).fill(device_code)
     page.keyboard.press("Enter")
-
-
-def open_again(page: Page, device: Registered) -> Response:
-    response = page.goto(device.link)
-    assert response is not None
-    return response
 
 
 def described_by(page: Page) -> list[str]:

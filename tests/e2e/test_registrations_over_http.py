@@ -30,7 +30,7 @@ Snapshot = tuple[dict[str, str], int]
 
 
 @dataclass(frozen=True)
-class Asked:
+class Sent:
     """One request, as it goes over the wire."""
 
     status: int
@@ -40,10 +40,10 @@ class Asked:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def posted(status: int, path: str, body: Any, **headers: str) -> Asked:
+def posted(status: int, path: str, body: Any, **headers: str) -> Sent:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Asked(status, "POST", path, raw, {"Content-Type": "application/json"} | named)
+    return Sent(status, "POST", path, raw, {"Content-Type": "application/json"} | named)
 
 
 def bulk(docs: Any, **more: Any) -> JsonDict:
@@ -108,50 +108,50 @@ REQUESTS = {
     "documents in parts": posted(415, "/_bulk_docs", related(GOOD), Content_Type=RELATED),
     "bytes": posted(415, "/_bulk_docs", bulk([GOOD]), Content_Type="application/octet-stream"),
     # other ways in
-    "a document with an attachment": Asked(
+    "a document with an attachment": Sent(
         403,
         "PUT",
         f"/{GOOD['_id']}?new_edits=false",
         related(GOOD),
         {"Content-Type": RELATED},
     ),
-    "a document": Asked(403, "PUT", f"/{GOOD['_id']}", json.dumps(GOOD).encode()),
-    "a confirm document": Asked(403, "PUT", f"/{CONFIRM['_id']}", json.dumps(CONFIRM).encode()),
+    "a document": Sent(403, "PUT", f"/{GOOD['_id']}", json.dumps(GOOD).encode()),
+    "a confirm document": Sent(403, "PUT", f"/{CONFIRM['_id']}", json.dumps(CONFIRM).encode()),
     "a posted document": posted(403, "", GOOD),
-    "an attachment": Asked(403, "PUT", f"/{GOOD['_id']}/a.txt", b"hello"),
-    "a design document": Asked(403, "PUT", "/_design/x", b"{}"),
-    "security": Asked(403, "PUT", "/_security", b"{}"),
-    "a database": Asked(403, "PUT", ""),
-    "the end of the database": Asked(403, "DELETE", ""),
-    "the end of a document": Asked(403, "DELETE", f"/{GOOD['_id']}?rev=1-a"),
+    "an attachment": Sent(403, "PUT", f"/{GOOD['_id']}/a.txt", b"hello"),
+    "a design document": Sent(403, "PUT", "/_design/x", b"{}"),
+    "security": Sent(403, "PUT", "/_security", b"{}"),
+    "a database": Sent(403, "PUT", ""),
+    "the end of the database": Sent(403, "DELETE", ""),
+    "the end of a document": Sent(403, "DELETE", f"/{GOOD['_id']}?rev=1-a"),
     "a purge": posted(403, "/_purge", {GOOD["_id"]: ["1-a"]}),
     "an index": posted(403, "/_index", {"index": {"fields": ["owner"]}}),
     # ways out
-    "changes": Asked(403, "GET", "/_changes?include_docs=true"),
+    "changes": Sent(403, "GET", "/_changes?include_docs=true"),
     "changes by selector": posted(403, "/_changes?filter=_selector", {"selector": {}}),
-    "all documents": Asked(403, "GET", "/_all_docs?include_docs=true"),
+    "all documents": Sent(403, "GET", "/_all_docs?include_docs=true"),
     "all documents by key": posted(403, "/_all_docs", {"keys": [GOOD["_id"]]}),
     "a search": posted(403, "/_find", {"selector": {}}),
     "documents by id": posted(403, "/_bulk_get", {"docs": [{"id": GOOD["_id"]}]}),
-    "a view": Asked(403, "GET", "/_design/x"),
-    "a view, encoded": Asked(403, "GET", "/_design%2Fx"),
-    "the rules": Asked(403, "GET", "/_security"),
-    "a local document": Asked(404, "GET", "/_local/x"),
-    "a device that is not there": Asked(404, "GET", f"/{DEVICE_ID}"),
-    "a confirmation": Asked(403, "GET", f"/{confirm_id(DEVICE_ID, 0)}"),
-    "an expiry": Asked(403, "GET", "/expiry-x"),
-    "a path above": Asked(403, "GET", "/.."),
-    "a path above, encoded": Asked(403, "GET", "/%2e%2e"),
-    "a path above and down": Asked(403, "GET", "/../_all_docs"),
-    "a path in an id": Asked(403, "GET", f"/{DEVICE_ID}%2F..%2F_all_docs"),
-    "a path after an id": Asked(403, "GET", f"/{DEVICE_ID}/.."),
-    "an id and a NUL": Asked(403, "GET", f"/{DEVICE_ID}%00"),
-    "an id and a newline": Asked(403, "GET", f"/{DEVICE_ID}%0a"),
-    "an id and a query": Asked(403, "GET", f"/{DEVICE_ID}%3Fattachments=true"),
-    "an id in capitals": Asked(403, "GET", f"/{DEVICE_ID.upper()}"),
-    "half of an id": Asked(403, "GET", f"/{DEVICE_ID[:20]}"),
-    "a very long id": Asked(403, "GET", "/" + "x" * 8000),
-    "a script": Asked(403, "GET", "/<script>alert(1)</script>"),
+    "a view": Sent(403, "GET", "/_design/x"),
+    "a view, encoded": Sent(403, "GET", "/_design%2Fx"),
+    "the rules": Sent(403, "GET", "/_security"),
+    "a local document": Sent(404, "GET", "/_local/x"),
+    "a device that is not there": Sent(404, "GET", f"/{DEVICE_ID}"),
+    "a confirmation": Sent(403, "GET", f"/{confirm_id(DEVICE_ID, 0)}"),
+    "an expiry": Sent(403, "GET", "/expiry-x"),
+    "a path above": Sent(403, "GET", "/.."),
+    "a path above, encoded": Sent(403, "GET", "/%2e%2e"),
+    "a path above and down": Sent(403, "GET", "/../_all_docs"),
+    "a path in an id": Sent(403, "GET", f"/{DEVICE_ID}%2F..%2F_all_docs"),
+    "a path after an id": Sent(403, "GET", f"/{DEVICE_ID}/.."),
+    "an id and a NUL": Sent(403, "GET", f"/{DEVICE_ID}%00"),
+    "an id and a newline": Sent(403, "GET", f"/{DEVICE_ID}%0a"),
+    "an id and a query": Sent(403, "GET", f"/{DEVICE_ID}%3Fattachments=true"),
+    "an id in capitals": Sent(403, "GET", f"/{DEVICE_ID.upper()}"),
+    "half of an id": Sent(403, "GET", f"/{DEVICE_ID[:20]}"),
+    "a very long id": Sent(403, "GET", "/" + "x" * 8000),
+    "a script": Sent(403, "GET", "/<script>alert(1)</script>"),
 }
 
 
@@ -181,7 +181,7 @@ def snapshot(where: Where, control: Database) -> Snapshot:
     return {row["id"]: str(row["changes"]) for row in rows}, len(all_mails(where))
 
 
-def ask(where: Where, asked: Asked) -> tuple[int, JsonDict, http.client.HTTPMessage]:
+def ask(where: Where, asked: Sent) -> tuple[int, JsonDict, http.client.HTTPMessage]:
     """Send a request just as it is: no client mends its path."""
     connection = http.client.HTTPConnection(str(urlsplit(where.api).netloc), timeout=30)
     try:

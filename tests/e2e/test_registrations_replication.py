@@ -32,12 +32,6 @@ from tests.kit.system.registering import Where, mails_to, post, replicate_once
 
 
 @pytest.fixture
-def device() -> NewDevice:
-    """A device of somebody new, which has no login yet."""
-    return a_device(owner=an_address())
-
-
-@pytest.fixture
 def app(where: Where, tmp_path: Path) -> Iterator[PouchDB]:
     """An app whose database replicates to the registrations endpoint."""
     with pouchdb.running(tmp_path / "app", f"{where.api}/registrations") as app:

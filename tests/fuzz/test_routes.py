@@ -26,12 +26,12 @@ from local.system import ROOT
 from tests.kit.cases.requests import (
     DESCRIPTION,
     METHODS,
-    Asked,
+    AnyRequest,
     any_request,
     register_formats,
     remember,
 )
-from tests.kit.cloud.api import Place, opened
+from tests.kit.cloud.api import ApiPlace, opened
 
 CHECKS = [
     not_a_server_error,
@@ -60,7 +60,7 @@ MANY = settings(SOME, max_examples=SOME.max_examples * 3)
 
 
 @pytest.fixture(scope="module")
-def place(couch_url: str, aws: LocalAws) -> Iterator[Place]:
+def place(couch_url: str, aws: LocalAws) -> Iterator[ApiPlace]:
     """The API, and documents in all states."""
     with opened(couch_url, aws) as place:
         place.renew()
@@ -69,7 +69,7 @@ def place(couch_url: str, aws: LocalAws) -> Iterator[Place]:
 
 
 @pytest.fixture
-def fresh_place(place: Place) -> Place:
+def fresh_place(place: ApiPlace) -> ApiPlace:
     """The same, with documents that nobody has answered yet."""
     place.renew()
     remember(place.known)
@@ -91,7 +91,7 @@ def answered_deep(answered: Counter[int]) -> Iterator[Counter[int]]:
     assert answered.keys() >= REACHED
 
 
-def ask(case: Any, place: Place, answered: Counter[int]) -> None:
+def ask(case: Any, place: ApiPlace, answered: Counter[int]) -> None:
     response = case.call(base_url=place.url)
     answered[response.status_code] += 1
     case.validate_response(response, checks=CHECKS)
@@ -99,14 +99,16 @@ def ask(case: Any, place: Place, answered: Counter[int]) -> None:
 
 @described("positive").include(path_regex=PAGES).parametrize()
 @SOME
-def test_a_page_is_as_described(case: Any, fresh_place: Place, answered_deep: Counter[int]) -> None:
+def test_a_page_is_as_described(
+    case: Any, fresh_place: ApiPlace, answered_deep: Counter[int]
+) -> None:
     ask(case, fresh_place, answered_deep)
 
 
 @ROUTES.exclude(path_regex=PAGES).parametrize()
 @FEW
 def test_the_registrations_answers_as_described(
-    case: Any, place: Place, answered: Counter[int]
+    case: Any, place: ApiPlace, answered: Counter[int]
 ) -> None:
     ask(case, place, answered)
 
@@ -114,7 +116,7 @@ def test_the_registrations_answers_as_described(
 @given(asked=any_request())
 @MANY
 def test_requests_that_are_nothing_like_the_description_are_answered_by_it(
-    asked: Asked, fresh_place: Place, answered: Counter[int]
+    asked: AnyRequest, fresh_place: ApiPlace, answered: Counter[int]
 ) -> None:
     response = requests.request(
         asked.method,
@@ -131,7 +133,7 @@ def test_requests_that_are_nothing_like_the_description_are_answered_by_it(
 
 
 @pytest.mark.parametrize("path", DESCRIPTION["paths"])
-def test_a_method_that_is_not_described_is_refused(path: str, place: Place) -> None:
+def test_a_method_that_is_not_described_is_refused(path: str, place: ApiPlace) -> None:
     for method in METHODS - {name.upper() for name in DESCRIPTION["paths"][path]}:
         url = place.url + path.replace("{", "").replace("}", "")
         response = requests.request(method, url, timeout=30)

@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 
 from chalicelib.aws.claims import Claims
-from chalicelib.couch import Server
+from chalicelib.couch import Database, Server
 from chalicelib.engine.context import Context
+from local.aws import LocalAws
 from tests.kit.basics import FakeClock, FakeMailer
 from tests.kit.cloud.steps import Steps
 from tests.kit.device.by_hand import Kit, MakeKit
 from tests.kit.device.fake_cloud import FakeCloud, running_cloud
 from tests.kit.ops.deployment import running_aws
+from tests.kit.poller.over_servers import Poller, a_poller
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +31,12 @@ def steps(context: Context, claims: Claims, mailer: FakeMailer, clock: FakeClock
 
 
 @pytest.fixture
+def poller(aws: LocalAws, couch_url: str, control: Database, table_name: str) -> Iterator[Poller]:
+    with a_poller(aws, couch_url, control, table_name) as poller:
+        yield poller
+
+
+@pytest.fixture
 def make_kit(server: Server, couch_url: str, tmp_path: Path) -> Iterator[MakeKit]:
     """Makes a device on the CouchDB: `make_kit(context="https://…", control_db="control")`."""
     made: list[Kit] = []
@@ -41,6 +49,13 @@ def make_kit(server: Server, couch_url: str, tmp_path: Path) -> Iterator[MakeKit
     yield make
     for kit in made:
         kit.remove()
+
+
+@pytest.fixture
+def kit(make_kit: MakeKit, fake_cloud: FakeCloud) -> Kit:
+    """A device that has heard where its cloud is."""
+    cloud = fake_cloud.couch_url
+    return make_kit(registrations=fake_cloud.registrations_url, cloud=cloud, control_db="control")
 
 
 @pytest.fixture

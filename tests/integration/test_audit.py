@@ -3,16 +3,15 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
-from typing import Any
 
 import pytest
 
 from ops import audit
 from ops.stage import OpsError
 from ops.tools import Tools, run
+from tests.kit.http_server import Answer, serving
 
 pytestmark = pytest.mark.io
 
@@ -23,28 +22,14 @@ PINNED = f"certifi==2026.10.18 --hash=sha256:{'0' * 64}\n"
 def advisories(*vulnerable: str, status: int = 200) -> Iterator[str]:
     """An OSV that knows of vulnerabilities in these packages; yields its URL."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            body = json.dumps(self.found(asked["package"])).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def answer(request: BaseHTTPRequestHandler) -> Answer:
+        package = json.loads(request.rfile.read(int(request.headers["Content-Length"])))["package"]
+        known = [{"id": "PYSEC-2026-1", "affected": [{"package": package}]}]
+        found = {"vulns": known} if package["name"] in vulnerable else {}
+        return status, json.dumps(found).encode(), {}
 
-        def found(self, package: dict[str, str]) -> dict[str, Any]:
-            if package["name"] not in vulnerable:
-                return {}
-            return {"vulns": [{"id": "PYSEC-2026-1", "affected": [{"package": package}]}]}
-
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/v1/query"
-    server.shutdown()
-    server.server_close()
+    with serving(answer) as url:
+        yield f"{url}/v1/query"
 
 
 @pytest.fixture

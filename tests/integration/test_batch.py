@@ -18,6 +18,7 @@ from chalicelib.errors import NoEffect
 from chalicelib.handlers.all import registry
 from local.lambdas import Record, receive
 from tests.kit.basics import FakeWork
+from tests.kit.cloud.account import Queue
 from tests.kit.fakes.aws import FakeAws
 from tests.world.region import Clock
 
@@ -26,19 +27,15 @@ TRANSITION = registry.transition("device", "new")
 SAFE = registry.transition("channel", "new")
 
 
-@dataclass
-class Queue:
-    sqs: Any
-    url: str
-    name: str
+class BatchQueue(Queue):
+    """A queue of messages about new devices, with the Lambda's loop that handles them."""
 
-    def send(self, *doc_ids: str) -> None:
-        for doc_id in doc_ids:
-            body = {"db": "control", "id": doc_id, "rev": "1-a", "type": "device", "state": "new"}
-            self.sqs.send_message(QueueUrl=self.url, MessageBody=json.dumps(body))
+    def add(self, *doc_ids: str) -> None:
+        about = {"db": "control", "rev": "1-a", "type": "device", "state": "new"}
+        self.send(*[{**about, "id": doc_id} for doc_id in doc_ids])
 
-    def receive(self) -> list[Record]:
-        return receive(self.sqs, self.url, self.name, 10)
+    def records(self) -> list[Record]:
+        return receive(self.client, self.url, self.name, 10)
 
     def handle(self, records: list[Record], handle: Callable[[Message], Outcome]) -> None:
         handle_batch(records, self.work(handle))
@@ -46,25 +43,14 @@ class Queue:
     def work(
         self, handle: Callable[[Message], Outcome], remaining_s: Callable[[], float] = lambda: 30.0
     ) -> FakeWork:
-        return FakeWork(TRANSITION, handle, self.sqs, self.url, remaining_s, LEASE_S)
-
-    def make_visible(self, record: Record) -> None:
-        self.sqs.change_message_visibility(
-            QueueUrl=self.url, ReceiptHandle=record["receiptHandle"], VisibilityTimeout=0
-        )
-
-    def counts(self) -> tuple[int, int]:
-        """How many messages wait, and how many are hidden."""
-        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        answer = self.sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=names)
-        return int(answer["Attributes"][names[0]]), int(answer["Attributes"][names[1]])
+        return FakeWork(TRANSITION, handle, self.client, self.url, remaining_s, LEASE_S)
 
 
 @pytest.fixture
-def queue(aws: Any) -> Iterator[Queue]:
+def queue(aws: Any) -> Iterator[BatchQueue]:
     sqs, name = aws.client("sqs"), f"test-{uuid.uuid4().hex[:12]}"
     url = sqs.create_queue(QueueName=name, Attributes={"VisibilityTimeout": "180"})["QueueUrl"]
-    yield Queue(sqs, url, name)
+    yield BatchQueue(sqs, name, url)
     sqs.delete_queue(QueueUrl=url)
 
 
@@ -77,28 +63,28 @@ def failing(*doc_ids: str) -> Callable[[Message], Outcome]:
     return handle
 
 
-def test_a_batch_that_succeeded_is_left_for_lambda_to_delete(queue: Queue) -> None:
-    queue.send("a", "b", "c")
+def test_a_batch_that_succeeded_is_left_for_lambda_to_delete(queue: BatchQueue) -> None:
+    queue.add("a", "b", "c")
     handled: list[str] = []
 
     def handle(message: Message) -> Outcome:
         handled.append(message.doc_id)
         return Outcome.SAVED
 
-    queue.handle(queue.receive(), handle)
+    queue.handle(queue.records(), handle)
     assert sorted(handled) == ["a", "b", "c"]
     assert queue.counts() == (0, 3)
 
 
-def test_of_a_batch_that_failed_in_part_only_the_failed_come_back(queue: Queue) -> None:
-    queue.send("a", "b", "c", "d")
+def test_of_a_batch_that_failed_in_part_only_the_failed_come_back(queue: BatchQueue) -> None:
+    queue.add("a", "b", "c", "d")
     with pytest.raises(BatchFailed, match="2 of 4"):
-        queue.handle(queue.receive(), failing("b", "d"))
+        queue.handle(queue.records(), failing("b", "d"))
     assert queue.counts() == (0, 2)
 
 
-def test_a_failed_message_does_not_keep_the_next_from_being_handled(queue: Queue) -> None:
-    queue.send("a", "b", "c")
+def test_a_failed_message_does_not_keep_the_next_from_being_handled(queue: BatchQueue) -> None:
+    queue.add("a", "b", "c")
     handled: list[str] = []
 
     def handle(message: Message) -> Outcome:
@@ -106,53 +92,53 @@ def test_a_failed_message_does_not_keep_the_next_from_being_handled(queue: Queue
         raise RuntimeError
 
     with pytest.raises(BatchFailed):
-        queue.handle(queue.receive(), handle)
+        queue.handle(queue.records(), handle)
     assert sorted(handled) == ["a", "b", "c"]
 
 
-def test_a_message_that_is_none_of_the_pollers_fails_alone(queue: Queue) -> None:
-    queue.send("a")
-    queue.sqs.send_message(QueueUrl=queue.url, MessageBody="no JSON")
+def test_a_message_that_is_none_of_the_pollers_fails_alone(queue: BatchQueue) -> None:
+    queue.add("a")
+    queue.send("no JSON")
     with pytest.raises(BatchFailed, match="1 of 2"):
-        queue.handle(queue.receive(), failing())
+        queue.handle(queue.records(), failing())
     assert queue.counts() == (0, 1)
 
 
-def test_a_message_that_failed_is_handled_when_it_comes_back(queue: Queue) -> None:
-    queue.send("a")
-    [record] = queue.receive()
+def test_a_message_that_failed_is_handled_when_it_comes_back(queue: BatchQueue) -> None:
+    queue.add("a")
+    [record] = queue.records()
     with pytest.raises(BatchFailed):
         queue.handle([record], failing("a"))
-    queue.make_visible(record)
-    [again] = queue.receive()
+    queue.hide(0, record["receiptHandle"])
+    [again] = queue.records()
     assert again["attributes"]["ApproximateReceiveCount"] == "2"
     queue.handle([again], failing())
 
 
 def test_a_message_that_always_fails_lies_in_the_dead_letters_after_five_tries(
-    queue: Queue,
+    queue: BatchQueue,
 ) -> None:
-    dead = queue.sqs.create_queue(QueueName=f"{queue.name}-dead")["QueueUrl"]
-    attributes = queue.sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])
+    dead = queue.client.create_queue(QueueName=f"{queue.name}-dead")["QueueUrl"]
+    attributes = queue.client.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])
     redrive = {"deadLetterTargetArn": attributes["Attributes"]["QueueArn"], "maxReceiveCount": 5}
-    queue.sqs.set_queue_attributes(
+    queue.client.set_queue_attributes(
         QueueUrl=queue.url, Attributes={"RedrivePolicy": json.dumps(redrive)}
     )
-    queue.send("a")
+    queue.add("a")
     tries = 0
-    while records := queue.receive():
+    while records := queue.records():
         tries += 1
         with pytest.raises(BatchFailed):
             queue.handle(records, failing("a"))
-        queue.make_visible(records[0])
+        queue.hide(0, records[0]["receiptHandle"])
     assert tries == 5
-    [letter] = receive(queue.sqs, dead, queue.name, 10)
+    [letter] = receive(queue.client, dead, queue.name, 10)
     assert json.loads(letter["body"])["id"] == "a"
-    queue.sqs.delete_queue(QueueUrl=dead)
+    queue.client.delete_queue(QueueUrl=dead)
 
 
-def test_what_there_is_no_time_for_comes_back_later_and_the_rest_is_done(queue: Queue) -> None:
-    queue.send("a", "b", "c", "d")
+def test_what_there_is_no_time_for_comes_back_later_and_the_rest_is_done(queue: BatchQueue) -> None:
+    queue.add("a", "b", "c", "d")
     left = iter([30.0, 20.0, 14.9, 5.0])
     handled: list[str] = []
 
@@ -161,7 +147,7 @@ def test_what_there_is_no_time_for_comes_back_later_and_the_rest_is_done(queue: 
         return Outcome.SAVED
 
     with pytest.raises(BatchFailed, match="2 of 4"):
-        handle_batch(queue.receive(), queue.work(handle, lambda: next(left)))
+        handle_batch(queue.records(), queue.work(handle, lambda: next(left)))
     assert len(handled) == 2
     assert queue.counts() == (0, 2)
 
@@ -238,24 +224,26 @@ def test_no_message_dies_untried_because_each_takes_long(takes_s: float) -> None
     ("receive_count", "expected"),
     [(1, 10), (2, 40), (3, 160), (4, 640), (5, LONGEST_BACK_OFF_S), (50, LONGEST_BACK_OFF_S)],
 )
-def test_the_back_off_grows_with_each_try(queue: Queue, receive_count: int, expected: int) -> None:
+def test_the_back_off_grows_with_each_try(
+    queue: BatchQueue, receive_count: int, expected: int
+) -> None:
     record = {"attributes": {"ApproximateReceiveCount": str(receive_count)}}
     assert back_off_s(record, queue.work(failing()), NoEffect()) == expected
 
 
-def test_five_tries_outlast_ten_minutes_of_an_outage(queue: Queue) -> None:
+def test_five_tries_outlast_ten_minutes_of_an_outage(queue: BatchQueue) -> None:
     records = [{"attributes": {"ApproximateReceiveCount": str(tries)}} for tries in range(1, 5)]
     work = queue.work(failing())
     assert sum(back_off_s(record, work, NoEffect()) for record in records) > 600
 
 
 def test_after_an_error_of_unknown_effect_a_step_is_hidden_until_its_lease_ends(
-    queue: Queue,
+    queue: BatchQueue,
 ) -> None:
     record = {"attributes": {"ApproximateReceiveCount": "1"}}
     assert back_off_s(record, queue.work(failing()), TimeoutError()) == LEASE_S + 1
 
 
-def test_a_step_that_runs_elsewhere_is_hidden_until_its_lease_ends(queue: Queue) -> None:
+def test_a_step_that_runs_elsewhere_is_hidden_until_its_lease_ends(queue: BatchQueue) -> None:
     record = {"attributes": {"ApproximateReceiveCount": "1"}}
     assert back_off_s(record, queue.work(failing()), RunningElsewhere("claim#x", 77)) == 77

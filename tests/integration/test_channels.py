@@ -4,24 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from chalicelib.couch import CouchError, Database, NotFound, Server
+from chalicelib.couch import CouchError, Server
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import channel_db, owner_role, subscription_id
 from chalicelib.engine.runner import Message, Outcome
 from chalicelib.handlers import channels
 from tests.kit.basics import an_address
-from tests.kit.cloud.access import logged_in, roles
+from tests.kit.cloud.access import exists, logged_in, roles
 from tests.kit.cloud.steps import Owner, Steps
-
-
-def exists(database: Database) -> bool:
-    try:
-        database.info()
-    except NotFound:
-        return False
-    return True
-
 
 # Provisioned.
 

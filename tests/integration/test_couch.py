@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
@@ -34,7 +34,10 @@ from chalicelib.couch import (
 )
 from chalicelib.domain.documents import JsonDict
 from tests.kit.basics import an_address, wait_for
+from tests.kit.cases.devices import json_values
+from tests.kit.cloud.access import client_of, skip_on_embedded
 from tests.kit.fakes.couch import ADMIN_URL, FakeCouch
+from tests.kit.http_server import Answer, serving
 
 pytestmark = pytest.mark.io
 
@@ -49,18 +52,6 @@ only_real = pytest.mark.parametrize("server", ["real"], indirect=True)
 def server(request: pytest.FixtureRequest, server: Server) -> Server:
     """The server in use, and the one in memory: what one of them does, the other does."""
     return server if request.param == "real" else FakeCouch().server()
-
-
-def client_of(server: Server, credentials: str = "") -> Server:
-    """Another client of the same server: nobody's, or with ``name:password``."""
-    scheme, _, host = server.url.partition("://")
-    url = f"{scheme}://{credentials}@{host}" if credentials else server.url
-    return Server(url, server.http._session.get_adapter(url))
-
-
-def is_couchdb(server: Server) -> bool:
-    """Whether this is CouchDB itself, and not the embedded server."""
-    return "couchdb" in server.info()
 
 
 def everything(database: Database) -> JsonDict:
@@ -324,12 +315,14 @@ def test_a_wait_shorter_than_a_millisecond_is_none(control: Database) -> None:
     assert control.changes("0", limit=1, wait_s=-5)["results"] == []
 
 
+@pytest.mark.parametrize("wait_s", [0, 30])
 @pytest.mark.parametrize("since", ["nonsense", "1-nonsense"])
-def test_a_malformed_seq_is_a_bad_request(server: Server, control: Database, since: str) -> None:
-    if not is_couchdb(server):
-        pytest.skip("the embedded server takes any seq, and answers with no rows")
+def test_a_malformed_seq_is_a_bad_request(
+    server: Server, control: Database, since: str, wait_s: float
+) -> None:
+    skip_on_embedded(server, "it takes any seq, and answers with no rows")
     with pytest.raises(BadRequest):
-        control.changes(since, limit=1)
+        control.changes(since, limit=1, wait_s=wait_s)
 
 
 # The configuration
@@ -400,7 +393,7 @@ def test_an_address_in_an_id_is_in_no_error(server: Server, spelling: str) -> No
 @pytest.mark.parametrize("section", ["oauth_consumer_secrets", "oauth_token_secrets"])
 @pytest.mark.parametrize("prefix", ["/_config", "/_node/_local/_config"])
 def test_a_key_in_the_configuration_is_in_no_error(section: str, prefix: str) -> None:
-    with answering(500, {}) as server, pytest.raises(Unavailable) as failed:
+    with always(500, {}) as server, pytest.raises(Unavailable) as failed:
         server.http.request("GET", f"{prefix}/{section}/consumer-key-of-ada")
     assert "consumer-key-of-ada" not in f"{failed.value} {failed.value!r} {failed.value.args}"
 
@@ -472,7 +465,7 @@ def test_an_answer_that_is_too_large_is_not_read_to_its_end() -> None:
 
 
 def test_the_largest_answer_that_is_wanted_is_read() -> None:
-    with answering(200, {"ok": True}) as server:
+    with always(200, {"ok": True}) as server:
         assert server.http.request("GET", "/", max_bytes=12) == {"ok": True}
         with pytest.raises(Unreadable):
             server.http.request("GET", "/", max_bytes=11)
@@ -530,7 +523,7 @@ def test_a_long_poll_that_breaks_is_not_repeated() -> None:
 
 
 @contextmanager
-def answering(
+def always(
     status: int,
     body: JsonDict | list[Any] | str,
     seen: Callable[[BaseHTTPRequestHandler], None] = lambda _: None,
@@ -539,32 +532,14 @@ def answering(
     """A server that answers everything alike."""
     content = body if isinstance(body, str) else json.dumps(body)
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            seen(self)
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name.replace("_", "-"), value)
-            self.send_header("Content-Length", str(len(content.encode())))
-            self.end_headers()
-            self.wfile.write(content.encode())
+    def answer(request: BaseHTTPRequestHandler) -> Answer:
+        seen(request)
+        return status, content.encode(), headers
 
-        do_PUT = do_DELETE = do_GET  # noqa: N815
-
-        def log_message(self, *_: object) -> None:
-            return
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    server = Server(f"http://admin:secret-word@127.0.0.1:{http.server_port}")
-    try:
+    with serving(answer) as url:
+        server = Server(url.replace("://", "://admin:secret-word@"))
         yield server
-    finally:
         server.close()
-        http.shutdown()
-        thread.join(10)
-        http.server_close()
 
 
 HTML = "<html><body>Bad gateway</body></html>"
@@ -587,7 +562,7 @@ HTML = "<html><body>Bad gateway</body></html>"
     ],
 )
 def test_a_busy_or_broken_server_is_unavailable(status: int, body: JsonDict | str) -> None:
-    with answering(status, body) as server:
+    with always(status, body) as server:
         with pytest.raises(Unavailable) as failed:
             server.database("control").get("d")
         with pytest.raises(Unavailable):
@@ -610,7 +585,7 @@ def test_a_busy_or_broken_server_is_unavailable(status: int, body: JsonDict | st
 )
 def test_a_refusal_has_couchdbs_own_words(status: int, kind: type[CouchError]) -> None:
     words = {"error": "its_error", "reason": "its reason"}
-    with answering(status, words) as server, pytest.raises(kind) as failed:
+    with always(status, words) as server, pytest.raises(kind) as failed:
         server.database("control").get("d")
     error = failed.value
     assert type(error) is kind
@@ -620,7 +595,7 @@ def test_a_refusal_has_couchdbs_own_words(status: int, kind: type[CouchError]) -
 
 @pytest.mark.parametrize("body", ["", HTML, "[1, 2]", '"text"', "null", '{"half": '])
 def test_an_answer_that_is_no_json_object_is_an_error_and_no_document(body: str) -> None:
-    with answering(200, body) as server, pytest.raises(CouchError) as failed:
+    with always(200, body) as server, pytest.raises(CouchError) as failed:
         server.database("control").get("d")
     assert failed.value.status == 200
 
@@ -628,8 +603,8 @@ def test_an_answer_that_is_no_json_object_is_an_error_and_no_document(body: str)
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_an_error_and_the_password_goes_nowhere_else(status: int) -> None:
     followed: list[str] = []
-    with answering(200, {"welcome": 1}, lambda request: followed.append(request.path)) as trap:
-        elsewhere = answering(status, {"ok": True}, Location=f"{trap.url}/elsewhere")
+    with always(200, {"welcome": 1}, lambda request: followed.append(request.path)) as trap:
+        elsewhere = always(status, {"ok": True}, Location=f"{trap.url}/elsewhere")
         with elsewhere as server, pytest.raises(CouchError) as failed:
             server.database("control").get("d")
     assert failed.value.status == status
@@ -644,7 +619,7 @@ def test_a_request_carries_its_credentials_and_no_netrcs(
     monkeypatch.setenv("NETRC", str(netrc))
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     seen: list[str | None] = []
-    with answering(200, {}, seen=lambda r: seen.append(r.headers["Authorization"])) as server:
+    with always(200, {}, seen=lambda r: seen.append(r.headers["Authorization"])) as server:
         server.info()
         anonymous = Server(server.url)
         anonymous.info()
@@ -654,7 +629,7 @@ def test_a_request_carries_its_credentials_and_no_netrcs(
 
 def test_credentials_may_be_quoted_in_the_url() -> None:
     seen: list[str] = []
-    with answering(200, {}, seen=lambda r: seen.append(r.headers["Authorization"])) as server:
+    with always(200, {}, seen=lambda r: seen.append(r.headers["Authorization"])) as server:
         host = server.url.partition("://")[2]
         quoted = Server(f"http://ad%40min:p%C3%A4ss%2F%3A%23@{host}/")
         quoted.info()
@@ -668,7 +643,7 @@ def test_configuration_is_kept_by_node_since_couchdb_2() -> None:
         {"couchdb": "Welcome", "version": "3.4.2"},
         {"couchdb": "W", "version": "1.7.2"},
     ):
-        with answering(200, welcome, seen=lambda request: paths.append(request.path)) as server:
+        with always(200, welcome, seen=lambda request: paths.append(request.path)) as server:
             server.config_get("section", "a/b c")
     assert paths == [
         "/",
@@ -680,16 +655,9 @@ def test_configuration_is_kept_by_node_since_couchdb_2() -> None:
 
 def test_a_new_database_has_one_shard() -> None:
     paths: list[str] = []
-    with answering(201, {"ok": True}, seen=lambda request: paths.append(request.path)) as server:
+    with always(201, {"ok": True}, seen=lambda request: paths.append(request.path)) as server:
         server.database("a/b").create()
     assert paths == ["/a%2Fb?q=1"]
-
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=6,
-)
 
 
 @settings(deadline=None)

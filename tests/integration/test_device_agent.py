@@ -19,20 +19,18 @@ from tests.kit.basics import FakeClock, looked_for, wait_for
 from tests.kit.device.by_hand import Kit, MakeKit
 from tests.kit.device.fake_cloud import UNAUTHORIZED, UNAVAILABLE, FakeCloud
 from tests.kit.device.gadget import is_purged
-from tests.kit.device.profiles import ADMIN_PASSWORD, PASSWORD
+from tests.kit.device.profiles import ADMIN_PASSWORD, PASSWORD, PHOTOS
 
 QUICK = Intervals(changes_s=0.2, min_retry_s=0.05, max_retry_s=0.5, pending_s=0.1, check_s=0.1)
-PHOTOS: JsonDict = {"_id": "channel-1", "type": "channel", "state": "ready", "name": "Photos"}
 
 Running = Callable[[Kit], AbstractContextManager[list[Exception]]]
 
 
 @pytest.fixture
-def kit(make_kit: MakeKit, fake_cloud: FakeCloud) -> Kit:
-    """A device that has heard where its cloud is, and is active there."""
+def kit(kit: Kit, fake_cloud: FakeCloud) -> Kit:
+    """Active there."""
     fake_cloud.state = "active"
-    cloud = fake_cloud.couch_url
-    return make_kit(registrations=fake_cloud.registrations_url, cloud=cloud, control_db="control")
+    return kit
 
 
 @contextmanager

@@ -43,13 +43,6 @@ OTHER_ANSWERS: list[tuple[int, Any]] = [
 
 
 @pytest.fixture
-def kit(make_kit: MakeKit, fake_cloud: FakeCloud) -> Kit:
-    """A device that has heard where its cloud is."""
-    cloud = fake_cloud.couch_url
-    return make_kit(registrations=fake_cloud.registrations_url, cloud=cloud, control_db="control")
-
-
-@pytest.fixture
 def contact(kit: Kit) -> CloudMonitor:
     """What the agent of a device knows that is not active yet."""
     return CloudMonitor(kit.home, kit.say)

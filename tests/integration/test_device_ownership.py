@@ -10,11 +10,10 @@ from device.home import Home
 from tests.kit.basics import FakeClock, an_address
 from tests.kit.device.by_hand import Kit, MakeKit
 from tests.kit.device.fake_cloud import TOO_MANY, UNAVAILABLE, FakeCloud
+from tests.kit.device.profiles import PHOTOS
 
-PHOTOS = {"_id": "channel-1", "type": "channel", "state": "ready", "name": "Photos"}
 
-
-def register(kit: Kit, **changes: str) -> Home:
+def register_another(kit: Kit, **changes: str) -> Home:
     """Register one more device with the CouchDB and the prefix of another."""
     home = Home(kit.home.path.parent.parent / "another")
     given = {
@@ -28,15 +27,10 @@ def register(kit: Kit, **changes: str) -> Home:
     return home
 
 
-@pytest.fixture
-def kit(make_kit: MakeKit, fake_cloud: FakeCloud) -> Kit:
-    return make_kit(registrations=fake_cloud.registrations_url)
-
-
 def test_a_second_device_does_not_take_the_databases_of_the_first(kit: Kit) -> None:
     kit.put(PHOTOS)
     with pytest.raises(DeviceError, match="does not belong to this device; use --prefix"):
-        register(kit)
+        register_another(kit)
 
 
 def test_a_device_does_not_take_the_databases_of_a_cloud(
@@ -49,7 +43,7 @@ def test_a_device_does_not_take_the_databases_of_a_cloud(
     clouds.create()
     clouds.put({"_id": "device-1"})
     with pytest.raises(DeviceError, match="does not belong to this device; use --prefix"):
-        register(kit, owner=address, prefix=prefix)
+        register_another(kit, owner=address, prefix=prefix)
     assert clouds.get("device-1")
 
 
@@ -80,7 +74,7 @@ def test_after_unlink_the_next_device_may_have_what_is_here(
     device = kit.device
     lifecycle.unlink(kit.home, device, purge=False, offline=False)
     kit.home.save(device.profile)  # for what it says of where to register
-    kit.home = register(kit)
+    kit.home = register_another(kit)
     assert kit.device.is_own(kit.device.database)
     assert kit.device.acquire(kit.device.channel("channel-1"))
 
@@ -139,7 +133,7 @@ def test_what_is_no_registrations_is_named_at_once(
 ) -> None:
     fake_cloud.registrations = answer
     with pytest.raises(DeviceError, match="is not the registrations endpoint of a"):
-        register(kit, owner=an_address())
+        register_another(kit, owner=an_address())
 
 
 @pytest.mark.parametrize("answer", [UNAVAILABLE, TOO_MANY])
@@ -147,7 +141,7 @@ def test_a_registrations_that_does_not_answer_now_is_believed(
     kit: Kit, fake_cloud: FakeCloud, answer: tuple[int, object]
 ) -> None:
     fake_cloud.registrations = answer
-    home = register(kit, owner=an_address())
+    home = register_another(kit, owner=an_address())
     assert home.is_registered
     lifecycle.unlink(home, Kit(home).device, purge=True, offline=True)
 

@@ -15,14 +15,7 @@ from device.endpoints import endpoint
 from device.replications import Direction, Replication, Replications, count_missing
 from tests.kit.basics import wait_for
 from tests.kit.device.by_hand import Kit, MakeKit
-from tests.kit.device.profiles import PASSWORD
-
-CLOUD = "https://couch.example"
-
-
-@pytest.fixture
-def kit(make_kit: MakeKit) -> Kit:
-    return make_kit()
+from tests.kit.device.profiles import CLOUD, PASSWORD
 
 
 @pytest.fixture

@@ -12,17 +12,16 @@ from chalicelib.engine.runner import Outcome
 from device.errors import Revoked
 from device.transitions import resolve_conflict
 from tests.kit.device.by_hand import Kit, MakeKit
-from tests.kit.device.profiles import PASSWORD
+from tests.kit.device.profiles import CLOUD, PASSWORD, PHOTOS
 
-CLOUD = "https://couch.example"
 REMOTE = f"{CLOUD}/db-0123456789abcdef0123456789abcdef"
-PHOTOS: JsonDict = {"_id": "channel-1", "type": "channel", "state": "ready", "name": "Photos"}
 
 
 @pytest.fixture
-def kit(make_kit: MakeKit) -> Kit:
-    """A device that has heard of its cloud."""
-    return make_kit(cloud=CLOUD, control_db="control")
+def kit(kit: Kit) -> Kit:
+    """Its cloud is one that nobody asks."""
+    kit.set_cloud(CLOUD)
+    return kit
 
 
 def login_in(end: JsonDict) -> str | None:

@@ -36,7 +36,7 @@ ADMINS_ONLY: JsonDict = {
 WELL: JsonDict = {"ok": True, "couchdb": "ok", "dynamodb": "ok", "sqs": "ok", "poller": "ok"}
 
 
-class Ses:
+class SesWithAccount:
     """SES's second version, with what moto lacks: an account, verified identities."""
 
     def __init__(self, client: Any) -> None:
@@ -64,7 +64,7 @@ def operator(aws: LocalAws, tmp_path: Path, control: Database) -> Operator:
     """A stage with nothing set up but its settings."""
     control.put_security(ADMINS_ONLY)
     operator = Operator.make(aws, tmp_path, control.name)
-    operator.clients["sesv2"] = Ses(aws.client("sesv2"))
+    operator.clients["sesv2"] = SesWithAccount(aws.client("sesv2"))
     return operator
 
 

@@ -1,8 +1,6 @@
 """The guest's page over a real CouchDB: what each link says, and what each answer does."""
 
 import re
-import threading
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -12,7 +10,7 @@ from chalicelib.domain.documents import JsonDict
 from chalicelib.engine.runner import Outcome
 from chalicelib.web import invitation as pages
 from chalicelib.web.pages import Page
-from tests.kit.basics import FakeDependencies, an_address, view_page
+from tests.kit.basics import FakeDependencies, an_address, at_once, view_page
 from tests.kit.cloud.steps import Owner
 
 INVITATION = "invitation-1"
@@ -262,7 +260,7 @@ def test_a_closed_link_says_the_same_where_the_answer_was_given(
     assert show(ada, code, "answered") == show(ada, code)
 
 
-def forged_codes(code: str, other: str, device_code: str) -> dict[str, str]:
+def forged_invitation_codes(code: str, other: str, device_code: str) -> dict[str, str]:
     head, generation, mac = code.rsplit(".", 2)
     owner, guest, invitation_id = head.split(".")
     turned = "A" if mac[0] != "A" else "B"
@@ -286,7 +284,7 @@ def test_codes_that_lead_nowhere_give_the_very_same_page(ada: Owner, guest: str)
     other = ada.steps.invitation_code()
     ada.invite(guest)
     before = doc_of(ada)
-    forged = forged_codes(ada.steps.invitation_code(), other, device_code)
+    forged = forged_invitation_codes(ada.steps.invitation_code(), other, device_code)
     for name, code in forged.items():
         for page in (show(ada, code), answer(ada, code), show(ada, code, "answered")):
             assert (page.status, heading(page)) == (404, "This link leads nowhere"), name
@@ -373,23 +371,6 @@ def withdraw(ada: Owner) -> str:
 
     after = ada.control.update(INVITATION, change)
     return "withdrawn" if after["state"] == "withdrawn" else "kept"
-
-
-def at_once(*actions: Callable[[], object]) -> list[object]:
-    """What the actions return, all begun together."""
-    start = threading.Barrier(len(actions))
-    results: list[object] = [None] * len(actions)
-
-    def act(number: int) -> None:
-        start.wait()
-        results[number] = actions[number]()
-
-    threads = [threading.Thread(target=act, args=(number,)) for number in range(len(actions))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return results
 
 
 # Whatever a stranger writes.

@@ -11,13 +11,9 @@ from bench.backend import Around
 from bench.load_many import Figures, register_many
 from bench.people import CheckFailed
 from chalicelib.couch import Server
-from tests.kit.fakes.couch import FakeCouch
+from tests.kit.fakes.couch import FakeCouch, just_ask
 
 pytestmark = pytest.mark.slow
-
-
-def just_ask(name: str, call: Callable[[], Any]) -> Any:
-    return call()
 
 
 def load(count: int, fake: FakeCouch | None = None, fault: Around = just_ask) -> Figures:

@@ -21,16 +21,9 @@ from local.demo import __main__ as demo
 from local.errors import LocalError, refusal
 from local.system import ROOT, LocalSystem, Options
 from tests.kit.basics import a_device, an_address
+from tests.kit.cloud.access import exists
 
 pytestmark = pytest.mark.io
-
-
-def exists(server: Server, name: str) -> bool:
-    try:
-        server.database(name).info()
-    except NotFound:
-        return False
-    return True
 
 
 def test_cleaning_up_removes_what_came_of_its_own_documents_and_nothing_else(
@@ -49,9 +42,9 @@ def test_cleaning_up_removes_what_came_of_its_own_documents_and_nothing_else(
             role = owner_role(owner_id_of(one.doc["owner"]))
             users.put(login_user(one.device_id, role, one.doc["credentials"]))
         remove_all_of(server, control.name)
-        assert not exists(server, control.name)
-        assert not exists(server, owners.name)
-        assert exists(server, theirs.name)
+        assert not exists(control)
+        assert not exists(owners)
+        assert exists(theirs)
         with pytest.raises(NotFound):
             users.get(f"org.couchdb.user:{device.device_id}")
         assert users.get(f"org.couchdb.user:{others.device_id}")["name"] == others.device_id

@@ -17,16 +17,9 @@ from chalicelib.couch import Database, Server
 from chalicelib.domain.documents import JsonDict
 from chalicelib.engine.dependencies import Dependencies
 from chalicelib.web.health import check_health
-from local.aws import LocalAws
 from poller.app import run
 from tests.kit.basics import PUBLIC_URL, wait_for
-from tests.kit.poller.over_servers import Poller, a_poller, owners
-
-
-@pytest.fixture
-def poller(aws: LocalAws, couch_url: str, control: Database, table_name: str) -> Iterator[Poller]:
-    with a_poller(aws, couch_url, control, table_name) as poller:
-        yield poller
+from tests.kit.poller.over_servers import Poller, owners
 
 
 @pytest.fixture

@@ -1,26 +1,17 @@
 """The poller over a real changes feed, real queues and a real table."""
 
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 from botocore.exceptions import ClientError
 
-from chalicelib.couch import Database
-from local.aws import LocalAws
 from poller.app import run
 from poller.checkpoint import Checkpoint
 from poller.lease import Cursor, LeaseHeld, LeaseLost
 from tests.kit.basics import wait_for
 from tests.kit.metrics import printed
-from tests.kit.poller.over_servers import Poller, a_poller
-
-
-@pytest.fixture
-def poller(aws: LocalAws, couch_url: str, control: Database, table_name: str) -> Iterator[Poller]:
-    with a_poller(aws, couch_url, control, table_name) as poller:
-        yield poller
+from tests.kit.poller.over_servers import Poller
 
 
 def test_every_document_is_sent_over_several_pages(poller: Poller) -> None:

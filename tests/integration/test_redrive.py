@@ -132,7 +132,7 @@ def test_a_message_that_is_none_of_the_pollers_stays_with_a_warning(
     )
 
 
-class Sqs:
+class FailingSqs:
     """SQS, where one request is not answered."""
 
     def __init__(self, client: Any, name: str, exc: BaseException) -> None:
@@ -236,7 +236,7 @@ def test_killed_between_sending_and_deleting_it_has_lost_nothing(operator: Opera
     for body in sent:
         operator.dead_letters.send(body)
     sqs = operator.client("sqs")
-    operator.clients["sqs"] = Sqs(sqs, "delete_message", KeyboardInterrupt())
+    operator.clients["sqs"] = FailingSqs(sqs, "delete_message", KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         run(operator)
     operator.clients["sqs"] = sqs
@@ -254,7 +254,7 @@ def test_what_sqs_does_not_accept_stays(operator: Operator) -> None:
     operator.dead_letters.send(message("device", "new"))
     refusal = EndpointConnectionError(endpoint_url="https://sqs")
     sqs = operator.client("sqs")
-    operator.clients["sqs"] = Sqs(sqs, "send_message", refusal)
+    operator.clients["sqs"] = FailingSqs(sqs, "send_message", refusal)
     assert run(operator) == 1
     assert operator.dead_letters.visible() == [json.dumps(message("device", "new"))]
     assert operator.said[0].startswith("wrong: device/new device-1 in control: ")

@@ -35,21 +35,15 @@ from tests.kit.basics import (
     create_table,
     view_page,
 )
+from tests.kit.cloud.access import logged_in
+from tests.kit.cloud.site import with_settings
 from tests.kit.cloud.steps import Steps
 
 HOUR_S, DAY_S = 3600, 24 * 3600
 
 
-@pytest.fixture
-def device() -> NewDevice:
-    return a_device(owner=an_address())
-
-
-def login(server: Server, device: NewDevice, password: str | None = None) -> JsonDict:
-    scheme, _, host = server.url.partition("://")
-    secret = device.password if password is None else password
-    session = Server(f"{scheme}://{device.device_id}:{secret}@{host}").session()
-    user: JsonDict = session["userCtx"]
+def login(server: Server, device: NewDevice) -> JsonDict:
+    user: JsonDict = logged_in(server, device).session()["userCtx"]
     return user
 
 
@@ -93,7 +87,7 @@ def test_a_click_confirms_and_the_device_becomes_active(
     assert login(server, device) | {"roles": [role]} == login(server, device)
     assert login(server, device)["name"] == device.device_id
     with pytest.raises(Unauthorized):
-        login(server, device, "wrong")
+        login(server, replace(device, password="wrong"))
 
 
 def test_the_owners_control_database_admits_the_owners_devices_only(
@@ -106,15 +100,9 @@ def test_the_owners_control_database_admits_the_owners_devices_only(
     assert server.database(name).security()["members"]["roles"] == [
         f"owner-{owner_id_of(device.doc['owner'])}"
     ]
-    scheme, _, host = server.url.partition("://")
-
-    def read_as(who: NewDevice) -> JsonDict:
-        url = f"{scheme}://{who.device_id}:{who.password}@{host}"
-        return Server(url).database(name).info()
-
-    assert read_as(device)["db_name"] == name
+    assert logged_in(server, device).database(name).info()["db_name"] == name
     with pytest.raises(Exception, match=r"40[13]"):
-        read_as(stranger)
+        logged_in(server, stranger).database(name).info()
 
 
 # Once is enough.
@@ -570,7 +558,8 @@ def test_a_name_that_another_login_has_is_an_error_not_an_overwrite(
         assert doc["state"] == "error"
         assert doc["error"]["reason"].startswith("token_used")
         assert users.get(theirs["_id"])["roles"] == ["theirs"]
-        assert login(server, device, "their password")["roles"] == ["theirs"]
+        intruder = replace(device, password="their password")
+        assert login(server, intruder)["roles"] == ["theirs"]
     finally:
         users.update(theirs["_id"], lambda user: {**user, "_deleted": True})
 
@@ -613,9 +602,7 @@ def oauth_fields(tag: str) -> JsonDict:
 
 @pytest.fixture
 def oauth_steps(steps: Steps) -> Steps:
-    steps.context = replace(
-        steps.context, settings=replace(steps.context.settings, device_auth="oauth1")
-    )
+    with_settings(steps, device_auth="oauth1")
     return steps
 
 

@@ -2,15 +2,13 @@
 
 import json
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from threading import Barrier
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from chalicelib.couch import CouchError, Database, NotFound, Server, Unavailable
+from chalicelib.couch import CouchError, NotFound, Server, Unavailable
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import confirm_id
@@ -20,7 +18,9 @@ from chalicelib.web import confirm, registrations
 from chalicelib.web.registrations import Answer
 from chalicelib.web.replication import MAX_DOCS
 from device.registration import NewDevice
-from tests.kit.basics import a_device, an_address
+from tests.kit.basics import a_device, an_address, at_once
+from tests.kit.cloud.access import contents
+from tests.kit.cloud.site import with_settings
 from tests.kit.cloud.steps import Steps
 
 HERE, ELSEWHERE = "192.0.2.1", "198.51.100.1"
@@ -45,8 +45,7 @@ def again(device: NewDevice, generation: int) -> JsonDict:
 
 def limit(steps: Steps, **most: int) -> None:
     """Set quotas: ``limit(steps, network=2)`` an hour."""
-    settings: JsonDict = {f"mails_per_{what}_hour": count for what, count in most.items()}
-    steps.context = replace(steps.context, settings=replace(steps.context.settings, **settings))
+    with_settings(steps, **{f"mails_per_{what}_hour": count for what, count in most.items()})
 
 
 def rows(answer: Answer) -> dict[str, str]:
@@ -54,16 +53,6 @@ def rows(answer: Answer) -> dict[str, str]:
     assert answer.status == 201
     assert {row["error"] for row in answer.body} <= {"forbidden"}
     return {row["id"]: row["reason"] for row in answer.body}
-
-
-def contents(database: Database) -> dict[str, JsonDict]:
-    return {row["id"]: row["doc"] for row in database.changes("0", limit=1000)["results"]}
-
-
-@pytest.fixture
-def device() -> NewDevice:
-    """A device of somebody new, not registered yet."""
-    return a_device(owner=an_address())
 
 
 # Registering.
@@ -338,17 +327,6 @@ def test_a_request_with_as_many_documents_as_may_be_is_taken(steps: Steps) -> No
 
 
 # At once.
-
-
-def at_once(*actions: Callable[[], Answer]) -> list[Answer]:
-    barrier = Barrier(len(actions))
-
-    def run(action: Callable[[], Answer]) -> Answer:
-        barrier.wait(timeout=30)
-        return action()
-
-    with ThreadPoolExecutor(len(actions)) as threads:
-        return list(threads.map(run, actions))
 
 
 def test_the_same_registration_at_once_is_one(steps: Steps, device: NewDevice) -> None:

@@ -2,15 +2,13 @@
 
 import io
 import json
-from collections.abc import Iterator
 
 import pytest
 
-from chalicelib import telemetry
 from chalicelib.couch import Conflict, Database, NotFound
 from chalicelib.domain.documents import JsonDict
 from chalicelib.jobs.sweep import PAGE, sweep
-from tests.kit.basics import a_device, an_address, logged
+from tests.kit.basics import a_device, an_address
 from tests.kit.cloud.steps import Owner, Steps
 
 DAY_S = 24 * 3600
@@ -125,12 +123,6 @@ def test_more_than_a_page_that_cannot_be_written_does_not_hold_up_the_others(ste
     }}"""
     steps.control.put({"_id": "_design/stuck", "validate_doc_update": refuse})
     assert swept(steps) == {"expired": 5, "failed": PAGE + 2, "complete": False}
-
-
-@pytest.fixture
-def log() -> Iterator[io.StringIO]:
-    with logged(telemetry.logger) as stream:
-        yield stream
 
 
 def test_a_sweep_that_leaves_something_is_warned_of(steps: Steps, log: io.StringIO) -> None:

@@ -7,11 +7,13 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from threading import Barrier
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 from aws_lambda_powertools import Logger
@@ -19,7 +21,15 @@ from chalice.app import Request, Response
 
 from chalicelib.aws.rate_limiter import RateLimiter
 from chalicelib.aws.suppressions import Suppressions
-from chalicelib.couch import Conflict, CouchError, Forbidden, NotFound, Server, Unauthorized
+from chalicelib.couch import (
+    Conflict,
+    CouchError,
+    Database,
+    Forbidden,
+    NotFound,
+    Server,
+    Unauthorized,
+)
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.link_tokens import LinkKeys
 from chalicelib.engine.context import Context
@@ -49,6 +59,16 @@ class FakeClock:
 
     def move(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
+
+
+@dataclass
+class Seconds:
+    """The same as seconds, of a clock that has no date."""
+
+    now_s: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
 
 
 @dataclass(frozen=True)
@@ -124,6 +144,19 @@ class FakeDatabase:
         del self.docs[doc["_id"]]
 
 
+@dataclass(frozen=True)
+class FakeTools:
+    """What the runner needs of a transition's tools; all databases are one."""
+
+    database: Database
+    clock: FakeClock
+    asked_for: list[str] = field(default_factory=list)
+
+    def at(self, db: str) -> Self:
+        self.asked_for.append(db)
+        return replace(self)
+
+
 def make_settings(**changes: str) -> Settings:
     """Settings as a deployment has them; `changes` by the names of the environment's variables."""
     environment = {
@@ -169,9 +202,10 @@ def a_device(owner: str = "ada@example.com", name: str = "Ada's phone") -> NewDe
 
 def is_refused(error: CouchError | None) -> bool:
     """Whether CouchDB says that a login has no right to this."""
-    # CouchDB's word to a member who writes the security object.
-    is_no_majority = error is not None and (error.status, error.reason) == (500, "no_majority")
-    return is_no_majority or isinstance(error, Unauthorized | Forbidden)
+    if error is None or error.status != 500:
+        return isinstance(error, Unauthorized | Forbidden)
+    # CouchDB's words to a member who writes the security object, or makes an index.
+    return error.reason == "no_majority" or error.error == "error_saving_ddoc"
 
 
 def wait_until_shut_out(ask: Callable[[], object]) -> None:
@@ -189,8 +223,18 @@ def wait_until_shut_out(ask: Callable[[], object]) -> None:
 
 def without_hash(user: JsonDict) -> JsonDict:
     """A user document without what CouchDB changes when its owner logs in: the password's hash."""
-    changing = ("_rev", "iterations", "salt", "derived_key", "password_scheme", "pbkdf2_prf")
-    return {name: value for name, value in user.items() if name not in changing}
+    hashed = ("iterations", "salt", "derived_key", "password_scheme", "pbkdf2_prf")
+    return without(user, "_rev", *hashed)
+
+
+def without(doc: JsonDict, *names: str) -> JsonDict:
+    """A document without some of its fields."""
+    return {name: value for name, value in doc.items() if name not in names}
+
+
+def without_private(doc: JsonDict) -> JsonDict:
+    """A document without the fields that CouchDB keeps for itself, and without its id."""
+    return {name: value for name, value in doc.items() if not name.startswith("_")}
 
 
 def looked_for(couch_url: str) -> str:
@@ -224,6 +268,18 @@ def wait_for(condition: Callable[[], Value | None], what: str, limit_s: float = 
         time.sleep(0.02)
 
 
+def at_once(*actions: Callable[[], Value]) -> list[Value]:
+    """What the actions return, all begun together."""
+    start = Barrier(len(actions))
+
+    def act(action: Callable[[], Value]) -> Value:
+        start.wait(timeout=30)
+        return action()
+
+    with ThreadPoolExecutor(len(actions)) as threads:
+        return list(threads.map(act, actions))
+
+
 @contextmanager
 def logged(logger: Logger) -> Iterator[io.StringIO]:
     """All that is logged, in the form of a Lambda's log."""
@@ -247,28 +303,15 @@ class FakeWork:
     handler: Callable[[Message], Outcome]
     sqs: Any
     url: str = "queue"
-    time: Callable[[], float] = lambda: 30.0
+    remaining_s: Callable[[], float] = lambda: 30.0
     lease_s: int = 90
     stage: str = "dev"
 
     def handle(self, message: Message) -> Outcome:
         return self.handler(message)
 
-    def remaining_s(self) -> float:
-        return self.time()
-
     def queue(self) -> tuple[Any, str]:
         return self.sqs, self.url
-
-
-@dataclass(frozen=True)
-class FakeLambdaContext:
-    """What a Lambda is told of its own run: always the same time left."""
-
-    remaining_s: float = 30.0
-
-    def get_remaining_time_in_millis(self) -> int:
-        return int(self.remaining_s * 1000)
 
 
 def failing_view(error: Exception, path: str) -> Response:

@@ -1,10 +1,12 @@
 """The metrics that code has printed, as CloudWatch reads them."""
 
 import json
+from collections.abc import Callable
 
 import pytest
 
 Metric = tuple[str, float, dict[str, str]]
+Metrics = Callable[[], list[Metric]]
 
 
 def printed(capsys: pytest.CaptureFixture[str]) -> list[Metric]:

@@ -79,7 +79,7 @@ class Notes:
         return [
             document
             for document in database.documents.values()
-            if is_routed(document) and key_of(database, document) not in self.delivered
+            if is_routed(document) and revision_key(database, document) not in self.delivered
         ]
 
     def check_end(self, databases: list[StoredDatabase]) -> None:
@@ -92,7 +92,7 @@ class Notes:
         assert twice <= self.excused, f"{twice} messages twice, {self.excused} excused"
 
 
-def key_of(database: StoredDatabase, document: Document) -> tuple[str, str, str]:
+def revision_key(database: StoredDatabase, document: Document) -> tuple[str, str, str]:
     return database.name, document.doc_id, document.winner.rev
 
 

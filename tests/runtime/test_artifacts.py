@@ -16,10 +16,10 @@ from tests.runtime.harness.function import Function, runtime_environment
 from tests.runtime.harness.world import World
 
 NOT_THERE = ["moto", "pytest", "samcli", "flask", "local", "tests", "device", "ops", "docs", "pip"]
-FUNCTIONS = ["api_handler", "poller"]
+SHIPPED = ["api_handler", "poller"]
 
 
-def run(world: World, name: str, code: str) -> "subprocess.CompletedProcess[str]":
+def run_python(world: World, name: str, code: str) -> "subprocess.CompletedProcess[str]":
     """Run a piece of Python where a function would be."""
     spec = world.specs[name]
     variables = runtime_environment(spec, world.artifacts.runtime)
@@ -35,11 +35,11 @@ def run(world: World, name: str, code: str) -> "subprocess.CompletedProcess[str]
 
 
 @pytest.mark.parametrize("module", NOT_THERE)
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_a_function_cannot_import_what_is_only_on_this_machine(
     world: World, name: str, module: str
 ) -> None:
-    done = run(world, name, f"import {module}")
+    done = run_python(world, name, f"import {module}")
     assert f"ModuleNotFoundError: No module named '{module}'" in done.stderr
 
 
@@ -47,12 +47,12 @@ def test_a_function_cannot_import_what_is_only_on_this_machine(
 def test_an_artifact_has_not_what_only_the_other_needs(
     world: World, name: str, module: str
 ) -> None:
-    assert "ModuleNotFoundError" in run(world, name, f"import {module}").stderr
+    assert "ModuleNotFoundError" in run_python(world, name, f"import {module}").stderr
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_a_function_imports_from_its_artifact_and_the_runtime_only(world: World, name: str) -> None:
-    done = run(world, name, "import sys; print(*sys.path, sep='\\n')")
+    done = run_python(world, name, "import sys; print(*sys.path, sep='\\n')")
     ours = {"", str(world.specs[name].code), str(world.artifacts.runtime)}
     others = set(done.stdout.splitlines()) - ours
     assert others
@@ -62,7 +62,7 @@ def test_a_function_imports_from_its_artifact_and_the_runtime_only(world: World,
 
 
 def test_boto3_is_the_runtimes_and_chalice_is_the_artifacts(world: World) -> None:
-    done = run(
+    done = run_python(
         world, "api_handler", "import boto3, chalice; print(boto3.__file__, chalice.__file__)"
     )
     boto3_file, chalice_file = done.stdout.split()

@@ -17,7 +17,7 @@ def acts(world: World) -> Acts:
     return Acts.of(world)
 
 
-def logged(result: Result, message: str) -> JsonDict:
+def log_record(result: Result, message: str) -> JsonDict:
     """The only log record with this message."""
     [record] = [record for record in result.records if record.get("message") == message]
     return record
@@ -25,7 +25,7 @@ def logged(result: Result, message: str) -> JsonDict:
 
 def test_a_transition_is_logged_with_the_document_as_its_correlation_id(acts: Acts) -> None:
     result, _ = acts.deliver("device_new")
-    record = logged(result, "transition")
+    record = log_record(result, "transition")
     assert record["level"] == "INFO"
     assert record["correlation_id"] == acts.cast.device_id
     assert record["outcome"] == "saved"
@@ -35,14 +35,14 @@ def test_a_transition_is_logged_with_the_document_as_its_correlation_id(acts: Ac
 def test_a_message_that_fails_is_logged_as_a_warning(acts: Acts) -> None:
     event = acts.cast.event("channel_new")
     event["Records"][0]["body"] = "none of the poller's"
-    record = logged(acts.world.invoke("channel_new", event), "the message is tried again")
+    record = log_record(acts.world.invoke("channel_new", event), "the message is tried again")
     assert record["level"] == "WARNING"
     assert record["exception_type"] == "InvalidMessage"
 
 
 def test_the_sweep_logs_what_it_did(acts: Acts) -> None:
     acts.message("device_new", state="confirming", confirm_expires_at=LONG_AGO)
-    record = logged(acts.invoke("sweep_expired"), "sweep")
+    record = log_record(acts.invoke("sweep_expired"), "sweep")
     assert record["expired"] >= 1
     assert record["complete"] is True
 

@@ -11,7 +11,7 @@ from local.lambdas import delete
 from tests.runtime.acts import Acts
 from tests.runtime.harness.function import Result
 from tests.runtime.harness.world import PUBLIC_URL, World
-from tests.runtime.plays import login
+from tests.runtime.plays import login_status
 from tests.runtime.samples import DEVICE_CODE
 
 
@@ -80,13 +80,13 @@ def test_a_registration_goes_from_the_registrations_to_the_active_device(acts: A
     assert page(acts, link, {"device_code": DEVICE_CODE})["statusCode"] == 303
     under_way = page(acts, link, step="answered")
     assert (under_way["statusCode"], title(under_way)) == (200, "Activating your device")
-    assert login(acts) == 401
+    assert login_status(acts) == 401
 
     carry(acts, "confirm_clicked")
     assert state(acts) == "confirmed"
     carry(acts, "device_confirmed")
     assert state(acts) == "active"
-    assert login(acts) == 200
+    assert login_status(acts) == 200
     done = page(acts, link, step="answered")
     assert (done["statusCode"], title(done)) == (200, "Your device is active")
     assert page(acts, link)["statusCode"] == 409

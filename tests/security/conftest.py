@@ -11,6 +11,7 @@ from chalice.test import Client
 from chalicelib.aws.claims import Claims
 from chalicelib.couch import Database, Server
 from chalicelib.engine.dependencies import Dependencies
+from device.registration import NewDevice
 from local.lambdas import load_app
 from local.system import ROOT
 from tests.kit.basics import LINK_KEY, PUBLIC_URL, FakeClock, FakeMailer
@@ -84,6 +85,13 @@ def site(make_site: MakeSite) -> Site:
 @pytest.fixture
 def steps(site: Site) -> Steps:
     return site.steps
+
+
+@pytest.fixture
+def device(steps: Steps, device: NewDevice) -> NewDevice:
+    """Registered: its owner has the mail."""
+    steps.register(device)
+    return device
 
 
 @pytest.fixture

@@ -27,14 +27,6 @@ FROM_ELSEWHERE = {
 NO_FRAMES = "frame-ancestors 'none'"
 
 
-@pytest.fixture
-def device(site: Site) -> NewDevice:
-    """A device whose owner has the mail."""
-    device = a_device(owner=an_address())
-    site.steps.register(device)
-    return device
-
-
 def routes() -> dict[str, dict[str, Any]]:
     """The routes by path and method, as app.py names them."""
     found: dict[str, dict[str, Any]] = load_app(ROOT).app.routes

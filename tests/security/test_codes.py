@@ -17,14 +17,6 @@ from tests.security.conftest import MakeSite
 DAY_S = 24 * 3600
 
 
-@pytest.fixture
-def device(steps: Steps) -> NewDevice:
-    """A device whose owner has the mail."""
-    device = a_device(owner=an_address())
-    steps.register(device)
-    return device
-
-
 def confirm_form(device: NewDevice) -> bytes:
     return f"device_code={device.device_code}".encode()
 

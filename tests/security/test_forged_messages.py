@@ -9,7 +9,7 @@ from chalicelib.domain.names import channel_db
 from chalicelib.engine.runner import Message
 from chalicelib.jobs import mail_feedback
 from chalicelib.jobs.mail_feedback import InvalidNotification
-from tests.kit.basics import a_device, an_address, without_hash
+from tests.kit.basics import a_device, an_address, without_hash, without_private
 from tests.kit.cases.attacks import FORGED_MESSAGES, FORGED_NOTIFICATIONS
 from tests.kit.cloud.access import as_device, contents
 from tests.kit.cloud.site import handle_messages
@@ -32,10 +32,6 @@ def ada(ada: Owner) -> Owner:
     for doc_id, doc in forged.items():
         theirs.put({**without_private(doc), "_id": doc_id})
     return ada
-
-
-def without_private(doc: dict[str, object]) -> dict[str, object]:
-    return {name: value for name, value in doc.items() if not name.startswith("_")}
 
 
 def logins(ada: Owner) -> list[JsonDict]:

@@ -12,13 +12,12 @@ from typing import Any
 
 import pytest
 
-from chalicelib import telemetry
 from chalicelib.aws.ses import SesMailer
 from chalicelib.couch import Unavailable
 from chalicelib.domain.documents import JsonDict
 from chalicelib.engine.runner import Message
 from device.registration import NewDevice
-from tests.kit.basics import PUBLIC_URL, FakeMailer, a_device, an_address, failing_view, logged
+from tests.kit.basics import PUBLIC_URL, FakeMailer, a_device, an_address, failing_view
 from tests.kit.cases.attacks import ADDRESSES, IDS, TEXTS
 from tests.kit.cloud.site import Site, elements, handle_messages
 from tests.kit.cloud.steps import Owner
@@ -31,7 +30,7 @@ SUBJECTS = {"Confirm your new device", "You are invited to share a channel"}
 SENDER = "sync@example.com"
 
 
-class Ses:
+class KeepingSes:
     """A SES client that takes every mail."""
 
     def __init__(self) -> None:
@@ -69,14 +68,14 @@ class Twice:
 
 
 @pytest.fixture
-def ses(site: Site) -> Ses:
+def ses(site: Site) -> KeepingSes:
     """The site's mails as they go to SES."""
-    ses = Ses()
+    ses = KeepingSes()
     site.steps.context = replace(site.steps.context, mail=Twice(ses, site.steps.mailer))
     return ses
 
 
-def mail_parts(ses: Ses, to: str) -> tuple[str, str]:
+def mail_parts(ses: KeepingSes, to: str) -> tuple[str, str]:
     """The newest mail's text and HTML; all else of it is as in every mail."""
     request, message = ses.requests[-1], ses.parsed()
     assert message.keys() == HEADERS
@@ -110,7 +109,7 @@ def shown(site: Site, device: NewDevice) -> Iterator[Any]:
 
 
 def test_a_devices_name_is_text_in_its_mail_and_on_its_pages_or_refused(
-    site: Site, ses: Ses
+    site: Site, ses: KeepingSes
 ) -> None:
     plain = a_device(owner=an_address(), name="Ada's phone")
     site.steps.register(plain)
@@ -135,7 +134,7 @@ def test_a_devices_name_is_text_in_its_mail_and_on_its_pages_or_refused(
 
 
 def test_a_channels_name_is_text_in_its_mail_and_on_its_pages_or_refused(
-    site: Site, ses: Ses, ada: Owner
+    site: Site, ses: KeepingSes, ada: Owner
 ) -> None:
     ada.channel("plain", name="Photos")
     guest = an_address()
@@ -164,7 +163,9 @@ def code_in(text: str) -> str:
     return str(code)
 
 
-def test_an_address_gets_one_mail_of_one_recipient_or_is_refused(site: Site, ses: Ses) -> None:
+def test_an_address_gets_one_mail_of_one_recipient_or_is_refused(
+    site: Site, ses: KeepingSes
+) -> None:
     taken = {}
     for what, address in ADDRESSES.items():
         if not is_stored(site, device := a_device(owner=address)):
@@ -180,7 +181,7 @@ def test_an_address_gets_one_mail_of_one_recipient_or_is_refused(site: Site, ses
 
 
 def test_a_guests_address_gets_one_mail_of_one_recipient_or_is_refused(
-    site: Site, ses: Ses, ada: Owner
+    site: Site, ses: KeepingSes, ada: Owner
 ) -> None:
     before = len(ses.requests)
     sent = 0
@@ -200,7 +201,7 @@ def test_a_guests_address_gets_one_mail_of_one_recipient_or_is_refused(
     assert len(ses.requests) == before + sent
 
 
-def test_the_inviters_address_is_text_to_their_guest(site: Site, ses: Ses) -> None:
+def test_the_inviters_address_is_text_to_their_guest(site: Site, ses: KeepingSes) -> None:
     """What a device's registration lets through as an address, a guest gets to read."""
     for what in ("an apostrophe", "braces", "a pipe", "a backtick", "a file"):
         address = f"{an_address().partition('@')[0]}{ADDRESSES[what]}"
@@ -217,12 +218,6 @@ def test_the_inviters_address_is_text_to_their_guest(site: Site, ses: Ses) -> No
 
 
 # Logs.
-
-
-@pytest.fixture
-def log() -> Iterator[io.StringIO]:
-    with logged(telemetry.logger) as stream:
-        yield stream
 
 
 def records(log: io.StringIO) -> list[JsonDict]:

@@ -10,7 +10,7 @@ from chalicelib.couch import Unreadable
 from chalicelib.engine.runner import Message
 from device.registration import NewDevice
 from tests.kit.basics import a_device, an_address
-from tests.kit.cases.attacks import FORMS, documents_too_large, nested
+from tests.kit.cases.attacks import FORMS, documents_too_large, nested_text
 from tests.kit.cloud.access import as_device, contents
 from tests.kit.cloud.site import Batch, Site, handle_messages
 from tests.kit.cloud.steps import Owner
@@ -149,7 +149,7 @@ def test_a_member_cannot_block_guests_by_an_unreadable_description(ada: Owner, b
     ada.share(ben.address)
     description = f"{ada.channel_database().url}/description"
     rev = ada.channel_database().get("description")["_rev"]
-    body = f'{{"_id":"description","_rev":"{rev}","x":{nested(1_000)}}}'
+    body = f'{{"_id":"description","_rev":"{rev}","x":{nested_text(1_000)}}}'
     assert put(description, Login.of(ben.device), body).ok
     cy = an_address()
     assert ada.share(cy, number=2)["state"] == "accepted"

@@ -18,6 +18,8 @@ from chalicelib.domain.credentials import (
 from chalicelib.domain.documents import JsonDict
 from chalicelib.handlers.oauth1 import new_oauth_user, oauth_config, with_oauth
 from device.registration import new_device
+from tests.kit.basics import without
+from tests.kit.cases.devices import json_values
 
 LOGIN: JsonDict = {
     "password_scheme": "pbkdf2",
@@ -34,20 +36,6 @@ OAUTH = {
 }
 OTHER_OAUTH = {name: value.replace("phone", "laptop") for name, value in OAUTH.items()}
 USER = new_oauth_user("ada@example.com", "owner-0a0a")
-
-json_values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(st.characters(exclude_categories=())),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=6,
-)
-
-
-def without(fields: dict[str, Any], name: str) -> JsonDict:
-    return {key: value for key, value in fields.items() if key != name}
 
 
 # Logins

@@ -16,6 +16,7 @@ from chalicelib.domain.documents import JsonDict
 from chalicelib.handlers.all import registry
 from chalicelib.handlers.invitations import NEXT_STATES
 from docs.generate import DEVICE_MOVES
+from tests.kit.basics import without, without_private
 from tests.kit.validation import ADMIN_ROLES, Engine, ValidationFailed, running_engine
 
 pytestmark = pytest.mark.io
@@ -374,10 +375,6 @@ def moves_of(doc_type: str) -> list[tuple[str | None, str]]:
     return [(before, after) for before, afters in WRITES[doc_type].items() for after in afters]
 
 
-def without(doc: JsonDict, field: str) -> JsonDict:
-    return {name: value for name, value in doc.items() if name != field}
-
-
 def reason_of(device: Device, new: JsonDict, old: JsonDict | None = None) -> str:
     reason = device.refusal(new, old)
     assert reason is not None, f"{new} is written over {old}"
@@ -701,10 +698,6 @@ def writes(draw: st.DrawFn) -> tuple[JsonDict, JsonDict | None]:
     gone = draw(st.sets(st.sampled_from(sorted(new)), max_size=1))
     kept = {name: value for name, value in new.items() if name not in gone}
     return draw(LITTLE.map(lambda fields: {**kept, **fields}) | ANYTHING), old
-
-
-def without_private(doc: JsonDict) -> JsonDict:
-    return {name: value for name, value in doc.items() if not name.startswith("_")}
 
 
 def plain(value: object) -> str:

@@ -1,24 +1,13 @@
 """When a device tries again."""
 
-from dataclasses import dataclass
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from device.backoff import BackOff
+from tests.kit.basics import Seconds
 
 waits = st.floats(0.01, 10_000)
-
-
-@dataclass
-class Seconds:
-    """A clock that stands still until it is moved."""
-
-    now_s: float = 1000.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from chalicelib.domain.device import DEFAULT_NAME, CheckedDevice, parse_device
 from chalicelib.domain.documents import JsonDict, Rejected
-from tests.kit.basics import a_device
+from tests.kit.basics import a_device, without
 from tests.kit.cases.devices import (
     CREDENTIALS,
     OAUTH,
@@ -17,7 +17,6 @@ from tests.kit.cases.devices import (
     any_text,
     credentials_with,
     json_values,
-    without,
 )
 
 
@@ -42,21 +41,21 @@ def test_what_a_device_makes_is_accepted() -> None:
 
 
 def test_the_installations_way_to_log_in_decides_which_credentials_count() -> None:
-    assert parse_device(without("oauth_creds"), "login").credentials == CREDENTIALS
-    assert parse_device(without("credentials"), "oauth1").credentials == OAUTH
+    assert parse_device(without(VALID, "oauth_creds"), "login").credentials == CREDENTIALS
+    assert parse_device(without(VALID, "credentials"), "oauth1").credentials == OAUTH
     with pytest.raises(Rejected, match=r"^credentials "):
-        parse_device(without("credentials"), "login")
+        parse_device(without(VALID, "credentials"), "login")
     with pytest.raises(Rejected, match=r"^oauth_creds "):
-        parse_device(without("oauth_creds"), "oauth1")
+        parse_device(without(VALID, "oauth_creds"), "oauth1")
 
 
 @pytest.mark.parametrize("name", ["_rev", "type", "state", "generation", "created_at"])
 def test_a_registration_needs_nothing_that_it_is_not_asked_for(name: str) -> None:
-    assert parse_device(without(name), "login") == parse_device(VALID, "login")
+    assert parse_device(without(VALID, name), "login") == parse_device(VALID, "login")
 
 
 def test_a_device_without_a_name_gets_one() -> None:
-    assert parse_device(without("name"), "login").name == DEFAULT_NAME
+    assert parse_device(without(VALID, "name"), "login").name == DEFAULT_NAME
 
 
 def test_an_address_is_sent_to_in_ascii_and_its_owner_is_of_what_was_written() -> None:
@@ -137,7 +136,7 @@ WRONG = [
         VALID | {"created_at": "2026-11-23T06:00:00Z\n<b>"}, "created_at", id="created and more"
     ),
     # owner
-    pytest.param(without("owner"), "owner", id="no owner"),
+    pytest.param(without(VALID, "owner"), "owner", id="no owner"),
     pytest.param(VALID | {"owner": None}, "owner", id="owner null"),
     pytest.param(VALID | {"owner": ""}, "owner", id="owner empty"),
     pytest.param(VALID | {"owner": "   "}, "owner", id="owner of spaces"),
@@ -168,7 +167,7 @@ WRONG = [
         for mark in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
     ],
     # device_code
-    pytest.param(without("device_code"), "device_code", id="no device code"),
+    pytest.param(without(VALID, "device_code"), "device_code", id="no device code"),
     pytest.param(VALID | {"device_code": "ABC"}, "device_code", id="code too short"),
     pytest.param(VALID | {"device_code": "x" * 65}, "device_code", id="code too long"),
     pytest.param(VALID | {"device_code": "--------"}, "device_code", id="code of dashes"),
@@ -177,7 +176,7 @@ WRONG = [
     pytest.param(VALID | {"device_code": 12345678}, "device_code", id="code a number"),
     pytest.param(VALID | {"device_code": "AB\x00CD"}, "device_code", id="code with a NUL"),
     # credentials
-    pytest.param(without("credentials"), "credentials", id="no credentials"),
+    pytest.param(without(VALID, "credentials"), "credentials", id="no credentials"),
     pytest.param(VALID | {"credentials": []}, "credentials", id="credentials a list"),
     pytest.param(
         credentials_with(password_scheme="simple"), "credentials.password_scheme", id="scheme"

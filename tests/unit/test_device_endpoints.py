@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from device.endpoints import endpoint, is_in_cloud, is_plain_url, split_login
 from local.couchdb_process import find_node
+from tests.kit.cases.devices import any_text
 
 CLOUD = "https://cloud.example.com"
 DB = "db-0123456789abcdef0123456789abcdef"
@@ -26,7 +27,6 @@ require('readline').createInterface({ input: process.stdin }).on('line', (line) 
 });
 """
 
-any_text = st.text(st.characters(exclude_categories=()))
 names = st.from_regex(r"[a-z][a-z0-9_-]{0,20}", fullmatch=True)
 clouds = st.sampled_from(
     [

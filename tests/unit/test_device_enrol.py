@@ -23,7 +23,7 @@ SECRET = "its-secret"
 NOWHERE = f"http://admin:{SECRET}@127.0.0.1:9"
 
 
-def register(folder: Path, **arguments: str) -> Any:
+def enrol(folder: Path, **arguments: str) -> Any:
     given = {
         "owner": "ada@example.com",
         "registrations": "https://sync.example.com/registrations",
@@ -36,10 +36,10 @@ def register(folder: Path, **arguments: str) -> Any:
     )
 
 
-def refusal(folder: Path, **arguments: str) -> str:
+def why_refused(folder: Path, **arguments: str) -> str:
     """Why `register` refuses these arguments; nothing is left of it."""
     with pytest.raises(DeviceError) as caught:
-        register(folder, **arguments)
+        enrol(folder, **arguments)
     assert not Home(folder).is_registered
     assert SECRET not in str(caught.value)
     return str(caught.value)
@@ -47,7 +47,7 @@ def refusal(folder: Path, **arguments: str) -> str:
 
 def is_asked(folder: Path, **arguments: str) -> bool:
     """Whether `register` is content with these arguments, and asks the CouchDB next."""
-    return "127.0.0.1:9 " in refusal(folder, **arguments)
+    return "127.0.0.1:9 " in why_refused(folder, **arguments)
 
 
 # The registrations endpoint
@@ -80,7 +80,7 @@ def test_a_registrations_is_https_or_on_this_machine(tmp_path: Path, url: str) -
     ],
 )
 def test_a_registrations_elsewhere_must_be_https(tmp_path: Path, url: str) -> None:
-    assert "--registrations must be https" in refusal(tmp_path, registrations=url)
+    assert "--registrations must be https" in why_refused(tmp_path, registrations=url)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_registrations_elsewhere_must_be_https(tmp_path: Path, url: str) -> No
     ],
 )
 def test_a_registrations_must_be_a_plain_url(tmp_path: Path, url: str) -> None:
-    assert "--registrations must be the URL of the cloud's registrations endpoint" in refusal(
+    assert "--registrations must be the URL of the cloud's registrations endpoint" in why_refused(
         tmp_path, registrations=url
     )
 
@@ -120,12 +120,12 @@ def test_a_registrations_must_be_a_plain_url(tmp_path: Path, url: str) -> None:
     ],
 )
 def test_a_couchdb_must_be_a_plain_url_with_a_login_perhaps(tmp_path: Path, url: str) -> None:
-    assert "--couch must be your own CouchDB's URL" in refusal(tmp_path, couch=url)
+    assert "--couch must be your own CouchDB's URL" in why_refused(tmp_path, couch=url)
 
 
 @pytest.mark.io
 def test_a_couchdb_that_is_not_there_is_told_without_its_password(tmp_path: Path) -> None:
-    said = refusal(tmp_path)
+    said = why_refused(tmp_path)
     assert "http://127.0.0.1:9" in said
     assert "ConnectionError" in said
 
@@ -146,7 +146,7 @@ def test_a_couchdb_that_is_not_there_is_told_without_its_password(tmp_path: Path
     ],
 )
 def test_an_owner_must_be_an_address(tmp_path: Path, owner: str, why: str) -> None:
-    assert why in refusal(tmp_path, owner=owner)
+    assert why in why_refused(tmp_path, owner=owner)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_an_owner_must_be_an_address(tmp_path: Path, owner: str, why: str) -> No
     ],
 )
 def test_a_name_must_be_one_that_can_be_shown(tmp_path: Path, name: str, why: str) -> None:
-    assert refusal(tmp_path, name=name) == why
+    assert why_refused(tmp_path, name=name) == why
 
 
 @pytest.mark.io
@@ -174,7 +174,7 @@ def test_a_prefix_begins_the_names_of_databases(tmp_path: Path, prefix: str) -> 
     "prefix", ["P", "1", "_", "-", "a/", "a/../", "a b", "a\n", "é", "ａ", "a" * 62, "a٣"]
 )
 def test_a_prefix_that_no_database_can_have_is_refused(tmp_path: Path, prefix: str) -> None:
-    assert "--prefix must begin with a letter, and contain only a-z" in refusal(
+    assert "--prefix must begin with a letter, and contain only a-z" in why_refused(
         tmp_path, prefix=prefix
     )
 
@@ -189,7 +189,7 @@ def test_a_registered_device_is_named_and_not_registered_again(tmp_path: Path) -
     with pytest.raises(
         DeviceError, match=r"already registered, as “Ada's phone” of ada@example.com; run `unlink`"
     ):
-        register(tmp_path)
+        enrol(tmp_path)
     assert home.load() == kept
 
 

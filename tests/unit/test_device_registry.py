@@ -1,7 +1,6 @@
 """A device's registry: all of it is safe, and the runner takes nothing else from it."""
 
-from dataclasses import dataclass, replace
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import pytest
 
@@ -10,19 +9,10 @@ from chalicelib.domain.documents import JsonDict
 from chalicelib.engine.docstate import Registry, RegistryError
 from chalicelib.engine.runner import Message, Outcome, handle
 from device.transitions import registry
-from tests.kit.basics import FakeClock, FakeDatabase
+from tests.kit.basics import FakeClock, FakeDatabase, FakeTools
 
 NEW: JsonDict = {"_id": "a", "type": "mail", "state": "new"}
 MESSAGE = Message("control", "a", "mail", "new", None)
-
-
-@dataclass(frozen=True)
-class FakeTools:
-    database: Database
-    clock: FakeClock
-
-    def at(self, db: str) -> Self:
-        return replace(self)
 
 
 @pytest.fixture

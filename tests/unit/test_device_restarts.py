@@ -1,20 +1,11 @@
 """When stalled replications are restarted."""
 
-from dataclasses import dataclass
-
 from device.backoff import MIN_STABLE_S, Restarts
-
-
-@dataclass
-class Clock:
-    now_s: float = 1000.0
-
-    def __call__(self) -> float:
-        return self.now_s
+from tests.kit.basics import Seconds
 
 
 def test_a_stalled_replication_restarts_at_once_and_then_with_backoff() -> None:
-    clock = Clock()
+    clock = Seconds()
     restarts = Restarts(1, 3600, clock)
     waits = []
     last = clock.now_s
@@ -28,7 +19,7 @@ def test_a_stalled_replication_restarts_at_once_and_then_with_backoff() -> None:
 
 
 def test_each_replication_has_a_wait_of_its_own() -> None:
-    clock = Clock()
+    clock = Seconds()
     restarts = Restarts(1, 3600, clock)
     for _ in range(10):
         restarts.due({"broken"})
@@ -38,7 +29,7 @@ def test_each_replication_has_a_wait_of_its_own() -> None:
 
 def test_a_replication_that_retries_by_itself_is_rarely_restarted() -> None:
     """CouchDB tries by itself for some eight seconds, and only then calls it crashing."""
-    clock = Clock()
+    clock = Seconds()
     restarts = Restarts(1, 3600, clock)
     restarted = 0
     for second in range(24 * 3600):
@@ -50,7 +41,7 @@ def test_a_replication_that_retries_by_itself_is_rarely_restarted() -> None:
 
 
 def test_after_a_stable_time_the_waits_start_from_the_first() -> None:
-    clock = Clock()
+    clock = Seconds()
     restarts = Restarts(1, 3600, clock)
     for _ in range(4):
         restarts.due({"db"})

@@ -10,12 +10,8 @@ from hypothesis import strategies as st
 
 from chalicelib.domain.documents import JsonDict, Rejected, generation_of, rejection, timestamp
 from chalicelib.engine.docstate import InvalidChanges, Registry, RegistryError, Transition
+from tests.kit.cases.devices import json_values
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=8,
-)
 own_fields = st.text(min_size=1).filter(lambda name: not name.startswith("_") and name != "type")
 
 

@@ -28,13 +28,13 @@ from chalicelib.domain.names import (
     owner_role,
     subscription_id,
 )
+from tests.kit.cases.devices import any_text
 
 KEY, NEWER_KEY, OTHER_KEY = b"k" * 32, b"n" * 32, b"o" * 32
 LINKS = LinkKeys([KEY], "confirm test control")
 DEVICE_ID = "device-0123456789abcdef0123456789abcdef"
 
 # Arbitrary text as JSON may bring it: lone surrogates, newlines and all.
-any_text = st.text(st.characters(exclude_categories=()))
 device_ids = st.text(string.ascii_letters + string.digits + "-_.", min_size=1, max_size=60)
 generations = st.integers(0, 10**9 - 1)
 

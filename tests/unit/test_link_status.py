@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from chalicelib.domain.documents import JsonDict, timestamp
 from chalicelib.domain.link_status import LinkStatus, link_status
+from tests.kit.cases.devices import json_values
 
 EXPIRES = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -112,7 +113,6 @@ def test_a_link_that_never_got_a_time_has_run_out() -> None:
     assert link_status(device, 0, EXPIRES - SECOND) is LinkStatus.EXPIRED
 
 
-json_values = st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.text())
 moments = st.datetimes(timezones=st.timezones()).map(datetime.isoformat)
 
 

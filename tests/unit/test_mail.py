@@ -204,7 +204,7 @@ def test_a_mail_that_ses_takes_is_one_request(ses: Any, stub: Stubber) -> None:
     SesMailer(ses, SENDER).send(*A_MAIL)
 
 
-def refusal(ses: Any, stub: Stubber, code: str, status: int) -> MailError:
+def mail_refusal(ses: Any, stub: Stubber, code: str, status: int) -> MailError:
     stub.add_client_error("send_email", code, f"no, not to {TO}", status)
     with pytest.raises(MailError) as failed:
         SesMailer(ses, SENDER).send(*A_MAIL)
@@ -212,7 +212,7 @@ def refusal(ses: Any, stub: Stubber, code: str, status: int) -> MailError:
 
 
 def test_an_address_that_ses_refuses_is_refused_for_good(ses: Any, stub: Stubber) -> None:
-    assert type(refusal(ses, stub, "BadRequestException", 400)) is AddressRefused
+    assert type(mail_refusal(ses, stub, "BadRequestException", 400)) is AddressRefused
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_an_address_that_ses_refuses_is_refused_for_good(ses: Any, stub: Stubber
 def test_a_mail_that_ses_will_not_take_now_surely_did_not_go_out(
     ses: Any, stub: Stubber, code: str, status: int
 ) -> None:
-    error = refusal(ses, stub, code, status)
+    error = mail_refusal(ses, stub, code, status)
     assert type(error) is MailNotSent
     assert isinstance(error, NoEffect)
 
@@ -243,7 +243,7 @@ def test_a_mail_that_ses_will_not_take_now_surely_did_not_go_out(
 def test_a_mail_at_which_ses_failed_may_have_gone_out(
     ses: Any, stub: Stubber, code: str, status: int
 ) -> None:
-    error = refusal(ses, stub, code, status)
+    error = mail_refusal(ses, stub, code, status)
     assert type(error) is MailError
     assert not isinstance(error, NoEffect)
 
@@ -254,7 +254,7 @@ def test_a_mail_at_which_ses_failed_may_have_gone_out(
 def test_an_error_says_what_ses_said_in_a_code_and_not_to_whom(
     ses: Any, stub: Stubber, code: str, status: int
 ) -> None:
-    error = refusal(ses, stub, code, status)
+    error = mail_refusal(ses, stub, code, status)
     assert code in str(error)
     assert TO not in f"{error} {error!r}"
 

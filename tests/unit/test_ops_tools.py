@@ -21,7 +21,7 @@ from ops.stage import OpsError
 from ops.tools import end, is_missing, run
 
 
-def refusal(code: str, message: str = "") -> ClientError:
+def aws_refusal(code: str, message: str = "") -> ClientError:
     response: Any = {"Error": {"Code": code, "Message": message}}
     return ClientError(response, "DescribeStacks")
 
@@ -63,7 +63,7 @@ def test_a_program_that_is_not_installed(tmp_path: Path) -> None:
             ConnectTimeoutError(endpoint_url="https://sts"),
             'error: AWS cannot be reached: Connect timeout on endpoint URL: "https://sts"\n',
         ),
-        (refusal("Denied", "no"), "error: AWS refused DescribeStacks: Denied: no\n"),
+        (aws_refusal("Denied", "no"), "error: AWS refused DescribeStacks: Denied: no\n"),
     ],
 )
 def test_what_stops_a_command_is_a_sentence_on_stderr(
@@ -85,9 +85,9 @@ def test_an_interrupted_command_shows_no_stack(capsys: pytest.CaptureFixture[str
 
 
 def test_a_stack_that_is_not_there_is_told_from_a_request_that_is_wrong() -> None:
-    assert is_missing(refusal("ValidationError", "Stack with id x does not exist"))
-    assert not is_missing(refusal("ValidationError", "1 validation error detected"))
-    assert not is_missing(refusal("AccessDenied"))
+    assert is_missing(aws_refusal("ValidationError", "Stack with id x does not exist"))
+    assert not is_missing(aws_refusal("ValidationError", "1 validation error detected"))
+    assert not is_missing(aws_refusal("AccessDenied"))
 
 
 def test_a_findings_line_can_be_read_as_a_column() -> None:

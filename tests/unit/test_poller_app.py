@@ -12,13 +12,13 @@ from poller.app import PollerDependencies
 from poller.databases import Shard
 from poller.lease import LeaseHeld, LeaseLost
 from tests.kit.fakes.couch_http import Refusal
-from tests.kit.poller.in_memory import TABLE, Site
+from tests.kit.poller.in_memory import TABLE, PollerSite
 
 # What is sent
 
 
 def test_a_run_sends_all_that_is_there_and_says_how_much() -> None:
-    on = Site()
+    on = PollerSite()
     ids = [f"device-{number}" for number in range(8)]
     on.couch.add("control", *ids)
     assert on.run() == {"polled": True, "databases": 1, "changes": 8, "sent": 8}
@@ -26,7 +26,7 @@ def test_a_run_sends_all_that_is_there_and_says_how_much() -> None:
 
 
 def test_the_next_run_continues_from_the_checkpoint() -> None:
-    on = Site()
+    on = PollerSite()
     on.couch.add("control", "device-1")
     on.run()
     on.couch.add("control", "device-2")
@@ -35,7 +35,7 @@ def test_the_next_run_continues_from_the_checkpoint() -> None:
 
 
 def test_everything_is_sent_again_after_the_table_was_lost() -> None:
-    on = Site()
+    on = PollerSite()
     on.couch.add("control", "device-1")
     on.run()
     on.aws.drop_table_items(TABLE)
@@ -44,7 +44,7 @@ def test_everything_is_sent_again_after_the_table_was_lost() -> None:
 
 
 def test_pages_are_no_larger_than_the_setting_says() -> None:
-    on = Site()
+    on = PollerSite()
     on.couch.add("control", *(f"device-{number}" for number in range(6)))
     on.run(page_size=2)
     assert on.couch.asked.count("GET /control/_changes") == 4
@@ -54,7 +54,7 @@ def test_pages_are_no_larger_than_the_setting_says() -> None:
 def test_batches_and_pages_that_need_not_wait_for_one_another_are_submitted(
     page_size: int, submitted: int
 ) -> None:
-    on = Site()
+    on = PollerSite()
     on.couch.add("control", *(f"device-{number}" for number in range(25)))
     assert on.run(page_size=page_size)["sent"] == 25
     assert on.executor.submitted == submitted
@@ -66,14 +66,14 @@ def test_in_lambda_and_on_this_machine_requests_run_in_threads() -> None:
 
 
 def test_a_control_database_that_is_gone_is_an_error() -> None:
-    on = Site()
+    on = PollerSite()
     on.couch.delete("control")
     with pytest.raises(NotFound):
         on.run()
 
 
 def test_what_sqs_refuses_is_sent_again_after_a_pause() -> None:
-    on = Site()
+    on = PollerSite()
     on.couch.add("control", "device-1")
     refused: list[str] = []
 
@@ -90,7 +90,7 @@ def test_what_sqs_refuses_is_sent_again_after_a_pause() -> None:
 
 
 def test_unprocessed_keys_are_requested_again_after_a_pause() -> None:
-    on = Site()
+    on = PollerSite()
     on.couch.add("control", "device-1")
     on.run()
     left: list[str] = []
@@ -108,7 +108,7 @@ def test_unprocessed_keys_are_requested_again_after_a_pause() -> None:
 
 @pytest.mark.parametrize("number", range(2))
 def test_a_shard_forwards_its_own_databases_and_no_others(number: int) -> None:
-    on, shard = Site(), Shard("control", number, 2)
+    on, shard = PollerSite(), Shard("control", number, 2)
     owners = [f"control-{number:032x}" for number in range(8)]
     for db in owners:
         on.couch.create(db)
@@ -124,7 +124,7 @@ def test_a_shard_forwards_its_own_databases_and_no_others(number: int) -> None:
 
 
 def test_each_shard_has_a_lease_of_its_own() -> None:
-    on = Site()
+    on = PollerSite()
     on.lease(0, 2).take()
     assert not on.run(shard=0, shards=2)["polled"]
     assert on.run(shard=1, shards=2)["polled"]
@@ -132,7 +132,7 @@ def test_each_shard_has_a_lease_of_its_own() -> None:
 
 
 def test_nothing_is_read_or_sent_while_another_poller_holds_the_lease() -> None:
-    on = Site()
+    on = PollerSite()
     on.couch.add("control", "device-1")
     holder = on.lease()
     holder.take()
@@ -143,7 +143,7 @@ def test_nothing_is_read_or_sent_while_another_poller_holds_the_lease() -> None:
 
 
 def test_the_lease_runs_as_long_as_the_setting_says() -> None:
-    on = Site()
+    on = PollerSite()
     holder = replace(on.lease(), lease_s=100)
     holder.take()
 
@@ -157,13 +157,13 @@ def test_the_lease_runs_as_long_as_the_setting_says() -> None:
 
 
 def test_a_run_releases_its_lease_at_its_end() -> None:
-    on = Site()
+    on = PollerSite()
     on.run()
     on.lease().take()
 
 
 def test_a_poller_that_loses_its_lease_stops_and_does_not_release_it() -> None:
-    on = Site()
+    on = PollerSite()
 
     def overtake() -> None:
         on.passed_s += 61
@@ -180,21 +180,21 @@ def test_a_poller_that_loses_its_lease_stops_and_does_not_release_it() -> None:
 
 
 def test_one_pass_does_not_wait() -> None:
-    on = Site()
+    on = PollerSite()
     on.couch.add("control", "device-1")
     on.run()
     assert on.passed_s == 0
 
 
 def test_within_its_window_what_happens_is_sent_as_it_happens() -> None:
-    on = Site()
+    on = PollerSite()
     on.on_wait = lambda: on.couch.add("control", f"device-{on.passed_s:.0f}")
     assert on.run(window_s=50)["sent"] >= 3
     assert on.passed_s == 50
 
 
 def test_a_run_that_is_stopped_reads_nothing_more() -> None:
-    on = Site()
+    on = PollerSite()
     on.couch.add("control", "device-1")
     assert on.run(lambda: True, window_s=50)["sent"] == 0
     assert on.passed_s == 0
@@ -203,7 +203,7 @@ def test_a_run_that_is_stopped_reads_nothing_more() -> None:
 
 
 def test_without_db_updates_it_scans_again_after_a_pause() -> None:
-    on = Site()
+    on = PollerSite()
     on.couch.refuse("GET /_db_updates", Refusal(404, "not_found", "no such feed"))
     on.on_wait = lambda: on.couch.add("control", f"device-{on.passed_s:.0f}")
     assert on.run(window_s=20)["sent"] > 3

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -11,20 +11,12 @@ from botocore.exceptions import ClientError
 from chalicelib.couch import Unavailable
 from poller import app
 from tests.kit.basics import logged
-from tests.kit.metrics import Metric, printed
-from tests.kit.poller.in_memory import Site
+from tests.kit.metrics import Metric, Metrics
+from tests.kit.poller.in_memory import PollerSite
 
 
-@pytest.fixture
-def metrics(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[[], list[Metric]]:
-    monkeypatch.setenv("POWERTOOLS_METRICS_DISABLED", "false")
-    return lambda: printed(capsys)
-
-
-def test_a_run_puts_metrics_of_what_it_did(metrics: Callable[[], list[Metric]]) -> None:
-    on = Site()
+def test_a_run_puts_metrics_of_what_it_did(metrics: Metrics) -> None:
+    on = PollerSite()
     on.couch.add("control", "device-1", "device-2")
     on.couch.add("control", "device-3", state="of no interest")
     on.run()
@@ -39,9 +31,9 @@ def test_a_run_puts_metrics_of_what_it_did(metrics: Callable[[], list[Metric]]) 
 
 
 def test_a_run_that_fails_lags_since_the_last_that_did_not(
-    metrics: Callable[[], list[Metric]],
+    metrics: Metrics,
 ) -> None:
-    on = Site()
+    on = PollerSite()
     on.run()
     on.passed_s += 3600
     on.couch.add("control", "device-1")
@@ -55,9 +47,9 @@ def test_a_run_that_fails_lags_since_the_last_that_did_not(
 
 
 def test_a_run_that_does_not_reach_all_ends_lags(
-    metrics: Callable[[], list[Metric]],
+    metrics: Metrics,
 ) -> None:
-    on = Site()
+    on = PollerSite()
     on.run()
     on.passed_s += 60
     metrics()
@@ -81,10 +73,8 @@ def counted(metrics: list[Metric]) -> list[tuple[float, dict[str, str]]]:
     return [(value, dimensions) for name, value, dimensions in metrics if name == "FeedWarnings"]
 
 
-def test_a_feed_that_restarts_is_warned_of(
-    metrics: Callable[[], list[Metric]], log: io.StringIO
-) -> None:
-    on = Site()
+def test_a_feed_that_restarts_is_warned_of(metrics: Metrics, log: io.StringIO) -> None:
+    on = PollerSite()
     lease = on.lease()
     cursor = lease.take()
     lease.save(replace(cursor, db_updates_seq="99-nonsense"))
@@ -95,10 +85,8 @@ def test_a_feed_that_restarts_is_warned_of(
     assert warnings(log) == [(what, "Malformed sequence supplied in 'since' parameter.")]
 
 
-def test_a_database_that_fails_is_warned_of_by_name(
-    metrics: Callable[[], list[Metric]], log: io.StringIO
-) -> None:
-    on = Site()
+def test_a_database_that_fails_is_warned_of_by_name(metrics: Metrics, log: io.StringIO) -> None:
+    on = PollerSite()
     db = f"control-{'0a' * 16}"
     on.couch.create(db)
     on.couch.refuse(f"GET /{db}/_changes")
@@ -114,7 +102,7 @@ def test_each_metric_has_its_unit(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("POWERTOOLS_METRICS_DISABLED", "false")
-    on = Site()
+    on = PollerSite()
     on.couch.refuse("GET /control/_changes")
     with pytest.raises(Unavailable):
         on.run()

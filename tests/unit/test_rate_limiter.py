@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -18,6 +17,7 @@ from chalicelib.aws.rate_limiter import (
     RateLimiterBusy,
     check_quotas,
 )
+from tests.kit.basics import at_once
 from tests.kit.fakes.aws import FakeAws
 
 HOUR_S = 3600
@@ -245,7 +245,7 @@ def test_a_refusal_and_a_repetition_write_nothing(rate_limiter: RateLimiter, dyn
 def test_racing_strangers_are_never_allowed_beyond_the_limit(rate_limiter: RateLimiter) -> None:
     quotas = [Quota(5, HOUR_S)]
     names = [f"m{number}" for number in range(24)]
-    answers = at_once([partial(ask, rate_limiter, name, quotas) for name in names])
+    answers = at_once(*[partial(ask, rate_limiter, name, quotas) for name in names])
     allowed = [
         name for name, answer in zip(names, answers, strict=True) if answer and answer.allowed
     ]
@@ -257,7 +257,7 @@ def test_racing_strangers_are_never_allowed_beyond_the_limit(rate_limiter: RateL
 
 def test_one_who_races_against_itself_counts_once(rate_limiter: RateLimiter) -> None:
     quotas = [Quota(2, HOUR_S)]
-    answers = at_once([partial(ask, rate_limiter, "a", quotas)] * 16)
+    answers = at_once(*[partial(ask, rate_limiter, "a", quotas)] * 16)
     assert all(answer is None or answer.allowed for answer in answers)
     assert rate_limiter.allow("k", "b", quotas, NOW_S) == Decision(frozenset("ab"), None)
 
@@ -296,8 +296,3 @@ def ask(rate_limiter: RateLimiter, key: str, quotas: list[Quota]) -> Decision | 
         except RateLimiterBusy:
             continue
     return None
-
-
-def at_once(calls: list[Callable[[], Decision | None]]) -> list[Decision | None]:
-    with ThreadPoolExecutor(len(calls)) as pool:
-        return [future.result() for future in [pool.submit(call) for call in calls]]

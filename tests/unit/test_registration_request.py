@@ -28,13 +28,13 @@ from chalicelib.web.replication import (
     revs_of,
 )
 from local.system import ROOT
-from tests.kit.basics import a_device
-from tests.kit.cases.devices import OAUTH, VALID, any_text, json_values, without
+from tests.kit.basics import a_device, without
+from tests.kit.cases.devices import OAUTH, VALID, any_text, json_values
 from tests.kit.cases.registrations import DEVICE_ID, REFUSED, nested
 
 NETWORK = "192.0.2.0/24"
 JSON = {"content-type": "application/json"}
-GOOD: JsonDict = {**without("oauth_creds"), "_id": DEVICE_ID, "_revisions": {"start": 1}}
+GOOD: JsonDict = {**without(VALID, "oauth_creds"), "_id": DEVICE_ID, "_revisions": {"start": 1}}
 REGISTERED = {*VALID, "network"} - {"_rev", "oauth_creds"}
 OTHER_STATES = ("confirmed", "active", "revoking", "revoked", "rejected", None, ["new"])
 
@@ -55,7 +55,7 @@ def wanted(**fields: Any) -> JsonDict:
 def test_a_registration_is_stored_with_its_network_and_no_revisions() -> None:
     mail_request = parse_registration(GOOD, "login", NETWORK)
     assert mail_request.address == "ada@example.com"
-    expected = {**without("oauth_creds"), "_id": DEVICE_ID, "network": NETWORK}
+    expected = {**without(VALID, "oauth_creds"), "_id": DEVICE_ID, "network": NETWORK}
     assert mail_request.doc == {name: value for name, value in expected.items() if name != "_rev"}
 
 
@@ -68,7 +68,7 @@ def test_what_a_device_makes_is_taken() -> None:
 
 
 def test_a_registration_by_oauth_is_taken_where_devices_register_so() -> None:
-    doc = {**without("credentials"), "_id": DEVICE_ID}
+    doc = {**without(VALID, "credentials"), "_id": DEVICE_ID}
     assert parse_registration(doc, "oauth1", NETWORK).doc["oauth_creds"] == OAUTH
     with pytest.raises(Rejected, match=r"^'credentials' is no field"):
         parse_registration({**VALID, "_id": DEVICE_ID}, "oauth1", NETWORK)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -15,7 +15,7 @@ from chalicelib.domain.documents import JsonDict, Rejected
 from chalicelib.engine.docstate import InvalidChanges, Registry, RegistryError
 from chalicelib.engine.runner import InvalidMessage, Message, Outcome, handle
 from chalicelib.errors import NoEffect, StillConflicting
-from tests.kit.basics import START, FakeClock, FakeDatabase
+from tests.kit.basics import START, FakeClock, FakeDatabase, FakeTools
 from tests.kit.fakes.aws import FakeAws
 
 Edit = Callable[[FakeDatabase], None]
@@ -32,17 +32,6 @@ class RacingDatabase(FakeDatabase):
         if self.edits:
             self.edits.pop(0)(self)
         return super().put(doc)
-
-
-@dataclass(frozen=True)
-class FakeTools:
-    database: Database
-    clock: FakeClock
-    asked_for: list[str] = field(default_factory=list)
-
-    def at(self, db: str) -> Self:
-        self.asked_for.append(db)
-        return replace(self)
 
 
 @dataclass

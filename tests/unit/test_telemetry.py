@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,18 +12,10 @@ from chalicelib.couch import Unavailable
 from chalicelib.engine import batch
 from chalicelib.engine.runner import Message, Outcome
 from chalicelib.handlers.all import registry
-from tests.kit.metrics import Metric, printed
+from tests.kit.metrics import Metrics
 
 TRANSITION = registry.transition("device", "new")
 SECRET = "hunter2"
-Metrics = Callable[[], list[Metric]]
-
-
-@pytest.fixture
-def metrics(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Metrics:
-    """The metrics that were printed."""
-    monkeypatch.setenv("POWERTOOLS_METRICS_DISABLED", "false")
-    return lambda: printed(capsys)
 
 
 def record(**attributes: str) -> dict[str, Any]:
@@ -37,7 +28,7 @@ def message() -> Message:
 
 
 def test_a_transition_is_counted_by_type_state_and_outcome(
-    metrics: Callable[[], list[Metric]],
+    metrics: Metrics,
 ) -> None:
     batch.log_success(record(), message(), TRANSITION, "dev", Outcome.STALE)
     dimensions = {"Stage": "dev", "Type": "device", "State": "new", "Outcome": "stale"}
@@ -45,7 +36,7 @@ def test_a_transition_is_counted_by_type_state_and_outcome(
 
 
 def test_the_age_of_what_was_saved_is_measured_from_its_message(
-    metrics: Callable[[], list[Metric]],
+    metrics: Metrics,
 ) -> None:
     sent = record(SentTimestamp=str(int((time.time() - 5) * 1000)))
     batch.log_success(sent, message(), TRANSITION, "dev", Outcome.SAVED)
@@ -55,7 +46,7 @@ def test_the_age_of_what_was_saved_is_measured_from_its_message(
 
 
 def test_what_another_worker_holds_is_counted_as_contended(
-    metrics: Callable[[], list[Metric]],
+    metrics: Metrics,
 ) -> None:
     batch.log_failure(record(), message(), TRANSITION, "dev", RunningElsewhere("claim", 30))
     [(name, _, dimensions)] = metrics()

@@ -6,7 +6,7 @@ from functools import partial
 
 from chalicelib.domain.documents import generation_of
 from tests.world.region import CONTROL
-from tests.world.world import Device, World, control_of
+from tests.world.world import Device, World, control_name
 
 OWNERS = ADA, BEN = "ada@example.com", "ben@example.com"
 GUESTS = BEN, CLEO = "ben@example.com", "cleo@example.com"
@@ -32,7 +32,7 @@ def invites(world: World, owner: str, channel: str, guest: str) -> None:
     known = world.doc(invitation_id(channel, guest), owner)
     again = {"generation": generation_of(known) + 1} if known else {}
     may_ask = known.get("state") in (None, "withdrawn", "declined", "expired", "error")
-    if may_ask and guest != owner and control_of(owner) in world.couch.databases:
+    if may_ask and guest != owner and control_name(owner) in world.couch.databases:
         asked = {"type": "invitation", "state": "new", "channel": channel, "email": guest}
         world.edit_own(owner, invitation_id(channel, guest), **asked, **again)
 
@@ -92,7 +92,7 @@ def _is_edited(device: Device, world: World) -> None:
 
 def _acts_on_a_channel(owner: str, channel: str) -> list[Act]:
     def creates(world: World) -> None:
-        if control_of(owner) in world.couch.databases and not world.doc(channel, owner):
+        if control_name(owner) in world.couch.databases and not world.doc(channel, owner):
             world.edit_own(owner, channel, **CHANNEL)
 
     def edits(**changes: object) -> Callable[[World], object]:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from tests.kit.fakes.aws import FakeAws
 from tests.kit.fakes.couch import FakeCouch
 from tests.kit.fakes.couch_docs import Document, StoredDatabase
-from tests.kit.fakes.sqs_queue import Queue
+from tests.kit.fakes.sqs_queue import FakeQueue
 
 
 def copy_aws(aws: FakeAws, now_s: Callable[[], float]) -> FakeAws:
@@ -29,7 +29,7 @@ def copy_couch(couch: FakeCouch) -> FakeCouch:
     return copied
 
 
-def _queue(queue: Queue, now_s: Callable[[], float]) -> Queue:
+def _queue(queue: FakeQueue, now_s: Callable[[], float]) -> FakeQueue:
     return copy.deepcopy(queue, {id(queue._now_s): now_s})
 
 

@@ -17,7 +17,7 @@ class Process:
 
 
 @dataclass(frozen=True)
-class Asked:
+class GateRequest:
     """A request that came through the gate."""
 
     process: str
@@ -33,7 +33,7 @@ class Gate:
     """Lets requests through, but for those that `meets` has a fault for."""
 
     meets: Meets = lambda process, name: None
-    asked: list[Asked] = field(default_factory=list)
+    asked: list[GateRequest] = field(default_factory=list)
 
     def around(self, process: Process) -> Callable[[str, Call], Any]:
         """What the fakes are given for a process."""
@@ -41,7 +41,7 @@ class Gate:
         def run(name: str, call: Call) -> Any:
             if process.is_dead:
                 raise Killed(name)
-            self.asked.append(Asked(process.name, name))
+            self.asked.append(GateRequest(process.name, name))
             kind = self.meets(process, name)
             if process.is_dead:  # it was killed while others went first
                 raise Killed(name)

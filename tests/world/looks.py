@@ -7,13 +7,13 @@ from typing import Any
 
 from chalicelib.domain.documents import JsonDict
 from tests.world.region import QUEUES, TABLE
-from tests.world.world import Mail, World
+from tests.world.world import SentMail, World
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _OF_THE_SERVER = ("_global_changes",)
 
 
-def picture(world: World) -> JsonDict:
+def picture_of(world: World) -> JsonDict:
     """All databases with their documents and rights, the logins among them; the mails' quotas."""
     return {
         "databases": {
@@ -71,7 +71,9 @@ def differences(expected: Any, actual: Any, where: str = "") -> list[str]:
     ]
 
 
-def mail_differences(expected: list[Mail], actual: list[Mail], may_be_twice: bool) -> list[str]:
+def mail_differences(
+    expected: list[SentMail], actual: list[SentMail], may_be_twice: bool
+) -> list[str]:
     """Mails that are missing, or too many; one may have gone twice where that is allowed."""
     wanted, sent = (Counter((mail.to, mail.link) for mail in mails) for mails in (expected, actual))
     twice = [key for key in sent if sent[key] > wanted[key]]

@@ -19,7 +19,7 @@ from chalicelib.handlers.all import registry
 from chalicelib.settings import PollerSettings, queue_name
 from poller.app import PollerDependencies, run
 from poller.lease import LeaseLost
-from tests.kit.basics import LINK_KEY, PUBLIC_URL, START, FakeLambdaContext
+from tests.kit.basics import LINK_KEY, PUBLIC_URL, START
 from tests.kit.fakes.aws import FakeAws
 from tests.kit.fakes.couch import ADMIN_URL, FakeCouch
 from tests.kit.fakes.executor import LazyExecutor
@@ -218,8 +218,8 @@ class Region:
         self, process: Process, transition: Transition, records: list[dict[str, Any]]
     ) -> None:
         """What Lambda does with a batch: its messages are deleted if the function returns."""
-        left = FakeLambdaContext(HANDLER_TIMEOUT_S)
-        work = LambdaWork(self.dependencies(process), registry, transition, left)
+        dependencies = self.dependencies(process)
+        work = LambdaWork(dependencies, registry, transition, lambda: HANDLER_TIMEOUT_S)
         try:
             handle_batch(records, work)
         except BatchFailed:

@@ -5,7 +5,7 @@ It is a list of acts. A chapter ends where the cloud is left alone until it is q
 
 from collections.abc import Callable
 
-from tests.world.world import DAY_S, Device, Mail, World
+from tests.world.world import DAY_S, Device, SentMail, World
 
 Act = Callable[[World], object]
 
@@ -20,7 +20,7 @@ INVITATION_TTL_S = 7 * DAY_S
 quiet: Act = World.run_until_quiet
 
 
-def mail_of(world: World, subject: str, number: int = -1) -> Mail:
+def mail_of(world: World, subject: str, number: int = -1) -> SentMail:
     """A mail by what its link is about."""
     return [mail for mail in world.mails() if subject in mail.link][number]
 

@@ -11,7 +11,7 @@ import pytest
 from tests.world.faults import Kind
 from tests.world.story import ADA, CHAPTERS, LAPTOP, LATE, LOST, NOT_HERS, PHONE, TABLET
 from tests.world.trials import Point, story
-from tests.world.world import control_of
+from tests.world.world import control_name
 
 SHARE = 1 / 3
 
@@ -34,7 +34,7 @@ def test_after_a_fault_at_any_request_all_ends_as_without_it(kind: Kind, chapter
 
 def test_without_a_fault_the_story_has_each_kind_of_end() -> None:
     databases = story().ends["the rest expires"].picture["databases"]
-    docs, own = (databases[db]["docs"] for db in ("control", control_of(ADA)))
+    docs, own = (databases[db]["docs"] for db in ("control", control_name(ADA)))
     devices = (PHONE, LAPTOP, TABLET, NOT_HERS, LATE, LOST)
     assert [docs[device.device_id]["state"] for device in devices] == [
         *("active", "revoked", "active", "rejected", "expired", "undeliverable")

@@ -11,10 +11,10 @@ from functools import cache
 
 from chalicelib.domain.documents import JsonDict
 from tests.world.faults import Kind
-from tests.world.gate import Asked, Gate, at
-from tests.world.looks import differences, leftovers, mail_differences, picture
+from tests.world.gate import Gate, GateRequest, at
+from tests.world.looks import differences, leftovers, mail_differences, picture_of
 from tests.world.story import ACTS, NAMES, quiet
-from tests.world.world import Mail, World
+from tests.world.world import SentMail, World
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class End:
     """What a chapter comes to."""
 
     picture: JsonDict
-    mails: list[Mail]
+    mails: list[SentMail]
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Scene:
 
     world: World
     act: int
-    asked: list[Asked] = field(default_factory=list)
+    asked: list[GateRequest] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Point:
     scene: int
     request: int
     chapter: str
-    asked: Asked
+    asked: GateRequest
     before: str
 
     def may_mail_twice(self, kind: Kind) -> bool:
@@ -81,7 +81,7 @@ class Story:
         except AssertionError as exc:
             return [f"{type(exc).__name__}: {exc}"]
         return [
-            *differences(end.picture, picture(world)),
+            *differences(end.picture, picture_of(world)),
             *mail_differences(end.mails, world.mails(), point.may_mail_twice(kind)),
             *leftovers(world),
         ]
@@ -106,7 +106,7 @@ def story() -> Story:
         is_new_act = True
         act(world)
         if act is quiet:
-            told.ends[NAMES[act_number]] = End(picture(world), world.mails())
+            told.ends[NAMES[act_number]] = End(picture_of(world), world.mails())
             if problems := leftovers(world):
                 raise AssertionError(problems)
     _end_scene(world, told)

@@ -95,7 +95,7 @@ class Device:
 
 
 @dataclass(frozen=True)
-class Mail:
+class SentMail:
     """A mail that SES took."""
 
     to: str
@@ -131,11 +131,11 @@ class World(Region):
             "bulk_docs", lambda context: registrations.bulk_docs(context, headers, docs, SOURCE_IP)
         )
 
-    def look(self, mail: Mail, step: str | None = None) -> Page:
+    def look(self, mail: SentMail, step: str | None = None) -> Page:
         """Somebody opens the link in a mail."""
         return self.ask("GET page", lambda context: mail.page.show(context, mail.code, step))
 
-    def post(self, mail: Mail, **form: str) -> Page:
+    def post(self, mail: SentMail, **form: str) -> Page:
         """Somebody answers on the page behind a link."""
         body = urlencode(form)
         return self.ask("POST page", lambda context: mail.page.answer(context, mail.code, body))
@@ -153,9 +153,9 @@ class World(Region):
 
     def edit_own(self, owner: str, doc_id: str, **changes: object) -> JsonDict:
         """A device writes a document into its owner's control database."""
-        return self.edit(control_of(owner), doc_id, changes)
+        return self.edit(control_name(owner), doc_id, changes)
 
-    def bounce(self, mail: Mail) -> None:
+    def bounce(self, mail: SentMail) -> None:
         """SES tells that a mail did not arrive."""
         doc_id, generation, _ = mail.code.rsplit(".", 2)
         tags = {"doc": [doc_id], "generation": [generation]}
@@ -200,17 +200,17 @@ class World(Region):
             self.clock.move(SCHEDULE_S)
         raise NotAnswered(f"{name}: {TRIES} times")
 
-    def mails(self) -> list[Mail]:
+    def mails(self) -> list[SentMail]:
         """All mails that SES took, oldest first."""
         return [_mail(mime) for mime in self.aws.mails]
 
-    def mails_to(self, address: str, about: str = "") -> list[Mail]:
+    def mails_to(self, address: str, about: str = "") -> list[SentMail]:
         """Those to an address whose link is about something."""
         return [mail for mail in self.mails() if mail.to == address and about in mail.link]
 
     def doc(self, doc_id: str, owner: str | None = None) -> JsonDict:
         """A document of the control database, or of an owner's own; empty if there is none."""
-        db = CONTROL if owner is None else control_of(owner)
+        db = CONTROL if owner is None else control_name(owner)
         database = self.couch.databases.get(db)
         return database.docs().get(doc_id, {}) if database else {}
 
@@ -233,15 +233,15 @@ class World(Region):
             return None
 
 
-def control_of(owner: str) -> str:
+def control_name(owner: str) -> str:
     """The name of an owner's control database."""
     return owner_control_db(CONTROL, owner_id_of(owner))
 
 
 @cache
-def _mail(mime: bytes) -> Mail:
+def _mail(mime: bytes) -> SentMail:
     message = email.message_from_bytes(mime)  # with the policy that parses least: it is quick
     text = message.get_payload(0)
     assert isinstance(text, Message)
     [link] = _LINK.findall(cast(bytes, text.get_payload(decode=True)))
-    return Mail(message["To"], message["X-Syncpoint-Id"], link.decode())
+    return SentMail(message["To"], message["X-Syncpoint-Id"], link.decode())

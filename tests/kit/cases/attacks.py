@@ -300,7 +300,7 @@ HOST_HEADERS = {
 }
 
 
-def nested(depth: int) -> str:
+def nested_text(depth: int) -> str:
     """JSON of lists in lists."""
     return "[" * depth + "]" * depth
 
@@ -318,13 +318,13 @@ def documents_too_large() -> dict[str, str]:
         "10,000 fields": f"{begin},{keys}}}",
         "fields that fill what there is": f"{begin},{keys[:60_000].rpartition(',')[0]}}}",
         "1,000 members": f'{begin},"members":[{members}]}}',
-        "lists 10,000 deep": f'{begin},"x":{nested(HUGE)}}}',
-        "lists 1,000 deep": f'{begin},"x":{nested(1_000)}}}',
-        "lists 900 deep": f'{begin},"x":{nested(900)}}}',
+        "lists 10,000 deep": f'{begin},"x":{nested_text(HUGE)}}}',
+        "lists 1,000 deep": f'{begin},"x":{nested_text(1_000)}}}',
+        "lists 900 deep": f'{begin},"x":{nested_text(900)}}}',
         "objects 2,000 deep": begin + ',"x":' + '{"a":' * 2_000 + "1" + "}" * 2_001,
-        "a name that is deep": f'{begin},"name":{nested(500)}}}',
-        "members that are deep": f'{begin},"members":{nested(500)}}}',
-        "a type that is deep": f'{{"type":{nested(500)},"state":"new"}}',
+        "a name that is deep": f'{begin},"name":{nested_text(500)}}}',
+        "members that are deep": f'{begin},"members":{nested_text(500)}}}',
+        "a type that is deep": f'{{"type":{nested_text(500)},"state":"new"}}',
         "a generation of 4,000 digits": f'{begin},"generation":{"9" * 4_000}}}',
         "a generation of 5,000 digits": f'{begin},"generation":{"9" * 5_000}}}',
         "a generation beyond all numbers": f'{begin},"generation":1e400}}',
@@ -433,7 +433,7 @@ FORGED_NOTIFICATIONS = {
         '{"eventType":"Bounce","bounce":{},"mail":{"destination":[],"tags":'
         '{"doc":["x"],"generation":["' + "9" * 5_000 + '"]}}}'
     ),
-    "very deep": '{"mail":' + nested(50_000) + "}",
+    "very deep": '{"mail":' + nested_text(50_000) + "}",
 }
 
 

@@ -35,9 +35,5 @@ json_values = st.recursive(
 )
 
 
-def without(name: str) -> JsonDict:
-    return {key: value for key, value in VALID.items() if key != name}
-
-
 def credentials_with(**changes: Any) -> JsonDict:
     return VALID | {"credentials": CREDENTIALS | changes}

@@ -19,7 +19,7 @@ def with_credentials(**fields: Any) -> Change:
     return lambda doc: {**doc, "credentials": {**doc["credentials"], **fields}}
 
 
-def without(name: str) -> Change:
+def lacking(name: str) -> Change:
     return lambda doc: {field: value for field, value in doc.items() if field != name}
 
 
@@ -51,10 +51,10 @@ REFUSED: dict[str, tuple[Change, str]] = {
         "type must be",
     ),
     "a channel": (a_changed(type="channel"), "type must be"),
-    "no type": (without("type"), "type must be"),
+    "no type": (lacking("type"), "type must be"),
     "a type of lists": (a_changed(type=["device"]), "type must be"),
     # ids
-    "no id": (without("_id"), "_id must be device-"),
+    "no id": (lacking("_id"), "_id must be device-"),
     "an id that is a number": (a_changed(_id=7), "_id must be device-"),
     "an id that is an object": (a_changed(_id={"$gt": None}), "_id must be device-"),
     "a design document": (a_changed(_id="_design/x"), "_id must be device-"),
@@ -71,7 +71,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
     # states
     "a confirmed device": (a_changed(state="confirmed"), "state must be"),
     "an active device": (a_changed(state="active"), "state must be"),
-    "no state": (without("state"), "state must be"),
+    "no state": (lacking("state"), "state must be"),
     # fields of CouchDB's
     "an attachment": (
         a_changed(_attachments={"x": {"content_type": "text/plain", "data": "eA=="}}),
@@ -110,7 +110,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
         "'credentials.password' is no field",
     ),
     # values
-    "no owner": (without("owner"), "owner is missing"),
+    "no owner": (lacking("owner"), "owner is missing"),
     "an owner with a header": (a_changed(owner="a@b.com\r\nBcc: c@d.e"), "owner must not contain"),
     "two owners": (a_changed(owner="a@b.com,c@d.com"), "owner must be an e-mail address"),
     "an owner that is deep": (a_changed(owner=nested(500)), "owner must be a text"),
@@ -118,9 +118,9 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "a name with half a character": (a_changed(name="a\ud800"), "name must not contain"),
     "a name that turns the page around": (a_changed(name="a\u202eb"), "name must not contain"),
     "a name too long": (a_changed(name="x" * 81), "name must have"),
-    "no device code": (without("device_code"), "device_code is missing"),
+    "no device code": (lacking("device_code"), "device_code is missing"),
     "a short device code": (a_changed(device_code="ABC"), "device_code must have"),
-    "no credentials": (without("credentials"), "credentials must be an object"),
+    "no credentials": (lacking("credentials"), "credentials must be an object"),
     "a wrong key": (with_credentials(derived_key="zz"), "credentials.derived_key must be"),
     "too many rounds": (with_credentials(iterations=10**9), "credentials.iterations must be"),
     "a huge number of rounds": (

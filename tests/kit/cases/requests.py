@@ -30,7 +30,7 @@ _known: dict[str, list[str]] = {}
 
 
 @dataclass(frozen=True)
-class Asked:
+class AnyRequest:
     """A request: `route` is the description's, `path` what is sent."""
 
     route: str
@@ -61,13 +61,13 @@ def values(name: str) -> st.SearchStrategy[str]:
 
 
 @st.composite
-def any_request(draw: st.DrawFn) -> Asked:
+def any_request(draw: st.DrawFn) -> AnyRequest:
     """A request to one of the routes that is like its description in nothing else."""
     looking = [(route, method) for route, method in ROUTES if route.endswith(LOOKING)]
     route, method = draw(st.sampled_from(looking) | st.sampled_from(ROUTES))
     path = "/".join(draw(_segments()) if "{" in part else part for part in route.split("/"))
     headers = {"Content-Type": draw(_content_types()), **draw(_headers())}
-    return Asked(route, method, path + draw(_queries()), headers, draw(_bodies()))
+    return AnyRequest(route, method, path + draw(_queries()), headers, draw(_bodies()))
 
 
 def _pick(name: str, number: int) -> str:

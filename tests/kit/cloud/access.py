@@ -4,7 +4,9 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from chalicelib.couch import CouchError, Database, Server
+import pytest
+
+from chalicelib.couch import CouchError, Database, NotFound, Server
 from chalicelib.domain.documents import JsonDict
 from device.registration import NewDevice
 from tests.kit.cloud.steps import Owner
@@ -15,9 +17,19 @@ Write = Callable[[Server, Database, JsonDict], CouchError | None]
 
 def logged_in(server: Server, device: NewDevice | None = None) -> Server:
     """The server as a device sees it, or nobody."""
-    login = f"{device.device_id}:{device.password}@" if device else ""
-    scheme, _, host = server.url.partition("://")
-    return Server(f"{scheme}://{login}{host}")
+    login = f"{device.device_id}:{device.password}" if device else ""
+    return Server(_url(server, login))
+
+
+def client_of(server: Server, login: str = "") -> Server:
+    """Another client, also of a server in memory: one with ``name:password``, or nobody's."""
+    return Server(_url(server, login), server.http._session.get_adapter(server.url))
+
+
+def skip_on_embedded(server: Server, why: str) -> None:
+    """Skip a test of what CouchDB does, and the stand-in too, but not the embedded server."""
+    if "couchdb" not in server.info():
+        pytest.skip(f"the embedded server: {why}")
 
 
 def as_device(owner: Owner, device: NewDevice | None = None) -> Server:
@@ -45,6 +57,13 @@ def contents(database: Database) -> dict[str, JsonDict]:
     return {row["id"]: row["doc"] for row in rows if not row.get("deleted")}
 
 
+def exists(database: Database) -> bool:
+    try:
+        return bool(database.info())
+    except NotFound:
+        return False
+
+
 def roles(database: Database) -> list[str]:
     """The roles of a database's members."""
     found: list[str] = database.security()["members"]["roles"]
@@ -68,6 +87,11 @@ def by_replication(client: Server, database: Database, doc: JsonDict) -> CouchEr
 def by_a_forged_branch(client: Server, database: Database, doc: JsonDict) -> CouchError | None:
     """The same, with a history that nobody knows; it would win over whatever is there."""
     return _by_bulk(client, database, _replicated(doc, 900, [uuid.uuid4().hex]))
+
+
+def _url(server: Server, login: str) -> str:
+    scheme, _, host = server.url.partition("://")
+    return f"{scheme}://{login}@{host}" if login else server.url
 
 
 def _replicated(doc: JsonDict, number: int, history: list[str]) -> JsonDict:

@@ -1,5 +1,6 @@
 """Accounts at AWS for the contract tests: what a test does with a table and a queue."""
 
+import json
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -81,10 +82,11 @@ class Queue:
     client: Any
     name: str
     url: str
-    dead_letters: Callable[[], list[str]]
+    dead_letters: Callable[[], list[str]] = list
 
-    def send(self, *bodies: str) -> JsonDict:
-        entries = [{"Id": str(n), "MessageBody": body} for n, body in enumerate(bodies)]
+    def send(self, *given: str | JsonDict) -> JsonDict:
+        texts = [body if isinstance(body, str) else json.dumps(body) for body in given]
+        entries = [{"Id": str(n), "MessageBody": text} for n, text in enumerate(texts)]
         answer: JsonDict = self.client.send_message_batch(QueueUrl=self.url, Entries=entries)
         return answer
 
@@ -119,6 +121,19 @@ class Queue:
         answer = self.client.get_queue_attributes(QueueUrl=self.url, AttributeNames=names)
         return int(answer["Attributes"][names[0]]), int(answer["Attributes"][names[1]])
 
+    def count(self) -> int:
+        """How many messages there are, hidden ones included."""
+        return sum(self.counts())
+
+    def visible(self) -> list[str]:
+        """The bodies of all messages that a reader would get now; they stay visible."""
+        found: list[JsonDict] = []
+        while messages := self.receive(VisibilityTimeout=60):
+            found += messages
+        for receipt in receipts(found):
+            self.hide(0, receipt)
+        return bodies(found)
+
 
 def bodies(messages: list[JsonDict]) -> list[str]:
     return sorted(message["Body"] for message in messages)
@@ -128,7 +143,7 @@ def receipts(messages: list[JsonDict]) -> list[str]:
     return [message["ReceiptHandle"] for message in messages]
 
 
-def ids(entries: list[JsonDict]) -> list[str]:
+def entry_ids(entries: list[JsonDict]) -> list[str]:
     return [entry["Id"] for entry in entries]
 
 

@@ -39,7 +39,7 @@ NAMES = ("Ada's phone", "<script>alert(1)</script>", "{{ 7 * 7 }}", "\u05d0 & \u
 
 
 @dataclass
-class Place:
+class ApiPlace:
     """Where the API is, and what is behind it.
 
     Attributes
@@ -84,7 +84,7 @@ class Place:
 
 
 @contextmanager
-def opened(couch_url: str, aws: LocalAws) -> Iterator[Place]:
+def opened(couch_url: str, aws: LocalAws) -> Iterator[ApiPlace]:
     """The API over a real CouchDB and moto; nobody works at the documents that come in."""
     name = f"syncpoint-test-{uuid.uuid4().hex[:12]}"
     secret = aws.create_secret(name, couch_url, uuid.uuid4().hex * 2)
@@ -100,7 +100,7 @@ def opened(couch_url: str, aws: LocalAws) -> Iterator[Place]:
     api = Api(module, ROOT)
     api.start()
     try:
-        yield Place(api.url, dependencies.context())
+        yield ApiPlace(api.url, dependencies.context())
     finally:
         api.stop()
         dependencies.context().server.close()

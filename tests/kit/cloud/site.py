@@ -81,7 +81,7 @@ def whole(answer: HTTPResponse) -> tuple[int, bytes, dict[str, str]]:
 
 
 def with_settings(steps: Steps, **changes: Any) -> None:
-    """Give the cloud of these steps other quotas."""
+    """Give the cloud of these steps other settings."""
     steps.context = replace(steps.context, settings=replace(steps.context.settings, **changes))
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from chalicelib.couch import NotFound, Server
+from chalicelib.couch import Server
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import subscription_id
@@ -15,6 +15,7 @@ from device.databases import Device
 from device.home import Home, Profile
 from device.transitions import registry
 from tests.kit.basics import FakeClock
+from tests.kit.cloud.access import exists
 from tests.kit.device.profiles import a_profile
 
 MakeKit = Callable[..., "Kit"]
@@ -87,10 +88,7 @@ class Kit:
 
     def exists(self, channel_id: str) -> bool:
         """Whether there is a copy of a channel here."""
-        try:
-            return bool(self.device.channel(channel_id).info())
-        except NotFound:
-            return False
+        return exists(self.device.channel(channel_id))
 
     def remove(self) -> None:
         """Leave the CouchDB as it was."""

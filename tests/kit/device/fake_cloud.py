@@ -1,14 +1,14 @@
 """A fake cloud for devices: its registrations endpoint and CouchDB answer what they are told."""
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from chalicelib.domain.documents import JsonDict
+from tests.kit.http_server import Answer, serving
 
 NOT_FOUND = (404, {"error": "not_found", "reason": "missing"})
 UNAUTHORIZED = (401, {"error": "unauthorized", "reason": "Name or password is incorrect."})
@@ -17,7 +17,7 @@ TOO_MANY = (429, {"error": "too_many_requests", "reason": "later"})
 
 
 @dataclass(frozen=True)
-class Asked:
+class CloudRequest:
     method: str
     path: str
     authorization: str | None
@@ -44,7 +44,7 @@ class FakeCloud:
         The registration's state, None if the registrations endpoint has not heard of it.
     registrations, couch, refusals : tuple
         A status and a body that all of it answers with instead; bytes are sent as they are.
-    asked : list of Asked
+    asked : list of CloudRequest
         Every request.
 
     A device's document that is put into its CouchDB with state ``revoking`` is ``revoked`` at once.
@@ -56,7 +56,7 @@ class FakeCloud:
     registrations: tuple[int, Any] | None = None
     couch: tuple[int, Any] | None = None
     refusals: tuple[int, Any] = (201, [])
-    asked: list[Asked] = field(default_factory=list)
+    asked: list[CloudRequest] = field(default_factory=list)
 
     @property
     def registrations_url(self) -> str:
@@ -66,7 +66,7 @@ class FakeCloud:
     def couch_url(self) -> str:
         return f"{self.url}/couch"
 
-    def answer(self, asked: Asked) -> tuple[int, Any]:
+    def answer(self, asked: CloudRequest) -> tuple[int, Any]:
         self.asked.append(asked)
         if asked.path.startswith("/couch/"):
             if asked.method == "PUT" and asked.body.get("state") == "revoking":
@@ -99,28 +99,16 @@ class FakeCloud:
 def running_cloud() -> Iterator[FakeCloud]:
     """A cloud that knows no device yet; its CouchDB lets everybody in."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def _answer(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            body = json.loads(self.rfile.read(length)) if length else None
-            authorization = self.headers.get("Authorization")
-            client = str(self.headers.get("User-Agent"))
-            status, said = cloud.answer(Asked(self.command, self.path, authorization, body, client))
-            sent = said if isinstance(said, bytes) else json.dumps(said).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(sent)))
-            self.end_headers()
-            self.wfile.write(sent)
+    def answer(request: BaseHTTPRequestHandler) -> Answer:
+        length = int(request.headers.get("Content-Length") or 0)
+        body = json.loads(request.rfile.read(length)) if length else None
+        authorization = request.headers.get("Authorization")
+        client = str(request.headers.get("User-Agent"))
+        asked = CloudRequest(request.command, request.path, authorization, body, client)
+        status, said = cloud.answer(asked)
+        return status, said if isinstance(said, bytes) else json.dumps(said).encode(), {}
 
-        do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = _answer  # noqa: N815
-
-        def log_message(self, format: str, *arguments: Any) -> None:
-            """Nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    cloud = FakeCloud(f"http://127.0.0.1:{server.server_port}")
-    cloud.said = {"couchdb": cloud.couch_url, "control_db": "control"}
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    yield cloud
-    server.shutdown()
-    server.server_close()
+    with serving(answer) as url:
+        cloud = FakeCloud(url)
+        cloud.said = {"couchdb": cloud.couch_url, "control_db": "control"}
+        yield cloud

@@ -64,7 +64,7 @@ class FakeCouch(Store):
             body = self._of_database(asked, name, user) if is_database else None
             if not is_database:
                 allow_server(user, asked.path)
-                body = of_server.answer(self, asked, user)
+                body = of_server.answer_server(self, asked, user)
             return body if isinstance(body, Answer) else Answer(body)
 
     def _of_database(self, asked: Asked, name: str, user: User) -> Any:

@@ -60,7 +60,7 @@ def config(store: Store, asked: Asked) -> str:
     return store.config.pop(key) if asked.method == "DELETE" else store.config[key]
 
 
-def answer(store: Store, asked: Asked, user: User) -> Any:
+def answer_server(store: Store, asked: Asked, user: User) -> Any:
     """The answer to a request whose path begins with no database's name."""
     if asked.path[:3] == ["_node", "_local", "_config"] and len(asked.path) == 5:
         return config(store, asked)

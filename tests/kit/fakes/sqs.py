@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from chalicelib.domain.documents import JsonDict
 from tests.kit.fakes.aws_errors import client_error
-from tests.kit.fakes.sqs_queue import Message, NoSuchReceipt, NotInFlight, Queue
+from tests.kit.fakes.sqs_queue import FakeQueue, Message, NoSuchReceipt, NotInFlight
 
 URL = "https://sqs.us-east-1.amazonaws.com/123456789012"
 ARN = "arn:aws:sqs:us-east-1:123456789012"
@@ -27,13 +27,13 @@ class Sqs:
 
     def __init__(self, now_s: Callable[[], float]) -> None:
         self.lock = threading.Lock()
-        self.queues: dict[str, Queue] = {}
+        self.queues: dict[str, FakeQueue] = {}
         self._now_s = now_s
 
     def create(self, name: str, visibility_s: float, max_receives: int) -> str:
         """A queue with dead letters behind it; its URL."""
         with self.lock:
-            self.queues[name] = Queue(name, self._now_s, visibility_s, max_receives)
+            self.queues[name] = FakeQueue(name, self._now_s, visibility_s, max_receives)
         return f"{URL}/{name}"
 
     def get_queue_url(self, *, QueueName: str) -> JsonDict:
@@ -123,7 +123,7 @@ class Sqs:
             moments = [queue.next_visible_at_s() for queue in self.queues.values()]
         return min((moment for moment in moments if moment is not None), default=None)
 
-    def _queue(self, operation: str, url_or_name: str) -> Queue:
+    def _queue(self, operation: str, url_or_name: str) -> FakeQueue:
         name = url_or_name.removeprefix(f"{URL}/")
         if name not in self.queues:
             raise client_error(operation, _SQS + "NonExistentQueue", "no such queue")

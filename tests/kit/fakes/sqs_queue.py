@@ -47,7 +47,7 @@ class Message:
     is_deleted: bool = False
 
 
-class Queue:
+class FakeQueue:
     """The messages of one queue. Not thread-safe: the service has the lock."""
 
     def __init__(

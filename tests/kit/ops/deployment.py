@@ -213,7 +213,7 @@ def deployed(place: Place) -> JsonDict:
     """All that Chalice makes, as it is in AWS: without times, which every deployment changes."""
     return {
         "functions": functions(place),
-        "roles": roles(place),
+        "roles": role_policies(place),
         "mappings": mappings(place),
         "subscriptions": subscriptions(place),
         "rules": rules(place),
@@ -231,7 +231,7 @@ def functions(place: Place) -> dict[str, JsonDict]:
     }
 
 
-def roles(place: Place) -> dict[str, JsonDict]:
+def role_policies(place: Place) -> dict[str, JsonDict]:
     """The policy of each role, those of the stack left out."""
     iam = place.client("iam")
     found = {}

@@ -1,13 +1,12 @@
 """An operator with a stage of their own in the AWS that all tests of a worker share."""
 
 import json
-import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,8 @@ from local.system import ROOT
 from ops import policies
 from ops.stage import Stage, read_stage
 from ops.tools import Tools
+from tests.kit.cloud.account import Queue
+from tests.kit.http_server import Answer, serving
 
 
 @dataclass
@@ -106,70 +107,27 @@ class Operator:
         self.aws.create_stack(ROOT / "template.yaml", parameters)
 
     @cached_property
-    def dead_letters(self) -> "Queue":
-        return Queue(self.client("sqs"), self.stage.dead_letters)
+    def dead_letters(self) -> Queue:
+        return self._queue(self.stage.dead_letters)
 
-    def queue(self, doc_type: str, state: str) -> "Queue":
-        return Queue(self.client("sqs"), queue_name(self.name, doc_type, state))
+    def queue(self, doc_type: str, state: str) -> Queue:
+        return self._queue(queue_name(self.name, doc_type, state))
+
+    def _queue(self, name: str) -> Queue:
+        sqs = self.client("sqs")
+        return Queue(sqs, name, sqs.get_queue_url(QueueName=name)["QueueUrl"])
 
     def _run_nothing(self, command: object, folder: object) -> None:
         raise AssertionError(f"{command} was to be run")
-
-
-class Queue:
-    """A queue to put messages into, and to look into."""
-
-    def __init__(self, sqs: Any, name: str) -> None:
-        self._sqs = sqs
-        self.url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
-
-    def send(self, body: JsonDict | str) -> None:
-        text = body if isinstance(body, str) else json.dumps(body)
-        self._sqs.send_message(QueueUrl=self.url, MessageBody=text)
-
-    def visible(self) -> list[str]:
-        """The bodies of all messages that a reader would get now; they stay visible."""
-        found: list[Any] = []
-        while messages := self._sqs.receive_message(
-            QueueUrl=self.url, MaxNumberOfMessages=10, VisibilityTimeout=60
-        ).get("Messages", []):
-            found += messages
-        for message in found:
-            self._sqs.change_message_visibility(
-                QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
-            )
-        return sorted(message["Body"] for message in found)
-
-    def count(self) -> int:
-        """How many messages there are, hidden ones included."""
-        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        attributes = self._sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=names)
-        return sum(int(attributes["Attributes"][name]) for name in names)
 
 
 @contextmanager
 def answering(answers: dict[str, tuple[int, JsonDict]], **headers: str) -> Iterator[str]:
     """The URL of a server that gives each path its answer; 404 to all others."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            status, body = answers.get(self.path, (404, {"error": "not_found", "reason": "no"}))
-            text = json.dumps(body).encode()
-            self.send_response_only(status)
-            for name, value in {"Content-Length": str(len(text)), **headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(text)
+    def answer(request: BaseHTTPRequestHandler) -> Answer:
+        status, body = answers.get(request.path, (404, {"error": "not_found", "reason": "no"}))
+        return status, json.dumps(body).encode(), headers
 
-        def log_message(self, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(answer) as url:
+        yield url

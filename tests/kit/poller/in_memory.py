@@ -18,7 +18,7 @@ TABLE, SECRET, QUEUE, START_S = "table", "secret", "device-new", 1_800_000_000.0
 
 
 @dataclass
-class Site:
+class PollerSite:
     """What a poller finds around it; time passes only by waiting, or when it is moved.
 
     Attributes

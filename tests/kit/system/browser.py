@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Page, Route
+from playwright.sync_api import Page, Response, Route
 
 SCREENSHOTS = Path(__file__).parents[2] / "e2e" / "screenshots"
 SIZES: dict[str, dict[str, Any]] = {
     "phone": {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True},
     "desktop": {"viewport": {"width": 1280, "height": 800}},
 }
+LONG_ADDRESS = f"{'w' * 64}@{'w' * 63}.{'w' * 63}.example.com"
 Scheme = Literal["light", "dark"]
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 
@@ -25,8 +26,14 @@ LINES_OF_EACH = """elements => elements.map(element => {
 Visit = Callable[..., Page]
 
 
-def heading(page: Page) -> Any:
+def main_heading(page: Page) -> Any:
     return page.get_by_role("heading", level=1)
+
+
+def open_again(page: Page, link: str) -> Response:
+    answer = page.goto(link)
+    assert answer is not None
+    return answer
 
 
 def fits_in_light_and_dark(page: Page, name: str) -> None:

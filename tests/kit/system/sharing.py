@@ -14,7 +14,7 @@ from tests.kit.system.registering import Registered, Where, mails_to, post
 
 
 @dataclass(frozen=True)
-class Owner:
+class SystemOwner:
     """An owner with an active device; what the device would write is written for it."""
 
     where: Where
@@ -44,7 +44,7 @@ class Owner:
 class Invited:
     """An invitation whose guest has the mail with the link."""
 
-    owner: Owner
+    owner: SystemOwner
     doc_id: str
     channel_id: str
     guest: str
@@ -78,12 +78,12 @@ HOLD_ID = "_design/hold"
 HOLD = "function (doc) { if (doc.state === 'accepted') throw({ forbidden: 'held by a test' }); }"
 
 
-def an_owner(where: Where) -> Owner:
+def an_owner(where: Where) -> SystemOwner:
     """A new owner with one active device."""
     device = registering.register(where)
     assert post(device.link, device_code=device.code).status_code == 303
     device.wait_until("active")
-    return Owner(where, device, control_of(where, device.owner))
+    return SystemOwner(where, device, control_of(where, device.owner))
 
 
 def an_invitation(where: Where, name: str = "Ada's photos") -> Invited:

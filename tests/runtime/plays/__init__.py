@@ -5,6 +5,6 @@ function in the real runtime, and asserts what is answered and what has changed.
 """
 
 from tests.runtime.plays import functions, routes
-from tests.runtime.plays.registry import PLAYS, ensure, login
+from tests.runtime.plays.registry import PLAYS, ensure, login_status
 
-__all__ = ["PLAYS", "ensure", "functions", "login", "routes"]
+__all__ = ["PLAYS", "ensure", "functions", "login_status", "routes"]

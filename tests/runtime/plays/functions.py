@@ -9,7 +9,7 @@ from tests.runtime import samples
 from tests.runtime.acts import Acts
 from tests.runtime.harness.artifacts import STAGE
 from tests.runtime.harness.world import COUCHDB_PUBLIC_URL, PUBLIC_URL
-from tests.runtime.plays.registry import login, plays
+from tests.runtime.plays.registry import login_status, plays
 
 # --- devices
 
@@ -31,18 +31,18 @@ def device_confirmed_makes_the_login(acts: Acts) -> None:
     result, after = acts.deliver("device_confirmed")
     assert result.returned is None
     assert after["state"] == "active"
-    assert login(acts) == 200
+    assert login_status(acts) == 200
     assert acts.owners.get(acts.cast.device_id)["state"] == "active"
 
 
 @plays("device_revoking")
 def device_revoking_takes_the_login_away(acts: Acts) -> None:
     acts.deliver("device_confirmed")
-    assert login(acts) == 200
+    assert login_status(acts) == 200
     result, after = acts.deliver("device_revoking")
     assert result.returned is None
     assert after["state"] == "revoked"
-    wait_for(lambda: login(acts) == 401, "the end of the login")
+    wait_for(lambda: login_status(acts) == 401, "the end of the login")
     assert acts.owners.get(acts.cast.device_id)["state"] == "revoked"
 
 

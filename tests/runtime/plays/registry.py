@@ -30,7 +30,7 @@ def ensure(world: World, name: str) -> None:
         world.played.add(name)
 
 
-def login(acts: Acts) -> int:
+def login_status(acts: Acts) -> int:
     """The status that CouchDB answers to the device's login."""
     auth = (acts.cast.device_id, PASSWORD)
     return requests.get(f"{acts.world.server.url}/_session", auth=auth, timeout=30).status_code
