@@ -407,12 +407,15 @@ def test_a_network_has_a_quota_of_its_own_that_spares_the_addresses(
     )
 
 
-def test_spellings_of_one_mailbox_share_its_quota(steps: Steps) -> None:
+def test_spellings_of_one_mailbox_share_its_quota_and_its_database(steps: Steps) -> None:
     name = an_address().partition("@")[0]
-    spellings = [f"{name}@exa{filler}mple.com" for filler in ("", "\ufe0f", "\u034f", "\u180b")]
-    for owner in [*spellings, f"{name}@example\u3002com"]:
-        assert steps.register(a_device(owner=owner))["state"] == "confirming"
-    assert {mail.to for mail in steps.mailer.sent} == {f"{name}@example.com"}
+    domains = ("b\u00fccher.example", "xn--bcher-kva.example", "bu\u0308cher.example")
+    spellings = [*(f"{name}@{domain}" for domain in domains), f"{name.upper()}@B\u00dcCHER.EXAMPLE"]
+    for owner in [*spellings, f" {name}@xn--Bcher-kva.Example"]:
+        assert steps.activate(a_device(owner=owner))["state"] == "active"
+    assert {mail.to for mail in steps.mailer.sent} == {f"{name}@xn--bcher-kva.example"}
+    shown = steps.control_db_of(spellings[0]).changes("0", limit=100)["results"]
+    assert len([row for row in shown if row["id"].startswith("device-")]) == 5
     assert "too many mails" in quota_reason(steps.register(a_device(owner=spellings[1])))
 
 

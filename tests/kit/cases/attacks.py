@@ -255,12 +255,26 @@ IDS = {
 SPELLINGS = {
     "case": ["{name}@example.com", "{name}@EXAMPLE.com", "{name}@Example.Com"],
     "blanks": ["{name}@example.com", " {name}@example.com", "{name}@example.com\u00a0"],
-    "wide letters": ["{name}@example.com", "{name}@\uff45xample.com", "{name}@example.co\uff4d"],
-    "other dots": ["{name}@example.com", "{name}@example\u3002com", "{name}@example\uff0ecom"],
-    "fillers": ["{name}@example.com", "{name}@exa\ufe0fmple.com", "{name}@exa\u034fmple.com"],
+    "wide letters": ["{name}.a@example.com", "{name}.\uff41@example.com"],
     "a domain's two forms": ["{name}@b\u00fccher.example", "{name}@xn--bcher-kva.example"],
+    "capitals in both": ["{name}@B\u00dcCHER.example", "{name}@XN--BCHER-KVA.example"],
     "composed and decomposed": ["{name}@b\u00fccher.example", "{name}@bu\u0308cher.example"],
-    "ligatures": ["{name}@fish.example", "{name}@\ufb01sh.example"],
+    "a sharp s": ["{name}@stra\u00dfe.example", "{name}@STRA\u1e9eE.example"],
+}
+
+# What a mail server or a browser might take for a spelling of example.com or fish.example.
+MISSPELLINGS = {
+    "a wide letter": "{name}@\uff45xample.com",
+    "a wide letter at the end": "{name}@example.co\uff4d",
+    "an ideographic full stop": "{name}@example\u3002com",
+    "a wide full stop": "{name}@example\uff0ecom",
+    "a variation selector": "{name}@exa\ufe0fmple.com",
+    "a grapheme joiner": "{name}@exa\u034fmple.com",
+    "a zero-width joiner": "{name}@exa\u200dmple.com",
+    "a Mongolian selector": "{name}@exa\u180bmple.com",
+    "a dot at the end": "{name}@example.com.",
+    "a ligature": "{name}@\ufb01sh.example",
+    "punycode of ASCII": "{name}@xn--example-.com",
 }
 
 # Types of a body that is no form, and no JSON; a page may post the first few to any site.
@@ -444,7 +458,7 @@ def counts() -> dict[str, int]:
         "codes of links": len(forged_codes(f"{device}.0.{mac}", f"{device}.0.{mac[::-1]}")),
         "names": len(TEXTS),
         "addresses": len(ADDRESSES),
-        "spellings of an address": sum(map(len, SPELLINGS.values())),
+        "spellings of an address": sum(map(len, SPELLINGS.values())) + len(MISSPELLINGS),
         "ids and paths": len(IDS),
         "documents that are too much": len(documents_too_large()),
         "forms": len(FORMS),
