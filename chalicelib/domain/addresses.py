@@ -66,6 +66,24 @@ def owner_id_of(address: str) -> str:
     return hashlib.sha256(normalised).hexdigest()[:32]
 
 
+def shown_address(address: str) -> str:
+    """Return an address as people should see it: one that is not ASCII in both of its forms.
+
+    ``ada@bücher.example (ada@xn--bcher-kva.example)``. A domain of letters that look like other
+    letters can be told by its second form.
+    """
+    normalised = normalise_address(address)
+    local, at, domain = normalised.rpartition("@")
+    if "xn--" not in domain:
+        return address
+    import idna
+
+    try:
+        return f"{local}{at}{idna.decode(domain)} ({normalised})"
+    except ValueError:
+        return address
+
+
 def _in_ascii(address: str) -> str:
     """Return the normalised address; raise InvalidAddress if its domain has no ASCII form."""
     local, at, domain = _parts(address)

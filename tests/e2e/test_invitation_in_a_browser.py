@@ -14,6 +14,7 @@ from tests.kit.system.registering import ANSWERED, LONG_AGO, Where, post
 from tests.kit.system.sharing import Invited, an_invitation
 
 LONG_ADDRESS = f"{'w' * 64}@{'w' * 63}.{'w' * 63}.example.com"
+ADDRESS_OF_ANOTHER_SCRIPT = f"{'w' * 64}@\u0430pple-{'ö' * 30}.example"
 
 scripts_or_not = pytest.mark.parametrize(
     "scripts", [True, False], ids=["with scripts", "without scripts"]
@@ -201,6 +202,12 @@ LAYOUTS: dict[str, tuple[Callable[[Where], Invited], str, str, Callable[[Page], 
     "form": (a_form, "", "You are invited", None),
     "form-of-long-names": (a_form_of_long_names, "", "You are invited", None),
     "form-right-to-left": (a_form_from_right_to_left, "", "You are invited", None),
+    "form-of-another-script": (
+        a_changed_one(invited_by=ADDRESS_OF_ANOTHER_SCRIPT),
+        "",
+        "You are invited",
+        None,
+    ),
     "neither": (a_form, "", "You are invited", press_neither),
     "waiting": (a_wait, ANSWERED, "Sharing the channel", None),
     "shared": (a_shared_channel, ANSWERED, "The channel is shared with you", None),

@@ -14,6 +14,9 @@ MAILS = {
     "invitation": texts.invitation(
         LINK, LONG_ADDRESS, "W" * channel.CHANNEL_NAME_LENGTH, hours=168
     ),
+    "invitation-of-another-script": texts.invitation(
+        LINK, "ada@\u0430pple.example", "Photos", hours=168
+    ),
 }
 
 

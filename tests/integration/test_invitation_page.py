@@ -12,7 +12,7 @@ from chalicelib.domain.documents import JsonDict
 from chalicelib.engine.runner import Outcome
 from chalicelib.web import invitation as pages
 from chalicelib.web.pages import Page
-from tests.kit.basics import FakeDependencies, an_address, view_page
+from tests.kit.basics import FakeDependencies, a_device, an_address, view_page
 from tests.kit.cloud.steps import Owner
 
 INVITATION = "invitation-1"
@@ -421,6 +421,20 @@ def test_a_channels_name_is_text_on_every_page_that_shows_it(
         assert shown in page.body
         assert "<script" not in page.body
         assert "href" not in page.body
+
+
+def test_an_inviters_address_in_another_script_is_shown_in_both_forms(
+    ada: Owner, guest: str
+) -> None:
+    address = "eve@\u0430pple.example"
+    device = a_device(owner=address)
+    ada.steps.activate(device)
+    eve = Owner(ada.steps, address, device, ada.steps.control_db_of(address))
+    eve.channel()
+    assert eve.invite(guest)["invited_by"] == "eve@xn--pple-43d.example"
+    shown = "<bdi>eve@\u0430pple.example (eve@xn--pple-43d.example)</bdi>"
+    assert shown in show(eve, eve.steps.invitation_code()).body
+    assert shown in eve.steps.mailer.sent[-1].html.replace("\u2060", "")
 
 
 def test_an_inviters_address_is_text(ada: Owner, code: str) -> None:

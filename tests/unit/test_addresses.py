@@ -20,6 +20,7 @@ from chalicelib.domain.addresses import (
     mail_address,
     normalise_address,
     owner_id_of,
+    shown_address,
 )
 from chalicelib.domain.documents import Rejected
 from local.couchdb_process import find_node
@@ -153,6 +154,28 @@ def test_any_text_has_an_owner_id_and_normalising_it_again_changes_nothing(text:
     address = normalise_address(f"ada@{text}")
     assert normalise_address(address) == address
     assert len(owner_id_of(text)) == 32
+
+
+# What people see
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("ada@example.com", "ada@example.com"),
+        ("Ada@Example.com", "Ada@Example.com"),
+        ("ada@b\u00fccher.example", "ada@b\u00fccher.example (ada@xn--bcher-kva.example)"),
+        ("Ada@XN--BCHER-KVA.example", "ada@b\u00fccher.example (ada@xn--bcher-kva.example)"),
+        ("ada@\u0430pple.example", "ada@\u0430pple.example (ada@xn--pple-43d.example)"),
+        ("xn--ada@example.com", "xn--ada@example.com"),
+        ("ada@xn--a.example", "ada@xn--a.example"),
+        ("ada@exam\u00adple.com", "ada@exam\u00adple.com"),
+        ("somebody", "somebody"),
+        ("", ""),
+    ],
+)
+def test_an_address_that_is_not_ascii_is_shown_in_both_forms(address: str, shown: str) -> None:
+    assert shown_address(address) == shown
 
 
 # In JavaScript

@@ -500,6 +500,13 @@ def test_an_inviters_address_makes_no_link_to_a_page(address: str) -> None:
         assert address in part.replace("\u2060", "")
 
 
+@pytest.mark.parametrize("inviter", ["ada@xn--pple-43d.example", "ada@\u0430pple.example"])
+def test_an_inviter_of_another_script_is_shown_in_both_forms(inviter: str) -> None:
+    """The form in ASCII can be copied, and may become a mail link; the other must not."""
+    for part in texts.invitation(INVITATION_LINK, inviter, "Photos", 168)[1:]:
+        assert "ada@\u2060\u0430pple.\u2060example (ada@xn--pple-43d.example)" in part
+
+
 def test_a_name_that_is_written_from_right_to_left_leaves_the_words_around_it() -> None:
     _, text, html = texts.invitation(INVITATION_LINK, INVITER, "תמונות 2026", 168)
     assert "    תמונות 2026" in text.splitlines()
