@@ -282,10 +282,12 @@ def test_what_is_no_form_is_not_an_answer(register: Register) -> None:
     assert device.clicks() == []
 
 
+PERSIAN_DIGITS = str.maketrans("0123456789", "۰۱۲۳۴۵۶۷۸۹")
 TYPED: dict[str, Callable[[str], str]] = {
     "in lower case": str.lower,
     "without the dash": lambda code: code.replace("-", ""),
     "with spaces": lambda code: f" {code[:2]} {code[2:4]}  {code[5:7]} {code[7:]} ",
+    "in Persian digits": lambda code: code.translate(PERSIAN_DIGITS),
     "in wide letters": lambda code: "".join(chr(ord(c) + 0xFEE0) for c in code),
 }
 

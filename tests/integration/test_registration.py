@@ -17,6 +17,7 @@ from chalicelib.couch import Database, NotFound, Server, Unauthorized
 from chalicelib.design import OWNER_CONTROL
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.link_status import WRONG_CODES
 from chalicelib.domain.names import confirm_id, owner_control_db
 from chalicelib.engine.runner import Message, Outcome
 from chalicelib.handlers import confirmations, devices
@@ -505,6 +506,23 @@ def test_five_wrong_codes_reject_the_registration(steps: Steps, device: NewDevic
     assert (doc["state"], doc["rejected_reason"]) == ("rejected", "too many wrong device codes")
     right = steps.click(device)
     assert right["error"]["reason"] == "rejected"
+
+
+def test_a_wrong_code_in_the_digits_of_another_script_is_the_same_try(
+    steps: Steps, device: NewDevice
+) -> None:
+    doc = steps.register(device)
+    typed = ["0000-1234", "٠٠٠٠-١٢٣٤", "०००० १२३४", "００００１２３４", "00००1٢३4"]
+    tries = [confirmations.check_device_code(steps.context, doc, code) for code in typed]
+    assert tries == [WRONG_CODES - 1] * len(typed)
+
+
+@pytest.mark.parametrize("typed", ["dk५२-٣٤９8", "DK٥٢٣٤٩٨", "ＤＫ５２３４９８"])
+def test_the_right_code_in_the_digits_of_another_script_confirms(
+    steps: Steps, device: NewDevice, typed: str
+) -> None:
+    steps.register(device, device_code="DK52-3498")
+    assert steps.click(device, device_code=typed)["state"] == "used"
 
 
 def test_a_hundred_clicks_at_once_try_no_more_than_five_codes(

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import string
+import unicodedata
 
 import pytest
 from hypothesis import assume, example, given, settings
@@ -334,7 +335,22 @@ def test_an_odd_code_is_refused(code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "typed", ["ABCD-2345", "abcd-2345", "ABCD2345", " a b c d - 2 3 4 5\n", "ＡＢＣＤ２３４５"]
+    "typed",
+    [
+        "ABCD-2345",
+        "abcd-2345",
+        "ABCD2345",
+        " a b c d - 2 3 4 5\n",
+        "ＡＢＣＤ２３４５",
+        "abcd-٢٣٤٥",
+        "ABCD ۲۳۴۵",
+        "abcd२३४५",
+        "ABCD-๒๓๔๕",
+        "ABCD-၂၃၄၅",
+        "ABCD-𝟐𝟑𝟒𝟓",
+        "ABCD-²③⁴₅",
+        "ABCD-2٣४５",
+    ],
 )
 def test_a_device_code_is_the_same_however_it_is_typed(typed: str) -> None:
     assert plain_device_code(typed) == "ABCD2345"
@@ -355,6 +371,37 @@ typed_codes = st.text("ABCabc123 -", max_size=8) | any_text
 def test_two_device_codes_have_one_guess_id_just_if_they_are_the_same(one: str, other: str) -> None:
     equal = LINKS.device_code_ids(DEVICE_ID, one)[0] == LINKS.device_code_ids(DEVICE_ID, other)[0]
     assert equal == same_device_code(one, other)
+
+
+DIGITS = [
+    chr(number) for number in range(0x110000) if unicodedata.decimal(chr(number), None) is not None
+]
+
+
+@given(st.lists(st.sampled_from(DIGITS), min_size=4, max_size=8))
+def test_the_digits_of_every_script_are_the_same_code(typed: list[str]) -> None:
+    code = "".join(str(unicodedata.decimal(digit)) for digit in typed)
+    assert plain_device_code("".join(typed)) == code
+    guesses = [LINKS.device_code_ids(DEVICE_ID, each)[0] for each in (code, "".join(typed))]
+    assert guesses[0] == guesses[1]
+
+
+@pytest.mark.parametrize(
+    "typed", ["wifi-1i", "WIFI-1I", "W\u0130F\u0130-1\u0130", "w\u0131f\u0131-1\u0131"]
+)
+def test_the_case_of_a_turkish_i_makes_no_other_code(typed: str) -> None:
+    assert plain_device_code(typed) == "WIFI1I"
+
+
+@pytest.mark.parametrize("typed", ["АВСD-2345", "ΑΒCD-2345", "ABCD-Z3A5", "ABCD-二三四五"])
+def test_letters_that_look_alike_are_another_code(typed: str) -> None:
+    assert not same_device_code("ABCD-2345", typed)
+
+
+@given(any_text)
+def test_case_never_makes_another_code(code: str) -> None:
+    assert same_device_code(code.upper(), code.lower().upper())
+    assert same_device_code(code, code.upper())
 
 
 @given(st.text("ABCDEFGHJKMNPQRSTVWXYZ23456789", min_size=8, max_size=8), st.data())
