@@ -6,8 +6,9 @@ from playwright.sync_api import Browser
 from chalicelib.domain import channel, device
 from chalicelib.emails import texts
 from tests.kit.system.browser import SIZES, heading, picture
+from tests.kit.tokens import LONGEST_TOKEN
 
-LINK = f"https://sync.example.com/api/invitation/{'a' * 32}.{'b' * 32}.{'i' * 128}.0.{'A' * 22}"
+LINK = f"https://sync.example.com/api/invitation/{'m' * LONGEST_TOKEN}"
 LONG_ADDRESS = f"{'w' * 64}@{'w' * 63}.{'w' * 63}.example.com"
 MAILS = {
     "confirmation": texts.confirmation(LINK, "W" * device.DEVICE_NAME_LENGTH, hours=24),

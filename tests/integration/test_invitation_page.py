@@ -14,6 +14,7 @@ from chalicelib.web import invitation as pages
 from chalicelib.web.pages import Page
 from tests.kit.basics import FakeDependencies, a_device, an_address, view_page
 from tests.kit.cloud.steps import Owner
+from tests.kit.tokens import put_together, take_apart
 
 INVITATION = "invitation-1"
 ACCEPT, DECLINE = b"answer=accept", b"answer=decline"
@@ -263,19 +264,19 @@ def test_a_closed_link_says_the_same_where_the_answer_was_given(
 
 
 def forged_codes(code: str, other: str, device_code: str) -> dict[str, str]:
-    head, generation, mac = code.rsplit(".", 2)
+    head, generation, mac = take_apart(code)
     owner, guest, invitation_id = head.split(".")
-    turned = "A" if mac[0] != "A" else "B"
+    turned = "a" if mac[0] != "a" else "b"
     return {
         "nothing": "nothing",
         "empty": "",
-        "of another MAC": f"{head}.{generation}.{turned}{mac[1:]}",
+        "of another MAC": put_together(head, generation, f"{turned}{mac[1:]}"),
         "cut off": code[:-5],
-        "too long": f"{code}A",
-        "of another generation": f"{head}.1.{mac}",
-        "of another guest": f"{owner}.{'0' * 32}.{invitation_id}.{generation}.{mac}",
-        "of another invitation": f"{owner}.{guest}.{invitation_id}2.{generation}.{mac}",
-        "with the MAC of another": f"{head}.{generation}.{other.rpartition('.')[2]}",
+        "too long": f"{code}a",
+        "of another generation": put_together(head, 1, mac),
+        "of another guest": put_together(f"{owner}.{'0' * 32}.{invitation_id}", 0, mac),
+        "of another invitation": put_together(f"{owner}.{guest}.{invitation_id}2", 0, mac),
+        "with the MAC of another": put_together(head, generation, take_apart(other)[2]),
         "of a device": device_code,
     }
 

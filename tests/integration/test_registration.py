@@ -37,6 +37,7 @@ from tests.kit.basics import (
     view_page,
 )
 from tests.kit.cloud.steps import Steps
+from tests.kit.tokens import MAC_LENGTH, put_together
 
 HOUR_S, DAY_S = 3600, 24 * 3600
 
@@ -426,7 +427,7 @@ def test_spellings_of_one_mailbox_share_its_quota_and_its_database(steps: Steps)
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"confirm_code": "device-1.0.AAAAAAAAAAAAAAAAAAAAAA"}, "no matching device"),
+        ({"confirm_code": put_together("device-1", 0, "a" * MAC_LENGTH)}, "no matching device"),
         ({"confirm_code": ""}, "no matching device"),
         ({"confirm_code": None}, "confirm_code must be a text"),
         ({"device_code": "AAAA-AAAA"}, "wrong device code"),

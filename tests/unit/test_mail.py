@@ -22,14 +22,13 @@ from chalicelib.aws.clients import make_client
 from chalicelib.aws.ses import AddressRefused, MailError, MailNotSent, SesMailer
 from chalicelib.emails import texts
 from chalicelib.errors import NoEffect
+from tests.kit.tokens import LONGEST_TOKEN
 
 SENDER = "Syncpoint <sync@example.com>"
 TO = "ada@example.com"
-LINK = "https://sync.example.com/api/confirm/device-1.0.AAAAAAAAAAAAAAAAAAAAAA"
+LINK = f"https://sync.example.com/api/confirm/{'m' * 92}"
 INVITER = "ada.lovelace+sync@example.com"
-INVITATION_LINK = (
-    f"https://sync.example.com/api/invitation/{'a' * 32}.{'b' * 32}.{'i' * 128}.0.{'A' * 22}"
-)
+INVITATION_LINK = f"https://sync.example.com/api/invitation/{'m' * LONGEST_TOKEN}"
 
 Mail = tuple[str, str, str, str, str]
 A_MAIL: Mail = (TO, "Confirm", "Hello, ädä", "<p>Hello, ädä</p>", "token-1")
