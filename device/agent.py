@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from chalicelib.couch import CouchError
+from chalicelib.domain.addresses import shown_address
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import subscription_id
 from chalicelib.engine.runner import Message, handle
@@ -136,7 +137,8 @@ class Agent:
         if self._monitor.is_active:
             device.replications.reconcile(CONTROL, device.control_both_ways())
             remove_outbox(device)
-            self._say("agent", f"keeps the channels of {device.profile.owner_address} in sync")
+            owner = shown_address(device.profile.owner_address)
+            self._say("agent", f"keeps the channels of {owner} in sync")
         else:
             fill_outbox(device)
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from enum import Enum, auto
 
 from chalicelib.couch import Connection, CouchError, NotFound, Unauthorized
+from chalicelib.domain.addresses import shown_address
 from chalicelib.domain.documents import JsonDict, generation_of
 from chalicelib.domain.names import owner_control_db
 from device.databases import OUTBOX, Device, Say
@@ -217,7 +218,8 @@ class CloudMonitor:
             self._find_refusal(device, registrations)
         else:
             self._send_resend(device, registrations)
-            code, owner = device.profile.doc["device_code"], device.profile.owner_address
+            code = device.profile.doc["device_code"]
+            owner = shown_address(device.profile.owner_address)
             text = _PROGRESS.get(state)
             said = ascii(state) if text is None else text.format(code=code, owner=owner)
             self._say_once("registration", said)

@@ -8,6 +8,7 @@ from datetime import datetime
 from urllib.parse import urlsplit
 
 from chalicelib.couch import CouchError
+from chalicelib.domain.addresses import shown_address
 from chalicelib.domain.device import parse_device
 from chalicelib.domain.documents import JsonDict, Rejected, generation_of, timestamp
 from device import channels
@@ -63,7 +64,7 @@ def register(
         known = home.load()
         raise DeviceError(
             f"this device is already registered, as “{known.doc['name']}” of "
-            f"{known.owner_address}; run `unlink` first"
+            f"{shown_address(known.owner_address)}; run `unlink` first"
         )
     _check_urls(registrations, couch, prefix)
     # Every server can check SHA-1, and it is safe here: the password has 256 random bits.

@@ -1,5 +1,6 @@
 """The sentences that commands print for people, from the results of the commands. No I/O."""
 
+from chalicelib.domain.addresses import shown_address
 from chalicelib.domain.documents import JsonDict
 
 
@@ -8,11 +9,12 @@ def registered(result: JsonDict, run: str) -> str:
     # Imported here, because no other command needs it.
     import pyfiglet
 
+    owner = shown_address(result["owner"])
     large = pyfiglet.figlet_format(result["device_code"], font="banner", width=80).rstrip()
     return (
         f"\n{large}\n\n"
         f"The device code is {result['device_code']}.\n"
-        f"The cloud sends a mail to {result['owner']} as soon as this device has a network.\n"
+        f"The cloud sends a mail to {owner} as soon as this device has a network.\n"
         "Open the link in the mail, on any device, and type the device code there.\n"
         "Now start the agent. It shows the progress of the registration, and then keeps the\n"
         "channels on this device in sync:\n\n"
@@ -24,7 +26,7 @@ def resent(result: JsonDict) -> str:
     """Say when the other mail is sent, and what the device code is."""
     when = "" if result["sent"] else " as soon as this device has a network"
     return (
-        f"The cloud sends another mail to {result['owner']}{when}. "
+        f"The cloud sends another mail to {shown_address(result['owner'])}{when}. "
         f"The device code is still {result['device_code']}."
     )
 
@@ -39,7 +41,7 @@ def created(result: JsonDict) -> str:
 
 def invited(result: JsonDict) -> str:
     """Say who gets an invitation."""
-    return f"The cloud sends an invitation to {result['email']} by mail."
+    return f"The cloud sends an invitation to {shown_address(result['email'])} by mail."
 
 
 def changed(result: JsonDict) -> str:
@@ -73,7 +75,7 @@ def status(result: JsonDict) -> str:
     """List the status, a line for each thing."""
     lines = [
         _line("device", f"{result['name']}, {result['device']}"),
-        _line("owner", result["owner"]),
+        _line("owner", shown_address(result["owner"])),
         _line("registration", result["registration"] or "unknown while the cloud is unreachable"),
     ]
     if "device_code" in result:
@@ -110,7 +112,8 @@ def _channel(channel: JsonDict) -> str:
 
 def _invitation(invitation: JsonDict) -> str:
     why = f": {invitation['error']}" if "error" in invitation else ""
-    return f"{invitation['email']} to “{invitation['name']}”, {invitation['state']}{why}"
+    email = shown_address(invitation["email"])
+    return f"{email} to “{invitation['name']}”, {invitation['state']}{why}"
 
 
 def _comparison(comparison: JsonDict) -> str:

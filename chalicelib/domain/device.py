@@ -22,11 +22,10 @@ class CheckedDevice:
     Attributes
     ----------
     address : str
-        The address that the mail is sent to; its domain is in ASCII.
+        The normalised address: the mail is sent to it, and it is the name of the owner's OAuth
+        login.
     owner_id : str
-        The owner's id (32 hex digits).
-    owner_address : str
-        The normalised address, which is the name of the owner's OAuth login.
+        The owner's id (32 hex digits), computed from that address.
     name : str
         The owner's name for the device.
     """
@@ -34,7 +33,6 @@ class CheckedDevice:
     device_id: str
     address: str
     owner_id: str
-    owner_address: str
     name: str
     device_code: str
     credentials: JsonDict
@@ -61,12 +59,11 @@ def parse_device(doc: JsonDict, device_auth: str, *, is_mailed: bool = False) ->
     fields.check_generation(doc)
     fields.check_time(doc, "created_at")
     address = (fields.known_address if is_mailed else fields.mail_address)(doc, "owner")
-    owner, device_code = doc["owner"], _device_code(doc)
+    device_code = _device_code(doc)
     return CheckedDevice(
         device_id=device_id,
         address=address,
-        owner_id=addresses.owner_id_of(owner),
-        owner_address=addresses.normalise_address(owner),
+        owner_id=addresses.owner_id_of(address),
         name=_name(doc, device_code),
         device_code=device_code,
         credentials=_credentials(doc, device_auth),

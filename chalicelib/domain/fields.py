@@ -66,7 +66,7 @@ def check_time(doc: JsonDict, field: str) -> None:
 
 
 def mail_address(doc: JsonDict, field: str) -> str:
-    """Return an address that mail can be sent to; its domain is in ASCII."""
+    """Return an address that mail can be sent to, in the form that the mail is sent to."""
     try:
         return addresses.mail_address(text(doc, field, 1, addresses.ADDRESS_LENGTH))
     except addresses.InvalidAddress as exc:

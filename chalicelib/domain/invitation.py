@@ -8,7 +8,7 @@ from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict, Rejected
 from chalicelib.domain.link_tokens import InvitationRef
 
-# The id is part of a link, so it has no character that a URL must escape, and no dot.
+# The id is the last part of a link's subject, which has no other dots.
 _INVITATION_ID = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
 
 
@@ -21,7 +21,7 @@ class Invitation:
     ref : InvitationRef
         The inviting owner, the guest and the document.
     address : str
-        The address that the mail is sent to; its domain is in ASCII.
+        The normalised address: the mail is sent to it.
     channel_id : str
         The `_id` of a channel in the same database.
     """
@@ -50,7 +50,7 @@ def parse_invitation(doc: JsonDict, owner_id: str, *, is_mailed: bool = False) -
         raise Rejected("_id must be letters, digits, _ and -, at most 128 of them")
     fields.check_generation(doc)
     address = (fields.known_address if is_mailed else fields.mail_address)(doc, "email")
-    guest_id = owner_id_of(doc["email"])
+    guest_id = owner_id_of(address)
     if guest_id == owner_id:
         raise Rejected("email is your own address: your devices have the channel already")
     channel_id = doc.get("channel")

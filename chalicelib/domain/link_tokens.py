@@ -7,11 +7,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
+from urllib.parse import unquote
 
 from chalicelib.domain.constant_time import same
 from chalicelib.domain.device_codes import plain_device_code
 
-_MAC_BYTES = 16
+_MAC_BYTES, _MAC_LENGTH = 16, 26
+_TOKEN = re.compile(rf"([a-z2-7]+)([a-z2-7]{{{_MAC_LENGTH}}})", re.ASCII | re.IGNORECASE)
+_CONTENT = re.compile(r"(.+)\.(0|[1-9]\d{0,8})", re.ASCII | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,10 @@ class LinkToken:
 
 @dataclass(frozen=True)
 class LinkKeys:
-    """The keys that sign and verify link tokens, ``{subject}.{generation}.{MAC}``.
+    """The keys that sign and verify link tokens: ``{subject}.{generation}``, then the MAC.
+
+    Both are in base32, in lower case. So a token is still valid after a mail program has changed
+    the case of the link, or has percent-encoded it. All other changes make it invalid.
 
     Parameters
     ----------
@@ -80,14 +86,20 @@ class LinkKeys:
 
     def sign(self, subject: str, generation: int) -> str:
         """Sign the token for a link. The token is the same every time."""
-        return f"{subject}.{generation}.{self._mac(self.keys[0], subject, generation)}"
+        content = f"{subject}.{generation}".encode("utf-8", "surrogatepass")
+        return _base32(content) + self._mac(self.keys[0], subject, generation)
 
     def verify(self, token: str) -> LinkToken | None:
-        """Return the token's content, or None if none of the keys signed it."""
-        parts = re.fullmatch(r"(.+)\.(0|[1-9]\d{0,8})\.([\w-]{22})", token, re.ASCII | re.DOTALL)
-        if parts is None:
+        """Return the token's content, or None if none of the keys signed it.
+
+        Percent-encoding is undone once. API Gateway has done so before; Chalice's local server has
+        not.
+        """
+        parts = _TOKEN.fullmatch(unquote(token))
+        content = _CONTENT.fullmatch(_from_base32(parts[1].lower())) if parts else None
+        if parts is None or content is None:
             return None
-        subject, generation, mac = parts[1], int(parts[2]), parts[3]
+        subject, generation, mac = content[1], int(content[2]), parts[2].lower()
         # All keys are always tried, so that the time does not tell which one fits.
         fits = [same(self._mac(key, subject, generation), mac) for key in self.keys]
         return LinkToken(subject, generation) if any(fits) else None
@@ -104,5 +116,19 @@ class LinkKeys:
 
     def _mac(self, key: bytes, subject: str, generation: int) -> str:
         text = f"{self.purpose}\n{subject}\n{generation}".encode("utf-8", "surrogatepass")
-        digest = hmac.new(key, text, hashlib.sha256).digest()[:_MAC_BYTES]
-        return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+        return _base32(hmac.new(key, text, hashlib.sha256).digest()[:_MAC_BYTES])
+
+
+def _base32(octets: bytes) -> str:
+    """Encode in base32 (RFC 4648), in lower case, without padding."""
+    return base64.b32encode(octets).rstrip(b"=").decode().lower()
+
+
+def _from_base32(text: str) -> str:
+    """Decode what `_base32` made of a text; return an empty text if it made nothing like it."""
+    try:
+        octets = base64.b32decode(text + "=" * (-len(text) % 8), casefold=True)
+        # The last character has bits that do not count. Only zeros are accepted there.
+        return octets.decode() if _base32(octets) == text else ""
+    except ValueError:
+        return ""

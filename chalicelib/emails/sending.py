@@ -91,9 +91,8 @@ def count_by_owner(context: Context, doc: JsonDict, owner_id: str, about: str) -
 def count_to_address(context: Context, doc: JsonDict, address: str, about: str = "") -> None:
     """Count a mail against the address that it goes to; `about` as in `count_by_owner`.
 
-    The address must be the one that SES gets. Several spellings, with different owner ids, may
-    reach the same inbox. Call this after the other counts: a sender whose own quota is used up must
-    not use up the quota of somebody else's address.
+    All spellings of an address have one quota. Call this after the other counts: a sender whose own
+    quota is used up must not use up the quota of somebody else's address.
     """
     settings = context.settings
     quotas = _quotas(settings.mails_per_address_hour, settings.mails_per_address_day)

@@ -2,13 +2,15 @@
 
 import re
 
+from chalicelib.domain.addresses import shown_address
 from chalicelib.templating import render
 
 # The subjects are fixed, so that no name that a stranger chose appears in the inbox's list.
 _CONFIRMATION_SUBJECT = "Confirm your new device"
 _INVITATION_SUBJECT = "You are invited to share a channel"
 
-_PLAIN_ADDRESS = re.compile(r"(?!www\.)[\w+-][\w.+-]*@[\w.-]+")
+# In ASCII, with or without parentheses.
+_PLAIN_ADDRESS = re.compile(r"\(?(?!www\.)[\w+-][\w.+-]*@[\w.-]+\)?", re.ASCII)
 
 
 def confirmation(link: str, device_name: str, hours: float) -> tuple[str, str, str]:
@@ -43,8 +45,7 @@ def invitation(link: str, inviter: str, channel_name: str, hours: float) -> tupl
     """
     values = {
         "link": link,
-        # An ordinary address may become a mail link. One that looks like a web page's must not.
-        "inviter": inviter if _PLAIN_ADDRESS.fullmatch(inviter) else _unlinked(inviter),
+        "inviter": " ".join(map(_unless_plain, shown_address(inviter).split(" "))),
         "channel_name": _unlinked(channel_name),
         "lasts": _duration(hours),
     }
@@ -54,6 +55,14 @@ def invitation(link: str, inviter: str, channel_name: str, hours: float) -> tupl
 def _mail(subject: str, template: str, values: dict[str, str]) -> tuple[str, str, str]:
     values = {**values, "subject": subject}
     return subject, render(f"{template}.txt", **values), render(f"{template}.html", **values)
+
+
+def _unless_plain(address: str) -> str:
+    """Return an ordinary address, which may become a mail link, as it is; another one unlinked.
+
+    One that looks like a web page's address must not become a link.
+    """
+    return address if _PLAIN_ADDRESS.fullmatch(address) else _unlinked(address)
 
 
 def _unlinked(name: str) -> str:

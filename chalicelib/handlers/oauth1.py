@@ -21,7 +21,7 @@ def create_login(server: Server, device: CheckedDevice) -> None:
         If its consumer key or token belongs to another device.
     """
     creds = device.credentials
-    config = oauth_config(device.owner_address, creds)
+    config = oauth_config(device.address, creds)
     # Keys of other owners are in the configuration, but not in this owner's user document.
     settings_of_others = [
         (section, key)
@@ -138,7 +138,7 @@ def oauth_config_keys(consumer_key: str, token: str) -> list[tuple[str, str]]:
 
 def _add_to_owner(users: Database, device: CheckedDevice) -> None:
     """Write the device's keys into the user document that the owner's devices share."""
-    new = new_oauth_user(device.owner_address, owner_role(device.owner_id))
+    new = new_oauth_user(device.address, owner_role(device.owner_id))
     users.update(
         new["_id"],
         lambda user: with_oauth(user, device.device_id, device.credentials),

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from chalicelib.domain.addresses import shown_address
 from chalicelib.domain.channel import DEFAULT_NAME
 from chalicelib.domain.documents import JsonDict, timestamp
 from chalicelib.domain.link_status import LinkStatus, link_status
@@ -151,7 +152,7 @@ def _form(doc: JsonDict, status: int = 200, problem: str | None = None) -> Page:
 
 def _summary(doc: JsonDict) -> Summary:
     facts = {
-        "From": str(doc.get("invited_by", "somebody")),
+        "From": shown_address(str(doc.get("invited_by", "somebody"))),
         "Channel": str(doc.get("channel_name", DEFAULT_NAME)),
     }
     return Summary(facts, "Invited", doc.get("sent_at"))

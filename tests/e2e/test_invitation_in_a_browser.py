@@ -20,6 +20,8 @@ from tests.kit.system.browser import (
 from tests.kit.system.registering import ANSWERED, LONG_AGO, Where, post
 from tests.kit.system.sharing import Invited, an_invitation
 
+ADDRESS_OF_ANOTHER_SCRIPT = f"{'w' * 64}@\u0430pple-{'ö' * 30}.example"
+
 scripts_or_not = pytest.mark.parametrize(
     "scripts", [True, False], ids=["with scripts", "without scripts"]
 )
@@ -192,11 +194,17 @@ def press_neither(page: Page) -> None:
     press(page, "Accept")
 
 
-# What to open, with which query, the page's main_heading, and what to do once it is open.
+# What to open, with which query, the page's heading, and what to do once it is open.
 LAYOUTS: dict[str, tuple[Callable[[Where], Invited], str, str, Callable[[Page], None] | None]] = {
     "form": (an_invitation, "", "You are invited", None),
     "form-of-long-names": (a_form_of_long_names, "", "You are invited", None),
     "form-right-to-left": (a_form_from_right_to_left, "", "You are invited", None),
+    "form-of-another-script": (
+        a_changed_one(invited_by=ADDRESS_OF_ANOTHER_SCRIPT),
+        "",
+        "You are invited",
+        None,
+    ),
     "neither": (an_invitation, "", "You are invited", press_neither),
     "waiting": (a_wait, ANSWERED, "Sharing the channel", None),
     "shared": (an_accepted_invitation, ANSWERED, "The channel is shared with you", None),

@@ -6,12 +6,17 @@ from playwright.sync_api import Browser
 from chalicelib.domain import channel, device
 from chalicelib.emails import texts
 from tests.kit.system.browser import LONG_ADDRESS, SIZES, main_heading, picture
+from tests.kit.tokens import LONGEST_TOKEN
 
-LINK = f"https://sync.example.com/api/invitation/{'a' * 32}.{'b' * 32}.{'i' * 128}.0.{'A' * 22}"
+LINK = f"https://sync.example.com/api/invitation/{'m' * LONGEST_TOKEN}"
+
 MAILS = {
     "confirmation": texts.confirmation(LINK, "W" * device.DEVICE_NAME_LENGTH, hours=24),
     "invitation": texts.invitation(
         LINK, LONG_ADDRESS, "W" * channel.CHANNEL_NAME_LENGTH, hours=168
+    ),
+    "invitation-of-another-script": texts.invitation(
+        LINK, "ada@\u0430pple.example", "Photos", hours=168
     ),
 }
 

@@ -199,7 +199,7 @@ def a_failed_device(register: Register) -> str:
     return device.link
 
 
-# What to open, the page's main_heading, and what to press once it is open.
+# What to open, the page's heading, and what to press once it is open.
 LAYOUTS: dict[str, tuple[Callable[[Register], str], str, Callable[[Page], None] | None]] = {
     "form": (a_form, "Confirm your device", None),
     "form-of-a-long-name": (a_form_of_a_long_name, "Confirm your device", None),

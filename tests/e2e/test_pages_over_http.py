@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
 from threading import Barrier
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -21,6 +23,7 @@ from tests.kit.system.registering import (
     post,
     wrong_code,
 )
+from tests.kit.tokens import put_together, take_apart
 
 Answers = dict[str, requests.Response]
 
@@ -140,16 +143,16 @@ def test_a_scanners_get_of_an_expired_link_changes_nothing(register: Register) -
 def test_codes_that_lead_nowhere_give_the_very_same_page(where: Where, register: Register) -> None:
     device, gone = register(), register()
     gone.control.remove(gone.doc())
-    device_id, generation, mac = device.link_code.split(".")
+    device_id, generation, mac = take_apart(device.link_code)
     codes = {
         "no code at all": "nothing",
-        "another MAC": f"{device_id}.{generation}.{mac[:-2]}{'AA' if mac[-2:] != 'AA' else 'BB'}",
-        "another generation": f"{device_id}.1.{mac}",
+        "another MAC": put_together(device_id, 0, f"{'aa' if mac[:2] != 'aa' else 'bb'}{mac[2:]}"),
+        "another generation": put_together(device_id, 1, mac),
         "cut off": device.link_code[:-5],
-        "cut off before the MAC": f"{device_id}.{generation}.",
-        "one character too many": f"{device.link_code}A",
+        "cut off before the MAC": put_together(device_id, generation, ""),
+        "one character too many": f"{device.link_code}a",
         "a device that is gone": gone.link_code,
-        "a device that never was": f"device-{'0' * 32}.0.{mac}",
+        "a device that never was": put_together(f"device-{'0' * 32}", 0, mac),
     }
     answers = {name: get(f"{where.api}/confirm/{code}") for name, code in codes.items()}
     answers |= {
@@ -160,6 +163,21 @@ def test_codes_that_lead_nowhere_give_the_very_same_page(where: Where, register:
     assert {answer.content for answer in answers.values()} == {answers["cut off"].content}
     assert {csp(answer) for answer in answers.values()} == {csp(answers["cut off"])}
     assert device.doc()["state"] == "confirming"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_link_in_capitals_and_percent_encoded_leads_to_its_page(
+    method: str, register: Register
+) -> None:
+    """As it goes over the wire: `requests` would undo the encoding."""
+    device = register()
+    url = urlsplit(device.link)
+    encoded = "".join(f"%{ord(letter):02x}" for letter in device.link_code.upper())
+    connection = HTTPConnection(url.netloc, timeout=30)
+    body = f"device_code={device.code}" if method == "POST" else None
+    connection.request(method, f"{url.path.rpartition('/')[0]}/{encoded}", body, FORM)
+    assert connection.getresponse().status == (303 if method == "POST" else 200)
+    connection.close()
 
 
 def test_only_the_newest_link_works(where: Where, register: Register) -> None:
@@ -282,10 +300,12 @@ def test_what_is_no_form_is_not_an_answer(register: Register) -> None:
     assert device.clicks() == []
 
 
+PERSIAN_DIGITS = str.maketrans("0123456789", "۰۱۲۳۴۵۶۷۸۹")
 TYPED: dict[str, Callable[[str], str]] = {
     "in lower case": str.lower,
     "without the dash": lambda code: code.replace("-", ""),
     "with spaces": lambda code: f" {code[:2]} {code[2:4]}  {code[5:7]} {code[7:]} ",
+    "in Persian digits": lambda code: code.translate(PERSIAN_DIGITS),
     "in wide letters": lambda code: "".join(chr(ord(c) + 0xFEE0) for c in code),
 }
 

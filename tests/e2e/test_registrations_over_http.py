@@ -20,6 +20,7 @@ from tests.e2e.conftest import Register
 from tests.kit.basics import a_device, an_address, wait_for
 from tests.kit.cases.registrations import REFUSED
 from tests.kit.system.registering import Registered, Where, all_mails
+from tests.kit.tokens import MAC_LENGTH, put_together
 
 FORM = "application/x-www-form-urlencoded"
 WINS = f"99-{'f' * 32}"
@@ -234,7 +235,7 @@ def over_an_existing_one(device: NewDevice) -> dict[str, Any]:
             "_id": confirm_id(device.device_id, 0),
             "type": "confirm",
             "state": "clicked",
-            "confirm_code": f"{device.device_id}.0.{'x' * 22}",
+            "confirm_code": put_together(device.device_id, 0, "x" * MAC_LENGTH),
             "device_code": device.device_code,
         },
     }

@@ -178,7 +178,7 @@ def test_a_mail_that_was_sent_arrives_as_it_was_given(post: Post) -> None:
 
 
 def test_a_confirmation_arrives_with_its_link(post: Post) -> None:
-    to, link = an_address(), f"https://sync.example.com/api/confirm/device-1.0.{'A' * 22}"
+    to, link = an_address(), f"https://sync.example.com/api/confirm/{'a' * 92}"
     subject, text, html = texts.confirmation(link, "Ada's phone 👩‍👩‍👧", hours=24)
     post.mailer.send(to, subject, text, html, "token-1")
     (mail,) = post.sent_to(to)

@@ -160,6 +160,17 @@ def test_each_state_of_a_registration_is_told_once(
     assert part.format(owner=kit.profile.owner_address, code=kit.profile.doc["device_code"]) in what
 
 
+def test_an_owners_address_in_another_script_is_told_in_both_forms(
+    make_kit: MakeKit, fake_cloud: FakeCloud
+) -> None:
+    kit = make_kit(owner="ada@b\u00fccher.example", registrations=fake_cloud.registrations_url)
+    fake_cloud.state, contact = "confirming", CloudMonitor(kit.home, kit.say)
+    assert contact.check(kit.device) is CloudStatus.CHANGED
+    assert contact.check(kit.device) is CloudStatus.PENDING
+    [what] = [what for about, what in kit.said if about == "registration"]
+    assert "ada@b\u00fccher.example (ada@xn--bcher-kva.example)" in what
+
+
 def test_each_change_of_state_is_told(
     kit: Kit, contact: CloudMonitor, fake_cloud: FakeCloud
 ) -> None:

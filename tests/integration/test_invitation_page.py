@@ -10,8 +10,9 @@ from chalicelib.domain.documents import JsonDict
 from chalicelib.engine.runner import Outcome
 from chalicelib.web import invitation as pages
 from chalicelib.web.pages import Page
-from tests.kit.basics import FakeDependencies, an_address, at_once, view_page
+from tests.kit.basics import FakeDependencies, a_device, an_address, at_once, view_page
 from tests.kit.cloud.steps import Owner
+from tests.kit.tokens import put_together, take_apart
 
 INVITATION = "invitation-1"
 ACCEPT, DECLINE = b"answer=accept", b"answer=decline"
@@ -261,19 +262,19 @@ def test_a_closed_link_says_the_same_where_the_answer_was_given(
 
 
 def forged_invitation_codes(code: str, other: str, device_code: str) -> dict[str, str]:
-    head, generation, mac = code.rsplit(".", 2)
+    head, generation, mac = take_apart(code)
     owner, guest, invitation_id = head.split(".")
-    turned = "A" if mac[0] != "A" else "B"
+    turned = "a" if mac[0] != "a" else "b"
     return {
         "nothing": "nothing",
         "empty": "",
-        "of another MAC": f"{head}.{generation}.{turned}{mac[1:]}",
+        "of another MAC": put_together(head, generation, f"{turned}{mac[1:]}"),
         "cut off": code[:-5],
-        "too long": f"{code}A",
-        "of another generation": f"{head}.1.{mac}",
-        "of another guest": f"{owner}.{'0' * 32}.{invitation_id}.{generation}.{mac}",
-        "of another invitation": f"{owner}.{guest}.{invitation_id}2.{generation}.{mac}",
-        "with the MAC of another": f"{head}.{generation}.{other.rpartition('.')[2]}",
+        "too long": f"{code}a",
+        "of another generation": put_together(head, 1, mac),
+        "of another guest": put_together(f"{owner}.{'0' * 32}.{invitation_id}", 0, mac),
+        "of another invitation": put_together(f"{owner}.{guest}.{invitation_id}2", 0, mac),
+        "with the MAC of another": put_together(head, generation, take_apart(other)[2]),
         "of a device": device_code,
     }
 
@@ -402,6 +403,20 @@ def test_a_channels_name_is_text_on_every_page_that_shows_it(
         assert shown in page.body
         assert "<script" not in page.body
         assert "href" not in page.body
+
+
+def test_an_inviters_address_in_another_script_is_shown_in_both_forms(
+    ada: Owner, guest: str
+) -> None:
+    address = "eve@\u0430pple.example"
+    device = a_device(owner=address)
+    ada.steps.activate(device)
+    eve = Owner(ada.steps, address, device, ada.steps.control_db_of(address))
+    eve.channel()
+    assert eve.invite(guest)["invited_by"] == "eve@xn--pple-43d.example"
+    shown = "<bdi>eve@\u0430pple.example (eve@xn--pple-43d.example)</bdi>"
+    assert shown in show(eve, eve.steps.invitation_code()).body
+    assert shown in eve.steps.mailer.sent[-1].html.replace("\u2060", "")
 
 
 def test_an_inviters_address_is_text(ada: Owner, code: str) -> None:

@@ -17,6 +17,7 @@ from chalicelib.couch import Database, NotFound, Server, Unauthorized
 from chalicelib.design import OWNER_CONTROL
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.link_status import WRONG_CODES
 from chalicelib.domain.names import confirm_id, owner_control_db
 from chalicelib.engine.runner import Message, Outcome
 from chalicelib.handlers import confirmations, devices
@@ -38,6 +39,7 @@ from tests.kit.basics import (
 from tests.kit.cloud.access import logged_in
 from tests.kit.cloud.site import with_settings
 from tests.kit.cloud.steps import Steps
+from tests.kit.tokens import MAC_LENGTH, put_together
 
 HOUR_S, DAY_S = 3600, 24 * 3600
 
@@ -396,12 +398,15 @@ def test_a_network_has_a_quota_of_its_own_that_spares_the_addresses(
     )
 
 
-def test_spellings_of_one_mailbox_share_its_quota(steps: Steps) -> None:
+def test_spellings_of_one_mailbox_share_its_quota_and_its_database(steps: Steps) -> None:
     name = an_address().partition("@")[0]
-    spellings = [f"{name}@exa{filler}mple.com" for filler in ("", "\ufe0f", "\u034f", "\u180b")]
-    for owner in [*spellings, f"{name}@example\u3002com"]:
-        assert steps.register(a_device(owner=owner))["state"] == "confirming"
-    assert {mail.to for mail in steps.mailer.sent} == {f"{name}@example.com"}
+    domains = ("b\u00fccher.example", "xn--bcher-kva.example", "bu\u0308cher.example")
+    spellings = [*(f"{name}@{domain}" for domain in domains), f"{name.upper()}@B\u00dcCHER.EXAMPLE"]
+    for owner in [*spellings, f" {name}@xn--Bcher-kva.Example"]:
+        assert steps.activate(a_device(owner=owner))["state"] == "active"
+    assert {mail.to for mail in steps.mailer.sent} == {f"{name}@xn--bcher-kva.example"}
+    shown = steps.control_db_of(spellings[0]).changes("0", limit=100)["results"]
+    assert len([row for row in shown if row["id"].startswith("device-")]) == 5
     assert "too many mails" in quota_reason(steps.register(a_device(owner=spellings[1])))
 
 
@@ -411,7 +416,7 @@ def test_spellings_of_one_mailbox_share_its_quota(steps: Steps) -> None:
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"confirm_code": "device-1.0.AAAAAAAAAAAAAAAAAAAAAA"}, "no matching device"),
+        ({"confirm_code": put_together("device-1", 0, "a" * MAC_LENGTH)}, "no matching device"),
         ({"confirm_code": ""}, "no matching device"),
         ({"confirm_code": None}, "confirm_code must be a text"),
         ({"device_code": "AAAA-AAAA"}, "wrong device code"),
@@ -491,6 +496,23 @@ def test_five_wrong_codes_reject_the_registration(steps: Steps, device: NewDevic
     assert (doc["state"], doc["rejected_reason"]) == ("rejected", "too many wrong device codes")
     right = steps.click(device)
     assert right["error"]["reason"] == "rejected"
+
+
+def test_a_wrong_code_in_the_digits_of_another_script_is_the_same_try(
+    steps: Steps, device: NewDevice
+) -> None:
+    doc = steps.register(device)
+    typed = ["0000-1234", "٠٠٠٠-١٢٣٤", "०००० १२३४", "００００１２３４", "00००1٢३4"]
+    tries = [confirmations.check_device_code(steps.context, doc, code) for code in typed]
+    assert tries == [WRONG_CODES - 1] * len(typed)
+
+
+@pytest.mark.parametrize("typed", ["dk५२-٣٤９8", "DK٥٢٣٤٩٨", "ＤＫ５２３４９８"])
+def test_the_right_code_in_the_digits_of_another_script_confirms(
+    steps: Steps, device: NewDevice, typed: str
+) -> None:
+    steps.register(device, device_code="DK52-3498")
+    assert steps.click(device, device_code=typed)["state"] == "used"
 
 
 def test_a_hundred_clicks_at_once_try_no_more_than_five_codes(

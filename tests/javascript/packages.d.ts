@@ -134,3 +134,6 @@ declare module 'follow' {
 declare module '*/node_modules/acorn' {
   export function parseExpressionAt(text: string, at: number, options: { ecmaVersion: 5 }): object;
 }
+
+/** A global of browsers and of Node.js 20, which the types of Node.js 18 do not have. */
+declare const crypto: import('node:crypto').webcrypto.Crypto;

@@ -101,6 +101,6 @@ class Acts:
         """The link in somebody's only mail; events that have a link have this one from now on."""
         [mail] = self.world.mails_to(address)
         link: str = mail["links"][0]
-        code = link.rpartition("/")[2]
-        self.cast.codes[code.rpartition(".")[0]] = code
+        page, code = link.split("/")[-2:]
+        self.cast.codes[page] = code
         return link

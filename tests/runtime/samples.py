@@ -10,16 +10,22 @@ from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict
 from local.system import ROOT
 from tests.kit.basics import an_address
+from tests.kit.tokens import put_together
 
 EVENTS = ROOT / "events"
 
 # The examples, as they stand in the files.
 OWNER, GUEST = "ada@example.com", "ben@example.com"
 DEVICE_ID = "device-0123456789ab4def8123456789abcdef"
-MAC = "ThisIsTheMacOfTheLink_"
+MAC = "thisisthemacofthelinkkkkkk"
 DEVICE_CODE = "DK5Q-SHRD"
 PASSWORD = "the password of the sample device"
 CONTROL_DB = "control"
+# The tokens of links, by their page.
+TOKENS = {
+    "confirm": put_together(DEVICE_ID, 0, MAC),
+    "invitation": put_together(f"{owner_id_of(OWNER)}.{owner_id_of(GUEST)}.invitation-1", 0, MAC),
+}
 
 
 @dataclass
@@ -29,7 +35,7 @@ class Cast:
     Attributes
     ----------
     codes : dict
-        The codes of links in mails, each by what comes before its MAC.
+        The tokens of links in mails, by their page.
     """
 
     control_db: str
@@ -68,8 +74,8 @@ class Cast:
             DEVICE_ID: self.device_id,
         }.items():
             text = text.replace(example, ours)
-        for start, code in self.codes.items():
-            text = text.replace(f"{start}.{MAC}", code)
+        for page, code in self.codes.items():
+            text = text.replace(TOKENS[page], code)
         if text == CONTROL_DB or text.startswith(f"{CONTROL_DB}-"):
             return self.control_db + text.removeprefix(CONTROL_DB)
         return text

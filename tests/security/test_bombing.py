@@ -5,11 +5,12 @@ from itertools import count
 
 import pytest
 
+from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict
 from chalicelib.web import registrations
 from device.registration import NewDevice
 from tests.kit.basics import a_device, an_address
-from tests.kit.cases.attacks import SPELLINGS
+from tests.kit.cases.attacks import MISSPELLINGS, SPELLINGS
 from tests.kit.cloud.site import with_settings
 from tests.kit.cloud.steps import Owner, Steps
 from tests.security.conftest import MakeSite
@@ -103,6 +104,20 @@ def test_all_spellings_of_an_address_have_one_quota(steps: Steps, spellings: str
         bring(steps, a_device(owner=owner), f"198.51.{number}.1")
     assert len(steps.mailer.sent) == 3
     assert len({mail.to for mail in steps.mailer.sent}) == 1
+    assert len({owner_id_of(owner) for owner in written}) == 1
+
+
+@pytest.mark.parametrize("misspelling", MISSPELLINGS)
+def test_what_may_be_taken_for_another_address_gets_no_mail(steps: Steps, misspelling: str) -> None:
+    """Neither a registration nor an invitation: it would be one mailbox with two owners."""
+    ada, address = steps.an_owner(), MISSPELLINGS[misspelling].format(name="ben")
+    device, before = a_device(owner=address), len(steps.mailer.sent)
+    assert bring(steps, device, "198.51.100.1") == 201
+    assert steps.control.find_one(device.device_id) is None
+    assert "owner must be an e-mail address" in steps.register(device)["error"]["reason"]
+    ada.channel()
+    assert "email must be an e-mail address" in ada.invite(address)["error"]["reason"]
+    assert len(steps.mailer.sent) == before
 
 
 def test_a_plus_address_is_an_address_of_its_own(steps: Steps) -> None:

@@ -87,6 +87,45 @@ def test_a_confirm_document_confirms_the_device_of_its_code_and_no_other(
     assert steps.control.get(other.device_id)["state"] == "confirming"
 
 
+def as_mail_programs_change_it(code: str) -> dict[str, str]:
+    """The spellings of a link's code that still lead to its page."""
+    encoded = "".join(f"%{ord(letter):02x}" for letter in code)
+    return {
+        "as it is": code,
+        "in capitals": code.upper(),
+        "in both cases": code[:20].upper() + code[20:],
+        "percent-encoded": encoded.upper(),
+        "percent-encoded, in lower case": encoded,
+        "percent-encoded in part": encoded[:30].upper() + code[10:].upper(),
+        "with capitals, percent-encoded": "".join(f"%{ord(letter):02x}" for letter in code.upper()),
+    }
+
+
+def test_a_confirmations_link_survives_what_mail_programs_do_to_it(
+    site: Site, steps: Steps
+) -> None:
+    device = a_device(owner=an_address())
+    for number, name in enumerate(as_mail_programs_change_it("a" * 60)):
+        doc = {**device.doc, "_id": f"Ada_s-PHONE-{device.device_id}-{number}"}
+        steps.control.put({**doc, "owner": an_address()})
+        steps.run(doc["_id"])
+        path = f"/confirm/{as_mail_programs_change_it(steps.code())[name]}"
+        assert site.get(path).status_code == 200, name
+        assert site.post(path, confirm_form(device)).status_code == 303, name
+        steps.run(confirm_id(doc["_id"], 0))
+        assert steps.control.get(doc["_id"])["state"] == "confirmed", name
+
+
+def test_an_invitations_link_survives_what_mail_programs_do_to_it(site: Site, ada: Owner) -> None:
+    for number, name in enumerate(as_mail_programs_change_it("a" * 60)):
+        invitation_id = f"Invitation_FOR-Ben-{number}"
+        ada.invite(an_address(), invitation_id=invitation_id)
+        path = f"/invitation/{as_mail_programs_change_it(site.steps.invitation_code())[name]}"
+        assert site.get(path).status_code == 200, name
+        assert site.post(path, b"answer=accept").status_code == 303, name
+        assert ada.after(invitation_id)["state"] == "accepted", name
+
+
 def ended(steps: Steps, device: NewDevice, how: str) -> None:
     """Bring a registration to where its link is used up."""
     if how == "expired":

@@ -12,6 +12,7 @@ from device.registration import NewDevice
 from tests.kit.basics import a_device, an_address
 from tests.kit.cloud.site import Site, whole
 from tests.kit.cloud.steps import Owner, Steps
+from tests.kit.tokens import MAC_LENGTH, put_together
 from tests.security.conftest import MakeSite
 
 KNOWN = ("active", "invited", "pending", "over quota", "complained", "expired", "revoked")
@@ -107,11 +108,11 @@ def test_forged_codes_cost_couchdb_the_same_with_and_without_a_device(
     """Nothing; so no time tells which device, or which invitation, there is."""
     device = a_device(owner=an_address())
     site.steps.register(device)
-    mac = "A" * 22
     for device_id in (device.device_id, a_device().device_id):
+        forged = put_together(device_id, 0, "a" * MAC_LENGTH)
         for page in ("confirm", "invitation"):
-            assert site.sends(site.get, f"/{page}/{device_id}.0.{mac}") == []
-            assert site.sends(site.post, f"/{page}/{device_id}.0.{mac}", b"answer=accept") == []
+            assert site.sends(site.get, f"/{page}/{forged}") == []
+            assert site.sends(site.post, f"/{page}/{forged}", b"answer=accept") == []
 
 
 def test_an_invitation_reads_the_same_whether_or_not_its_guest_has_devices(

@@ -28,6 +28,15 @@ def test_no_devices_name_shows_its_code_to_whoever_has_just_the_mail(site: Site)
     assert site.steps.mailer.sent == []
 
 
+@pytest.mark.parametrize("digits", ["2345", "٢٣٤٥", "२३४५", "２３４５", "②③④⑤", "2٣४５"])
+def test_no_devices_name_shows_its_code_in_the_digits_of_any_script(
+    site: Site, digits: str
+) -> None:
+    device = a_device(owner=an_address(), name=f"Phone {digits}")
+    [row] = json.loads(site.bring({**device.doc, "device_code": "2345"}).body)
+    assert row["reason"].startswith("name must not have the device_code in it")
+
+
 @pytest.mark.parametrize("name", ["Ada's phone", "ABCD", "EFGH-ABCD", "ABC DEF"])
 def test_any_other_name_is_fine(site: Site, name: str) -> None:
     device = a_device(owner=an_address(), name=name)

@@ -14,9 +14,9 @@ from local.system import ROOT
 from tests.kit.basics import a_device, an_address
 from tests.kit.cases.attacks import forged_codes
 from tests.kit.cloud.site import Site
+from tests.kit.tokens import MAC_LENGTH
 
 Pair = tuple[bytes, bytes]
-MAC_LENGTH = 22
 KEYS = [bytes([number]) * 32 for number in range(1, 4)]
 # What nobody may compare but by `identity.same`.
 SECRETS = {"mac", "device_code", "confirm_code", "answer_code", "digest", "derived_key"}
@@ -42,7 +42,7 @@ def test_each_wrong_mac_is_compared_whole_with_that_of_every_key(compared: list[
     macs = [LinkKeys([key], "test").sign("device-1", 0)[-MAC_LENGTH:].encode() for key in KEYS]
     for index in range(MAC_LENGTH):
         at = len(good) - MAC_LENGTH + index
-        wrong = good[:at] + ("A" if good[at] != "A" else "B") + good[at + 1 :]
+        wrong = good[:at] + ("a" if good[at] != "a" else "b") + good[at + 1 :]
         assert links.verify(wrong) is None
         assert compared == [(mac, wrong[-MAC_LENGTH:].encode()) for mac in macs]
         compared.clear()

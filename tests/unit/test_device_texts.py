@@ -81,6 +81,17 @@ def test_after_channel_invite_the_address_is_told() -> None:
     )
 
 
+def test_an_address_of_another_script_is_shown_in_both_forms() -> None:
+    address = "ada@b\u00fccher.example"
+    shown = f"{address} (ada@xn--bcher-kva.example)"
+    result = {"owner": address, "email": address, "device_code": CODE, "sent": True}
+    said = [texts.registered(result, "run"), texts.resent(result), texts.invited(result)]
+    invitation = {"email": address, "name": "Photos", "state": "sent"}
+    said += lines(owner=address)[1:2]
+    said += lines(invitations=[invitation])[-2:-1]
+    assert [text for text in said if shown not in text] == []
+
+
 @pytest.mark.parametrize("state", ["active", "paused", "stopped"])
 def test_after_subscription_its_state_is_told_and_that_it_is_everywhere(state: str) -> None:
     said = texts.changed({"name": "Photos", "state": state, "purged": False})

@@ -4,6 +4,8 @@ import base64
 import hashlib
 import hmac
 import string
+import unicodedata
+from random import Random
 
 import pytest
 from hypothesis import assume, example, given, settings
@@ -29,6 +31,7 @@ from chalicelib.domain.names import (
     subscription_id,
 )
 from tests.kit.cases.devices import any_text
+from tests.kit.tokens import LONGEST_TOKEN, MAC_LENGTH, put_together, take_apart
 
 KEY, NEWER_KEY, OTHER_KEY = b"k" * 32, b"n" * 32, b"o" * 32
 LINKS = LinkKeys([KEY], "confirm test control")
@@ -37,6 +40,10 @@ DEVICE_ID = "device-0123456789abcdef0123456789abcdef"
 # Arbitrary text as JSON may bring it: lone surrogates, newlines and all.
 device_ids = st.text(string.ascii_letters + string.digits + "-_.", min_size=1, max_size=60)
 generations = st.integers(0, 10**9 - 1)
+invitation_ids = st.text(string.ascii_letters + string.digits + "-_", min_size=1, max_size=128)
+subjects = device_ids | invitation_ids.map(
+    lambda doc_id: InvitationRef("0a" * 16, "0b" * 16, doc_id).subject
+)
 
 
 # Owners
@@ -48,8 +55,8 @@ generations = st.integers(0, 10**9 - 1)
         pytest.param("ada@example.com", id="plain"),
         pytest.param("  ada@example.com\n", id="to be trimmed"),
         pytest.param("Ada@Example.COM", id="in mixed case"),
-        pytest.param("ＡＤＡ＠ｅｘａｍｐｌｅ．ｃｏｍ", id="in fullwidth letters"),
-        pytest.param("\u00a0ａda@example.com\u3000", id="all at once"),
+        pytest.param("ＡＤＡ@example.com", id="in fullwidth letters"),
+        pytest.param("\u00a0ａda@EXAMPLE.com\u3000", id="all at once"),
     ],
 )
 def test_all_spellings_of_an_address_have_one_owner(address: str) -> None:
@@ -248,13 +255,52 @@ def test_an_id_with_dots_is_not_torn_apart(device_id: str) -> None:
 def test_a_code_is_made_of_its_id_its_generation_and_a_mac() -> None:
     text = f"confirm test control\n{DEVICE_ID}\n3".encode()
     digest = hmac.new(KEY, text, hashlib.sha256).digest()[:16]
-    mac = base64.urlsafe_b64encode(digest).decode().rstrip("=")
-    assert LINKS.sign(DEVICE_ID, 3) == f"{DEVICE_ID}.3.{mac}"
+    mac = base64.b32encode(digest).decode().rstrip("=").lower()
+    assert LINKS.sign(DEVICE_ID, 3) == put_together(DEVICE_ID, 3, mac)
+    assert take_apart(LINKS.sign(DEVICE_ID, 3)) == (DEVICE_ID, "3", mac)
 
 
-def test_a_code_is_safe_in_a_path() -> None:
-    allowed = set(string.ascii_letters + string.digits + "-_.")
-    assert set(LINKS.sign(DEVICE_ID, 10**9 - 1)) <= allowed
+@given(subjects, generations)
+def test_a_code_has_letters_of_one_case_and_digits(subject: str, generation: int) -> None:
+    assert set(LINKS.sign(subject, generation)) <= set("abcdefghijklmnopqrstuvwxyz234567")
+
+
+def test_the_longest_code_fits_into_a_line_of_a_mail() -> None:
+    ref = InvitationRef("0a" * 16, "0b" * 16, "Z" * 128)
+    code = LINKS.sign(ref.subject, 10**9 - 1)
+    assert LINKS.verify(code) == LinkToken(ref.subject, 10**9 - 1)
+    assert len(code) == LONGEST_TOKEN < 998  # RFC 5322, 2.1.1
+    assert len(LINKS.sign(DEVICE_ID, 0)) == 92
+
+
+@settings(max_examples=300)
+@given(subjects, generations, st.randoms(use_true_random=False))
+def test_a_code_is_the_same_whatever_a_mail_program_does_to_it(
+    subject: str, generation: int, random: Random
+) -> None:
+    """Each character in either case, or percent-encoded with digits in either case."""
+    changed = ""
+    for character in LINKS.sign(subject, generation):
+        letter = random.choice([character, character.upper()])
+        encoded = random.choice([f"%{ord(letter):02x}", f"%{ord(letter):02X}"])
+        changed += random.choice([letter, encoded])
+    assert LINKS.verify(changed) == LinkToken(subject, generation)
+    whole = LINKS.sign(subject, generation)
+    assert LINKS.verify(whole.upper()) == LinkToken(subject, generation)
+
+
+def test_only_ascii_letters_have_another_case_in_a_code() -> None:
+    codes = [LINKS.sign(DEVICE_ID, generation) for generation in range(20)]
+    lookalikes = {"k": "\u212a", "s": "\u017f", "i": "\u0130"}
+    for letter, lookalike in lookalikes.items():
+        changed = [code.replace(letter, lookalike) for code in codes if letter in code]
+        assert changed
+        assert {LINKS.verify(code) for code in changed} == {None}
+
+
+def test_percent_encoding_is_undone_once() -> None:
+    twice = "".join(f"%25{ord(letter):x}" for letter in LINKS.sign(DEVICE_ID, 0))
+    assert LINKS.verify(twice) is None
 
 
 def test_a_code_of_another_key_is_refused() -> None:
@@ -285,9 +331,9 @@ def test_a_code_made_for_another_purpose_is_refused(purpose: str) -> None:
 def test_a_code_with_any_one_character_changed_is_refused(data: st.DataObject) -> None:
     code = LINKS.sign(DEVICE_ID, data.draw(st.sampled_from([0, 1, 9, 10, 120])))
     at = data.draw(st.integers(0, len(code) - 1))
-    likely = st.sampled_from(string.ascii_letters + string.digits + "-_. \n")
+    likely = st.sampled_from(string.ascii_letters + string.digits + "-_.% \n")
     other = data.draw(likely | st.characters(exclude_categories=()))
-    assume(other != code[at])
+    assume(other not in (code[at], code[at].upper()))
     assert LINKS.verify(code[:at] + other + code[at + 1 :]) is None
 
 
@@ -304,27 +350,33 @@ def test_a_code_that_was_cut_short_or_added_to_is_refused(data: st.DataObject) -
     [("01", 1), ("-1", 1), ("+1", 1), (" 1", 1), ("1_0", 10), ("1٠", 10), ("١", 1), ("", 0)],
 )
 def test_a_generation_has_one_spelling(spelling: str, generation: int) -> None:
-    mac = LINKS.sign(DEVICE_ID, generation).rpartition(".")[2]
-    assert LINKS.verify(f"{DEVICE_ID}.{spelling}.{mac}") is None
+    mac = take_apart(LINKS.sign(DEVICE_ID, generation))[2]
+    assert LINKS.verify(put_together(DEVICE_ID, spelling, mac)) is None
 
 
 def test_a_mac_is_not_good_for_another_generation_or_device() -> None:
-    mac = LINKS.sign(DEVICE_ID, 1).rpartition(".")[2]
-    assert LINKS.verify(f"{DEVICE_ID}.2.{mac}") is None
-    assert LINKS.verify(f"device-other.1.{mac}") is None
+    mac = take_apart(LINKS.sign(DEVICE_ID, 1))[2]
+    assert LINKS.verify(put_together(DEVICE_ID, 2, mac)) is None
+    assert LINKS.verify(put_together("device-other", 1, mac)) is None
 
 
-macs = st.text(string.ascii_letters + string.digits + "-_", min_size=22, max_size=22)
+tails = st.text("abcdefghijklmnopqrstuvwxyz234567", max_size=60)
+macs = st.text("abcdefghijklmnopqrstuvwxyz234567", min_size=MAC_LENGTH, max_size=MAC_LENGTH)
+contents = st.binary().map(lambda octets: base64.b32encode(octets).decode().rstrip("=").lower())
 
 
 @settings(max_examples=300)
-@given(any_text | st.builds("{}.{}.{}".format, any_text, generations, macs))
+@given(
+    any_text
+    | st.builds("{}{}".format, contents | tails, macs)
+    | st.builds(put_together, st.text(), generations, macs)
+)
 def test_no_text_makes_verifying_raise_and_none_is_verified(code: str) -> None:
     assert LINKS.verify(code) is None
 
 
 @pytest.mark.parametrize(
-    "code", ["", ".", "..", "...", "\n.0." + "A" * 22, "\ud800.0." + "A" * 22, "." * 5000]
+    "code", ["", ".", "\ud800", "%", "%ff", "a" * 26, "a" * 27, "a" * 34, "%61" * 40, "." * 5000]
 )
 def test_an_odd_code_is_refused(code: str) -> None:
     assert LINKS.verify(code) is None
@@ -334,7 +386,22 @@ def test_an_odd_code_is_refused(code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "typed", ["ABCD-2345", "abcd-2345", "ABCD2345", " a b c d - 2 3 4 5\n", "ＡＢＣＤ２３４５"]
+    "typed",
+    [
+        "ABCD-2345",
+        "abcd-2345",
+        "ABCD2345",
+        " a b c d - 2 3 4 5\n",
+        "ＡＢＣＤ２３４５",
+        "abcd-٢٣٤٥",
+        "ABCD ۲۳۴۵",
+        "abcd२३४५",
+        "ABCD-๒๓๔๕",
+        "ABCD-၂၃၄၅",
+        "ABCD-𝟐𝟑𝟒𝟓",
+        "ABCD-²③⁴₅",
+        "ABCD-2٣४５",
+    ],
 )
 def test_a_device_code_is_the_same_however_it_is_typed(typed: str) -> None:
     assert plain_device_code(typed) == "ABCD2345"
@@ -355,6 +422,37 @@ typed_codes = st.text("ABCabc123 -", max_size=8) | any_text
 def test_two_device_codes_have_one_guess_id_just_if_they_are_the_same(one: str, other: str) -> None:
     equal = LINKS.device_code_ids(DEVICE_ID, one)[0] == LINKS.device_code_ids(DEVICE_ID, other)[0]
     assert equal == same_device_code(one, other)
+
+
+DIGITS = [
+    chr(number) for number in range(0x110000) if unicodedata.decimal(chr(number), None) is not None
+]
+
+
+@given(st.lists(st.sampled_from(DIGITS), min_size=4, max_size=8))
+def test_the_digits_of_every_script_are_the_same_code(typed: list[str]) -> None:
+    code = "".join(str(unicodedata.decimal(digit)) for digit in typed)
+    assert plain_device_code("".join(typed)) == code
+    guesses = [LINKS.device_code_ids(DEVICE_ID, each)[0] for each in (code, "".join(typed))]
+    assert guesses[0] == guesses[1]
+
+
+@pytest.mark.parametrize(
+    "typed", ["wifi-1i", "WIFI-1I", "W\u0130F\u0130-1\u0130", "w\u0131f\u0131-1\u0131"]
+)
+def test_the_case_of_a_turkish_i_makes_no_other_code(typed: str) -> None:
+    assert plain_device_code(typed) == "WIFI1I"
+
+
+@pytest.mark.parametrize("typed", ["АВСD-2345", "ΑΒCD-2345", "ABCD-Z3A5", "ABCD-二三四五"])
+def test_letters_that_look_alike_are_another_code(typed: str) -> None:
+    assert not same_device_code("ABCD-2345", typed)
+
+
+@given(any_text)
+def test_case_never_makes_another_code(code: str) -> None:
+    assert same_device_code(code.upper(), code.lower().upper())
+    assert same_device_code(code, code.upper())
 
 
 @given(st.text("ABCDEFGHJKMNPQRSTVWXYZ23456789", min_size=8, max_size=8), st.data())

@@ -22,14 +22,13 @@ from chalicelib.aws.clients import make_client
 from chalicelib.aws.ses import AddressRefused, MailError, MailNotSent, SesMailer
 from chalicelib.emails import texts
 from chalicelib.errors import NoEffect
+from tests.kit.tokens import LONGEST_TOKEN
 
 SENDER = "Syncpoint <sync@example.com>"
 TO = "ada@example.com"
-LINK = "https://sync.example.com/api/confirm/device-1.0.AAAAAAAAAAAAAAAAAAAAAA"
+LINK = f"https://sync.example.com/api/confirm/{'m' * 92}"
 INVITER = "ada.lovelace+sync@example.com"
-INVITATION_LINK = (
-    f"https://sync.example.com/api/invitation/{'a' * 32}.{'b' * 32}.{'i' * 128}.0.{'A' * 22}"
-)
+INVITATION_LINK = f"https://sync.example.com/api/invitation/{'m' * LONGEST_TOKEN}"
 
 Mail = tuple[str, str, str, str, str]
 A_MAIL: Mail = (TO, "Confirm", "Hello, ädä", "<p>Hello, ädä</p>", "token-1")
@@ -498,6 +497,13 @@ def test_an_inviters_address_makes_no_link_to_a_page(address: str) -> None:
     for part in texts.invitation(INVITATION_LINK, address, "Photos", 168)[1:]:
         assert address not in part
         assert address in part.replace("\u2060", "")
+
+
+@pytest.mark.parametrize("inviter", ["ada@xn--pple-43d.example", "ada@\u0430pple.example"])
+def test_an_inviter_of_another_script_is_shown_in_both_forms(inviter: str) -> None:
+    """The form in ASCII can be copied, and may become a mail link; the other must not."""
+    for part in texts.invitation(INVITATION_LINK, inviter, "Photos", 168)[1:]:
+        assert "ada@\u2060\u0430pple.\u2060example (ada@xn--pple-43d.example)" in part
 
 
 def test_a_name_that_is_written_from_right_to_left_leaves_the_words_around_it() -> None:

@@ -8,6 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from chalicelib.domain.documents import generation_of
 from chalicelib.engine.docstate import Transition
+from tests.kit.tokens import take_apart
 from tests.world.acts import ADA, CHANNEL, CHANNELS, DEVICES, GUESTS, Act, acts, invites
 from tests.world.crew import Crew
 from tests.world.faults import Kind
@@ -117,10 +118,10 @@ class Machine(RuleBasedStateMachine):
 
     def _unmailed(self) -> list[str]:
         """Devices that wait for a click on a link that was never sent."""
-        links = {mail.code.rpartition(".")[0] for mail in self.world.mails()}
+        links = {take_apart(mail.code)[:2] for mail in self.world.mails()}
         docs = self.world.couch.databases[CONTROL].docs().values()
         waiting = [doc for doc in docs if doc.get("state") == "confirming"]
-        asked = [f"{doc['_id']}.{generation_of(doc)}" for doc in waiting]
+        asked = [(doc["_id"], str(generation_of(doc))) for doc in waiting]
         return [f"no mail for {each}" for each in asked if each not in links]
 
     def _mailed_again(self) -> list[str]:

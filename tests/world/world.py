@@ -21,6 +21,7 @@ from chalicelib.web import confirm, invitation, registrations
 from chalicelib.web.pages import Page
 from chalicelib.web.unavailable import ServiceUnavailable, context_of
 from tests.kit.basics import PUBLIC_URL
+from tests.kit.tokens import take_apart
 from tests.world.faults import Killed
 from tests.world.gate import Process
 from tests.world.region import CONTROL, HANDLER_TIMEOUT_S, SCHEDULE_S, Region
@@ -157,7 +158,7 @@ class World(Region):
 
     def bounce(self, mail: SentMail) -> None:
         """SES tells that a mail did not arrive."""
-        doc_id, generation, _ = mail.code.rsplit(".", 2)
+        doc_id, generation, _ = take_apart(mail.code)
         tags = {"doc": [doc_id], "generation": [generation]}
         message = json.dumps(
             {

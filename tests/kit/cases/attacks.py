@@ -3,72 +3,89 @@
 from urllib.parse import quote
 
 from tests.kit.cases.registrations import REFUSED
+from tests.kit.tokens import MAC_LENGTH, encoded, put_together, take_apart
 
 HUGE = 10_000
 
 
 def forged_codes(code: str, other: str) -> dict[str, str]:
     """What somebody makes who has seen a link's code, and that of another device."""
-    device_id, generation, mac = code.split(".")
-    other_id, _, other_mac = other.split(".")
-    last = "A" if mac[-1] != "A" else "B"
+    device_id, generation, mac = take_apart(code)
+    other_id, _, other_mac = take_apart(other)
+    content = code[: -len(mac)]
     flipped = {
         f"with character {index} of the MAC changed": (
-            f"{device_id}.0.{mac[:index]}{'A' if mac[index] != 'A' else 'B'}{mac[index + 1 :]}"
+            f"{content}{mac[:index]}{'a' if mac[index] != 'a' else 'b'}{mac[index + 1 :]}"
         )
         for index in range(len(mac))
     }
-    cut = {f"cut to {length}": code[:length] for length in (1, 7, 39, 41, 42, 50, len(code) - 1)}
+    lengths = (1, 7, len(mac) - 1, len(mac), len(mac) + 1, len(content), len(code) - 1)
+    cut = {f"cut to {length}": code[:length] for length in lengths}
+    odd = {
+        "without a generation": encoded(device_id),
+        "of an empty generation": encoded(f"{device_id}."),
+        "without a subject": encoded(f".{generation}"),
+        "without a content": "",
+        "of a NUL": encoded("\0"),
+        "of no UTF-8": "777777y",
+        "of the next generation": encoded(f"{device_id}.1"),
+        "of a negative generation": encoded(f"{device_id}.-0"),
+        "of a generation with a zero before it": encoded(f"{device_id}.00"),
+        "of a generation with a plus": encoded(f"{device_id}.+0"),
+        "of a generation in Arabic digits": encoded(f"{device_id}.\u0660"),
+        "of a generation of ten digits": encoded(f"{device_id}.1000000000"),
+        "of another device": encoded(f"{other_id}.{generation}"),
+        "of a device in capitals": encoded(f"{device_id.upper()}.{generation}"),
+        "of a device and a path": encoded(f"{device_id}/../{other_id}.{generation}"),
+        "of a device and a dot": encoded(f"{device_id}..{generation}"),
+        "of two devices": encoded(f"{device_id}.{other_id}.{generation}"),
+        "of a device and a line end": encoded(f"{device_id}.{generation}\n"),
+        "of a wide dot": encoded(f"{device_id}\uff0e{generation}"),
+        "of braces": encoded("{{7*7}}.0"),
+        "of a script": encoded("<script>alert(1)</script>.0"),
+        "of a confirmation": encoded(f"confirm-{device_id}-0.0"),
+        "of a design document": encoded("_design/syncpoint.0"),
+        "of a huge device": encoded("x" * HUGE + ".0"),
+        "of many dots": encoded("." * HUGE),
+        "with bits of the content that base32 does not count": (
+            f"{content[:-1]}{neighbour(content[-1])}"
+        ),
+    }
     return (
         flipped
         | cut
+        | {name: text + mac for name, text in odd.items()}
         | {
+            "in the old form": f"{device_id}.{generation}.{mac}",
             "empty but for a dot": ".",
-            "without a MAC": f"{device_id}.{generation}.",
-            "without a generation": f"{device_id}..{mac}",
-            "without a subject": f".{generation}.{mac}",
-            "extended": f"{code}A",
-            "extended by a part": f"{code}.A",
-            "extended by another": f"{code}.{code}",
-            "with the MAC twice": f"{device_id}.{generation}.{mac}{mac}",
+            "extended": f"{code}a",
+            "extended by a part": f"{code}.a",
+            "extended by another": f"{code}{code}",
+            "with the MAC first": f"{mac}{content}",
+            "with the MAC twice": f"{code}{mac}",
             "with a padded MAC": f"{code}==",
             "with a line end": f"{code}\n",
             "with a NUL": f"{code}\0",
             "with a blank before it": f" {code}",
-            "of the next generation": f"{device_id}.1.{mac}",
-            "of a negative generation": f"{device_id}.-0.{mac}",
-            "of a generation with a zero before it": f"{device_id}.00.{mac}",
-            "of a generation with a plus": f"{device_id}.+0.{mac}",
-            "of a generation in Arabic digits": f"{device_id}.٠.{mac}",
-            "of a generation of ten digits": f"{device_id}.1000000000.{mac}",
-            "of another device": f"{other_id}.{generation}.{mac}",
-            "with the MAC of another": f"{device_id}.{generation}.{other_mac}",
-            "of a device in capitals": f"{device_id.upper()}.{generation}.{mac}",
-            "of a device and a path": f"{device_id}/../{other_id}.{generation}.{mac}",
-            "of a device and a dot": f"{device_id}..{generation}.{mac}",
-            "of two devices": f"{device_id}.{other_id}.{generation}.{mac}",
-            "with a wide letter": f"{device_id}.{generation}.{chr(ord(mac[0]) + 0xFEE0)}{mac[1:]}",
-            "with a Cyrillic letter": code.replace("e", "е", 1),
+            "with the MAC of another": f"{content}{other_mac}",
+            "with a wide letter": f"{chr(ord(code[0]) + 0xFEE0)}{code[1:]}",
+            "with a Cyrillic letter": f"{code[:9]}\u0435{code[10:]}",
+            "with a Kelvin sign": f"{code[:9]}\u212a{code[10:]}",
             "with a zero-width space": f"{code[:9]}\u200b{code[9:]}",
+            "with a hyphen": f"{code[:9]}-{code[9:]}",
             "turned around": f"\u202e{code[::-1]}",
-            "with wide dots": code.replace(".", "．"),
-            "with bits of the MAC that base64 does not count": f"{code[:-1]}{neighbour(mac[-1])}",
-            "with the MAC in capitals": f"{device_id}.{generation}.{mac.swapcase()}",
-            "with another last character": f"{code[:-1]}{last}",
-            "with the MAC of zeros": f"{device_id}.{generation}.{'A' * 22}",
-            "of braces": "{{7*7}}.0." + mac,
-            "of a script": f"<script>alert(1)</script>.0.{mac}",
-            "of a confirmation": f"confirm-{device_id}-0.0.{mac}",
-            "of a design document": f"_design/syncpoint.0.{mac}",
-            "huge": "x" * HUGE + f".0.{mac}",
-            "of many dots": "." * HUGE + mac,
+            "encoded twice": "".join(f"%25{ord(letter):x}" for letter in code),
+            "with half a percent": f"{code[:-1]}%",
+            "with bits of the MAC that base32 does not count": f"{code[:-1]}{neighbour(mac[-1])}",
+            "with the MAC of zeros": f"{content}{'a' * len(mac)}",
+            "huge": "x" * HUGE + mac,
         }
     )
 
 
 def neighbour(character: str) -> str:
-    """The character of base64 that differs in the lowest bit alone."""
-    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    """The character of base32 that differs in the lowest bit alone."""
+    alphabet = "abcdefghijklmnopqrstuvwxyz234567"
     return alphabet[alphabet.index(character) ^ 1]
 
 
@@ -255,12 +272,26 @@ IDS = {
 SPELLINGS = {
     "case": ["{name}@example.com", "{name}@EXAMPLE.com", "{name}@Example.Com"],
     "blanks": ["{name}@example.com", " {name}@example.com", "{name}@example.com\u00a0"],
-    "wide letters": ["{name}@example.com", "{name}@\uff45xample.com", "{name}@example.co\uff4d"],
-    "other dots": ["{name}@example.com", "{name}@example\u3002com", "{name}@example\uff0ecom"],
-    "fillers": ["{name}@example.com", "{name}@exa\ufe0fmple.com", "{name}@exa\u034fmple.com"],
+    "wide letters": ["{name}.a@example.com", "{name}.\uff41@example.com"],
     "a domain's two forms": ["{name}@b\u00fccher.example", "{name}@xn--bcher-kva.example"],
+    "capitals in both": ["{name}@B\u00dcCHER.example", "{name}@XN--BCHER-KVA.example"],
     "composed and decomposed": ["{name}@b\u00fccher.example", "{name}@bu\u0308cher.example"],
-    "ligatures": ["{name}@fish.example", "{name}@\ufb01sh.example"],
+    "a sharp s": ["{name}@stra\u00dfe.example", "{name}@STRA\u1e9eE.example"],
+}
+
+# What a mail server or a browser might take for a spelling of example.com or fish.example.
+MISSPELLINGS = {
+    "a wide letter": "{name}@\uff45xample.com",
+    "a wide letter at the end": "{name}@example.co\uff4d",
+    "an ideographic full stop": "{name}@example\u3002com",
+    "a wide full stop": "{name}@example\uff0ecom",
+    "a variation selector": "{name}@exa\ufe0fmple.com",
+    "a grapheme joiner": "{name}@exa\u034fmple.com",
+    "a zero-width joiner": "{name}@exa\u200dmple.com",
+    "a Mongolian selector": "{name}@exa\u180bmple.com",
+    "a dot at the end": "{name}@example.com.",
+    "a ligature": "{name}@\ufb01sh.example",
+    "punycode of ASCII": "{name}@xn--example-.com",
 }
 
 # Types of a body that is no form, and no JSON; a page may post the first few to any site.
@@ -439,12 +470,12 @@ FORGED_NOTIFICATIONS = {
 
 def counts() -> dict[str, int]:
     """How many bad inputs there are of each kind."""
-    device, mac = f"device-{'0' * 32}", "x" * 22
+    device, macs = f"device-{'0' * 32}", ["x" * MAC_LENGTH, "y" * MAC_LENGTH]
     return {
-        "codes of links": len(forged_codes(f"{device}.0.{mac}", f"{device}.0.{mac[::-1]}")),
+        "codes of links": len(forged_codes(*[put_together(device, 0, mac) for mac in macs])),
         "names": len(TEXTS),
         "addresses": len(ADDRESSES),
-        "spellings of an address": sum(map(len, SPELLINGS.values())),
+        "spellings of an address": sum(map(len, SPELLINGS.values())) + len(MISSPELLINGS),
         "ids and paths": len(IDS),
         "documents that are too much": len(documents_too_large()),
         "forms": len(FORMS),

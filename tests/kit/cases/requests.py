@@ -52,11 +52,12 @@ def register_formats() -> None:
 
 
 def values(name: str) -> st.SearchStrategy[str]:
-    """Of a format: three of four lead to a document."""
+    """Of a format: two of three lead to a document."""
     known = st.integers(0, 10**6).map(lambda number: _pick(name, number))
     spoilt = st.builds(_spoil, known, st.integers(0, 200), st.characters(codec="utf-8"))
+    forged = known.map(lambda value: value[:-1] + ("b" if value[-1] == "a" else "a"))
     unknown = st.uuids(version=4).map(lambda uuid: f"device-{uuid.hex}")
-    others = [spoilt, unknown, st.text(min_size=1, max_size=100)]
+    others = [spoilt, forged, unknown, st.text(min_size=1, max_size=100)]
     return st.sampled_from([*[known] * 9, *others]).flatmap(lambda strategy: strategy)
 
 
