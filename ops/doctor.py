@@ -34,7 +34,7 @@ def main(arguments: list[str], tools: Tools, now_s: Callable[[], float] = time.t
 def examine(stage: Stage, tools: Tools, now_s: Callable[[], float]) -> Iterator[Finding]:
     """Run one check after another; none of AWS if the credentials are wrong."""
     client = tools.client
-    yield find("settings", lambda: check_project.check_settings(stage))
+    yield find("settings", lambda: check_project.check_settings(stage, tools))
     yield find("build", lambda: check_project.check_build(tools))
     account = find("AWS", lambda: check_project.check_account(client))
     yield account

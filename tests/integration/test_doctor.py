@@ -260,9 +260,23 @@ def test_a_stage_that_the_config_does_not_have(operator: Operator) -> None:
 
 def test_settings_that_the_handlers_would_refuse(operator: Operator) -> None:
     operator.configure(MAILS_PER_ADDRESS_HOUR="many")
-    verdict = check_project.check_settings(operator.stage)
-    assert verdict[0] is Level.WRONG
-    assert verdict[1].startswith("MAILS_PER_ADDRESS_HOUR must be a whole number, 0 or more; set it")
+    verdict = check_project.check_settings(operator.stage, operator.tools)
+    assert verdict == (
+        Level.WRONG,
+        "MAILS_PER_ADDRESS_HOUR must be a whole number from 0 to 5000; "
+        f"set it in .chalice/config.json, stages.{operator.name}.environment_variables",
+    )
+
+
+def test_a_claim_that_ends_before_its_handler(operator: Operator) -> None:
+    operator.configure(CLAIM_LEASE_SECONDS="60")  # Chalice's own time-out
+    assert doctor.main([operator.name], operator.tools) == 1
+    assert operator.said[0] == (
+        "wrong    settings           CLAIM_LEASE_SECONDS must be more than 60, the lambda_timeout "
+        "of device_new, and is 60: a second worker would send the same mail while the first one is "
+        "still at work; set it in .chalice/config.json, "
+        f"stages.{operator.name}.environment_variables"
+    )
 
 
 def test_policies_that_are_not_the_tables(operator: Operator) -> None:
