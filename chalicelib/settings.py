@@ -133,6 +133,9 @@ _CONCURRENCY = Count(MIN_CONCURRENCY, 1000)
 MAX_QUOTA = 5000
 _QUOTA = Count(0, MAX_QUOTA)
 
+# These mails are counted by a number, not by keys. Nobody sends more in an hour.
+_BUSY = Count(0, 10_000_000)
+
 _MONTH_S = 30 * 24 * 3600
 _SHARDS = Count(1, 100)
 
@@ -236,6 +239,28 @@ class Settings(Deployed):
     )
     mails_per_network_day: int = variable(
         "MAILS_PER_NETWORK_DAY", "the most mails caused by one network in any day", "200", _QUOTA
+    )
+    # An account that has just left SES's sandbox may often send 50,000 mails a day, which is some
+    # 2,000 an hour; `make doctor` compares the account's own quota.
+    # Source: https://docs.aws.amazon.com/ses/latest/dg/quotas.html
+    mails_busy_hour: int = variable(
+        "MAILS_BUSY_HOUR",
+        "after how many mails an hour of the clock is busy, so that each owner and each network"
+        " gets only `MAILS_SHARE_HOUR`; choose half of the mails that SES takes in an hour",
+        "1000",
+        _BUSY,
+    )
+    mails_busy_domain_hour: int = variable(
+        "MAILS_BUSY_DOMAIN_HOUR",
+        "after how many mails to addresses of one domain an hour is busy for that domain",
+        "500",
+        _BUSY,
+    )
+    mails_share_hour: int = variable(
+        "MAILS_SHARE_HOUR",
+        "the most mails of one owner or one network in any hour, while the hour is busy",
+        "3",
+        _QUOTA,
     )
     poller_shards: int = variable("POLLER_SHARDS", "how many pollers there are", "1", _SHARDS)
 

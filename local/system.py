@@ -180,6 +180,7 @@ class LocalSystem:
             # All devices on one machine are in the same network.
             "MAILS_PER_NETWORK_HOUR": str(MAX_QUOTA),
             "MAILS_PER_NETWORK_DAY": str(MAX_QUOTA),
+            "MAILS_SHARE_HOUR": str(MAX_QUOTA),
         }
 
 

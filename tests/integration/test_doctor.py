@@ -534,16 +534,30 @@ def test_the_topmost_domain_is_not_asked_for() -> None:
 
 def test_the_sandbox_is_a_warning(operator: Operator) -> None:
     operator.clients["sesv2"].account["ProductionAccessEnabled"] = False
-    level, text = check_mail.check_account(operator.client)
+    level, text = check_mail.check_account(operator.stage, operator.client)
     assert level is Level.WARNING
     assert "sandbox, so only verified addresses get mails" in text
 
 
 def test_sending_that_ses_has_stopped(operator: Operator) -> None:
     operator.clients["sesv2"].account["SendingEnabled"] = False
-    level, text = check_mail.check_account(operator.client)
+    level, text = check_mail.check_account(operator.stage, operator.client)
     assert level is Level.WRONG
     assert "SES has stopped this account from sending" in text
+
+
+@pytest.mark.parametrize(("a_day", "level"), [(24_000, Level.OK), (23_999, Level.WARNING)])
+def test_an_hour_that_is_busy_later_than_ses_takes_mails(
+    operator: Operator, a_day: int, level: Level
+) -> None:
+    operator.clients["sesv2"].account["SendQuota"]["Max24HourSend"] = float(a_day)
+    verdict = check_mail.check_account(operator.stage, operator.client)
+    assert verdict[0] is level
+    if level is Level.WARNING:
+        assert verdict[1] == (
+            "SES takes 23999 mails a day, but an hour is busy after 1000 only, so a few senders "
+            "can use up what others need; set MAILS_BUSY_HOUR to 499"
+        )
 
 
 def test_a_configuration_set_that_is_missing(operator: Operator) -> None:

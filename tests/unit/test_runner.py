@@ -45,6 +45,10 @@ class FakeTools:
         return replace(self)
 
 
+def _to(doc: JsonDict) -> object:
+    return doc.get("to")
+
+
 @dataclass
 class Bench:
     """A registry with one transition of each kind, over one document in state new."""
@@ -61,7 +65,7 @@ class Bench:
     def __post_init__(self) -> None:
         self.registry.safe("thing", "new", to="next")(self._run_safe)
         self.registry.unsafe("mail", "new", to="next")(self._run_unsafe)
-        self.registry.unsafe("letter", "new", to="next", key_fields=["to"])(self._run_unsafe)
+        self.registry.unsafe("letter", "new", to="next", key_of=_to)(self._run_unsafe)
 
     def _run_safe(self, doc: JsonDict, tools: FakeTools) -> JsonDict | None:
         self.runs.append(doc)

@@ -316,12 +316,27 @@ def test_every_alarm_of_ours_is_about_a_metric_that_the_code_counts(
         for resource in resources.values()
         if resource["Type"] == "AWS::CloudWatch::Alarm"
     ]
-    assert len(alarms) == 7
+    assert len(alarms) == 9
     for alarm in alarms:
         assert alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}]
         if alarm["Namespace"] == "Syncpoint":
             names = {dimension["Name"] for dimension in alarm["Dimensions"]}
             assert names == METRICS[alarm["MetricName"]]
+
+
+def test_every_alarm_about_mails_is_about_an_outcome_that_the_code_counts(
+    resources: dict[str, Any],
+) -> None:
+    outcomes = {
+        dimension["Value"]
+        for resource in resources.values()
+        if resource["Properties"].get("MetricName") == "Mails"
+        for dimension in resource["Properties"]["Dimensions"]
+        if dimension["Name"] == "Outcome"
+    }
+    code = (ROOT / "chalicelib/emails/sending.py").read_text(encoding="utf-8")
+    assert outcomes == {"over_quota", "busy", "busy_domain"}
+    assert all(f'"{outcome}"' in code for outcome in outcomes)
 
 
 def test_the_pollers_window_has_the_bounds_of_the_template() -> None:

@@ -120,6 +120,7 @@ def _environment(name: str, secret: str) -> dict[str, str]:
         # All of these requests come from one network.
         "MAILS_PER_NETWORK_HOUR": str(MAX_QUOTA),
         "MAILS_PER_NETWORK_DAY": str(MAX_QUOTA),
+        "MAILS_SHARE_HOUR": str(MAX_QUOTA),
     }
 
 
