@@ -24,7 +24,7 @@ from chalicelib.engine.dependencies import Dependencies
 from chalicelib.engine.docstate import Transition
 from chalicelib.engine.runner import Message, Outcome, handle
 from chalicelib.handlers.all import registry
-from chalicelib.settings import PollerSettings, queue_name
+from chalicelib.settings import MAX_QUOTA, PollerSettings, queue_name
 from poller.app import PollerDependencies, run
 from tests.kit.fakes.aws import FakeAws
 from tests.kit.fakes.couch import ADMIN_URL
@@ -99,8 +99,8 @@ class Backend:
             "PUBLIC_URL": "https://sync.example.com/api",
             "MAIL_FROM": "syncpoint@example.com",
             # Owners with many devices are no abuse here.
-            "MAILS_PER_ADDRESS_HOUR": "1000000",
-            "MAILS_PER_ADDRESS_DAY": "1000000",
+            "MAILS_PER_ADDRESS_HOUR": str(MAX_QUOTA),
+            "MAILS_PER_ADDRESS_DAY": str(MAX_QUOTA),
         }
         self._poller = PollerSettings.read(self._environment)
 

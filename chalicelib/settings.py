@@ -45,15 +45,20 @@ def match(pattern: str, what: str) -> Callable[[str], str]:
     return parse
 
 
-def count(minimum: int) -> Callable[[str], int]:
-    """Make a parser of whole numbers, `minimum` or more."""
+@dataclass(frozen=True)
+class Count:
+    """A parser of whole numbers, from `minimum` to `maximum`."""
 
-    def parse(value: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,9}", value) or int(value) < minimum:
-            raise ValueError(f"must be a whole number, {minimum} or more")
+    minimum: int
+    maximum: int
+
+    def __call__(self, value: str) -> int:
+        """Parse a value; raise `ValueError` if it is no number or out of bounds."""
+        # [0-9] only: int() would also accept signs, spaces, underscores and other scripts' digits.
+        is_number = re.fullmatch(r"[0-9]{1,9}", value) is not None
+        if not is_number or not self.minimum <= int(value) <= self.maximum:
+            raise ValueError(f"must be a whole number from {self.minimum} to {self.maximum}")
         return int(value)
-
-    return parse
 
 
 def optional(parse: Callable[[str], str]) -> Callable[[str], str]:
@@ -119,9 +124,20 @@ _LINK_KEYS_HELP = "the Secrets Manager secret with CouchDB's URL and the link ke
 # A poller that was not seen for so long is not running. It should run each minute.
 POLLER_SILENT_S = 300
 
-# The lowest maximum concurrency that Lambda accepts for a queue.
+# The maximum concurrency that Lambda accepts for a queue.
 # Source: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
 MIN_CONCURRENCY = 2
+_CONCURRENCY = Count(MIN_CONCURRENCY, 1000)
+
+# A bucket of the rate limiter is one item of at most 400 KB, and takes 48 bytes for each key.
+MAX_QUOTA = 5000
+_QUOTA = Count(0, MAX_QUOTA)
+
+# These mails are counted by a number, not by keys. Nobody sends more in an hour.
+_BUSY = Count(0, 10_000_000)
+
+_MONTH_S = 30 * 24 * 3600
+_SHARDS = Count(1, 100)
 
 
 @dataclass(frozen=True)
@@ -135,18 +151,17 @@ class Deployed(FromEnvironment):
     mail_concurrency: int = variable(
         "MAIL_CONCURRENCY",
         "how many batches run at the same time in each queue whose documents cause mails; choose"
-        " an eighth of the mails that SES accepts per second, and at least"
-        f" {MIN_CONCURRENCY}; takes effect at deployment",
+        " an eighth of the mails that SES accepts per second; takes effect at deployment",
         str(MIN_CONCURRENCY),
-        count(MIN_CONCURRENCY),
+        _CONCURRENCY,
     )
     # Seven queues, and three databases per batch at most: fewer than CouchDB's 500.
     couchdb_concurrency: int = variable(
         "COUCHDB_CONCURRENCY",
         "how many batches run at the same time in each other queue; CouchDB opens 500 databases at"
-        f" the same time (`max_dbs_open`); at least {MIN_CONCURRENCY}; takes effect at deployment",
+        " the same time (`max_dbs_open`); takes effect at deployment",
         "10",
-        count(MIN_CONCURRENCY),
+        _CONCURRENCY,
     )
 
 
@@ -192,42 +207,62 @@ class Settings(Deployed):
         "CONFIRM_TTL_SECONDS",
         "how long the link in a confirmation mail is valid",
         "86400",
-        count(1),
+        Count(1, _MONTH_S),
     )
     invitation_ttl_s: int = variable(
-        "INVITATION_TTL_SECONDS", "how long an invitation can be answered", "604800", count(1)
+        "INVITATION_TTL_SECONDS",
+        "how long an invitation can be answered",
+        "604800",
+        Count(1, 12 * _MONTH_S),
     )
+    # A Lambda may run for 900 s.
     claim_lease_s: int = variable(
         "CLAIM_LEASE_SECONDS",
         "how long a claim on an unsafe transition holds; longer than a handler's time-out",
         "90",
-        count(1),
+        Count(1, 3600),
     )
     mails_per_address_hour: int = variable(
-        "MAILS_PER_ADDRESS_HOUR", "the most mails to one address in any hour", "5", count(0)
+        "MAILS_PER_ADDRESS_HOUR", "the most mails to one address in any hour", "5", _QUOTA
     )
     mails_per_address_day: int = variable(
-        "MAILS_PER_ADDRESS_DAY", "the most mails to one address in any day", "20", count(0)
+        "MAILS_PER_ADDRESS_DAY", "the most mails to one address in any day", "20", _QUOTA
     )
     mails_per_owner_hour: int = variable(
-        "MAILS_PER_OWNER_HOUR", "the most invitations of one owner in any hour", "20", count(0)
+        "MAILS_PER_OWNER_HOUR", "the most invitations of one owner in any hour", "20", _QUOTA
     )
     mails_per_owner_day: int = variable(
-        "MAILS_PER_OWNER_DAY", "the most invitations of one owner in any day", "100", count(0)
+        "MAILS_PER_OWNER_DAY", "the most invitations of one owner in any day", "100", _QUOTA
     )
     mails_per_network_hour: int = variable(
-        "MAILS_PER_NETWORK_HOUR",
-        "the most mails caused by one network in any hour",
-        "50",
-        count(0),
+        "MAILS_PER_NETWORK_HOUR", "the most mails caused by one network in any hour", "50", _QUOTA
     )
     mails_per_network_day: int = variable(
-        "MAILS_PER_NETWORK_DAY",
-        "the most mails caused by one network in any day",
-        "200",
-        count(0),
+        "MAILS_PER_NETWORK_DAY", "the most mails caused by one network in any day", "200", _QUOTA
     )
-    poller_shards: int = variable("POLLER_SHARDS", "how many pollers there are", "1", count(1))
+    # An account that has just left SES's sandbox may often send 50,000 mails a day, which is some
+    # 2,000 an hour; `make doctor` compares the account's own quota.
+    # Source: https://docs.aws.amazon.com/ses/latest/dg/quotas.html
+    mails_busy_hour: int = variable(
+        "MAILS_BUSY_HOUR",
+        "after how many mails an hour of the clock is busy, so that each owner and each network"
+        " gets only `MAILS_SHARE_HOUR`; choose half of the mails that SES takes in an hour",
+        "1000",
+        _BUSY,
+    )
+    mails_busy_domain_hour: int = variable(
+        "MAILS_BUSY_DOMAIN_HOUR",
+        "after how many mails to addresses of one domain an hour is busy for that domain",
+        "500",
+        _BUSY,
+    )
+    mails_share_hour: int = variable(
+        "MAILS_SHARE_HOUR",
+        "the most mails of one owner or one network in any hour, while the hour is busy",
+        "3",
+        _QUOTA,
+    )
+    poller_shards: int = variable("POLLER_SHARDS", "how many pollers there are", "1", _SHARDS)
 
     def __post_init__(self) -> None:
         if not self.public_url and not self.public_url_parameter:
@@ -255,19 +290,24 @@ class PollerSettings(FromEnvironment):
         "POLL_WINDOW_SECONDS",
         "how long one run waits for changes; 0: it sends what has changed, and ends",
         "50",
-        count(0),
+        Count(0, 100),  # as in template.yaml, where the time-out is 120 s
     )
     page_size: int = variable(
-        "POLL_PAGE_SIZE", "how many changes one request to CouchDB reads", "1000", count(1)
+        "POLL_PAGE_SIZE",
+        "how many changes one request to CouchDB reads",
+        "1000",
+        Count(1, 10_000),
     )
     lease_s: int = variable(
         "POLL_LEASE_SECONDS",
         "after how long another poller may start if one has died",
         "60",
-        count(30),
+        Count(30, 900),
     )
-    shards: int = variable("POLLER_SHARDS", "how many pollers there are", "1", count(1))
-    shard: int = variable("POLLER_SHARD", "the number of this poller, from 0", "0", count(0))
+    shards: int = variable("POLLER_SHARDS", "how many pollers there are", "1", _SHARDS)
+    shard: int = variable(
+        "POLLER_SHARD", "the number of this poller, from 0", "0", Count(0, _SHARDS.maximum - 1)
+    )
 
     def __post_init__(self) -> None:
         if self.shard >= self.shards:

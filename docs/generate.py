@@ -14,7 +14,7 @@ from samtranslator.yaml_helper import yaml_parse
 from bench import cost
 from chalicelib.handlers import devices, invitations
 from chalicelib.handlers.all import registry
-from chalicelib.settings import PollerSettings, Settings, Variable, queue_name
+from chalicelib.settings import Count, PollerSettings, Settings, Variable, queue_name
 from device.transitions import registry as on_device
 from local.lambdas import load_app, queue_sources
 
@@ -157,8 +157,13 @@ def _alias(name: str) -> str:
 
 
 def _variables(variables: list[Variable]) -> str:
-    rows = [(f"`{v.name}`", _default(v), v.help) for v in variables]
-    return _table(("variable", "default", "what it is"), rows)
+    rows = [(f"`{v.name}`", _default(v), _bounds(v), v.help) for v in variables]
+    return _table(("variable", "default", "values", "what it is"), rows)
+
+
+def _bounds(variable: Variable) -> str:
+    parse = variable.parse
+    return f"{parse.minimum} to {parse.maximum}" if isinstance(parse, Count) else "text"
 
 
 def _default(variable: Variable) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from chalicelib.couch import CouchError, InvalidName, Server
-from chalicelib.settings import InvalidSettings, parse_couchdb_url
+from chalicelib.settings import MAX_QUOTA, InvalidSettings, parse_couchdb_url
 from local.aws import STAGE, LocalAws
 from local.cleanup import remove_all_of
 from local.couchdb_process import EmbeddedCouchDB
@@ -178,8 +178,9 @@ class LocalSystem:
             "COUCHDB_PUBLIC_URL": self._options.couchdb_public_url or "",
             "MAIL_FROM": MAIL_FROM,
             # All devices on one machine are in the same network.
-            "MAILS_PER_NETWORK_HOUR": "100000",
-            "MAILS_PER_NETWORK_DAY": "100000",
+            "MAILS_PER_NETWORK_HOUR": str(MAX_QUOTA),
+            "MAILS_PER_NETWORK_DAY": str(MAX_QUOTA),
+            "MAILS_SHARE_HOUR": str(MAX_QUOTA),
         }
 
 

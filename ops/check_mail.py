@@ -2,6 +2,7 @@
 
 from botocore.exceptions import ClientError
 
+from chalicelib.settings import InvalidSettings, Settings
 from ops.findings import Verdict, ok, warning, wrong
 from ops.stage import Stage
 from ops.tools import Client, is_missing
@@ -36,8 +37,8 @@ def identities(sender: str) -> list[str]:
     return [sender, *(".".join(labels[start:]) for start in range(max(len(labels) - 1, 1)))]
 
 
-def check_account(client: Client) -> Verdict:
-    """Check that the account can send mails, and to everybody."""
+def check_account(stage: Stage, client: Client) -> Verdict:
+    """Check that the account can send mails, to everybody, and as many as the settings expect."""
     account = client("sesv2").get_account()
     if not account.get("SendingEnabled"):
         return wrong("SES has stopped this account from sending; SES's console says why")
@@ -47,7 +48,21 @@ def check_account(client: Client) -> Verdict:
             "request production access in SES's console"
         )
     limit = account.get("SendQuota", {}).get("Max24HourSend", 0)
+    busy = _busy_hour(stage)
+    if 0 < limit < busy * 24:
+        return warning(
+            f"SES takes {limit:.0f} mails a day, but an hour is busy after {busy} only, so a few "
+            f"senders can use up what others need; set MAILS_BUSY_HOUR to {limit // 48:.0f}"
+        )
     return ok(f"mails may go to everybody, up to {limit:.0f} a day")
+
+
+def _busy_hour(stage: Stage) -> int:
+    """Return MAILS_BUSY_HOUR of the stage; 0 if its settings are wrong, which is said elsewhere."""
+    try:
+        return Settings.read(stage.variables).mails_busy_hour
+    except InvalidSettings:
+        return 0
 
 
 def check_configuration_set(stage: Stage, client: Client) -> Verdict:

@@ -2,7 +2,8 @@
 
 from botocore.exceptions import ClientError
 
-from chalicelib.settings import InvalidSettings, Secrets, Settings, read_secrets
+from chalicelib.settings import InvalidSettings, Secrets, read_secrets
+from ops import stage as stages
 from ops.check_couchdb import compare_clocks
 from ops.deploy import check_sources
 from ops.findings import Verdict, ok, wrong
@@ -11,14 +12,12 @@ from ops.stage import OpsError, Stage
 from ops.tools import Client, Tools, is_missing
 
 
-def check_settings(stage: Stage) -> Verdict:
-    """Check that the environment of the handlers is complete."""
+def check_settings(stage: Stage, tools: Tools) -> Verdict:
+    """Check that the environment of the handlers is complete and right."""
     try:
-        Settings.read(stage.variables)
-    except InvalidSettings as exc:
-        return wrong(
-            f"{exc}; set it in .chalice/config.json, stages.{stage.name}.environment_variables"
-        )
+        stages.check_settings(stage, tools.root)
+    except OpsError as exc:
+        return wrong(str(exc))
     return ok(".chalice/config.json sets everything that the handlers need")
 
 

@@ -12,7 +12,7 @@ from ops import policies, upgrade
 from ops.lookups import account, find_log_groups, find_secret, has_stack, has_table, read_public_url
 from ops.package import pack_handlers
 from ops.record import mend_record, read_record
-from ops.stage import OpsError, Stage, read_stage
+from ops.stage import OpsError, Stage, check_settings, read_stage
 from ops.tools import Client, Tools, end, make_parser, real_tools
 
 EMPTY = '""'
@@ -37,6 +37,7 @@ def main(arguments: list[str], tools: Tools) -> int:
     )
     given = parser.parse_args(arguments)
     stage = read_stage(given.stage, tools.root)
+    check_settings(stage, tools.root)
     check_sources(tools)
     tools.tell(f"{stage.prefix}: {account(tools.client)}")
     secret_arn = given.secret_arn or find_secret(stage, tools.client)

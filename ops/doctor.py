@@ -34,7 +34,7 @@ def main(arguments: list[str], tools: Tools, now_s: Callable[[], float] = time.t
 def examine(stage: Stage, tools: Tools, now_s: Callable[[], float]) -> Iterator[Finding]:
     """Run one check after another; none of AWS if the credentials are wrong."""
     client = tools.client
-    yield find("settings", lambda: check_project.check_settings(stage))
+    yield find("settings", lambda: check_project.check_settings(stage, tools))
     yield find("build", lambda: check_project.check_build(tools))
     account = find("AWS", lambda: check_project.check_account(client))
     yield account
@@ -47,7 +47,7 @@ def examine(stage: Stage, tools: Tools, now_s: Callable[[], float]) -> Iterator[
         url = check_project.find_secrets(stage, client).couchdb_url
         yield from _examine_couchdb(stage, CouchDB(url), now_s)
     yield find("sender", lambda: check_mail.check_sender(stage, client))
-    yield find("SES", lambda: check_mail.check_account(client))
+    yield find("SES", lambda: check_mail.check_account(stage, client))
     yield from _examine_deployed(stage, tools, now_s)
 
 

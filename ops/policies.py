@@ -102,6 +102,8 @@ def _items(stage: str, rights: Rights) -> Iterator[JsonDict]:
         ("Counts", ["GetItem", "PutItem"], rights.counts),
         ("Reads", ["GetItem"], rights.reads),
         ("Writes", ["PutItem"], rights.writes),
+        ("Looks", ["BatchGetItem"], rights.looks),
+        ("Adds", ["UpdateItem"], rights.adds),
     ]
     for sid, actions, keys in wanted:
         if keys:

@@ -11,6 +11,7 @@ TRIES = "quota#tries#*"
 MAILS_FROM = "quota#mails-from#*"
 MAILS_BY = "quota#mails-by#*"
 MAILS_TO = "quota#mails-to#*"
+HOURS = "hour#*"
 SUPPRESSED = "suppressed#*"
 POLLER = "poller#*"
 
@@ -30,6 +31,9 @@ class Rights:
     counts, reads, writes : tuple of str
         Key prefixes: of quotas that it reads and writes, of items that it only reads, and of items
         that it only writes (also quotas, see `RateLimiter.allow`).
+    looks, adds : tuple of str
+        Key prefixes: of counters that it reads, and of those that it increments
+        (chalicelib/aws/hour_counters.py).
     mails : bool
         Whether it may send mail, and read the API's public URL for the links in it.
     """
@@ -40,6 +44,8 @@ class Rights:
     counts: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
+    looks: tuple[str, ...] = ()
+    adds: tuple[str, ...] = ()
     mails: bool = False
 
 
@@ -50,6 +56,8 @@ RIGHTS: Mapping[str, Rights] = {
         counts=(MAILS_FROM,),
         reads=(SUPPRESSED,),
         writes=(MAILS_TO,),
+        looks=(HOURS,),
+        adds=(HOURS,),
         mails=True,
     ),
     "device_confirmed": Rights(queue="device-confirmed"),
@@ -64,6 +72,8 @@ RIGHTS: Mapping[str, Rights] = {
         counts=(MAILS_BY,),
         reads=(SUPPRESSED,),
         writes=(MAILS_TO,),
+        looks=(HOURS,),
+        adds=(HOURS,),
         mails=True,
     ),
     "invitation_accepting": Rights(queue="invitation-accepting"),
@@ -74,7 +84,8 @@ RIGHTS: Mapping[str, Rights] = {
     "api_handler": Rights(
         asks_for_queue="device-new",
         counts=(MAILS_FROM,),
-        reads=(POLLER,),
-        writes=(TRIES, MAILS_TO),
+        reads=(MAILS_TO, POLLER),
+        writes=(TRIES,),
+        looks=(HOURS,),
     ),
 }

@@ -7,9 +7,12 @@ from email.utils import parseaddr
 from pathlib import Path
 
 from chalicelib.domain.documents import JsonDict
+from chalicelib.settings import InvalidSettings, Settings
+from ops.rights import RIGHTS
 
 ROOT = Path(__file__).parent.parent
 APP_NAME = "syncpoint"
+CHALICES_TIMEOUT_S = 60  # where the config has no `lambda_timeout`
 
 
 class OpsError(Exception):
@@ -107,6 +110,32 @@ def read_stage(name: str, root: Path = ROOT) -> Stage:
                 f"it must be {wanted!r}, as in the policies"
             )
     return stage
+
+
+def check_settings(stage: Stage, root: Path = ROOT) -> None:
+    """Check the environment of the handlers, and that a claim outlasts every handler that holds it.
+
+    Raises
+    ------
+    OpsError
+        If a variable is missing or wrong, or the lease of a claim is too short.
+    """
+    from chalice.config import Config
+
+    place = f"in .chalice/config.json, stages.{stage.name}.environment_variables"
+    try:
+        lease_s = Settings.read(stage.variables).claim_lease_s
+    except InvalidSettings as exc:
+        raise OpsError(f"{exc}; set it {place}") from exc
+    config = read_config(root)
+    for function in [name for name, rights in RIGHTS.items() if rights.claims]:
+        timeout_s = Config(stage.name, function, None, config).lambda_timeout or CHALICES_TIMEOUT_S
+        if lease_s <= timeout_s:
+            raise OpsError(
+                f"CLAIM_LEASE_SECONDS must be more than {timeout_s}, the lambda_timeout of "
+                f"{function}, and is {lease_s}: a second worker would send the same mail while the "
+                f"first one is still at work; set it {place}"
+            )
 
 
 def lambda_name(stage: str, function: str) -> str:

@@ -17,6 +17,7 @@ Message-ID, and a retry must derive the same ones. So releasing a later attempt 
 item: it ends the lease and keeps the token.
 """
 
+import hashlib
 import json
 import uuid
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ from chalicelib.errors import NoEffect
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+# The longest key that DynamoDB takes.
+MAX_KEY_BYTES = 2048
 
 # Longer than SQS keeps a message (14 days), so that a replayed message still finds its claim.
 CLAIM_TTL_S = 15 * 24 * 3600
@@ -206,5 +210,14 @@ def claim_key(db: str, doc_id: str, state: str, key: str) -> str:
     ----------
     key : str
         The document's idempotency key; see `Transition.idempotency_key`.
+
+    Returns
+    -------
+    str
+        The key in plain text; a hash of it if the document's id is too long for DynamoDB.
     """
-    return f"claim#{db}#{doc_id}#{state}#{key}"
+    plain = f"claim#{db}#{doc_id}#{state}#{key}"
+    encoded = plain.encode("utf-8", "surrogatepass")
+    if len(encoded) > MAX_KEY_BYTES:
+        return f"claim#{hashlib.sha256(encoded).hexdigest()}"
+    return plain

@@ -3,19 +3,24 @@
 It stores *which* keys were allowed and when, not only how many. A retry of the same mail, or the
 same code typed twice, has the same key: it is allowed again and counts once. Windows slide, so a
 quota of five an hour holds for any hour.
+
+Keys are stored as hashes, and a quota has an upper bound. So an item stays below DynamoDB's 400 KB,
+whatever the settings are and however long the ids in the keys.
 """
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.errors import NoEffect
+from chalicelib.settings import MAX_QUOTA
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-# (when, in seconds since 1970; the key)
+# (when, in seconds since 1970; the hash of the key)
 Entry = tuple[int, str]
 # An item as DynamoDB's client returns it.
 Item = Any
@@ -25,10 +30,14 @@ _WRITE_ATTEMPTS = 10
 
 @dataclass(frozen=True)
 class Quota:
-    """A limit of `limit` keys in any window of `window_s` seconds."""
+    """A limit of `limit` keys, at most `MAX_QUOTA`, in any window of `window_s` seconds."""
 
     limit: int
     window_s: int
+
+    def __post_init__(self) -> None:
+        if self.limit > MAX_QUOTA:
+            raise ValueError(f"a quota is {MAX_QUOTA} at most: its keys are stored in one item")
 
 
 @dataclass(frozen=True)
@@ -38,19 +47,26 @@ class Decision:
     Attributes
     ----------
     keys : frozenset of str
-        All keys in the longest window, including the requested key if it is allowed.
+        The hashes of all keys in the longest window, including the requested key if it is allowed.
     retry_at_s : int or None
         None if the key is allowed. Otherwise the time when there is room again, in seconds since
         1970.
+    is_new : bool
+        Whether the key is allowed now and was not in the window before.
     """
 
     keys: frozenset[str]
     retry_at_s: int | None
+    is_new: bool = False
 
     @property
     def allowed(self) -> bool:
         """Return whether the key is allowed."""
         return self.retry_at_s is None
+
+    def count_others(self, keys: Iterable[str]) -> int:
+        """Count the keys in the longest window that are none of `keys`."""
+        return len(self.keys.difference(map(key_hash, keys)))
 
 
 class RateLimiterBusy(NoEffect):
@@ -72,6 +88,7 @@ class RateLimiter:
         now_s: float,
         *,
         is_likely_first: bool = False,
+        is_moved: bool = False,
     ) -> Decision:
         """Allow `key` if it was allowed before, or if every quota has room.
 
@@ -87,27 +104,34 @@ class RateLimiter:
             Whether to write without reading the bucket first. That saves a request if the bucket is
             empty, and never costs an additional one. Do not use it for buckets with many entries: a
             refused write costs as much as the item is large.
+        is_moved : bool
+            Whether a key that was allowed before is moved to the current time, if every quota has
+            room for it there. Set it if each request may have the effect that is limited.
 
         Raises
         ------
         RateLimiterBusy
             If others wrote the bucket at every attempt.
         """
-        pk = f"quota#{bucket}"
+        pk, key = f"quota#{bucket}", key_hash(key)
         item: Item | None = {} if is_likely_first else self._read(pk)
         for _ in range(_WRITE_ATTEMPTS):
-            entries = (
-                [(int(at), str(each)) for at, each in json.loads(item["entries"]["S"])]
-                if item
-                else []
-            )
+            entries = _entries(item)
             version = int(item["version"]["N"]) if item else 0
-            kept, retry_at_s = check_quotas(entries, key, quotas, int(now_s))
+            kept, retry_at_s = check_quotas(entries, key, quotas, int(now_s), is_moved=is_moved)
             is_written = retry_at_s is None and kept != entries
             item = self._write(pk, kept, version, quotas) if is_written else None
             if item is None:
-                return Decision(frozenset(each for _, each in kept), retry_at_s)
+                is_new = retry_at_s is None and key not in {each for _, each in entries}
+                return Decision(frozenset(each for _, each in kept), retry_at_s, is_new)
         raise RateLimiterBusy(pk)
+
+    def retry_at_s(
+        self, bucket: str, key: str, quotas: Sequence[Quota], now_s: float
+    ) -> int | None:
+        """Return what `allow` would decide, and count nothing. One request."""
+        entries = _entries(self._read(f"quota#{bucket}"))
+        return check_quotas(entries, key_hash(key), quotas, int(now_s), is_moved=True)[1]
 
     def _read(self, pk: str) -> Item:
         answer = self.client.get_item(
@@ -125,7 +149,7 @@ class RateLimiter:
                 TableName=self.table_name,
                 Item={
                     "pk": {"S": pk},
-                    "entries": {"S": json.dumps(entries)},
+                    "entries": {"S": json.dumps(entries, separators=(",", ":"))},
                     "version": {"N": str(version + 1)},
                     "expires_at": {"N": str(max(at for at, _ in entries) + longest_s)},
                 },
@@ -138,10 +162,20 @@ class RateLimiter:
         return None
 
 
+def key_hash(key: str) -> str:
+    """Return the text by which a key is stored: 32 hex digits, however long the key is."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
 def check_quotas(
-    entries: Sequence[Entry], key: str, quotas: Sequence[Quota], now_s: int
+    entries: Sequence[Entry],
+    key: str,
+    quotas: Sequence[Quota],
+    now_s: int,
+    *,
+    is_moved: bool = False,
 ) -> tuple[list[Entry], int | None]:
-    """Apply the quotas to the entries of a bucket, without I/O.
+    """Apply the quotas to the entries of a bucket, without I/O; `is_moved` as in `allow`.
 
     Returns
     -------
@@ -151,12 +185,19 @@ def check_quotas(
     """
     longest_s = max(quota.window_s for quota in quotas)
     kept = [(at, each) for at, each in entries if at > now_s - longest_s]
-    if any(each == key for _, each in kept):
+    others = [(at, each) for at, each in kept if each != key]
+    if len(others) < len(kept) and not is_moved:
         return kept, None
-    waits = [wait for quota in quotas if (wait := _room_at(kept, quota, now_s)) > now_s]
+    waits = [wait for quota in quotas if (wait := _room_at(others, quota, now_s)) > now_s]
     if waits:
         return kept, max(waits)
-    return [*kept, (now_s, key)], None
+    return [*others, (now_s, key)], None
+
+
+def _entries(item: Item | None) -> list[Entry]:
+    if not item:
+        return []
+    return [(int(at), str(each)) for at, each in json.loads(item["entries"]["S"])]
 
 
 def _room_at(entries: Sequence[Entry], quota: Quota, now_s: int) -> int:

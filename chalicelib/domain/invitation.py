@@ -31,6 +31,21 @@ class Invitation:
     channel_id: str
 
 
+def guest_and_channel(doc: JsonDict) -> list[str | None]:
+    """Return for whom and for what an invitation is: with another guest it is another mail.
+
+    All spellings of the guest's address are one guest. The document may be unchecked: where a field
+    is no text, and where an address is none, no mail is sent.
+    """
+    guest, channel = (
+        doc[name] if isinstance(doc.get(name), str) else None for name in ("email", "channel")
+    )
+    try:
+        return [guest and owner_id_of(guest), channel]
+    except ValueError:  # it has no UTF-8, or is no address
+        return [guest, channel]
+
+
 def parse_invitation(doc: JsonDict, owner_id: str, *, is_mailed: bool = False) -> Invitation:
     """Read and check an invitation's document.
 

@@ -1,5 +1,12 @@
-"""Sends the cloud's mails, and counts them against quotas."""
+"""Sends the cloud's mails, and counts them against quotas.
 
+Every mail is counted against the address that it goes to, and against its sender: the network that
+a registration came from, or the owner who invites. These limits are hard. A busy hour of the whole
+installation, or of one recipient domain, is a matter of fairness: from then on each sender gets a
+small share. So nobody can use up what others need, and newcomers still get through.
+"""
+
+import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Self
@@ -12,6 +19,8 @@ from chalicelib.domain.documents import JsonDict, Rejected, generation_of, times
 from chalicelib.engine.context import Context
 
 HOUR_S, DAY_S = 3600, 24 * 3600
+
+_TO_ADDRESS = "to this address"
 
 # Subject, text, HTML.
 Mail = tuple[str, str, str]
@@ -67,44 +76,63 @@ class TooManyMails(Rejected):
         self.retry_at_s = retry_at_s
 
 
-def count_from_network(context: Context, doc: JsonDict) -> None:
-    """Count a mail against the network that its document came from, if that is known."""
-    settings, network = context.settings, doc.get("network")
-    if isinstance(network, str):
-        quotas = _quotas(settings.mails_per_network_hour, settings.mails_per_network_day)
-        _count(context, f"mails-from#{network}", doc, quotas, "from this network")
+def count_from_network(context: Context, doc: JsonDict, key: str, address: str) -> None:
+    """Count a mail against the network that its document came from, if that is known.
 
-
-def count_by_owner(context: Context, doc: JsonDict, owner_id: str, about: str) -> None:
-    """Count a mail against the owner whose device caused it.
+    Two or three requests.
 
     Parameters
     ----------
-    about : str
-        Distinguishes mails of the same document and generation: another guest is another mail.
+    key : str
+        The key of the claim under which the mail is sent. A claim sends one mail, whatever the
+        document says by then, so a retry has the same key and any other mail another one.
+    address : str
+        The address that the mail goes to. A busy hour of its domain makes the quota smaller.
+
+    Raises
+    ------
+    TooManyMails
+        If a quota is used up; the reason says when there is room again. So in all functions here.
     """
+    settings, network = context.settings, doc.get("network")
+    if isinstance(network, str):
+        per_hour, per_day = settings.mails_per_network_hour, settings.mails_per_network_day
+        bucket = f"mails-from#{network}"
+        _count_sender(context, bucket, key, address, per_hour, per_day, "from this network")
+
+
+def count_by_owner(context: Context, owner_id: str, key: str, address: str) -> None:
+    """Count a mail against the owner whose device caused it; as `count_from_network`."""
     settings = context.settings
-    quotas = _quotas(settings.mails_per_owner_hour, settings.mails_per_owner_day)
-    _count(context, f"mails-by#{owner_id}", doc, quotas, "for this owner", about)
+    per_hour, per_day = settings.mails_per_owner_hour, settings.mails_per_owner_day
+    bucket = f"mails-by#{owner_id}"
+    _count_sender(context, bucket, key, address, per_hour, per_day, "for this owner")
 
 
-def count_to_address(context: Context, doc: JsonDict, address: str, about: str = "") -> None:
-    """Count a mail against the address that it goes to; `about` as in `count_by_owner`.
+def count_to_address(context: Context, key: str, address: str) -> None:
+    """Count a mail against the address that it goes to, and for its domain and the installation.
 
-    All spellings of an address have one quota. Call this after the other counts: a sender whose own
-    quota is used up must not use up the quota of somebody else's address.
+    One to four requests. All spellings of an address have one quota. Call this after the other
+    counts: a sender whose own quota is used up must not use up the quota of somebody else's
+    address.
     """
-    settings = context.settings
-    quotas = _quotas(settings.mails_per_address_hour, settings.mails_per_address_day)
-    _count(
-        context,
-        f"mails-to#{owner_id_of(address)}",
-        doc,
-        quotas,
-        "to this address",
-        about,
-        is_likely_first=True,
+    now_s = context.clock().timestamp()
+    decision = context.rate_limiter.allow(
+        _to_address(address), key, _of_address(context), now_s, is_likely_first=True, is_moved=True
     )
+    if decision.retry_at_s is not None:
+        raise _refused(context, _TO_ADDRESS, decision.retry_at_s)
+    if decision.is_new:
+        context.hour_counters.increment(list(_counters(address)), now_s)
+
+
+def check_room_for_address(context: Context, key: str, address: str) -> None:
+    """Check that `count_to_address` has room for a mail, and count nothing. One request."""
+    retry_at_s = context.rate_limiter.retry_at_s(
+        _to_address(address), key, _of_address(context), context.clock().timestamp()
+    )
+    if retry_at_s is not None:
+        raise _refused(context, _TO_ADDRESS, retry_at_s)
 
 
 def send(
@@ -136,32 +164,59 @@ def send(
     context.count_mail("sent")
 
 
-def _count(
+def _count_sender(
     context: Context,
     bucket: str,
-    doc: JsonDict,
-    quotas: list[Quota],
+    key: str,
+    address: str,
+    per_hour: int,
+    per_day: int,
     which: str,
-    about: str = "",
-    *,
-    is_likely_first: bool = False,
 ) -> None:
-    """Count a mail; a retry of the same mail counts once.
-
-    Raises
-    ------
-    TooManyMails
-        If a quota is used up; the reason says when there is room again.
-    """
-    key = f"{doc['_id']}.{generation_of(doc)}{about}"
-    if not context.in_control_database:
-        key = f"{context.database.name}/{key}"  # two databases may have the same document ids
+    """Count a mail against its sender, who gets only a small share while the hour is busy."""
+    now_s = context.clock().timestamp()
+    names = _counters(address)
+    counts = context.hour_counters.read(list(names), now_s)
+    limits = (context.settings.mails_busy_hour, context.settings.mails_busy_domain_hour)
+    for (outcome, where), count, limit in zip(names.values(), counts, limits, strict=True):
+        if count >= limit:
+            context.count_mail(outcome)
+            if context.settings.mails_share_hour < per_hour:
+                per_hour = context.settings.mails_share_hour
+                which += where
     decision = context.rate_limiter.allow(
-        bucket, key, quotas, context.clock().timestamp(), is_likely_first=is_likely_first
+        bucket, key, _quotas(per_hour, per_day), now_s, is_moved=True
     )
     if decision.retry_at_s is not None:
-        context.count_mail("over_quota")
-        raise TooManyMails(which, decision.retry_at_s)
+        raise _refused(context, which, decision.retry_at_s)
+
+
+def _counters(address: str) -> dict[str, tuple[str, str]]:
+    """Return the counters of a mail: of the installation and of the address's domain.
+
+    Each with the outcome that is counted, and the words for a refused mail, when it is busy.
+    """
+    domain = hashlib.sha256(address.rpartition("@")[2].encode()).hexdigest()[:32]
+    return {
+        "all": ("busy", " in this busy hour"),
+        f"domain#{domain}": ("busy_domain", " in this busy hour of the address's domain"),
+    }
+
+
+def _refused(context: Context, which: str, retry_at_s: int) -> TooManyMails:
+    context.count_mail("over_quota")
+    return TooManyMails(which, retry_at_s)
+
+
+def _to_address(address: str) -> str:
+    """Return the bucket of an address."""
+    return f"mails-to#{owner_id_of(address)}"
+
+
+def _of_address(context: Context) -> list[Quota]:
+    """Return the quotas of an address."""
+    settings = context.settings
+    return _quotas(settings.mails_per_address_hour, settings.mails_per_address_day)
 
 
 def _quotas(per_hour: int, per_day: int) -> list[Quota]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Self
 
+from chalicelib.aws.hour_counters import HourCounters
 from chalicelib.aws.rate_limiter import RateLimiter
 from chalicelib.aws.ses import Mailer
 from chalicelib.aws.suppressions import Suppressions
@@ -34,7 +35,8 @@ class Context:
         Returns the URL that links in mails begin with. It may send a request, and may raise
         `PublicUrlUnknown`.
     count_mail : callable
-        Counts a mail by its outcome: ``sent``, ``refused``, ``over_quota``, ``unwanted``.
+        Counts a mail by its outcome: ``sent``, ``refused``, ``over_quota``, ``unwanted``. And
+        ``busy`` or ``busy_domain``, whatever becomes of it, if the hour is busy.
     """
 
     settings: Settings
@@ -42,6 +44,7 @@ class Context:
     database: Database
     mail: Mailer
     rate_limiter: RateLimiter
+    hour_counters: HourCounters
     suppressions: Suppressions
     confirmation_links: LinkKeys
     invitation_links: LinkKeys

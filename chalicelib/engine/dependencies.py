@@ -11,6 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.aws.claims import Claims
 from chalicelib.aws.clients import make_client
+from chalicelib.aws.hour_counters import HourCounters
 from chalicelib.aws.rate_limiter import RateLimiter
 from chalicelib.aws.ses import SesMailer
 from chalicelib.aws.suppressions import Suppressions
@@ -141,6 +142,7 @@ class Dependencies:
                 settings.mail_configuration_set,
             ),
             rate_limiter=RateLimiter(self.dynamodb, settings.table_name),
+            hour_counters=HourCounters(self.dynamodb, settings.table_name),
             suppressions=Suppressions(self.dynamodb, settings.table_name),
             confirmation_links=_link_keys(secrets, "confirm", settings),
             invitation_links=_link_keys(secrets, "invitation", settings),

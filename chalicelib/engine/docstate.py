@@ -15,7 +15,7 @@ fault. Any other exception counts as temporary, and the message is retried.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -23,6 +23,7 @@ from chalicelib.domain.documents import ERROR_STATE, JsonDict, generation_of
 
 Run = Callable[..., JsonDict | None]
 OnStale = Callable[..., None]
+KeyOf = Callable[[JsonDict], object]
 AnyRun = TypeVar("AnyRun", bound=Run)
 
 
@@ -57,8 +58,10 @@ class Transition:
         earlier run may have been killed halfway or overtaken. This function corrects what that run
         did outside the document. It does not run for a document that is gone. A transition that
         writes outside its document needs it.
-    key_fields : tuple of str
-        Fields that are part of the idempotency key: with another guest it is another mail.
+    key_of : callable, optional
+        ``key_of(doc)`` returns what else is part of the idempotency key, as a JSON value: with
+        another guest it is another mail. It gets documents that were not checked, and must not
+        raise.
     """
 
     doc_type: str
@@ -68,14 +71,14 @@ class Transition:
     to: tuple[str, ...]
     conflicts: bool = False
     on_stale: OnStale | None = None
-    key_fields: tuple[str, ...] = ()
+    key_of: KeyOf | None = None
 
     def idempotency_key(self, doc: JsonDict) -> str:
         """Return the key that tells another run from a retry of the same run."""
         generation = str(generation_of(doc))
-        if not self.key_fields:
+        if self.key_of is None:
             return generation
-        values = json.dumps([doc.get(name) for name in self.key_fields], sort_keys=True)
+        values = json.dumps(self.key_of(doc), sort_keys=True)
         return f"{generation}#{hashlib.sha256(values.encode()).hexdigest()[:16]}"
 
     def is_awaited_by(self, doc: JsonDict | None, key: str | None = None) -> bool:
@@ -150,7 +153,7 @@ class Registry:
         )
 
     def unsafe(
-        self, doc_type: str, state: str, *, to: str, key_fields: Sequence[str] = ()
+        self, doc_type: str, state: str, *, to: str, key_of: KeyOf | None = None
     ) -> Callable[[AnyRun], AnyRun]:
         """Register ``run(doc, context, claim)``, which racing workers must not run twice.
 
@@ -158,15 +161,15 @@ class Registry:
         ----------
         to : str
             The states that it leads to, separated by spaces.
-        key_fields : sequence of str
-            The fields that are part of the idempotency key; see `Transition`.
+        key_of : callable, optional
+            Returns what else is part of the idempotency key; see `Transition`.
 
         Raises
         ------
         RegistryError
             If the pair is registered already.
         """
-        return self._register(doc_type, state, to, unsafe=True, key_fields=tuple(key_fields))
+        return self._register(doc_type, state, to, unsafe=True, key_of=key_of)
 
     def transition(self, doc_type: str, state: str) -> Transition:
         """Return the transition of (type, state).
@@ -190,13 +193,13 @@ class Registry:
         unsafe: bool,
         conflicts: bool = False,
         on_stale: OnStale | None = None,
-        key_fields: tuple[str, ...] = (),
+        key_of: KeyOf | None = None,
     ) -> Callable[[AnyRun], AnyRun]:
         def register(run: AnyRun) -> AnyRun:
             if (doc_type, state) in self._transitions:
                 raise RegistryError(f"{doc_type}/{state} is registered twice")
             self._transitions[doc_type, state] = Transition(
-                doc_type, state, run, unsafe, tuple(to.split()), conflicts, on_stale, key_fields
+                doc_type, state, run, unsafe, tuple(to.split()), conflicts, on_stale, key_of
             )
             return run
 

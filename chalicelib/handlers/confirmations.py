@@ -75,7 +75,7 @@ def check_device_code(context: Context, device: JsonDict, device_code: str) -> i
     )
     if tries.allowed and device_codes.same_device_code(device_code, device["device_code"]):
         return None
-    remaining = WRONG_CODES - len(tries.keys.difference(right))
+    remaining = WRONG_CODES - tries.count_others(right)
     if remaining <= 0:
         reject(context, device, "too many wrong device codes")
     return max(remaining, 0)

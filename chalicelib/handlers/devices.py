@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from chalicelib.aws.claims import Claim
+from chalicelib.aws.claims import Claim, claim_key
 from chalicelib.couch import NotFound
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.credentials import TokenUsed
@@ -33,8 +33,8 @@ def request_confirmation(doc: JsonDict, context: Context, claim: Claim) -> JsonD
         If a field is missing or wrong, or a quota for mails is used up.
     """
     device = _checked(doc, context)
-    sending.count_from_network(context, doc)
-    sending.count_to_address(context, doc, device.address)
+    sending.count_from_network(context, doc, claim.pk, device.address)
+    sending.count_to_address(context, claim.pk, device.address)
     mail = _mail(device, generation_of(doc), context)
     sending.send(context, claim, doc, device.address, mail, field="owner")
     now = context.clock()
@@ -44,6 +44,13 @@ def request_confirmation(doc: JsonDict, context: Context, claim: Claim) -> JsonD
         "requested_at": timestamp(now),
         "confirm_expires_at": timestamp(expires_at),
     }
+
+
+def mail_key(context: Context, doc: JsonDict) -> str:
+    """Return the key of the claim under which a registration's mail will be sent."""
+    transition = registry.transition("device", "new")
+    name = context.settings.control_db
+    return claim_key(name, doc["_id"], transition.state, transition.idempotency_key(doc))
 
 
 def remove_late_login(doc: JsonDict, context: Context) -> None:

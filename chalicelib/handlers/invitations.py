@@ -10,7 +10,7 @@ from chalicelib.aws.claims import Claim
 from chalicelib.couch import InvalidName, NotFound
 from chalicelib.domain.channel import MAX_MEMBERS
 from chalicelib.domain.documents import JsonDict, Rejected, generation_of, timestamp
-from chalicelib.domain.invitation import Invitation, parse_invitation
+from chalicelib.domain.invitation import Invitation, guest_and_channel, parse_invitation
 from chalicelib.domain.link_tokens import InvitationRef, LinkToken
 from chalicelib.emails import sending
 from chalicelib.emails.sending import HOUR_S
@@ -29,7 +29,7 @@ NEXT_STATES = {
 }
 
 
-@registry.unsafe("invitation", "new", to="sent", key_fields=("channel", "email"))
+@registry.unsafe("invitation", "new", to="sent", key_of=guest_and_channel)
 def request_answer(doc: JsonDict, context: Context, claim: Claim) -> JsonDict:
     """Mail the guest a link for the answer → ``sent``.
 
@@ -44,9 +44,8 @@ def request_answer(doc: JsonDict, context: Context, claim: Claim) -> JsonDict:
     channel = channels.channel_of(channel_doc, context)
     if invitation.ref.guest_id in channel.members:
         raise Rejected("email: this guest has the channel already")
-    about = f".{invitation.channel_id}.{invitation.ref.guest_id}"
-    sending.count_by_owner(context, doc, invitation.ref.owner_id, about)
-    sending.count_to_address(context, doc, invitation.address, about)
+    sending.count_by_owner(context, invitation.ref.owner_id, claim.pk, invitation.address)
+    sending.count_to_address(context, claim.pk, invitation.address)
     now = context.clock()
     expires_at = timestamp(now + timedelta(seconds=context.settings.invitation_ttl_s))
     _note_expiry(context, doc, invitation.ref.owner_id, expires_at)

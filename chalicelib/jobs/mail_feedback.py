@@ -14,8 +14,11 @@ from chalicelib.emails.sending import MailRef
 from chalicelib.engine.context import Context
 from chalicelib.handlers import devices, invitations, owners
 
-# SES also reports an automatic reply as a bounce, although the mail arrived.
-_ARRIVED = ("Transient", "General")
+# Bounces that say nothing of whether the mail arrived. SES reports automatic replies in this way,
+# such as out-of-office notes. The document goes on waiting for its answer, until it expires.
+_MAY_HAVE_ARRIVED = {("Transient", "General")}
+# Only these types say that a mail did not arrive: "Undetermined" and unknown ones do not.
+_FAILED = {"Permanent", "Transient"}
 
 
 class TooEarly(Exception):
@@ -78,7 +81,7 @@ def _reason(kind: str, notification: JsonDict) -> str | None:
         return "somebody at this address complained about the mail"
     bounce = notification.get("bounce", {})
     types = (str(bounce.get("bounceType")), str(bounce.get("bounceSubType")))
-    if kind != "bounce" or types == _ARRIVED:
+    if kind != "bounce" or types[0] not in _FAILED or types in _MAY_HAVE_ARRIVED:
         return None
     return f"the mail did not arrive: {'/'.join(types)}"
 

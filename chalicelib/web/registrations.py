@@ -83,7 +83,7 @@ def revs_diff(headers: Headers, body: bytes | str) -> Answer:
 def bulk_docs(context: Context, headers: Headers, body: bytes | str, source_ip: object) -> Answer:
     """Take new device documents; return those that were refused, with reasons.
 
-    Two requests to CouchDB for each document that is taken, and one to four to DynamoDB.
+    Two requests to CouchDB for each document that is taken, and three or four to DynamoDB.
 
     Parameters
     ----------
@@ -130,33 +130,33 @@ def _take(context: Context, mail_request: registration.MailRequest) -> None:
         is_new = "_rev" not in stored
         after = registration.merge_request(None if is_new else stored, mail_request.doc)
         if after is not stored:
-            _count(context, after, None if is_new else mail_request.address)
+            _count(context, after, mail_request.address, is_new=is_new)
         return after
 
     doc_id = mail_request.doc["_id"]
     context.control_database.update(doc_id, change, default={"_id": doc_id})
 
 
-def _count(context: Context, doc: JsonDict, address: str | None) -> None:
-    """Count a mail when it is requested.
+def _count(context: Context, doc: JsonDict, address: str, *, is_new: bool) -> None:
+    """Count a mail against its network when it is requested.
 
-    The transition makes the same call with the same key, and the mail counts once.
-
-    Parameters
-    ----------
-    address : str or None
-        The address of a device that asks again; None for a new device. Only the transition counts
-        the address of a new device. Otherwise the answer here would tell a stranger whether the
-        address is in use.
+    The transition makes the same call with the same key, and the mail counts once. Only the
+    transition counts the address. A device that asks again is refused here already if its address
+    has no room, so that its older link stays valid. A new device is not: the answer would tell a
+    stranger whether the address is in use.
     """
+    # Imported here: every function imports this module, but few of them need the transitions.
+    from chalicelib.handlers import devices
+
+    key = devices.mail_key(context, doc)
     try:
-        sending.count_from_network(context, doc)
+        sending.count_from_network(context, doc, key, address)
     except TooManyMails as exc:
         wait_s = max(1, math.ceil(exc.retry_at_s - context.clock().timestamp()))
         headers = {"Retry-After": str(wait_s)}
         raise RefusedRequest(429, "too_many_requests", exc.reason, headers) from exc
-    if address is not None:
-        sending.count_to_address(context, doc, address)
+    if not is_new:
+        sending.check_room_for_address(context, key, address)
 
 
 def _row(doc: object, reason: str) -> JsonDict:

@@ -169,6 +169,24 @@ def test_a_stage_whose_names_the_policies_do_not_know(place: Place) -> None:
         place.deploy()
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("CLAIM_LEASE_SECONDS", "30", "must be more than 30, the lambda_timeout of device_new"),
+        ("MAILS_PER_OWNER_DAY", "5001", "must be a whole number from 0 to 5000"),
+    ],
+)
+def test_settings_that_do_harm_are_not_deployed(
+    place: Place, capsys: pytest.CaptureFixture[str], variable: str, value: str, said: str
+) -> None:
+    place.edit(".chalice/config.json", '"STAGE": "dev"', f'"{variable}": "{value}", "STAGE": "dev"')
+    assert end(place.deploy) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"error: {variable} {said}")
+    assert "set it in .chalice/config.json, stages.dev.environment_variables" in told
+    assert place.ran == []
+
+
 def test_policies_that_are_not_the_tables_are_not_deployed(place: Place) -> None:
     place.edit(".chalice/policy-dev-channel_new.json", "syncpoint-dev-channel-new", "*")
     with pytest.raises(OpsError, match=r"run `python -m ops\.policies`"):

@@ -260,9 +260,23 @@ def test_a_stage_that_the_config_does_not_have(operator: Operator) -> None:
 
 def test_settings_that_the_handlers_would_refuse(operator: Operator) -> None:
     operator.configure(MAILS_PER_ADDRESS_HOUR="many")
-    verdict = check_project.check_settings(operator.stage)
-    assert verdict[0] is Level.WRONG
-    assert verdict[1].startswith("MAILS_PER_ADDRESS_HOUR must be a whole number, 0 or more; set it")
+    verdict = check_project.check_settings(operator.stage, operator.tools)
+    assert verdict == (
+        Level.WRONG,
+        "MAILS_PER_ADDRESS_HOUR must be a whole number from 0 to 5000; "
+        f"set it in .chalice/config.json, stages.{operator.name}.environment_variables",
+    )
+
+
+def test_a_claim_that_ends_before_its_handler(operator: Operator) -> None:
+    operator.configure(CLAIM_LEASE_SECONDS="60")  # Chalice's own time-out
+    assert doctor.main([operator.name], operator.tools) == 1
+    assert operator.said[0] == (
+        "wrong    settings           CLAIM_LEASE_SECONDS must be more than 60, the lambda_timeout "
+        "of device_new, and is 60: a second worker would send the same mail while the first one is "
+        "still at work; set it in .chalice/config.json, "
+        f"stages.{operator.name}.environment_variables"
+    )
 
 
 def test_policies_that_are_not_the_tables(operator: Operator) -> None:
@@ -520,16 +534,30 @@ def test_the_topmost_domain_is_not_asked_for() -> None:
 
 def test_the_sandbox_is_a_warning(operator: Operator) -> None:
     operator.clients["sesv2"].account["ProductionAccessEnabled"] = False
-    level, text = check_mail.check_account(operator.client)
+    level, text = check_mail.check_account(operator.stage, operator.client)
     assert level is Level.WARNING
     assert "sandbox, so only verified addresses get mails" in text
 
 
 def test_sending_that_ses_has_stopped(operator: Operator) -> None:
     operator.clients["sesv2"].account["SendingEnabled"] = False
-    level, text = check_mail.check_account(operator.client)
+    level, text = check_mail.check_account(operator.stage, operator.client)
     assert level is Level.WRONG
     assert "SES has stopped this account from sending" in text
+
+
+@pytest.mark.parametrize(("a_day", "level"), [(24_000, Level.OK), (23_999, Level.WARNING)])
+def test_an_hour_that_is_busy_later_than_ses_takes_mails(
+    operator: Operator, a_day: int, level: Level
+) -> None:
+    operator.clients["sesv2"].account["SendQuota"]["Max24HourSend"] = float(a_day)
+    verdict = check_mail.check_account(operator.stage, operator.client)
+    assert verdict[0] is level
+    if level is Level.WARNING:
+        assert verdict[1] == (
+            "SES takes 23999 mails a day, but an hour is busy after 1000 only, so a few senders "
+            "can use up what others need; set MAILS_BUSY_HOUR to 499"
+        )
 
 
 def test_a_configuration_set_that_is_missing(operator: Operator) -> None:

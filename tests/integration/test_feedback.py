@@ -78,20 +78,40 @@ def test_the_same_notification_twice_changes_nothing_more(steps: Steps, waiting:
     assert steps.control.get(waiting["_id"]) == before
 
 
-def test_an_answer_that_comes_by_itself_is_no_bounce(steps: Steps, waiting: JsonDict) -> None:
+# Every type and subtype of a bounce, and whether it says that the mail did not arrive.
+# Source: https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html
+BOUNCES = [
+    ("Undetermined", "Undetermined", False),  # no reason that SES could tell; often auto-replies
+    ("Permanent", "General", True),
+    ("Permanent", "NoEmail", True),
+    ("Permanent", "Suppressed", True),
+    ("Permanent", "OnAccountSuppressionList", True),
+    ("Transient", "General", False),  # such as an out-of-office note
+    ("Transient", "MailboxFull", True),  # SES has stopped to try again, as for all that follow
+    ("Transient", "MessageTooLarge", True),
+    ("Transient", "CustomTimeoutExceeded", True),
+    ("Transient", "ContentRejected", True),
+    ("Transient", "AttachmentRejected", True),
+    # What SES may add some day.
+    ("Permanent", "Unheard", True),
+    ("Transient", "Unheard", True),
+    ("Unheard", "Unheard", False),
+]
+
+
+@pytest.mark.parametrize(("kind", "sub_kind", "has_failed"), BOUNCES)
+def test_only_a_bounce_that_says_so_makes_a_registration_undeliverable(
+    steps: Steps, waiting: JsonDict, kind: str, sub_kind: str, *, has_failed: bool
+) -> None:
     [mail] = steps.mailer.sent
-    assert (
-        mail_feedback.handle_notification(steps.context, bounce(mail, "Transient", "General"))
-        == "other"
-    )
-    assert steps.control.get(waiting["_id"]) == waiting
-
-
-def test_a_full_mailbox_is_a_bounce(steps: Steps, waiting: JsonDict) -> None:
-    mail_feedback.handle_notification(
-        steps.context, bounce(steps.mailer.sent[0], "Transient", "MailboxFull")
-    )
-    assert steps.control.get(waiting["_id"])["state"] == "undeliverable"
+    said = mail_feedback.handle_notification(steps.context, bounce(mail, kind, sub_kind))
+    after = steps.control.get(waiting["_id"])
+    if has_failed:
+        assert (said, after["state"]) == ("bounce", "undeliverable")
+        reason = f"the mail did not arrive: {kind}/{sub_kind}"
+        assert after["undeliverable_reason"] == reason
+    else:
+        assert (said, after) == ("other", waiting)
 
 
 def test_a_bounce_of_an_older_mail_leaves_the_newer_one_alone(
@@ -159,6 +179,17 @@ def test_an_invitation_that_bounces_ends_in_error_with_the_reason(steps: Steps) 
     doc = ada.control.get("invitation-1")
     assert doc["state"] == "error"
     assert doc["error"]["reason"] == "email: the mail did not arrive: Permanent/NoEmail"
+
+
+@pytest.mark.parametrize(("kind", "sub_kind", "has_failed"), BOUNCES)
+def test_only_a_bounce_that_says_so_ends_an_invitation(
+    steps: Steps, kind: str, sub_kind: str, *, has_failed: bool
+) -> None:
+    ada: Owner = steps.an_owner()
+    ada.channel()
+    ada.invite(an_address())
+    mail_feedback.handle_notification(steps.context, bounce(steps.mailer.sent[-1], kind, sub_kind))
+    assert ada.control.get("invitation-1")["state"] == ("error" if has_failed else "sent")
 
 
 def test_a_bounce_to_the_guest_of_an_owner_who_is_gone_changes_nothing(steps: Steps) -> None:

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from aws_lambda_powertools import Logger
 from chalice.app import Request, Response
 
+from chalicelib.aws.hour_counters import HourCounters
 from chalicelib.aws.rate_limiter import RateLimiter
 from chalicelib.aws.suppressions import Suppressions
 from chalicelib.couch import (
@@ -184,6 +185,7 @@ def make_context(
         database=server.database(control_db),
         mail=mailer,
         rate_limiter=rate_limiter,
+        hour_counters=HourCounters(rate_limiter.client, rate_limiter.table_name),
         suppressions=Suppressions(rate_limiter.client, rate_limiter.table_name),
         confirmation_links=LinkKeys([LINK_KEY], "test"),
         invitation_links=LinkKeys([LINK_KEY], "test invitation"),

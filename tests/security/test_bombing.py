@@ -1,10 +1,12 @@
 """Mail that nobody asked for: how much of it somebody can make the cloud send."""
 
 import json
+from contextlib import suppress
 from itertools import count
 
 import pytest
 
+from chalicelib.aws.ses import MailNotSent
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict
 from chalicelib.web import registrations
@@ -191,6 +193,88 @@ def test_an_invitation_made_again_for_something_else_counts_each_time(
     assert len(steps.mailer.sent) == before + 3
 
 
+# What may be done with an invitation that was written before.
+WRITTEN_AGAIN = ["over it", "withdrawn before", "withdrawn and deleted before", "deleted before"]
+
+
+@pytest.mark.parametrize("way", WRITTEN_AGAIN)
+def test_an_invitation_in_other_letter_cases_is_the_same_mail(
+    steps: Steps, ada: Owner, way: str
+) -> None:
+    guest, before = an_address(), len(steps.mailer.sent)
+    for number, email in enumerate(letter_cases(guest)):
+        write_again(ada, way, email, is_first=number == 0)
+    assert len(steps.mailer.sent) == before + 1
+
+
+@pytest.mark.parametrize("way", WRITTEN_AGAIN)
+@pytest.mark.parametrize("changes", ["generation", "channel", "document", "owner", "device"])
+def test_every_mail_counts_however_its_invitation_is_written(
+    steps: Steps, ada: Owner, ben: Owner, way: str, changes: str
+) -> None:
+    """In another letter case each time, too."""
+    guest, before = an_address(), len(steps.mailer.sent)
+    with_settings(steps, mails_per_owner_hour=100, mails_per_owner_day=100)
+    ben.channel()
+    for number, email in enumerate(letter_cases(guest)):
+        inviter, fields = ada, dict[str, object]()
+        if changes == "generation":
+            fields["generation"] = number
+        elif changes == "channel":
+            fields["channel"] = ada.channel(f"channel-{number}")["_id"]
+        elif changes == "document":
+            fields["_id"] = f"invitation-{number}"
+        elif changes == "owner":
+            inviter, fields["generation"] = (ada, ben)[number % 2], number
+        else:
+            bring(steps, a_device(owner=email), f"198.51.{number}.1")
+        write_again(inviter, way, email, is_first=changes == "document" or number == 0, **fields)
+    assert [mail.to for mail in steps.mailer.sent[before:]] == [guest] * 3
+
+
+def letter_cases(address: str) -> list[str]:
+    """Eight ways to write an address."""
+    at = address.index("@") + 1
+    letters = range(at, at + 7)
+    return [address, *(address[:n] + address[n].upper() + address[n + 1 :] for n in letters)]
+
+
+def write_again(
+    owner: Owner, way: str, email: str, *, is_first: bool = False, **fields: object
+) -> None:
+    """Write an invitation in state new, as somebody who keeps to no rules; and run it."""
+    doc: JsonDict = {"_id": "invitation", "type": "invitation", "channel": "channel-photos"}
+    doc |= {"state": "new", "email": email, **fields}
+    stored = owner.control.find_one(doc["_id"])
+    if stored is not None and not is_first:
+        if "withdrawn" in way:
+            stored = owner.edit(doc["_id"], state="withdrawn")
+        if "deleted" in way:
+            owner.control.remove(stored)
+            stored = None
+    owner.put({**doc, "_rev": stored["_rev"]} if stored else doc)
+    owner.run(doc["_id"])
+
+
+def test_mails_that_could_not_be_sent_do_not_pile_up_for_later(steps: Steps, ada: Owner) -> None:
+    """SES takes none for an hour; then all are tried again that were counted in it."""
+    guest = an_address()
+    for hour in range(2):
+        steps.mailer.fail = MailNotSent("SES refused the mail: TooManyRequestsException")
+        for number in range(3):
+            doc_id = f"invitation-{hour}-{number}"
+            doc = {"_id": doc_id, "type": "invitation", "state": "new", "email": guest}
+            ada.put({**doc, "channel": "channel-photos"})
+            with suppress(MailNotSent):
+                ada.run(doc_id)
+        steps.mailer.fail = None
+        steps.clock.move(HOUR_S)
+    before = len(steps.mailer.sent)
+    for message in list(steps.messages):
+        steps.deliver(message)
+    assert len(steps.mailer.sent) == before + 3
+
+
 def test_many_owners_together_send_one_guest_no_more_than_one_does(
     steps: Steps, ada: Owner, ben: Owner
 ) -> None:
@@ -202,3 +286,86 @@ def test_many_owners_together_send_one_guest_no_more_than_one_does(
         invited(ben, number, guest)
         bring(steps, a_device(owner=guest), "198.51.100.1")
     assert [mail.to for mail in steps.mailer.sent[before:]] == [guest] * 3
+
+
+# A busy hour.
+
+
+@pytest.fixture
+def busy(steps: Steps) -> Steps:
+    """A cloud whose hour is busy after six mails, or after four to one domain."""
+    with_settings(steps, mails_per_owner_hour=4, mails_per_network_hour=4, mails_per_owner_day=20)
+    with_settings(steps, mails_busy_hour=6, mails_busy_domain_hour=4, mails_share_hour=1)
+    return steps
+
+
+def reasons(owner: Owner, domain: str, count: int, name: str = "i") -> list[str | None]:
+    """Invite guests of a domain, one after another; why each was refused."""
+    docs = [owner.invite(f"{name}{n}@{domain}", invitation_id=f"{name}-{n}") for n in range(count)]
+    return [doc.get("error", {}).get("reason") for doc in docs]
+
+
+BUSY_DOMAIN = (
+    "too many mails for this owner in this busy hour of the address's domain; "
+    "ask again after 2026-11-23T07:00:00Z"
+)
+BUSY = "too many mails for this owner in this busy hour; ask again after 2026-11-23T07:00:00Z"
+
+
+def test_who_floods_a_domain_leaves_it_to_others(busy: Steps, ada: Owner, ben: Owner) -> None:
+    with_settings(busy, mails_busy_hour=100)
+    ben.channel()
+    assert reasons(ada, "victim.example", 5) == [None] * 4 + [BUSY_DOMAIN]
+    assert busy.mailer.outcomes[-2:] == ["busy_domain", "over_quota"]
+    assert reasons(ben, "victim.example", 2) == [None, BUSY_DOMAIN]
+    busy.clock.move(HOUR_S)
+    assert reasons(ada, "victim.example", 1, "later") == [None]
+
+
+def test_who_floods_the_installation_leaves_it_to_others(
+    busy: Steps, ada: Owner, ben: Owner
+) -> None:
+    """Two mails were sent already: those by which the two owners registered."""
+    ben.channel()
+    refused = [reasons(ada, f"{number}.example", 1, f"i{number}") for number in range(5)]
+    assert refused == [[None]] * 4 + [[BUSY]]
+    assert busy.mailer.outcomes[-2:] == ["busy", "over_quota"]
+    assert reasons(ben, "six.example", 2) == [None, BUSY]
+    newcomer = a_device(owner="cem@seven.example")
+    assert bring(busy, newcomer, "198.51.100.1") == 201
+    assert busy.control.get(newcomer.device_id)["state"] == "confirming"
+
+
+def test_a_network_gets_its_share_of_a_busy_hour_and_is_told_when_to_ask_again(
+    busy: Steps,
+) -> None:
+    for number in range(6):
+        bring(busy, a_device(owner=f"x@{number}.example"), f"198.51.{number}.1")
+    assert bring(busy, a_device(owner="x@a.example"), "203.0.113.1") == 201
+    body = json.dumps({"docs": [a_device(owner="x@b.example").doc], "new_edits": False})
+    refused = registrations.bulk_docs(busy.context, {}, body, "203.0.113.2")
+    assert (refused.status, refused.headers["Retry-After"]) == (429, str(HOUR_S))
+    assert refused.body["reason"].startswith("too many mails from this network in this busy hour;")
+
+
+def test_a_busy_domain_leaves_other_domains_alone(busy: Steps, ada: Owner) -> None:
+    with_settings(busy, mails_busy_hour=100, mails_per_owner_hour=100)
+    assert reasons(ada, "victim.example", 5)[-1] == BUSY_DOMAIN
+    assert reasons(ada, "other.example", 4, "other") == [None] * 4
+
+
+def test_mails_that_are_refused_or_retried_make_no_hour_busy(busy: Steps, ada: Owner) -> None:
+    """Two mails went out: the owner's own, and one invitation."""
+    with_settings(busy, mails_per_owner_hour=1, mails_busy_hour=3)
+    doc = {"_id": "i", "type": "invitation", "state": "new", "email": "ben@one.example"}
+    ada.put({**doc, "channel": "channel-photos"})
+    busy.mailer.fail = MailNotSent("SES refused the mail: TooManyRequestsException")
+    for _ in range(5):
+        with suppress(MailNotSent):
+            ada.run("i")
+    busy.mailer.fail = None
+    ada.run("i")
+    assert all(reasons(ada, "two.example", 5))
+    assert "busy" not in busy.mailer.outcomes
+    [count_of_all] = busy.context.hour_counters.read(["all"], busy.clock().timestamp())
+    assert count_of_all == 2

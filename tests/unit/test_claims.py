@@ -8,6 +8,7 @@ import pytest
 
 from chalicelib.aws.claims import (
     CLAIM_TTL_S,
+    MAX_KEY_BYTES,
     Claim,
     Claims,
     Done,
@@ -184,6 +185,23 @@ def test_a_released_step_cannot_be_finished(claims: Claims) -> None:
 def test_another_step_has_a_claim_of_its_own(claims: Claims, other: str) -> None:
     take(claims)
     assert take(claims, pk=other).attempt == 1
+
+
+def test_an_id_of_any_length_makes_a_key_that_dynamodb_takes() -> None:
+    ids = ["i" * 3000, "i" * 3001, "\u00fc" * 1500, "\ud800" * 1000]
+    keys = {claim_key("control", doc_id, "new", "0") for doc_id in ids}
+    assert len(keys) == len(ids)
+    for key in keys:
+        assert key.startswith("claim#")
+        assert len(key.encode()) <= MAX_KEY_BYTES
+    plain = claim_key("control", "i" * 128, "new", "0")
+    assert plain == f"claim#control#{'i' * 128}#new#0"
+
+
+def test_a_step_of_a_document_with_a_long_id_is_taken_and_finished(claims: Claims) -> None:
+    pk = claim_key("control", "i" * 3000, "new", "0")
+    claims.finish(take(claims, pk=pk), {"state": "sent"}, NOW_S)
+    assert claims.take(pk, NOW_S) == Done({"state": "sent"})
 
 
 def test_claims_expire_after_sqs_has_dropped_the_message(

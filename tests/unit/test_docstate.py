@@ -216,11 +216,13 @@ def test_a_document_stands_in_its_own_generation_alone(
     assert a_registry().transition("device", "new").is_awaited_by(doc, asked) is stands
 
 
+def to_and_of(doc: JsonDict) -> list[object]:
+    return [doc.get("to"), doc.get("of")]
+
+
 def test_what_a_step_is_about_makes_it_another() -> None:
     control = Registry()
-    control.unsafe("mail", "new", to="sent", key_fields=("to", "of"))(
-        lambda doc, context, claim: None
-    )
+    control.unsafe("mail", "new", to="sent", key_of=to_and_of)(nothing)
     idempotency_key = control.transition("mail", "new").idempotency_key
     mail = {"to": "ben", "of": "photos", "generation": 1}
     assert idempotency_key(mail | {"note": "any"}) == idempotency_key(mail)

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import json
 import string
 import unicodedata
 from random import Random
@@ -21,6 +22,8 @@ from chalicelib.domain.addresses import (
 )
 from chalicelib.domain.constant_time import same
 from chalicelib.domain.device_codes import plain_device_code, same_device_code
+from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.invitation import guest_and_channel
 from chalicelib.domain.link_tokens import InvitationRef, LinkKeys, LinkToken
 from chalicelib.domain.names import (
     channel_db,
@@ -30,6 +33,7 @@ from chalicelib.domain.names import (
     owner_role,
     subscription_id,
 )
+from chalicelib.handlers.all import registry
 from tests.kit.cases.devices import any_text
 from tests.kit.tokens import LONGEST_TOKEN, MAC_LENGTH, put_together, take_apart
 
@@ -74,6 +78,30 @@ def test_composed_and_decomposed_letters_have_one_owner() -> None:
 def test_different_addresses_have_different_owners() -> None:
     addresses = ["ada@example.com", "ada@example.org", "ada.l@example.com", "a.da@example.com"]
     assert len({owner_id_of(address) for address in addresses}) == len(addresses)
+
+
+@pytest.mark.parametrize("email", ["ADA@example.com", " ada@example.com", "ada@Example.com"])
+def test_an_invitation_in_another_spelling_is_for_the_same_guest(email: str) -> None:
+    doc = {"channel": "notes", "email": "ada@example.com"}
+    assert guest_and_channel({**doc, "email": email}) == guest_and_channel(doc)
+    for changes in ({"channel": "photos"}, {"email": "ben@example.com"}, {"channel": None}):
+        assert guest_and_channel({**doc, **changes}) != guest_and_channel(doc)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["channel", "email"]),
+        any_text
+        | st.integers()
+        | st.none()
+        | st.lists(any_text)
+        | st.dictionaries(any_text, any_text),
+    )
+)
+def test_an_invitation_that_nobody_has_checked_has_a_key_too(doc: JsonDict) -> None:
+    transition = registry.transition("invitation", "new")
+    assert transition.idempotency_key(doc) == transition.idempotency_key(dict(doc))
+    json.dumps(guest_and_channel(doc)).encode()
 
 
 def test_names_made_of_an_owner_are_as_devices_work_them_out() -> None:

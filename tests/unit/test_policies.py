@@ -156,6 +156,9 @@ def wanted_keys(rights: Rights) -> dict[str, set[str]]:
     wanted |= {key: {"dynamodb:GetItem", "dynamodb:PutItem"} for key in rights.counts}
     wanted |= {key: {"dynamodb:GetItem"} for key in rights.reads}
     wanted |= {key: {"dynamodb:PutItem"} for key in rights.writes}
+    for key in (*rights.looks, *rights.adds):
+        wanted[key] = {"dynamodb:BatchGetItem"} if key in rights.looks else set()
+        wanted[key] |= {"dynamodb:UpdateItem"} if key in rights.adds else set()
     return wanted
 
 

@@ -1,7 +1,8 @@
 """What may happen only so often: the rule alone, and the rate limiter over DynamoDB."""
 
 import itertools
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,9 @@ from chalicelib.aws.rate_limiter import (
     RateLimiter,
     RateLimiterBusy,
     check_quotas,
+    key_hash,
 )
+from chalicelib.settings import MAX_QUOTA
 from tests.kit.basics import at_once
 from tests.kit.fakes.aws import FakeAws
 
@@ -125,6 +128,29 @@ def test_who_is_refused_is_told_the_earliest_second_at_which_there_is_room(
     assert check_quotas(entries, "newcomer", quotas, retry_at_s)[1] is None
 
 
+@settings(max_examples=300)
+@given(asked, any_quotas)
+def test_no_window_holds_more_requests_than_its_limit_if_keys_are_moved(
+    asks: list[tuple[str, int]], quotas: list[Quota]
+) -> None:
+    """A request that is allowed may have its effect: also that of a key which was allowed before.
+
+    Requests of one key in the same window are retries of one effect, and count once.
+    """
+    entries: list[Entry] = []
+    allowed: list[Entry] = []
+    now_s = NOW_S
+    for key, after_s in asks:
+        now_s += after_s
+        entries, retry_at_s = check_quotas(entries, key, quotas, now_s, is_moved=True)
+        allowed += [(now_s, key)] if retry_at_s is None else []
+    for quota in quotas:
+        for start_s, _ in allowed:
+            # A key that was asked for again later had no effect before.
+            last = {who: at for at, who in allowed if at < start_s + quota.window_s}
+            assert sum(at >= start_s for at in last.values()) <= quota.limit
+
+
 @given(asked, any_quotas)
 def test_nothing_is_kept_that_no_window_holds(
     asks: list[tuple[str, int]], quotas: list[Quota]
@@ -192,12 +218,70 @@ def noted(asked: list[str], name: str, call: Callable[[], Any]) -> Any:
 
 def test_a_bucket_remembers_which_keys_it_allowed(rate_limiter: RateLimiter) -> None:
     quotas = [Quota(2, HOUR_S)]
-    assert rate_limiter.allow("k", "a", quotas, NOW_S) == Decision(frozenset("a"), None)
-    assert rate_limiter.allow("k", "b", quotas, NOW_S + 1) == Decision(frozenset("ab"), None)
+    assert rate_limiter.allow("k", "a", quotas, NOW_S) == decision("a", is_new=True)
+    assert rate_limiter.allow("k", "b", quotas, NOW_S + 1) == decision("ab", is_new=True)
     refused = rate_limiter.allow("k", "c", quotas, NOW_S + 2)
-    assert refused == Decision(frozenset("ab"), NOW_S + HOUR_S)
+    assert refused == decision("ab", NOW_S + HOUR_S)
     assert not refused.allowed
-    assert rate_limiter.allow("k", "a", quotas, NOW_S + 3).allowed
+    assert rate_limiter.allow("k", "a", quotas, NOW_S + 3) == decision("ab")
+
+
+def test_a_decision_counts_the_keys_that_are_others(rate_limiter: RateLimiter) -> None:
+    rate_limiter.allow("k", "a", [Quota(2, HOUR_S)], NOW_S)
+    both = rate_limiter.allow("k", "b", [Quota(2, HOUR_S)], NOW_S)
+    assert [both.count_others(keys) for keys in ("", "a", "ab", "c")] == [2, 1, 0, 2]
+
+
+def test_a_key_that_is_moved_counts_at_its_latest_request(rate_limiter: RateLimiter) -> None:
+    quotas = [Quota(1, HOUR_S), Quota(2, 24 * HOUR_S)]
+    rate_limiter.allow("k", "a", quotas, NOW_S, is_moved=True)
+    moved = rate_limiter.allow("k", "a", quotas, NOW_S + 60, is_moved=True)
+    assert moved == decision("a")
+    refused = rate_limiter.allow("k", "b", quotas, NOW_S + HOUR_S + 1, is_moved=True)
+    assert refused.retry_at_s == NOW_S + 60 + HOUR_S
+
+
+def test_a_key_is_not_moved_to_where_others_have_taken_its_place(
+    rate_limiter: RateLimiter, dynamodb: Any
+) -> None:
+    quotas = [Quota(1, HOUR_S), Quota(3, 24 * HOUR_S)]
+    rate_limiter.allow("k", "a", quotas, NOW_S, is_moved=True)
+    rate_limiter.allow("k", "b", quotas, NOW_S + HOUR_S, is_moved=True)
+    before = dynamodb.scan(TableName=rate_limiter.table_name)["Items"]
+    late = rate_limiter.allow("k", "a", quotas, NOW_S + HOUR_S + 1, is_moved=True)
+    assert late == decision("ab", NOW_S + 2 * HOUR_S)
+    assert dynamodb.scan(TableName=rate_limiter.table_name)["Items"] == before
+
+
+def test_asking_for_room_says_what_would_be_decided_and_counts_nothing(
+    rate_limiter: RateLimiter,
+) -> None:
+    quotas = [Quota(1, HOUR_S)]
+    for _ in range(3):
+        assert rate_limiter.retry_at_s("k", "a", quotas, NOW_S) is None
+    rate_limiter.allow("k", "b", quotas, NOW_S)
+    assert rate_limiter.retry_at_s("k", "a", quotas, NOW_S + 1) == NOW_S + HOUR_S
+    assert rate_limiter.retry_at_s("k", "b", quotas, NOW_S + 1) is None
+
+
+def test_the_largest_bucket_is_far_below_what_an_item_may_have() -> None:
+    """However long the keys are; the fake refuses an item of more than 400 KB, as DynamoDB does."""
+    aws = FakeAws(lambda: NOW_S)
+    aws.create_table("t")
+    limiter, quotas = RateLimiter(aws.client("dynamodb"), "t"), [Quota(MAX_QUOTA, HOUR_S)]
+    entries = [[NOW_S, key_hash(f"{number}" * 500)] for number in range(MAX_QUOTA - 1)]
+    item = {"entries": {"S": json.dumps(entries)}, "version": {"N": "1"}}
+    aws.client("dynamodb").put_item(TableName="t", Item={"pk": {"S": "quota#k"}, **item})
+    assert limiter.allow("k", "x" * 10_000, quotas, NOW_S).allowed
+    assert not limiter.allow("k", "y" * 10_000, quotas, NOW_S).allowed
+    [stored] = aws.items("t")
+    assert len(stored["entries"]["S"]) < 250_000
+
+
+def test_a_quota_that_an_item_has_no_room_for_is_refused() -> None:
+    Quota(MAX_QUOTA, HOUR_S)
+    with pytest.raises(ValueError, match="a quota is 5000 at most"):
+        Quota(MAX_QUOTA + 1, HOUR_S)
 
 
 def test_a_bucket_has_room_again_when_it_said_so(rate_limiter: RateLimiter) -> None:
@@ -230,7 +314,7 @@ def test_what_the_table_has_not_forgotten_yet_does_not_count(rate_limiter: RateL
     quotas = [Quota(1, HOUR_S)]
     rate_limiter.allow("k", "a", quotas, NOW_S)
     late = rate_limiter.allow("k", "b", quotas, NOW_S + 10 * HOUR_S)
-    assert late == Decision(frozenset("b"), None)
+    assert late == decision("b", is_new=True)
 
 
 def test_a_refusal_and_a_repetition_write_nothing(rate_limiter: RateLimiter, dynamodb: Any) -> None:
@@ -252,14 +336,14 @@ def test_racing_strangers_are_never_allowed_beyond_the_limit(rate_limiter: RateL
     assert len(allowed) == 5
     for answer in answers:
         assert answer is None or len(answer.keys) <= 5
-    assert rate_limiter.allow("k", "late", quotas, NOW_S).keys == frozenset(allowed)
+    assert rate_limiter.allow("k", "late", quotas, NOW_S) == decision(allowed, NOW_S + HOUR_S)
 
 
 def test_one_who_races_against_itself_counts_once(rate_limiter: RateLimiter) -> None:
     quotas = [Quota(2, HOUR_S)]
     answers = at_once(*[partial(ask, rate_limiter, "a", quotas)] * 16)
     assert all(answer is None or answer.allowed for answer in answers)
-    assert rate_limiter.allow("k", "b", quotas, NOW_S) == Decision(frozenset("ab"), None)
+    assert rate_limiter.allow("k", "b", quotas, NOW_S) == decision("ab", is_new=True)
 
 
 def test_a_bucket_that_others_write_each_time_gives_up_without_counting(
@@ -269,8 +353,14 @@ def test_a_bucket_that_others_write_each_time_gives_up_without_counting(
     busy = type(rate_limiter)(others, rate_limiter.table_name)
     with pytest.raises(RateLimiterBusy):
         busy.allow("k", "mine", [Quota(100, HOUR_S)], NOW_S)
-    keys = rate_limiter.allow("k", "late", [Quota(100, HOUR_S)], NOW_S).keys
-    assert "mine" not in keys
+    late = rate_limiter.allow("k", "late", [Quota(100, HOUR_S)], NOW_S)
+    assert late.count_others(["mine"]) == len(late.keys)
+
+
+def decision(
+    keys: Iterable[str], retry_at_s: int | None = None, *, is_new: bool = False
+) -> Decision:
+    return Decision(frozenset(map(key_hash, keys)), retry_at_s, is_new)
 
 
 class OthersWriteFirst:

@@ -34,6 +34,10 @@ class RacingDatabase(FakeDatabase):
         return super().put(doc)
 
 
+def _to(doc: JsonDict) -> object:
+    return doc.get("to")
+
+
 @dataclass
 class Bench:
     """A registry with one transition of each kind, over one document in state new."""
@@ -50,7 +54,7 @@ class Bench:
     def __post_init__(self) -> None:
         self.registry.safe("thing", "new", to="next")(self._run_safe)
         self.registry.unsafe("mail", "new", to="next")(self._run_unsafe)
-        self.registry.unsafe("letter", "new", to="next", key_fields=["to"])(self._run_unsafe)
+        self.registry.unsafe("letter", "new", to="next", key_of=_to)(self._run_unsafe)
 
     def _run_safe(self, doc: JsonDict, tools: FakeTools) -> JsonDict | None:
         self.runs.append(doc)

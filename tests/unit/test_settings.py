@@ -2,6 +2,7 @@
 
 import json
 import traceback
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -53,6 +54,9 @@ def test_what_is_not_set_has_its_default() -> None:
         mails_per_owner_day=100,
         mails_per_network_hour=50,
         mails_per_network_day=200,
+        mails_busy_hour=1000,
+        mails_busy_domain_hour=500,
+        mails_share_hour=3,
         mail_concurrency=2,
         couchdb_concurrency=10,
         poller_shards=1,
@@ -136,13 +140,12 @@ def test_an_empty_variable_counts_as_not_set() -> None:
         ("PUBLIC_URL", "https://sync.example.com/\nx"),
         ("DEVICE_AUTH", "oauth2"),
         ("DEVICE_AUTH", "login "),
-        ("CONFIRM_TTL_SECONDS", "0"),
         ("CONFIRM_TTL_SECONDS", "-1"),
         ("CONFIRM_TTL_SECONDS", "1.5"),
         ("CONFIRM_TTL_SECONDS", "a day"),
-        ("CONFIRM_TTL_SECONDS", "1" * 10),
-        ("CLAIM_LEASE_SECONDS", "0"),
-        ("MAIL_CONCURRENCY", "1"),
+        ("CONFIRM_TTL_SECONDS", "+60"),
+        ("CONFIRM_TTL_SECONDS", "6_0"),
+        ("CONFIRM_TTL_SECONDS", "\u0666\u0660"),
         ("COUCHDB_CONCURRENCY", "abc"),
         ("MAILS_PER_ADDRESS_HOUR", "-1"),
         ("MAILS_PER_ADDRESS_DAY", "many"),
@@ -160,9 +163,6 @@ def test_a_wrong_variable_is_named_and_what_it_must_be(name: str, value: str) ->
     [
         ("CONTROL_DB", "Control"),
         ("POLL_WINDOW_SECONDS", "-1"),
-        ("POLL_PAGE_SIZE", "0"),
-        ("POLL_LEASE_SECONDS", "29"),
-        ("POLLER_SHARDS", "0"),
         ("POLLER_SHARD", "-1"),
         ("POLLER_SHARD", "1"),
     ],
@@ -170,6 +170,65 @@ def test_a_wrong_variable_is_named_and_what_it_must_be(name: str, value: str) ->
 def test_a_wrong_variable_of_the_poller_is_named(name: str, value: str) -> None:
     with pytest.raises(InvalidSettings, match=f"^{name} must be "):
         PollerSettings.read(POLLER_ENVIRONMENT | {name: value})
+
+
+# Every number among the settings, with its bounds.
+BOUNDS = {
+    Settings: {
+        "MAIL_CONCURRENCY": (2, 1000),
+        "COUCHDB_CONCURRENCY": (2, 1000),
+        "CONFIRM_TTL_SECONDS": (1, 2_592_000),
+        "INVITATION_TTL_SECONDS": (1, 31_104_000),
+        "CLAIM_LEASE_SECONDS": (1, 3600),
+        "MAILS_PER_ADDRESS_HOUR": (0, 5000),
+        "MAILS_PER_ADDRESS_DAY": (0, 5000),
+        "MAILS_PER_OWNER_HOUR": (0, 5000),
+        "MAILS_PER_OWNER_DAY": (0, 5000),
+        "MAILS_PER_NETWORK_HOUR": (0, 5000),
+        "MAILS_PER_NETWORK_DAY": (0, 5000),
+        "MAILS_BUSY_HOUR": (0, 10_000_000),
+        "MAILS_BUSY_DOMAIN_HOUR": (0, 10_000_000),
+        "MAILS_SHARE_HOUR": (0, 5000),
+        "POLLER_SHARDS": (1, 100),
+    },
+    PollerSettings: {
+        "POLL_WINDOW_SECONDS": (0, 100),
+        "POLL_PAGE_SIZE": (1, 10_000),
+        "POLL_LEASE_SECONDS": (30, 900),
+        "POLLER_SHARDS": (1, 100),
+        "POLLER_SHARD": (0, 99),
+    },
+}
+ENVIRONMENTS = {Settings: ENVIRONMENT, PollerSettings: POLLER_ENVIRONMENT}
+NUMBERS = [(kind, name, *bounds) for kind in BOUNDS for name, bounds in BOUNDS[kind].items()]
+
+
+@pytest.mark.parametrize("kind", BOUNDS)
+def test_every_number_among_the_settings_has_bounds(
+    kind: type[Settings] | type[PollerSettings],
+) -> None:
+    values = kind.read(ENVIRONMENTS[kind])
+    numbers = {
+        variable.name
+        for field, variable in zip(fields(kind), kind.variables(), strict=True)
+        if isinstance(getattr(values, field.name), int)
+    }
+    assert numbers == set(BOUNDS[kind])
+
+
+@pytest.mark.parametrize(("kind", "name", "minimum", "maximum"), NUMBERS)
+def test_a_number_out_of_its_bounds_is_refused_by_name_and_bounds(
+    kind: type[Settings] | type[PollerSettings], name: str, minimum: int, maximum: int
+) -> None:
+    environment = ENVIRONMENTS[kind] | ({"POLLER_SHARDS": "100"} if name == "POLLER_SHARD" else {})
+    [field] = [each for each in fields(kind) if each.metadata["variable"].name == name]
+    for value in (minimum, maximum):
+        read = kind.read(environment | {name: str(value)})
+        assert getattr(read, field.name) == value
+    said = f"^{name} must be a whole number from {minimum} to {maximum}$"
+    for wrong in (minimum - 1, maximum + 1, 10**9, 10**30):
+        with pytest.raises(InvalidSettings, match=said):
+            kind.read(environment | {name: str(wrong)})
 
 
 def test_the_last_of_several_pollers_has_the_highest_number() -> None:

@@ -1,18 +1,25 @@
 """template.yaml, .chalice/config.json and the code say the same."""
 
+import copy
 import json
 import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from chalice.config import Config
+from chalice.constants import DEFAULT_LAMBDA_TIMEOUT
 from samtranslator.yaml_helper import yaml_parse
 
+from chalicelib.domain.documents import JsonDict
 from chalicelib.handlers.all import registry
-from chalicelib.settings import InvalidSettings, PollerSettings, Settings, queue_name
+from chalicelib.settings import Count, InvalidSettings, PollerSettings, Settings, queue_name
 from local.aws import REGION, translate
 from local.lambdas import load_app, queue_sources
 from local.system import ROOT
+from ops.stage import OpsError, check_settings, read_config, read_stage
 
 STAGES = ["dev", "prod"]
 PARAMETERS = {
@@ -118,7 +125,7 @@ def test_what_app_reads_at_import_may_be_empty_but_not_wrong(
     assert (bounds["device_new"], bounds["channel_ready"]) == (2, 7)
     monkeypatch.setenv("MAIL_CONCURRENCY", "abc")
     with pytest.raises(
-        InvalidSettings, match=r"^MAIL_CONCURRENCY must be a whole number, 2 or more"
+        InvalidSettings, match=r"^MAIL_CONCURRENCY must be a whole number from 2 to 1000"
     ):
         load_app(ROOT)
 
@@ -131,9 +138,62 @@ def test_a_message_is_hidden_for_six_times_a_handlers_time_out(
         assert properties["VisibilityTimeout"] >= 6 * chalice_config["lambda_timeout"]
 
 
-def test_a_claim_outlives_the_handler_that_took_it(chalice_config: dict[str, Any]) -> None:
-    [lease] = [item for item in Settings.variables() if item.name == "CLAIM_LEASE_SECONDS"]
-    assert int(lease.default or 0) > chalice_config["lambda_timeout"]
+@pytest.mark.parametrize("stage", sorted(read_config()["stages"]))
+def test_a_claim_outlives_the_handler_that_took_it(stage: str) -> None:
+    check_settings(read_stage(stage))
+
+
+# Where a config may say how long a function may run.
+TIMEOUTS: dict[str, Callable[[int], JsonDict]] = {
+    "of all": lambda timeout_s: {"lambda_timeout": timeout_s},
+    "of the stage": lambda timeout_s: {"stages": {"dev": {"lambda_timeout": timeout_s}}},
+    "of a function": lambda timeout_s: {
+        "lambda_functions": {"invitation_new": {"lambda_timeout": timeout_s}}
+    },
+    "of a stage's function": lambda timeout_s: {
+        "stages": {"dev": {"lambda_functions": {"device_new": {"lambda_timeout": timeout_s}}}}
+    },
+}
+
+
+@pytest.mark.parametrize("place", TIMEOUTS)
+@pytest.mark.parametrize(("lease_s", "is_right"), [("29", False), ("30", False), ("31", True)])
+def test_a_lease_that_is_no_longer_than_a_time_out_is_refused(
+    chalice_config: dict[str, Any], tmp_path: Path, place: str, lease_s: str, *, is_right: bool
+) -> None:
+    config = {**copy.deepcopy(chalice_config), "lambda_timeout": 10}
+    merge(config, TIMEOUTS[place](30))
+    config["stages"]["dev"]["environment_variables"]["CLAIM_LEASE_SECONDS"] = lease_s
+    (tmp_path / ".chalice").mkdir()
+    (tmp_path / ".chalice/config.json").write_text(json.dumps(config))
+    stage = read_stage("dev", tmp_path)
+    if is_right:
+        check_settings(stage, tmp_path)
+        return
+    said = rf"^CLAIM_LEASE_SECONDS must be more than 30, .* and is {lease_s}: a second worker would"
+    with pytest.raises(OpsError, match=said):
+        check_settings(stage, tmp_path)
+
+
+def test_without_a_time_out_in_the_config_chalices_own_counts(
+    chalice_config: dict[str, Any], tmp_path: Path
+) -> None:
+    config = {name: value for name, value in chalice_config.items() if name != "lambda_timeout"}
+    (tmp_path / ".chalice").mkdir()
+    (tmp_path / ".chalice/config.json").write_text(json.dumps(config))
+    stage = read_stage("dev", tmp_path)
+    check_settings(stage, tmp_path)
+    shorter = {**stage.variables, "CLAIM_LEASE_SECONDS": str(DEFAULT_LAMBDA_TIMEOUT)}
+    with pytest.raises(OpsError, match=f"more than {DEFAULT_LAMBDA_TIMEOUT}, the lambda_timeout"):
+        check_settings(replace(stage, variables=shorter), tmp_path)
+
+
+def merge(into: JsonDict, changes: JsonDict) -> None:
+    for name, value in changes.items():
+        if isinstance(value, dict):
+            merge(into.setdefault(name, {}), value)
+        else:
+            into[name] = value
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -256,12 +316,34 @@ def test_every_alarm_of_ours_is_about_a_metric_that_the_code_counts(
         for resource in resources.values()
         if resource["Type"] == "AWS::CloudWatch::Alarm"
     ]
-    assert len(alarms) == 7
+    assert len(alarms) == 9
     for alarm in alarms:
         assert alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}]
         if alarm["Namespace"] == "Syncpoint":
             names = {dimension["Name"] for dimension in alarm["Dimensions"]}
             assert names == METRICS[alarm["MetricName"]]
+
+
+def test_every_alarm_about_mails_is_about_an_outcome_that_the_code_counts(
+    resources: dict[str, Any],
+) -> None:
+    outcomes = {
+        dimension["Value"]
+        for resource in resources.values()
+        if resource["Properties"].get("MetricName") == "Mails"
+        for dimension in resource["Properties"]["Dimensions"]
+        if dimension["Name"] == "Outcome"
+    }
+    code = (ROOT / "chalicelib/emails/sending.py").read_text(encoding="utf-8")
+    assert outcomes == {"over_quota", "busy", "busy_domain"}
+    assert all(f'"{outcome}"' in code for outcome in outcomes)
+
+
+def test_the_pollers_window_has_the_bounds_of_the_template() -> None:
+    template = yaml_parse((ROOT / "template.yaml").read_text(encoding="utf-8"))
+    parameter = template["Parameters"]["PollWindowSeconds"]
+    [window] = [each for each in PollerSettings.variables() if each.name == "POLL_WINDOW_SECONDS"]
+    assert window.parse == Count(parameter["MinValue"], parameter["MaxValue"])
 
 
 def test_the_dashboard_shows_every_queue_and_metrics_that_the_code_counts(

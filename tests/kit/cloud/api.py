@@ -15,7 +15,7 @@ from chalicelib.domain.link_tokens import InvitationRef
 from chalicelib.domain.names import owner_control_db
 from chalicelib.engine.context import Context
 from chalicelib.engine.dependencies import Dependencies
-from chalicelib.settings import poller_key, queue_name
+from chalicelib.settings import MAX_QUOTA, poller_key, queue_name
 from local.aws import LocalAws
 from local.cleanup import remove_all_of
 from local.lambdas import Api, load_app
@@ -118,8 +118,9 @@ def _environment(name: str, secret: str) -> dict[str, str]:
         "PUBLIC_URL": "https://sync.example.com/api",
         "MAIL_FROM": "sync@example.com",
         # All of these requests come from one network.
-        "MAILS_PER_NETWORK_HOUR": "100000",
-        "MAILS_PER_NETWORK_DAY": "100000",
+        "MAILS_PER_NETWORK_HOUR": str(MAX_QUOTA),
+        "MAILS_PER_NETWORK_DAY": str(MAX_QUOTA),
+        "MAILS_SHARE_HOUR": str(MAX_QUOTA),
     }
 
 
