@@ -78,13 +78,16 @@ def _asked(condition: str, more: dict[str, Any]) -> JsonDict:
 
 @dataclass
 class Queue:
+    """A queue, and the bodies and groups of its dead letters."""
+
     client: Any
     name: str
     url: str
-    dead_letters: Callable[[], list[str]]
+    dead_letters: Callable[[], list[tuple[str, str | None]]]
 
-    def send(self, *bodies: str) -> JsonDict:
-        entries = [{"Id": str(n), "MessageBody": body} for n, body in enumerate(bodies)]
+    def send(self, *bodies: str, group: str | None = None) -> JsonDict:
+        more = {"MessageGroupId": group} if group else {}
+        entries = [{"Id": str(n), "MessageBody": body, **more} for n, body in enumerate(bodies)]
         answer: JsonDict = self.client.send_message_batch(QueueUrl=self.url, Entries=entries)
         return answer
 
@@ -122,6 +125,11 @@ class Queue:
 
 def bodies(messages: list[JsonDict]) -> list[str]:
     return sorted(message["Body"] for message in messages)
+
+
+def groups(messages: list[JsonDict]) -> list[tuple[str, str | None]]:
+    """The bodies, each with its group."""
+    return sorted((one["Body"], one["Attributes"].get("MessageGroupId")) for one in messages)
 
 
 def receipts(messages: list[JsonDict]) -> list[str]:
