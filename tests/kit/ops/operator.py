@@ -123,9 +123,17 @@ class Queue:
         self._sqs = sqs
         self.url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
 
-    def send(self, body: JsonDict | str) -> None:
+    def send(self, body: JsonDict | str, group: str | None = None) -> None:
         text = body if isinstance(body, str) else json.dumps(body)
-        self._sqs.send_message(QueueUrl=self.url, MessageBody=text)
+        more = {"MessageGroupId": group} if group else {}
+        self._sqs.send_message(QueueUrl=self.url, MessageBody=text, **more)
+
+    def groups(self) -> dict[str, str | None]:
+        """The group of each message that waits, by its body; they are hidden from then on."""
+        messages = self._sqs.receive_message(
+            QueueUrl=self.url, MaxNumberOfMessages=10, MessageSystemAttributeNames=["All"]
+        ).get("Messages", [])
+        return {one["Body"]: one["Attributes"].get("MessageGroupId") for one in messages}
 
     def visible(self) -> list[str]:
         """The bodies of all messages that a reader would get now; they stay visible."""
