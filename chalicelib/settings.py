@@ -45,12 +45,14 @@ def match(pattern: str, what: str) -> Callable[[str], str]:
     return parse
 
 
-def count(minimum: int) -> Callable[[str], int]:
-    """Make a parser of whole numbers, `minimum` or more."""
+def count(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
+    """Make a parser of whole numbers, `minimum` or more, and `maximum` or fewer if there is one."""
+    limits = f"{minimum} or more" if maximum is None else f"from {minimum} to {maximum}"
 
     def parse(value: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,9}", value) or int(value) < minimum:
-            raise ValueError(f"must be a whole number, {minimum} or more")
+        is_number = re.fullmatch(r"[0-9]{1,9}", value) is not None
+        if not is_number or not minimum <= int(value) <= (maximum or int(value)):
+            raise ValueError(f"must be a whole number, {limits}")
         return int(value)
 
     return parse
@@ -118,6 +120,9 @@ _LINK_KEYS_HELP = "the Secrets Manager secret with CouchDB's URL and the link ke
 
 # A poller that was not seen for so long is not running. It should run each minute.
 POLLER_SILENT_S = 300
+
+# A quota's keys are one item in DynamoDB, which takes 400 KB: some 50 bytes for each of them.
+MAX_CHANNELS = 5000
 
 # The lowest maximum concurrency that Lambda accepts for a queue.
 # Source: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
@@ -227,6 +232,18 @@ class Settings(Deployed):
         "200",
         count(0),
     )
+    channels_per_owner_hour: int = variable(
+        "CHANNELS_PER_OWNER_HOUR",
+        f"the most new channels of one owner in any hour; at most {MAX_CHANNELS}",
+        "100",
+        count(0, MAX_CHANNELS),
+    )
+    channels_per_owner_day: int = variable(
+        "CHANNELS_PER_OWNER_DAY",
+        f"the most new channels of one owner in any day; at most {MAX_CHANNELS}",
+        "300",
+        count(0, MAX_CHANNELS),
+    )
     poller_shards: int = variable("POLLER_SHARDS", "how many pollers there are", "1", count(1))
 
     def __post_init__(self) -> None:
@@ -265,6 +282,13 @@ class PollerSettings(FromEnvironment):
         "after how long another poller may start if one has died",
         "60",
         count(30),
+    )
+    max_messages: int = variable(
+        "POLL_MESSAGES_PER_OWNER",
+        "how many messages of one owner a run sends, of which there is one a minute; the owner's"
+        " other changes wait for the next run; from 100 to 100000",
+        "500",
+        count(100, 100_000),
     )
     shards: int = variable("POLLER_SHARDS", "how many pollers there are", "1", count(1))
     shard: int = variable("POLLER_SHARD", "the number of this poller, from 0", "0", count(0))

@@ -55,6 +55,8 @@ def test_what_is_not_set_has_its_default() -> None:
         mails_per_network_day=200,
         mail_concurrency=2,
         couchdb_concurrency=10,
+        channels_per_owner_hour=100,
+        channels_per_owner_day=300,
         poller_shards=1,
     )
 
@@ -67,7 +69,7 @@ def test_the_pollers_settings_have_defaults_too() -> None:
         1000,
         60,
     )
-    assert (read.shard, read.shards) == (0, 1)
+    assert (read.shard, read.shards, read.max_messages) == (0, 1, 500)
     assert read.routes == {
         "device/new": "https://sqs.example.com/1",
         "confirm/clicked": "https://sqs.example.com/2",
@@ -148,6 +150,9 @@ def test_an_empty_variable_counts_as_not_set() -> None:
         ("MAILS_PER_ADDRESS_DAY", "many"),
         ("MAILS_PER_NETWORK_HOUR", "1e3"),
         ("MAILS_PER_NETWORK_DAY", " "),
+        ("CHANNELS_PER_OWNER_HOUR", "-1"),
+        ("CHANNELS_PER_OWNER_HOUR", "5001"),
+        ("CHANNELS_PER_OWNER_DAY", "5001"),
     ],
 )
 def test_a_wrong_variable_is_named_and_what_it_must_be(name: str, value: str) -> None:
@@ -162,6 +167,8 @@ def test_a_wrong_variable_is_named_and_what_it_must_be(name: str, value: str) ->
         ("POLL_WINDOW_SECONDS", "-1"),
         ("POLL_PAGE_SIZE", "0"),
         ("POLL_LEASE_SECONDS", "29"),
+        ("POLL_MESSAGES_PER_OWNER", "99"),
+        ("POLL_MESSAGES_PER_OWNER", "100001"),
         ("POLLER_SHARDS", "0"),
         ("POLLER_SHARD", "-1"),
         ("POLLER_SHARD", "1"),
@@ -170,6 +177,14 @@ def test_a_wrong_variable_is_named_and_what_it_must_be(name: str, value: str) ->
 def test_a_wrong_variable_of_the_poller_is_named(name: str, value: str) -> None:
     with pytest.raises(InvalidSettings, match=f"^{name} must be "):
         PollerSettings.read(POLLER_ENVIRONMENT | {name: value})
+
+
+def test_a_limit_that_has_an_upper_bound_may_be_as_high_as_that() -> None:
+    given = {"CHANNELS_PER_OWNER_HOUR": "5000", "CHANNELS_PER_OWNER_DAY": "0"}
+    read = Settings.read(ENVIRONMENT | given)
+    assert (read.channels_per_owner_hour, read.channels_per_owner_day) == (5000, 0)
+    poller = PollerSettings.read(POLLER_ENVIRONMENT | {"POLL_MESSAGES_PER_OWNER": "100000"})
+    assert poller.max_messages == 100_000
 
 
 def test_the_last_of_several_pollers_has_the_highest_number() -> None:
