@@ -99,9 +99,11 @@ class Backend:
             "POLL_WINDOW_SECONDS": "0",
             "PUBLIC_URL": "https://sync.example.com/api",
             "MAIL_FROM": "syncpoint@example.com",
-            # Owners with many devices are no abuse here.
+            # Owners with many devices and channels are no abuse here.
             "MAILS_PER_ADDRESS_HOUR": "1000000",
             "MAILS_PER_ADDRESS_DAY": "1000000",
+            "CHANNELS_PER_OWNER_HOUR": "5000",
+            "CHANNELS_PER_OWNER_DAY": "5000",
         }
         self._poller = PollerSettings.read(self._environment)
 
