@@ -1,14 +1,59 @@
 """One owner's flood: it neither delays the others, nor costs without bound."""
 
+import contextlib
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+
 import pytest
 
+from bench import fair
 from chalicelib.handlers.channel_quota import count_channel
 from tests.kit.basics import FakeClock
 from tests.kit.cloud.site import with_settings
 from tests.kit.cloud.steps import Owner, Steps
+from tests.world.busy import SHIPPED_POLLER, BusyCloud, limits
+from tests.world.region import SCHEDULE_S
+from tests.world.world import World
 
 HOUR_S, DAY_S = 3600, 24 * 3600
 NEW = {"type": "channel", "state": "new", "name": "Photos"}
+
+
+# The others, in virtual time.
+
+
+@pytest.fixture(scope="module")
+def town() -> Iterator[tuple[World, list[str]]]:
+    """A world with a hostile owner and some quiet ones."""
+    with contextlib.redirect_stdout(io.StringIO()):  # metrics
+        yield fair.town(4)
+
+
+@pytest.mark.parametrize("what", fair.CASES)
+def test_others_wait_at_most_twice_as_long_beside_a_flood(
+    town: tuple[World, list[str]], what: str
+) -> None:
+    (world, owners), case = town, fair.CASES[what]
+    idle = fair.waits_s(world.copy(), owners, case, is_flooded=False)
+    beside = fair.waits_s(world.copy(), owners, case, is_flooded=True)
+    assert len(beside) == len(owners)
+    assert max(beside) <= fair.GOAL * max(idle)
+
+
+def test_a_batch_is_one_message_so_that_nobody_waits_for_nine_of_another_owner() -> None:
+    assert {batch for batch, _ in limits().values()} == {1}
+
+
+def test_ten_thousand_documents_of_one_owner_cause_so_many_runs_a_minute(
+    town: tuple[World, list[str]],
+) -> None:
+    world, minutes, most = town[0].copy(), 2, 100
+    cloud = BusyCloud(world, poller=replace(SHIPPED_POLLER, max_messages=most))
+    cloud.timeline.start(partial(fair.Flood(channels=10_000).pour, world), 1.0)
+    cloud.run(partial(cloud.timeline.sleep, minutes * SCHEDULE_S))
+    assert (minutes - 1) * most < len(world.received) <= minutes * most
 
 
 # New channels, each of which is a database.
