@@ -34,8 +34,9 @@ deployed = settings.Deployed.read(os.environ)
 def on(doc_type: str, state: str, *, concurrency: int) -> Callable[..., Any]:
     """Bind a function to the queue of (type, state).
 
-    Further batches wait in the queue. A mail that SES refuses five times becomes a dead letter
-    (docs/scale.md).
+    Further messages wait in the queue. A mail that SES refuses five times becomes a dead letter
+    (docs/scale.md). A batch is one message: behind ten messages of one owner, another owner's
+    would wait for all ten (docs/decisions/0034-fair-queues.md).
 
     Parameters
     ----------
@@ -43,7 +44,7 @@ def on(doc_type: str, state: str, *, concurrency: int) -> Callable[..., Any]:
         The largest number of batches that run at the same time.
     """
     name = settings.queue_name(deployed.stage, doc_type, state)
-    return app.on_sqs_message(queue=name, batch_size=10, maximum_concurrency=concurrency)
+    return app.on_sqs_message(queue=name, batch_size=1, maximum_concurrency=concurrency)
 
 
 @on("device", "new", concurrency=deployed.mail_concurrency)

@@ -11,7 +11,7 @@ from bench.setup import Bench, couchdb, environment
 from local.errors import LocalError
 from local.system import prepare_process
 
-NAMES = ("feed", "latency", "confirmations", "channels", "starts", "many_feeds")
+NAMES = ("feed", "latency", "confirmations", "channels", "starts", "many_feeds", "fair")
 
 
 def main() -> int:

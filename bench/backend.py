@@ -98,9 +98,11 @@ class Backend:
             "POLL_WINDOW_SECONDS": "0",
             "PUBLIC_URL": "https://sync.example.com/api",
             "MAIL_FROM": "syncpoint@example.com",
-            # Owners with many devices are no abuse here.
+            # Owners with many devices and channels are no abuse here.
             "MAILS_PER_ADDRESS_HOUR": str(MAX_QUOTA),
             "MAILS_PER_ADDRESS_DAY": str(MAX_QUOTA),
+            "CHANNELS_PER_OWNER_HOUR": str(MAX_QUOTA),
+            "CHANNELS_PER_OWNER_DAY": str(MAX_QUOTA),
         }
         self._poller = PollerSettings.read(self._environment)
 

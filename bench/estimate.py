@@ -2,6 +2,7 @@
 
 Arithmetic over the counted requests (bench/costs.json), prices and assumptions; nothing was
 measured on AWS. docs/scale.md shows the result of one day, and no test compares the two.
+docs/cost.md has `bounds_table`, which is generated.
 """
 
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from bench import cost
 from bench.report import table
 from chalicelib.handlers.all import registry
+from chalicelib.settings import PollerSettings, Settings
 
 MILLION = 1_000_000
 GB = 1e9
@@ -48,6 +50,10 @@ DEVICE_BYTES = 1000  # what a device leaves in the table
 WAITING_READERS, WAIT_S = 5, 20  # Lambda's own, at each empty queue
 SCANNED_DATABASES = 100  # by each run of the poller
 WINDOW_S = 50  # POLL_WINDOW_SECONDS
+
+RUNS_AN_HOUR = 60  # of the poller
+TRIES = 5  # of a message: `maxReceiveCount` in template.yaml
+FAILED_TRY_REQUESTS = 3  # receive, ask for the queue's URL, hide; one that succeeds sends two
 
 # Assumed of people and devices.
 PLAIN_REQUESTS = 5  # of a registration to the API alone: checkpoints, CouchDB's address
@@ -143,6 +149,34 @@ def limits_table() -> str:
     )
 
 
+def bounds_table() -> str:
+    """Write a table of the most that one owner can cause in an hour, by the defaults of settings.
+
+    The dollars are those of the most expensive step, run for each try of each message.
+    """
+    default = {
+        one.name: int(one.default or 0)
+        for one in (*Settings.variables(), *PollerSettings.variables())
+        if one.name.endswith(("_PER_OWNER", "_PER_OWNER_HOUR"))
+    }
+    messages = RUNS_AN_HOUR * default["POLL_MESSAGES_PER_OWNER"]
+    tries, mails = TRIES * messages, default["MAILS_PER_OWNER_HOUR"]
+    steps = [{**_step(step), "mails": 0.0} for step in cost.kept() if cost.own_of_lambda(step)]
+    sqs = messages + FAILED_TRY_REQUESTS * tries
+    units = _sum([_times(tries, max(steps, key=usd)), {"mails": mails}])
+    rows = [
+        ["messages", messages, f"{RUNS_AN_HOUR} runs of the poller × `POLL_MESSAGES_PER_OWNER`"],
+        ["runs of a Lambda", tries, f"each message is tried {TRIES} times at most"],
+        ["requests to SQS", sqs, "each message is sent; a failed try receives, asks and hides"],
+        ["mails", mails, "`MAILS_PER_OWNER_HOUR`"],
+        ["new databases", default["CHANNELS_PER_OWNER_HOUR"], "`CHANNELS_PER_OWNER_HOUR`"],
+    ]
+    shown = [[f"{what}", f"{bound:,}", f"{why}"] for what, bound, why in rows]
+    dollars = usd({**units, "sqs requests": sqs})
+    shown.append(["US dollars", f"{dollars:.2f}", "if each run were the most expensive step"])
+    return table(["an owner in an hour", "at most", "why"], shown)
+
+
 def _limits() -> list[tuple[str, int, float]]:
     """List each limit: its name, its value, and how much of it one device takes at the peak."""
     owner = 1 / DEVICES_OF_AN_OWNER
@@ -210,7 +244,7 @@ def _sum(many: Iterable[Units]) -> Units:
 
 def main() -> int:
     """Print the tables."""
-    print(money_table(), window_table(), limits_table(), sep="\n\n")
+    print(money_table(), window_table(), limits_table(), bounds_table(), sep="\n\n")
     return 0
 
 

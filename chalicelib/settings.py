@@ -262,6 +262,12 @@ class Settings(Deployed):
         "3",
         _QUOTA,
     )
+    channels_per_owner_hour: int = variable(
+        "CHANNELS_PER_OWNER_HOUR", "the most new channels of one owner in any hour", "100", _QUOTA
+    )
+    channels_per_owner_day: int = variable(
+        "CHANNELS_PER_OWNER_DAY", "the most new channels of one owner in any day", "300", _QUOTA
+    )
     poller_shards: int = variable("POLLER_SHARDS", "how many pollers there are", "1", _SHARDS)
 
     def __post_init__(self) -> None:
@@ -307,6 +313,13 @@ class PollerSettings(FromEnvironment):
     shards: int = variable("POLLER_SHARDS", "how many pollers there are", "1", _SHARDS)
     shard: int = variable(
         "POLLER_SHARD", "the number of this poller, from 0", "0", Count(0, _SHARDS.maximum - 1)
+    )
+    max_messages: int = variable(
+        "POLL_MESSAGES_PER_OWNER",
+        "how many messages of one owner a run sends, of which there is one a minute; the owner's"
+        " other changes wait for the next run",
+        "500",
+        Count(100, 100_000),
     )
 
     def __post_init__(self) -> None:

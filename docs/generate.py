@@ -11,7 +11,7 @@ from pathlib import Path
 
 from samtranslator.yaml_helper import yaml_parse
 
-from bench import cost
+from bench import cost, estimate
 from chalicelib.handlers import devices, invitations
 from chalicelib.handlers.all import registry
 from chalicelib.settings import Count, PollerSettings, Settings, Variable, queue_name
@@ -129,6 +129,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "resources": resources,
     "cost_registration": lambda: cost.registration_table() + "\n",
     "cost_steps": lambda: cost.steps_table() + "\n",
+    "cost_bounds": lambda: estimate.bounds_table() + "\n",
 }
 
 

@@ -5,6 +5,9 @@ import logging
 import os
 import secrets
 import threading
+from collections import Counter
+from itertools import count
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +41,7 @@ class LocalAws:
         from moto.server import ThreadedMotoServer
 
         make_conditional_writes_atomic()
+        make_queues_fair()
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         self._server.start()
@@ -132,6 +136,40 @@ def make_conditional_writes_atomic() -> None:
 
     call_alone.is_atomic = True  # type: ignore[attr-defined]
     DynamoHandler.call_action = call_alone
+
+
+def make_queues_fair() -> None:
+    """Let moto give out the messages of each queue's groups in turn, once.
+
+    SQS gives out others first if a group has so many that it would delay them; moto gives out the
+    oldest.
+    """
+    from moto.sqs.models import Queue, SQSBackend
+
+    visible, receive, numbers = Queue.messages.fget, SQSBackend.receive_message, count()
+    if getattr(receive, "is_fair", False):
+        return
+
+    def messages(queue: Any) -> list[Any]:
+        """Return what is visible: the first message of each group, then the second of each."""
+        placed, places = [], Counter[str]()
+        for message in visible(queue):
+            group = message.group_id or message.id
+            last_turn = queue.__dict__.setdefault("turns", {}).get(group, -1)
+            placed.append((places[group], last_turn, message))
+            places[group] += 1
+        return [message for _, _, message in sorted(placed, key=itemgetter(0, 1))]
+
+    def receive_in_turn(backend: Any, queue_name: str, *args: Any, **kwargs: Any) -> Any:
+        """Receive messages, and note whose turn it was."""
+        received = receive(backend, queue_name, *args, **kwargs)
+        turns = backend.get_queue(queue_name).__dict__.setdefault("turns", {})
+        turns.update({message.group_id: next(numbers) for message in received if message.group_id})
+        return received
+
+    receive_in_turn.is_fair = True  # type: ignore[attr-defined]
+    Queue.messages = property(messages)
+    SQSBackend.receive_message = receive_in_turn
 
 
 def new_link_key() -> str:

@@ -21,6 +21,8 @@ class DeadLetter:
         The parsed message; None if it is not a message of the poller.
     sent_at_s : float
         When it was first sent, in seconds since 1970.
+    group : str or None
+        Who caused it (`poller.messages.group_of`), for the fairness of the queue that it goes to.
     """
 
     message_id: str
@@ -29,6 +31,7 @@ class DeadLetter:
     message: Message | None
     receive_count: int
     sent_at_s: float
+    group: str | None
 
     @classmethod
     def read(cls, received: Any, registry: Registry) -> "DeadLetter":
@@ -41,6 +44,7 @@ class DeadLetter:
             message=_ours(received["Body"], registry),
             receive_count=int(attributes.get("ApproximateReceiveCount", "0")),
             sent_at_s=int(attributes.get("SentTimestamp", "0")) / 1000,
+            group=attributes.get("MessageGroupId"),
         )
 
     def summary(self, now_s: float) -> str:

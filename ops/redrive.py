@@ -1,9 +1,9 @@
 """`python -m ops.redrive STAGE [--dry-run]`: list dead letters, and send them back to their queues.
 
-Each is sent to the queue of its type and state, and is deleted only after SQS has accepted it
-there. If the command is stopped in between, the message is in both queues. That does no harm: when
-it is handled again, its document is in another state. Messages that remain are hidden from other
-readers for at most `HIDDEN_S`.
+Each is sent to the queue of its type and state, with its message group, and is deleted only after
+SQS has accepted it there. If the command is stopped in between, the message is in both queues. That
+does no harm: when it is handled again, its document is in another state. Messages that remain are
+hidden from other readers for at most `HIDDEN_S`.
 """
 
 import re
@@ -134,8 +134,9 @@ class Redrive:
         if dry_run:
             self.tell(summary)
             return False
+        group = {"MessageGroupId": letter.group} if letter.group else {}
         try:
-            self.sqs.send_message(QueueUrl=self._queue_url(name), MessageBody=letter.body)
+            self.sqs.send_message(QueueUrl=self._queue_url(name), MessageBody=letter.body, **group)
         except (ClientError, BotoCoreError, OpsError) as exc:
             self.failed += 1
             self.tell(f"wrong: {summary}; it could not be sent back: {plain(exc)}")

@@ -12,6 +12,7 @@ MAILS_FROM = "quota#mails-from#*"
 MAILS_BY = "quota#mails-by#*"
 MAILS_TO = "quota#mails-to#*"
 HOURS = "hour#*"
+CHANNELS_OF = "quota#channels-of#*"
 SUPPRESSED = "suppressed#*"
 POLLER = "poller#*"
 
@@ -63,7 +64,7 @@ RIGHTS: Mapping[str, Rights] = {
     "device_confirmed": Rights(queue="device-confirmed"),
     "device_revoking": Rights(queue="device-revoking"),
     "confirm_clicked": Rights(queue="confirm-clicked", writes=(TRIES,)),
-    "channel_new": Rights(queue="channel-new"),
+    "channel_new": Rights(queue="channel-new", counts=(CHANNELS_OF,)),
     "channel_ready": Rights(queue="channel-ready"),
     "channel_closing": Rights(queue="channel-closing"),
     "invitation_new": Rights(

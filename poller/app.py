@@ -136,6 +136,7 @@ def _poll(
         remaining_s=remaining_s,
         warn=warn,
         executor=executor,
+        max_messages=settings.max_messages,
         summary=summary,
     )
     poll = Poll(

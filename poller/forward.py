@@ -1,5 +1,10 @@
-"""Forward the changes of databases to SQS: read a page, send it, and then save a checkpoint."""
+"""Forward the changes of databases to SQS: read a page, send it, and then save a checkpoint.
 
+What one owner can cause is bounded. After some messages of an owner's control database, other
+databases have their turn. After `max_messages` of them, the rest waits for the next run.
+"""
+
+from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -11,6 +16,9 @@ from poller.messages import NotAccepted, Sender, messages_for
 
 # After so many pages another database is read, so that a busy one does not delay the others.
 MAX_PAGES_IN_A_ROW = 10
+
+# In an owner's control database, after so many messages. A page has no more changes than that.
+MAX_MESSAGES_IN_A_ROW = 100
 
 # If so many databases fail one after another, the server itself has failed.
 MAX_FAILURES_IN_A_ROW = 5
@@ -41,11 +49,16 @@ class Forwarder:
         Called with a warning and its reason.
     executor : Executor
         Reads a page while another is sent.
+    max_messages : int
+        How many messages of one owner's control database a run sends. `<CONTROL_DB>`, where only
+        the cloud writes, has no such limit.
 
     Attributes
     ----------
     lagging : set of str
         The databases whose feeds were not read to the end, or not at all, for lack of time.
+    held : set of str
+        The owners' control databases that have used up `max_messages`. The next run reads them.
     failing : dict
         The databases that failed when they were last read, in this run or before it. The one that
         failed last is the last key. The values mean nothing.
@@ -62,15 +75,18 @@ class Forwarder:
     remaining_s: Callable[[], float]
     warn: Callable[[str, str], None]
     executor: Executor
+    max_messages: int = 500
     summary: Summary = field(default_factory=Summary)
     lagging: set[str] = field(default_factory=set)
+    held: set[str] = field(default_factory=set)
     failing: dict[str, None] = field(default_factory=dict)
     failure: Exception | None = None
     _failures_in_a_row: int = 0
+    _sent: Counter[str] = field(default_factory=Counter)
 
     @property
     def is_caught_up(self) -> bool:
-        """Whether the changes of all databases were sent, up to the ends of their feeds."""
+        """Whether all changes were sent that this run may send."""
         return not self.lagging and not self.failing
 
     def forward(self, update_seqs: Mapping[str, str]) -> None:
@@ -109,7 +125,11 @@ class Forwarder:
         if since.covers(update_seq):
             self.failing.pop(db, None)
             return
-        feed = Feed(self.server.database(db), since.seq, self.page_size, self.warn, update_seq)
+        if not self._may_send(db):
+            self._hold(db)
+            return
+        page_size = self._page_size(db)
+        feed = Feed(self.server.database(db), since.seq, page_size, self.warn, update_seq)
         self.summary.databases += 1
         try:
             if not self._send_pages(feed, update_seq):
@@ -126,21 +146,49 @@ class Forwarder:
     def _send_pages(self, feed: Feed, update_seq: str) -> bool:
         """Send page after page; return whether the end of the feed was reached."""
         next_page: Callable[[], Page] = feed.read
+        in_a_row = 0
         for number in range(1, MAX_PAGES_IN_A_ROW + 1):
             page = next_page()
-            if not page.is_last and number < MAX_PAGES_IN_A_ROW:
+            messages = list(messages_for(feed.db, page.rows, self.routes))
+            in_a_row += len(messages)
+            self._sent[feed.db] += len(messages)
+            is_turn_over = number == MAX_PAGES_IN_A_ROW or not self._may_send(feed.db, in_a_row)
+            if not page.is_last and not is_turn_over:
                 next_page = self.executor.submit(feed.read).result  # while this page is sent
             self.summary.changes += len(page.rows)
-            self.summary.sent += self.sender.send(messages_for(feed.db, page.rows, self.routes))
+            self.summary.sent += self.sender.send(messages)
             if page.has_new_seq or update_seq:
                 checkpoint = Checkpoint(page.last_seq, update_seq if page.is_last else "")
                 self.checkpoints.save(feed.db, checkpoint)
             if page.is_last:
                 return True
-            if self.remaining_s() <= 0:
-                return False
+            if is_turn_over or self.remaining_s() <= 0:
+                break
             self.checkpoints.lease.renew()
         return False
+
+    def _page_size(self, db: str) -> int:
+        """Return how many changes a page of a database has at most."""
+        is_owners = db != self.control_db
+        return min(self.page_size, MAX_MESSAGES_IN_A_ROW) if is_owners else self.page_size
+
+    def _may_send(self, db: str, in_a_row: int = 0) -> bool:
+        """Return whether another page of a database may be sent now: all its rows may be messages.
+
+        Parameters
+        ----------
+        in_a_row : int
+            How many messages of the database were sent in this turn.
+        """
+        has_room = self._sent[db] + self._page_size(db) <= self.max_messages
+        return db == self.control_db or (has_room and in_a_row < MAX_MESSAGES_IN_A_ROW)
+
+    def _hold(self, db: str) -> None:
+        """Leave the rest of a database's changes to the next run."""
+        self.failing.pop(db, None)
+        if db not in self.held:
+            self.held.add(db)
+            self.warn("the changes of an owner wait for the next run", f"{db}: too many messages")
 
     def _fail(self, db: str, exc: Exception) -> None:
         if db not in self.failing:

@@ -36,7 +36,8 @@ class Cursor:
     is_fully_scanned : bool
         Whether every database was scanned since `db_updates_seq` was first set.
     failing : tuple of str
-        The databases that failed, whose changes up to `db_updates_seq` were not all sent.
+        The databases whose changes up to `db_updates_seq` were not all sent: they failed, or had
+        more than a run sends of one owner's.
     """
 
     db_updates_seq: str = ""

@@ -1,5 +1,10 @@
-"""Make the messages for changes, and send them to SQS in batches until all are accepted."""
+"""Make the messages for changes, and send them to SQS in batches until all are accepted.
 
+Each message names its group: who caused it. SQS gives out the messages of quiet groups before those
+of a group that has many (docs/platform.md), so one owner's flood does not delay the others.
+"""
+
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
@@ -8,6 +13,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.names import is_owner_id
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -24,10 +30,11 @@ FIRST_PAUSE_S = 0.1
 
 @dataclass(frozen=True)
 class QueueMessage:
-    """A message for one queue."""
+    """A message for one queue; its `group` is whom its queue is to be fair to."""
 
     queue_url: str
     body: str
+    group: str
 
     @property
     def size_bytes(self) -> int:
@@ -55,7 +62,23 @@ def messages_for(
             continue
         queue_url = routes.get(f"{doc.get('type')}/{doc.get('state')}")
         if queue_url is not None:
-            yield QueueMessage(queue_url, _body(db, doc))
+            yield QueueMessage(queue_url, _body(db, doc), group_of(db, doc))
+
+
+def group_of(db: str, doc: JsonDict) -> str:
+    """Return who caused a change, as a `MessageGroupId`.
+
+    In an owner's control database, `<CONTROL_DB>-<owner id>`, that is the owner. In `<CONTROL_DB>`,
+    it is the network that a registration came from: nobody has proved its address yet, and a
+    stranger who registers many devices can write any. Without a network it is the `owner`, and
+    without both the document.
+    """
+    owner_id = db.rpartition("-")[2]
+    if is_owner_id(owner_id):
+        return owner_id
+    who = doc.get("network") or doc.get("owner") or doc["_id"]
+    # SQS takes at most 128 characters, and not all of them. A hash is no address, either.
+    return hashlib.sha256(str(who).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 class NotAccepted(Exception):
@@ -103,17 +126,20 @@ class Sender:
         return len(by_queue)
 
     def _send_batch(self, queue_url: str, batch: list[QueueMessage]) -> None:
-        remaining = {str(number): message.body for number, message in enumerate(batch)}
+        remaining = {str(number): message for number, message in enumerate(batch)}
         for attempt in range(MAX_SEND_ATTEMPTS):
             if attempt:
                 self._pause(FIRST_PAUSE_S * 2 ** (attempt - 1))
             answer = self._client.send_message_batch(
                 QueueUrl=queue_url,
-                Entries=[{"Id": entry, "MessageBody": body} for entry, body in remaining.items()],
+                Entries=[
+                    {"Id": key, "MessageBody": message.body, "MessageGroupId": message.group}
+                    for key, message in remaining.items()
+                ],
             )
             # An entry that SQS does not mention at all is sent again, too.
             accepted = {entry["Id"] for entry in answer.get("Successful", [])}
-            remaining = {key: body for key, body in remaining.items() if key not in accepted}
+            remaining = {key: one for key, one in remaining.items() if key not in accepted}
             if not remaining:
                 return
         codes = sorted({entry["Code"] for entry in answer.get("Failed", [])})

@@ -139,7 +139,8 @@ class Poll:
 
     def _save(self, page: DbUpdatesPage, scanned: ScanPage | None) -> None:
         changes: dict[str, Any] = {}
-        failing = tuple(self.forwarder.failing)
+        # A database that is held is read again like one that failed: by the next run.
+        failing = tuple({**self.forwarder.failing, **dict.fromkeys(sorted(self.forwarder.held))})
         if not self.forwarder.lagging and len(failing) <= MAX_FAILING:
             changes |= {"db_updates_seq": page.last_seq, "failing": failing}
         if scanned and not self.forwarder.lagging:

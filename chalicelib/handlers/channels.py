@@ -12,6 +12,7 @@ from chalicelib.domain.channel import DEFAULT_NAME, DESCRIPTION_ID, Channel, mer
 from chalicelib.domain.documents import JsonDict, Rejected, timestamp
 from chalicelib.engine.context import Context
 from chalicelib.handlers import sharing
+from chalicelib.handlers.channel_quota import count_channel
 from chalicelib.handlers.reconcile import reconcile
 from chalicelib.handlers.registry import registry
 
@@ -44,11 +45,13 @@ def provision(doc: JsonDict, context: Context) -> JsonDict | None:
     Raises
     ------
     Rejected
-        If a field is missing or wrong, or the database belongs to another channel.
+        If a field is missing or wrong, the database belongs to another channel, or the owner's
+        quota of new channels is used up.
     """
     if _merge_conflicts(doc, context):
         return None
     channel = channel_of(doc, context)
+    count_channel(context, doc)
     database = context.server.database(channel.db)
     write_database(context, channel, is_new=database.create())
     return {

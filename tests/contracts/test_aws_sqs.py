@@ -13,6 +13,7 @@ from tests.kit.cloud.account import (
     bodies,
     code_of,
     entry_ids,
+    groups,
     receipts,
 )
 
@@ -26,7 +27,8 @@ def queue(account: Account) -> Iterator[Queue]:
     if account.fake:
         fake = account.fake
         url = fake.create_queue(name, visibility_s=VISIBILITY_S, max_receives=MAX_RECEIVES)
-        yield Queue(sqs, name, url, lambda: fake.dead_letters(name))
+        letters = fake._sqs.queues[name].dead_letters
+        yield Queue(sqs, name, url, lambda: [(letter.body, letter.group) for letter in letters])
         return
     dead = sqs.create_queue(QueueName=f"{name}-dead")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]
@@ -34,7 +36,7 @@ def queue(account: Account) -> Iterator[Queue]:
     attributes = {"VisibilityTimeout": str(VISIBILITY_S), "RedrivePolicy": json.dumps(redrive)}
     url = sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
     dead_queue = Queue(sqs, f"{name}-dead", dead, list)
-    yield Queue(sqs, name, url, lambda: bodies(dead_queue.receive()))
+    yield Queue(sqs, name, url, lambda: groups(dead_queue.receive()))
     sqs.delete_queue(QueueUrl=url)
     sqs.delete_queue(QueueUrl=dead)
 
@@ -161,7 +163,7 @@ def test_after_the_last_try_a_message_lies_among_the_dead_letters(queue: Queue) 
         queue.hide(0, message["ReceiptHandle"])
     queue.send("alive")
     assert bodies(queue.receive()) == ["alive"]
-    assert queue.dead_letters() == ["dead"]
+    assert queue.dead_letters() == [("dead", None)]
     assert queue.counts() == (0, 1)
 
 
@@ -172,3 +174,37 @@ def test_a_message_deleted_in_its_last_try_is_no_dead_letter(queue: Queue) -> No
     queue.delete(*receipts(queue.receive()))
     assert queue.receive() == []
     assert queue.dead_letters() == []
+
+
+# Message groups, which make a standard queue fair.
+
+
+def test_a_standard_queue_takes_messages_of_a_group_and_says_which(queue: Queue) -> None:
+    queue.send("a", "b", group="ada")
+    queue.send("c", group="ben")
+    queue.send("d")
+    # All at once: unlike in a FIFO queue, two of one group may be in flight.
+    assert groups(queue.receive()) == [("a", "ada"), ("b", "ada"), ("c", "ben"), ("d", None)]
+
+
+def test_a_message_that_comes_back_is_still_in_its_group(queue: Queue) -> None:
+    queue.send("a", group="ada")
+    queue.hide(0, *receipts(queue.receive()))
+    assert groups(queue.receive()) == [("a", "ada")]
+
+
+def test_a_dead_letter_is_still_in_its_group(queue: Queue) -> None:
+    queue.send("a", group="ada")
+    for _ in range(MAX_RECEIVES):
+        queue.hide(0, *receipts(queue.receive()))
+    assert queue.receive() == []
+    assert queue.dead_letters() == [("a", "ada")]
+
+
+def test_a_message_of_a_small_group_is_not_behind_all_of_a_large_one(queue: Queue) -> None:
+    """At the latest when 30 of the large group are being worked on."""
+    for _ in range(6):
+        queue.send(*"abcdefghij", group="large")
+    queue.send("z", group="small")
+    received = [message["Body"] for _ in range(4) for message in queue.receive()]
+    assert "z" in received

@@ -16,9 +16,11 @@ from chalicelib.couch import CouchError, Database, NotFound, Server
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.credentials import login_user
 from chalicelib.domain.names import owner_control_db, owner_role
+from local.aws import LocalAws
 from local.cleanup import remove_all_of
 from local.demo import __main__ as demo
 from local.errors import LocalError, refusal
+from local.lambdas import receive
 from local.system import ROOT, LocalSystem, Options
 from tests.kit.basics import a_device, an_address
 from tests.kit.cloud.access import exists
@@ -186,3 +188,17 @@ def test_an_odd_attachment_does_not_end_the_embedded_couchdb_for_everybody(
     with contextlib.suppress(CouchError):  # CouchDB refuses it, the embedded server says nothing
         server.http.request("PUT", f"/{control.name}/d", body=odd, read_timeout_s=1)
     assert control.info()
+
+
+def test_another_owners_message_is_the_next_beside_a_flood(aws: LocalAws) -> None:
+    sqs, name = aws.client("sqs"), f"flooded-{uuid.uuid4().hex[:12]}"
+    url = sqs.create_queue(QueueName=name)["QueueUrl"]
+    for group in [*["ada"] * 20, "ben"]:
+        entries = [
+            {"Id": str(number), "MessageBody": group, "MessageGroupId": group}
+            for number in range(1 if group == "ben" else 10)
+        ]
+        sqs.send_message_batch(QueueUrl=url, Entries=entries)
+    first_two = [receive(sqs, url, name, 1)[0]["body"] for _ in range(2)]
+    assert first_two == ["ada", "ben"]
+    sqs.delete_queue(QueueUrl=url)

@@ -50,6 +50,19 @@ def test_each_comes_back_to_the_queue_of_its_own_type_and_state(operator: Operat
     )
 
 
+def test_a_dead_letter_comes_back_in_its_group_for_the_queue_to_be_fair(
+    operator: Operator,
+) -> None:
+    grouped, older = message("device", "new", 1), message("device", "new", 2)
+    operator.dead_letters.send(grouped, group="ada")
+    operator.dead_letters.send(older)
+    run(operator)
+    assert operator.queue("device", "new").groups() == {
+        json.dumps(grouped): "ada",
+        json.dumps(older): None,
+    }
+
+
 def test_more_than_a_page_of_them_all_come_back(operator: Operator) -> None:
     for number in range(23):
         operator.dead_letters.send(message("device", "new", number))

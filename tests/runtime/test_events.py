@@ -1,11 +1,13 @@
 """Every function answers its sample event, in the real runtime, as it should."""
 
+import json
 from typing import Any
 
 import pytest
 
 from local.lambdas import load_app
 from local.system import ROOT
+from poller.messages import group_of
 from tests.runtime import samples
 from tests.runtime.harness.specs import API_HANDLER, POLLER
 from tests.runtime.harness.world import World
@@ -44,3 +46,12 @@ def test_a_sample_event_names_resources_of_the_dev_stage() -> None:
         if '"eventSourceARN"' in text:
             queue = path.stem.replace("_", "-")
             assert f'"arn:aws:sqs:us-east-1:123456789012:syncpoint-dev-{queue}"' in text
+
+
+def test_a_sample_message_is_in_the_group_that_the_poller_gives_it() -> None:
+    for path in samples.EVENTS.glob("*.json"):
+        for record in json.loads(path.read_text(encoding="utf-8")).get("Records", []):
+            if record.get("eventSource") == "aws:sqs":
+                message = json.loads(record["body"])
+                group = group_of(message["db"], message["doc"])
+                assert record["attributes"]["MessageGroupId"] == group, path.name

@@ -143,3 +143,4 @@ def test_the_estimate_prints_dollars_and_limits(capsys: pytest.CaptureFixture[st
     out = capsys.readouterr().out
     assert re.search(r"\| \*\*total\*\* +\| +\d+\.\d\d +\| +\d+\.\d\d +\|", out)
     assert "CouchDB cluster: open databases" in out
+    assert re.search(r"\| messages +\| 30,000 +\| 60 runs of the poller", out)

@@ -9,7 +9,12 @@ import pytest
 from chalicelib.couch import Unavailable
 from chalicelib.domain.documents import JsonDict
 from poller.checkpoint import Checkpoint
-from poller.forward import MAX_FAILURES_IN_A_ROW, MAX_PAGES_IN_A_ROW, Forwarder
+from poller.forward import (
+    MAX_FAILURES_IN_A_ROW,
+    MAX_MESSAGES_IN_A_ROW,
+    MAX_PAGES_IN_A_ROW,
+    Forwarder,
+)
 from poller.messages import NotAccepted
 from tests.kit.fakes.couch_watched import WatchedCouch
 from tests.kit.fakes.executor import LazyExecutor
@@ -28,6 +33,8 @@ class Forwarding:
     checkpoints: FakeCheckpoints = field(default_factory=FakeCheckpoints)
     told: list[str] = field(default_factory=list)
     remaining_s: Callable[[], float] = lambda: 100.0
+    page_size: int = 2
+    max_messages: int = 1000
 
     def __post_init__(self) -> None:
         self.forwarder = Forwarder(
@@ -36,10 +43,11 @@ class Forwarding:
             sender=sender_to(self.sqs),
             control_db="control",
             routes=ROUTES,
-            page_size=2,
+            page_size=self.page_size,
             remaining_s=lambda: self.remaining_s(),
             warn=lambda what, why: self.told.append(why),
             executor=LazyExecutor(),
+            max_messages=self.max_messages,
         )
 
     def create(self, db: str, *doc_ids: str) -> None:
@@ -293,3 +301,71 @@ def test_a_busy_database_does_not_delay_the_others() -> None:
     assert on.asked_of(ADA) == MAX_PAGES_IN_A_ROW + 1
     assert on.checkpoints.known[ADA] == on.sent(ADA, MAX_PAGES_IN_A_ROW * 2 + 1)
     assert on.forwarder.is_caught_up
+
+
+# What one owner can cause.
+
+
+def flooded(page_size: int = 1000, max_messages: int = 300, docs: int = 10_000) -> Forwarding:
+    """Ada's device has written very many documents, Bob's one."""
+    on = Forwarding(page_size=page_size, max_messages=max_messages)
+    on.create(ADA, *(f"a{number}" for number in range(docs)))
+    on.create(BOB, "b1")
+    return on
+
+
+def sent_of(on: Forwarding, db: str) -> int:
+    bodies = on.sqs.accepted["https://sqs/device-new"]
+    return sum(f'"db":"{db}"' in body for body in bodies)
+
+
+def forward_while_lagging(on: Forwarding) -> None:
+    while on.forwarder.lagging:
+        on.forward()
+
+
+def test_after_some_messages_of_an_owner_another_owner_has_a_turn() -> None:
+    on = flooded()
+    on.forward(ADA, BOB)
+    assert (sent_of(on, ADA), sent_of(on, BOB)) == (MAX_MESSAGES_IN_A_ROW, 1)
+    assert on.forwarder.lagging == {ADA}
+
+
+@pytest.mark.parametrize(("page_size", "max_messages"), [(1000, 300), (7, 300), (1000, 399)])
+def test_a_run_sends_no_more_messages_of_one_owner_than_allowed(
+    page_size: int, max_messages: int
+) -> None:
+    on = flooded(page_size, max_messages)
+    on.forward(ADA, BOB)
+    forward_while_lagging(on)
+    assert max_messages - MAX_MESSAGES_IN_A_ROW < sent_of(on, ADA) <= max_messages
+    assert on.checkpoints.known[ADA] == on.sent(ADA, sent_of(on, ADA))
+
+
+def test_an_owner_who_is_held_costs_no_more_requests_and_delays_nobody() -> None:
+    on = flooded()
+    on.forward(ADA, BOB)
+    forward_while_lagging(on)
+    asked = on.asked_of(ADA)
+    on.couch.add(BOB, "b2")
+    on.forward(ADA, BOB)
+    assert (on.asked_of(ADA), sent_of(on, BOB)) == (asked, 2)
+    assert (on.forwarder.held, on.forwarder.is_caught_up) == ({ADA}, True)
+    assert on.told == [f"{ADA}: too many messages"]
+
+
+def test_documents_without_a_route_are_no_messages() -> None:
+    on = flooded(docs=0)
+    on.couch.add(ADA, *(f"a{number}" for number in range(2000)), state="active")
+    on.couch.add(ADA, "last")
+    on.forward(ADA)
+    forward_while_lagging(on)
+    assert sent_of(on, ADA) == 1
+    assert on.forwarder.held == set()
+
+
+def test_the_control_database_has_no_such_limit() -> None:
+    on = Forwarding(page_size=1000, max_messages=100)
+    on.create("control", *(f"c{number}" for number in range(2500)))
+    on.forward("control")
+    assert sent_of(on, "control") == 2500

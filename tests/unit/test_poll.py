@@ -47,6 +47,7 @@ class Polling:
     cursor: Cursor = field(default_factory=Cursor)
     window_s: float = 0.0
     passed_s: float = 0.0
+    max_messages: int = 1000
     on_wait: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
@@ -87,6 +88,7 @@ class Polling:
             remaining_s=remaining_s,
             warn=lambda what, why: self.told.append(what),
             executor=LazyExecutor(),
+            max_messages=self.max_messages,
         )
         poll = Poll(
             db_updates=DbUpdates(server, self.shard),
@@ -818,3 +820,41 @@ def test_a_change_of_the_number_of_shards_sends_nothing_again() -> None:
         assert Polling(couch, checkpoints, Shard("control", number, 2), sqs).run().sent == 0
     assert known.keys() == checkpoints.known.keys()
     assert all(isinstance(sent, Checkpoint) for sent in known.values())
+
+
+# An owner with too many changes.
+
+
+def test_what_an_owner_wrote_too_much_is_sent_run_by_run_and_none_is_lost() -> None:
+    on = Polling(max_messages=10)
+    on.create(ADA, BOB)
+    on.run()
+    on.write(ADA, *(f"a{number}" for number in range(25)))
+    on.write(BOB, "b1")
+    sent = [on.run().sent for _ in range(4)]
+    assert sent == [11, 10, 5, 0]
+    assert on.cursor.failing == ()
+    assert on.cursor.db_updates_seq == on.updates_end()
+
+
+def test_the_cursor_moves_on_and_keeps_the_name_of_an_owner_who_is_held() -> None:
+    on = Polling(max_messages=10)
+    on.create(ADA)
+    on.run()
+    on.write(ADA, *(f"a{number}" for number in range(25)))
+    on.run()
+    assert on.cursor.failing == (ADA,)
+    assert on.cursor.db_updates_seq == on.updates_end()
+
+
+def test_a_run_waits_for_changes_although_an_owner_is_held() -> None:
+    on = Polling(max_messages=10, window_s=30.0)
+    on.create(ADA, BOB)
+    on.run()
+    on.write(ADA, *(f"a{number}" for number in range(25)))
+    on.waits.clear()
+    on.on_wait = lambda: on.write(BOB, f"b{len(on.waits)}")
+    on.run()
+    assert on.waits
+    assert all(wait_s > 0 for wait_s in on.waits)
+    assert on.sent() == 10 + len(on.waits) - 1  # the window is over after the last wait

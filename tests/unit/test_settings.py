@@ -59,6 +59,8 @@ def test_what_is_not_set_has_its_default() -> None:
         mails_share_hour=3,
         mail_concurrency=2,
         couchdb_concurrency=10,
+        channels_per_owner_hour=100,
+        channels_per_owner_day=300,
         poller_shards=1,
     )
 
@@ -71,7 +73,7 @@ def test_the_pollers_settings_have_defaults_too() -> None:
         1000,
         60,
     )
-    assert (read.shard, read.shards) == (0, 1)
+    assert (read.shard, read.shards, read.max_messages) == (0, 1, 500)
     assert read.routes == {
         "device/new": "https://sqs.example.com/1",
         "confirm/clicked": "https://sqs.example.com/2",
@@ -151,6 +153,9 @@ def test_an_empty_variable_counts_as_not_set() -> None:
         ("MAILS_PER_ADDRESS_DAY", "many"),
         ("MAILS_PER_NETWORK_HOUR", "1e3"),
         ("MAILS_PER_NETWORK_DAY", " "),
+        ("CHANNELS_PER_OWNER_HOUR", "-1"),
+        ("CHANNELS_PER_OWNER_HOUR", "5001"),
+        ("CHANNELS_PER_OWNER_DAY", "5001"),
     ],
 )
 def test_a_wrong_variable_is_named_and_what_it_must_be(name: str, value: str) -> None:
@@ -189,12 +194,15 @@ BOUNDS = {
         "MAILS_BUSY_HOUR": (0, 10_000_000),
         "MAILS_BUSY_DOMAIN_HOUR": (0, 10_000_000),
         "MAILS_SHARE_HOUR": (0, 5000),
+        "CHANNELS_PER_OWNER_HOUR": (0, 5000),
+        "CHANNELS_PER_OWNER_DAY": (0, 5000),
         "POLLER_SHARDS": (1, 100),
     },
     PollerSettings: {
         "POLL_WINDOW_SECONDS": (0, 100),
         "POLL_PAGE_SIZE": (1, 10_000),
         "POLL_LEASE_SECONDS": (30, 900),
+        "POLL_MESSAGES_PER_OWNER": (100, 100_000),
         "POLLER_SHARDS": (1, 100),
         "POLLER_SHARD": (0, 99),
     },

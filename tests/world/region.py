@@ -140,8 +140,9 @@ class Region:
         sqs = self.aws.client("sqs")
         for name, queue in self.aws._sqs.queues.items():
             letters = [queue.dead_letters.pop() for _ in list(queue.dead_letters)]
-            for number, body in enumerate(letters):
-                entry = {"Id": str(number), "MessageBody": body}
+            for number, letter in enumerate(letters):
+                entry = {"Id": str(number), "MessageBody": letter.body}
+                entry |= {"MessageGroupId": letter.group} if letter.group else {}
                 sqs.send_message_batch(QueueUrl=f"{URL}/{name}", Entries=[entry])
 
     def replay(self, number: int) -> None:

@@ -79,14 +79,17 @@ def _asked(condition: str, more: dict[str, Any]) -> JsonDict:
 
 @dataclass
 class Queue:
+    """A queue, and the bodies and groups of its dead letters."""
+
     client: Any
     name: str
     url: str
-    dead_letters: Callable[[], list[str]] = list
+    dead_letters: Callable[[], list[tuple[str, str | None]]] = list
 
-    def send(self, *given: str | JsonDict) -> JsonDict:
+    def send(self, *given: str | JsonDict, group: str | None = None) -> JsonDict:
+        more = {"MessageGroupId": group} if group else {}
         texts = [body if isinstance(body, str) else json.dumps(body) for body in given]
-        entries = [{"Id": str(n), "MessageBody": text} for n, text in enumerate(texts)]
+        entries = [{"Id": str(n), "MessageBody": text, **more} for n, text in enumerate(texts)]
         answer: JsonDict = self.client.send_message_batch(QueueUrl=self.url, Entries=entries)
         return answer
 
@@ -99,6 +102,10 @@ class Queue:
         )
         messages: list[JsonDict] = answer.get("Messages", [])
         return messages
+
+    def groups(self) -> dict[str, str | None]:
+        """The group of each message that waits, by its body; they are hidden from then on."""
+        return {one["Body"]: one["Attributes"].get("MessageGroupId") for one in self.receive()}
 
     def delete(self, *receipts: str) -> JsonDict:
         entries = [{"Id": str(n), "ReceiptHandle": receipt} for n, receipt in enumerate(receipts)]
@@ -137,6 +144,11 @@ class Queue:
 
 def bodies(messages: list[JsonDict]) -> list[str]:
     return sorted(message["Body"] for message in messages)
+
+
+def groups(messages: list[JsonDict]) -> list[tuple[str, str | None]]:
+    """The bodies, each with its group."""
+    return sorted((one["Body"], one["Attributes"].get("MessageGroupId")) for one in messages)
 
 
 def receipts(messages: list[JsonDict]) -> list[str]:

@@ -106,7 +106,7 @@ class FakeAws:
 
     def dead_letters(self, queue_name: str) -> list[str]:
         """The bodies of the messages that had no try left."""
-        return list(self._sqs.queues[queue_name].dead_letters)
+        return [message.body for message in self._sqs.queues[queue_name].dead_letters]
 
     def next_visible_at_s(self) -> float | None:
         """When the next hidden message of any queue comes back; None if none is hidden."""

@@ -1,13 +1,14 @@
 # ruff: noqa: N803 - the arguments have AWS's names
 """SQS in memory: the operations that this project uses, over queues of their own.
 
-Kinder than SQS: messages come in the order in which they were sent, each is found at the first
-request, none is given out twice while it is hidden, and none is ever too old.
+Kinder than SQS: messages of quiet groups come in the order in which they were sent, each is found
+at the first request, none is given out twice while it is hidden, and none is ever too old.
 """
 
 import hashlib
+import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from chalicelib.domain.documents import JsonDict
 from tests.kit.fakes.aws_errors import client_error
@@ -18,6 +19,9 @@ ARN = "arn:aws:sqs:us-east-1:123456789012"
 BATCH_ENTRIES = 10
 BATCH_BYTES = 1_048_576
 LONGEST_VISIBILITY_S = 12 * 3600
+# What a group may be called.
+# Source: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
+_GROUP = re.compile(r"[!-~]{1,128}")
 # SQS's codes begin with this.
 _SQS = "AWS.SimpleQueueService."
 
@@ -56,11 +60,16 @@ class Sqs:
 
     def send_message_batch(self, *, QueueUrl: str, Entries: Sequence[JsonDict]) -> JsonDict:
         queue = self._queue("SendMessageBatch", QueueUrl)
-        _check("SendMessageBatch", Entries, {"Id", "MessageBody"})
+        _check("SendMessageBatch", Entries, {"Id", "MessageBody"}, {"MessageGroupId"})
+        if not all(_GROUP.fullmatch(entry.get("MessageGroupId", "none")) for entry in Entries):
+            raise client_error("SendMessageBatch", "InvalidParameterValue", "MessageGroupId")
         if sum(len(entry["MessageBody"].encode()) for entry in Entries) > BATCH_BYTES:
             raise client_error("SendMessageBatch", _SQS + "BatchRequestTooLong")
         with self.lock:
-            sent = [(entry["Id"], queue.send(entry["MessageBody"])) for entry in Entries]
+            sent = [
+                (entry["Id"], queue.send(entry["MessageBody"], entry.get("MessageGroupId")))
+                for entry in Entries
+            ]
         return {
             "Successful": [
                 {
@@ -150,7 +159,12 @@ class Sqs:
         return {what: listed for what, listed in answer.items() if listed}
 
 
-def _check(operation: str, entries: Sequence[JsonDict], members: set[str]) -> None:
+def _check(
+    operation: str,
+    entries: Sequence[JsonDict],
+    members: set[str],
+    more: Collection[str] = (),
+) -> None:
     ids = [entry["Id"] for entry in entries]
     if not ids:
         raise client_error(operation, _SQS + "EmptyBatchRequest")
@@ -158,7 +172,7 @@ def _check(operation: str, entries: Sequence[JsonDict], members: set[str]) -> No
         raise client_error(operation, _SQS + "TooManyEntriesInBatchRequest")
     if len(set(ids)) < len(ids):
         raise client_error(operation, _SQS + "BatchEntryIdsNotDistinct")
-    if any(set(entry) != members for entry in entries):
+    if any(set(entry) - set(more) != members for entry in entries):
         raise NotImplementedError(f"{operation} with entries of other than {sorted(members)}")
 
 
@@ -169,6 +183,8 @@ def _shown(message: Message, names: Sequence[str]) -> JsonDict:
         "ApproximateReceiveCount": str(message.receive_count),
         "ApproximateFirstReceiveTimestamp": f"{message.first_received_at_s * 1000:.0f}",
     }
+    if message.group is not None:
+        attributes["MessageGroupId"] = message.group
     asked = attributes if "All" in names else names
     shown = {
         "MessageId": message.message_id,
