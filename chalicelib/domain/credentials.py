@@ -123,7 +123,8 @@ def is_login_of(user: JsonDict, device_id: str, role: str) -> bool:
 
     Its name is the device's id. Either its only role is that of the device's owner, which only
     administrators can change; or it has the mark from `login_user`, and an operator has added
-    roles. The mark alone does not decide, because CouchDB lets the device change it.
+    roles. The mark alone does not decide: where `_users` admits devices, as before CouchDB 3, a
+    device may change it.
     """
     mark = user.get("syncpoint")
     is_marked = isinstance(mark, dict) and mark.get("device") == device_id

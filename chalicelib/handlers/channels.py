@@ -326,7 +326,9 @@ def _note_leaving(context: Context, channel: Channel, security: JsonDict) -> fro
 
     def note(doc: JsonDict) -> JsonDict:
         leaving = leaving_of(doc)
-        return doc if former <= leaving else {**doc, "leaving": sorted(leaving | former)}
+        if former <= leaving or doc.get("state") == "closed":  # then another run has told them
+            return doc
+        return {**doc, "leaving": sorted(leaving | former)}
 
     if not former <= channel.leaving:
         with suppress(NotFound):  # the channel's document is gone

@@ -65,9 +65,9 @@ def _create_password_login(context: Context, device: CheckedDevice) -> None:
 def _remove_password_login(users: Database, device: JsonDict) -> None:
     """Remove the login in all its leaf revisions, until there is none.
 
-    CouchDB hashes the password again after a device's first login, and so changes the revision. The
-    device may write its own user document, too: it may make it unreadable, or keep other leaf
-    revisions that would take the place of the removed one.
+    CouchDB hashes the password again after a device's first login, and so changes the revision.
+    Where `_users` admits devices, as before CouchDB 3, the device may make its own user document
+    unreadable, or keep other leaf revisions that would take the place of the removed one.
     """
     device_id, role = device["_id"], owner_role(owner_id_of(str(device.get("owner"))))
     attempts, user_id = users.attempts(), USER_ID_PREFIX + device_id
