@@ -23,6 +23,7 @@ from chalicelib.aws.hour_counters import HourCounters
 from chalicelib.aws.rate_limiter import RateLimiter
 from chalicelib.aws.suppressions import Suppressions
 from chalicelib.couch import (
+    MAX_ATTEMPTS,
     Conflict,
     CouchError,
     Database,
@@ -138,6 +139,10 @@ class FakeDatabase:
         self.docs[doc["_id"]] = {**copy.deepcopy(doc), "_rev": rev}
         self.writes += 1
         return rev
+
+    def attempts(self) -> Iterator[int]:
+        """The numbers of the attempts at a write, without the pauses between them."""
+        return iter(range(MAX_ATTEMPTS))
 
     def remove(self, doc: JsonDict) -> None:
         if self.get(doc["_id"])["_rev"] != doc["_rev"]:

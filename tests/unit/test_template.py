@@ -14,6 +14,7 @@ from chalice.constants import DEFAULT_LAMBDA_TIMEOUT
 from samtranslator.yaml_helper import yaml_parse
 
 from chalicelib.domain.documents import JsonDict
+from chalicelib.engine.batch import MAX_TRIES
 from chalicelib.handlers.all import registry
 from chalicelib.settings import Count, InvalidSettings, PollerSettings, Settings, queue_name
 from local.aws import REGION, translate
@@ -97,7 +98,7 @@ def test_every_queue_has_a_route_and_the_dead_letters_behind_it(
     for properties in queues.values():
         assert properties["RedrivePolicy"] == {
             "deadLetterTargetArn": {"Fn::GetAtt": ["DeadLetters", "Arn"]},
-            "maxReceiveCount": 5,
+            "maxReceiveCount": MAX_TRIES,
         }
 
 
