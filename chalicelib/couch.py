@@ -414,6 +414,28 @@ class Database:
                 self._http.pause(random.uniform(0, longest_s))  # noqa: S311 - no secret
             yield number
 
+    def leaves(self, doc_id: str, *, max_bytes: int) -> list[JsonDict]:
+        """Return all leaf revisions of a document: the winner, conflicting and deleted ones.
+
+        Parameters
+        ----------
+        max_bytes : int
+            The largest answer that is read.
+
+        Raises
+        ------
+        Unreadable
+            If the revisions are larger together, or cannot be parsed.
+
+        Source
+        ------
+        https://docs.couchdb.org/en/stable/api/document/common.html#get--db-docid
+        """
+        rows = self._http.request(
+            "GET", self._doc_path(doc_id), params={"open_revs": "all"}, max_bytes=max_bytes
+        )
+        return [row["ok"] for row in rows if "ok" in row]
+
     def put(self, doc: JsonDict) -> str:
         """Write a document under its ``_id``, over the revision in its ``_rev``.
 

@@ -163,7 +163,7 @@ def find(device: Device, text: str) -> JsonDict:
     DeviceError
         If there is none, or more than one.
     """
-    named = [doc for doc in list_all(device) if text in (doc["_id"], doc["name"])]
+    named = [doc for doc in list_all(device) if is_called(doc, text)]
     found = [doc for doc in named if doc.get("state") not in ("closing", "closed")] or named
     if not found:
         raise DeviceError(f"there is no channel “{text}”; `status` lists the channels")
@@ -171,6 +171,12 @@ def find(device: Device, text: str) -> JsonDict:
         ids = ", ".join(str(doc["_id"]) for doc in found)
         raise DeviceError(f"more than one channel is called “{text}”; use an id instead: {ids}")
     return found[0]
+
+
+def is_called(doc: JsonDict, text: str) -> bool:
+    """Return whether a text is the id or the name of a channel or of a device."""
+    name = doc.get("name")
+    return text == doc["_id"] or (isinstance(name, str) and fields.same_name(text, name))
 
 
 def list_all(device: Device) -> list[JsonDict]:

@@ -6,12 +6,12 @@ Such a part is between ``<!-- generated: NAME -->`` and ``<!-- end -->``.
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from itertools import permutations
 from pathlib import Path
 
 from samtranslator.yaml_helper import yaml_parse
 
 from bench import cost, estimate
+from chalicelib.domain.moves import TYPES, TypeRules
 from chalicelib.handlers import devices, invitations
 from chalicelib.handlers.all import registry
 from chalicelib.settings import Count, PollerSettings, Settings, Variable, queue_name
@@ -23,21 +23,6 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 # Sorted, since their order in the registry depends on what was imported first.
 TRANSITIONS = sorted(registry, key=lambda t: t.doc_type)
 _BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-
-
-# The states that a device may write over others: as MOVES in chalicelib/design/owner_control.js.
-DEVICE_MOVES = (
-    ("device/active", "device/revoking"),
-    ("channel/new", "channel/closing"),
-    ("channel/ready", "channel/closing"),
-    ("channel/error", "channel/new"),
-    ("channel/error", "channel/closing"),
-    ("invitation/new", "invitation/withdrawn"),
-    ("invitation/withdrawn", "invitation/new"),
-    ("invitation/declined", "invitation/new"),
-    ("invitation/expired", "invitation/new"),
-    ("invitation/error", "invitation/new"),
-)
 
 
 def rendered(text: str) -> str:
@@ -99,6 +84,28 @@ def device_transitions() -> str:
     return _table(("document", "what the device does"), rows)
 
 
+def device_moves() -> str:
+    """Return what devices may write over what, step by step, as a table."""
+    rows = [
+        (name, f"`{state}`" if state else "nothing", *_steps(rules, state))
+        for name, rules in TYPES.items()
+        for state in ("", *sorted({*rules.moves, *rules.ends}))
+        if state or rules.made
+    ]
+    return _table(("type", "over", "a device may write", "and delete it"), rows)
+
+
+def _steps(rules: TypeRules, state: str) -> tuple[str, str]:
+    after = rules.moves.get(state, ()) if state else rules.made
+    words = [
+        f"`{one}` with a higher `{rules.again.counter}`"
+        if rules.again and state and rules.is_again(state, one)
+        else f"`{one}`"
+        for one in after
+    ]
+    return ", ".join(words) or "nothing", "yes" if state in rules.ends else "no"
+
+
 def handler_settings() -> str:
     """Return the settings of the handlers and routes as a table."""
     return _variables(Settings.variables())
@@ -124,6 +131,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "queues": queues,
     "routes": routes,
     "device_transitions": device_transitions,
+    "device_moves": device_moves,
     "handler_settings": handler_settings,
     "poller_settings": poller_settings,
     "resources": resources,
@@ -144,13 +152,14 @@ def _answers() -> Iterator[tuple[str, str, str]]:
     """Yield the changes of state that no transition makes: by people, by devices, for a guest."""
     for state, by in devices.NEXT_STATES.items():
         yield "device/confirming", f"device/{state}", by
-    for here, there in DEVICE_MOVES:
-        yield here, there, "a device of the owner's"
+    for name, rules in TYPES.items():
+        for here, states in rules.moves.items():
+            for there in states:
+                if there != here:
+                    yield f"{name}/{here}", f"{name}/{there}", "a device of the owner's"
     for state, by in invitations.NEXT_STATES.items():
         yield "invitation/sent", f"invitation/{state}", by
     yield "channel/shared", "channel/closed", "the owner removes the guest, or closes it"
-    for here, there in permutations(("active", "paused", "stopped"), 2):
-        yield f"subscription/{here}", f"subscription/{there}", "a device"
 
 
 def _alias(name: str) -> str:

@@ -1,14 +1,18 @@
 """The design documents that Syncpoint writes into databases, and how it upgrades them."""
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from chalicelib.couch import Database, NotFound
+from chalicelib.domain import moves
 from chalicelib.domain.documents import JsonDict
 
 DESIGN_ID = "_design/syncpoint"
 _FOLDER = Path(__file__).parent
+# In a file: the place of the moves, which are data (chalicelib/domain/moves.py).
+_MOVES = "{/* from chalicelib/domain/moves.py */}"
 
 
 @dataclass(frozen=True)
@@ -18,9 +22,9 @@ class DesignDoc:
     Attributes
     ----------
     file : str
-        The file in ``design/`` with its ``validate_doc_update``.
+        The file in ``design/`` with its ``validate_doc_update``. The moves are put into it.
     version : int
-        Raised with every change of the file. A lower version never replaces a higher one.
+        Raised with every change of the text. A lower version never replaces a higher one.
     """
 
     file: str
@@ -29,11 +33,12 @@ class DesignDoc:
     @cached_property
     def doc(self) -> JsonDict:
         """Return the design document, without a revision."""
+        text = (_FOLDER / self.file).read_text(encoding="utf-8")
         return {
             "_id": DESIGN_ID,
             "language": "javascript",
             "version": self.version,
-            "validate_doc_update": (_FOLDER / self.file).read_text(encoding="utf-8"),
+            "validate_doc_update": text.replace(_MOVES, _as_javascript(moves.for_javascript())),
         }
 
     def install(self, database: Database, *, is_new: bool = False) -> bool:
@@ -80,5 +85,14 @@ class DesignDoc:
         return {**self.doc, **rev}
 
 
-OWNER_CONTROL = DesignDoc("owner_control.js", version=4)
+def _as_javascript(types: JsonDict) -> str:
+    """Return the moves as an object in JavaScript, with a line for each of its members."""
+    blocks = []
+    for name, rules in types.items():
+        lines = [f"      {json.dumps(key)}: {json.dumps(value)}" for key, value in rules.items()]
+        blocks.append(f"    {json.dumps(name)}: {{\n" + ",\n".join(lines) + "\n    }")
+    return "{\n" + ",\n".join(blocks) + "\n  }"
+
+
+OWNER_CONTROL = DesignDoc("owner_control.js", version=5)
 PUBLIC_CHANNEL = DesignDoc("public_channel.js", version=1)

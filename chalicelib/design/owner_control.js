@@ -3,60 +3,45 @@ function (newDoc, oldDoc, userCtx, secObj) {
   // ECMAScript 5, one function, no names from outside: CouchDB runs it in whichever engine it has.
   // oldDoc is what newDoc was made from, not always what it will be seen to replace: with
   // new_edits=false a device can begin a document anew, or go on from an old revision.
+  // A device may have taken several steps offline. Only their result is seen here, so whatever a
+  // chain of steps leads to is accepted.
   if (userCtx.roles.indexOf('_admin') !== -1) return;
 
   var MAX_CHARACTERS = 65536;
+  var MAX_NAME_CHARACTERS = 80;
+  var MAX_LEVELS = 20;
   // A claim in DynamoDB has the id in its key, which takes 2048 bytes.
-  var MAX_ID_CHARACTERS = 512;
+  var MAX_ID_BYTES = 1536;
 
-  // What a device may write, by what was there; 'null': nothing. All that is not here is refused.
-  var MOVES = {
-    channel: {
-      'null': ['new'], 'new': ['new', 'closing'], ready: ['ready', 'closing'],
-      error: ['error', 'new', 'closing']
-    },
-    subscription: {
-      'null': ['active', 'paused', 'stopped'], active: ['active', 'paused', 'stopped'],
-      paused: ['active', 'paused', 'stopped'], stopped: ['active', 'paused', 'stopped']
-    },
-    invitation: {
-      'null': ['new'], 'new': ['new', 'withdrawn'], sent: ['sent', 'withdrawn'],
-      withdrawn: ['withdrawn', 'new'], declined: ['declined', 'new'],
-      expired: ['expired', 'new'], error: ['error', 'new']
-    },
-    device: { active: ['revoking'] }
-  };
-  // The states in which a device may delete its document: nothing comes of it any more.
-  var ENDS = {
-    channel: ['closed'],
-    subscription: ['active', 'paused', 'stopped'],
-    invitation: ['accepted', 'declined', 'withdrawn', 'expired', 'error'],
-    device: ['revoked']
-  };
-  // What only the cloud writes, beside `error`. Of a device's document it is everything.
-  var CLOUDS = {
-    channel: ['syncpoint', 'ready_at', 'closed_at', 'reason', 'joined', 'leaving'],
-    subscription: ['reason'],
-    invitation: [
-      'guest', 'invited_by', 'channel_name', 'sent_at', 'expires_at', 'answered_at', 'answer_code'
-    ]
-  };
+  // For each type of document, what a chain of a device's steps may lead to:
+  //   made     the states where nothing was
+  //   moves    by the state that was there: the states
+  //   again    the same, if one of the steps asked for it again; then `counter` has risen
+  //   fixed    what changes only if it was asked for again
+  //   deletes  the states that a deletion may follow
+  //   clouds   what only the cloud writes, beside `error`; null: everything
+  /** @type {{ [type: string]: TypeRules }} */
+  var TYPES = {/* from chalicelib/domain/moves.py */};
 
-  var old = oldDoc && !oldDoc._deleted ? oldDoc : null;
   var type = newDoc.type;
-  var from = old ? old.state : null;
   var to = newDoc.state;
 
-  function refuse(reason) {
-    throw({ forbidden: reason });
-  }
-
   function has(object, key) {
-    return Object.prototype.hasOwnProperty.call(object, key);
+    return typeof key === 'string' && Object.prototype.hasOwnProperty.call(object, key);
   }
 
   function show(value) {
     return typeof value === 'string' ? value : JSON.stringify(value);
+  }
+
+  // In characters, as people count them: not in the halves of a pair.
+  function lengthOf(text) {
+    return text.replace(/[\uD800-\uDBFF][\uDC00-\uDFFF]/g, 'x').length;
+  }
+
+  function bytesOf(text) {
+    return text.replace(/[\uD800-\uDBFF][\uDC00-\uDFFF]/g, 'xxxx')
+      .replace(/[\u0800-\uFFFF]/g, 'xxx').replace(/[\u0080-\u07FF]/g, 'xx').length;
   }
 
   function equal(one, other) {
@@ -71,12 +56,15 @@ function (newDoc, oldDoc, userCtx, secObj) {
     return true;
   }
 
-  function keep(field, why) {
-    if (!equal(newDoc[field], old ? old[field] : undefined)) refuse(field + ' ' + why);
+  function differs(field, old) {
+    return !equal(newDoc[field], old ? old[field] : undefined);
   }
 
-  function keepAll(fields) {
-    for (var i = 0; i < fields.length; i++) keep(fields[i], 'is for the cloud to write');
+  function differing(fields, old) {
+    for (var i = 0; i < fields.length; i++) {
+      if (differs(fields[i], old)) return fields[i];
+    }
+    return null;
   }
 
   function fieldsOf(doc) {
@@ -85,119 +73,192 @@ function (newDoc, oldDoc, userCtx, secObj) {
     });
   }
 
-  function checkForm() {
-    // The cloud's own fields stay as they are (checkClouds), and must not use up the device's
-    // room: `joined` grows with every guest. In a deletion they are nothing but a device's text.
-    var isKept = typeof type === 'string' && has(CLOUDS, type) && !newDoc._deleted;
-    var clouds = isKept ? CLOUDS[type] : [];
-    var characters = 0;
+  function rulesOf(doc) {
+    return has(TYPES, doc.type) ? TYPES[doc.type] : null;
+  }
+
+  function statesIn(table, state) {
+    return has(table, state) ? table[state] : [];
+  }
+
+  // Each function below returns what is wrong, or nothing.
+
+  function wrongForm() {
     for (var key in newDoc) {
       // Some servers make it the document's prototype: what is then read here is not in what
       // they store.
-      if (!has(newDoc, key) || key === '__proto__') refuse('no field can be called __proto__');
+      if (!has(newDoc, key) || key === '__proto__') return 'no field can be called __proto__';
+    }
+    if (newDoc._attachments) return 'documents in a control database have no attachments';
+    return wrongValues() || wrongSize();
+  }
+
+  function wrongValues() {
+    var level = [newDoc];
+    for (var levels = 0; level.length; levels++) {
+      if (levels > MAX_LEVELS) return 'values are nested at most ' + MAX_LEVELS + ' levels deep';
+      var next = [];
+      for (var i = 0; i < level.length; i++) {
+        var keys = Object.keys(level[i]);
+        for (var j = 0; j < keys.length; j++) {
+          var value = level[i][keys[j]];
+          if (levels === 0 && keys[j].charAt(0) === '_') continue;
+          if (typeof value === 'number' && !isFinite(value)) {
+            return 'a number is too large: the largest is 1.7976931348623157e308';
+          }
+          if (value && typeof value === 'object') next.push(value);
+        }
+      }
+      level = next;
+    }
+    return '';
+  }
+
+  function wrongSize() {
+    // The cloud's own fields stay as they are (wrongClouds), and must not use up the device's
+    // room: `joined` grows with every guest. In a deletion they are nothing but a device's text.
+    var rules = rulesOf(newDoc);
+    var clouds = rules && !newDoc._deleted && rules.clouds || [];
+    var characters = 0;
+    for (var key in newDoc) {
       if (key.charAt(0) !== '_' && clouds.indexOf(key) === -1) {
-        characters += key.length + JSON.stringify(newDoc[key]).length;
+        characters += lengthOf(key) + lengthOf(JSON.stringify(newDoc[key]));
       }
     }
-    if (characters > MAX_CHARACTERS) {
-      refuse('documents in a control database have at most ' + MAX_CHARACTERS + ' characters');
-    }
-    if (newDoc._attachments) refuse('documents in a control database have no attachments');
+    if (characters <= MAX_CHARACTERS) return '';
+    return 'documents in a control database have at most ' + MAX_CHARACTERS + ' characters';
   }
 
-  function checkDeletion() {
-    if (old && (!has(ENDS, old.type) || ENDS[old.type].indexOf(from) === -1)) {
-      refuse(show(old.type) + '/' + show(from) + ' is not over yet: it cannot be deleted');
-    }
+  function isDeletable(old) {
+    var rules = rulesOf(old);
+    return rules !== null && rules.deletes.indexOf(old.state) !== -1;
   }
 
-  function checkType() {
-    if (typeof type !== 'string' || !has(MOVES, type)) {
-      refuse('devices write documents of the types channel, subscription, invitation and device');
+  // A revision that says the same as the one before undoes what a device did. But not where a
+  // device writes nothing at all: it could put `active` over `revoking` for ever.
+  function isUndone(old) {
+    var rules = rulesOf(old);
+    var isSame = to === old.state && differing(fieldsOf(newDoc).concat(fieldsOf(old)), old) === null;
+    return rules !== null && rules.clouds !== null && isSame;
+  }
+
+  function wrongType(old) {
+    var names = Object.keys(TYPES);
+    var id = String(newDoc._id);
+    if (!has(TYPES, type)) {
+      return 'devices write documents of the types ' + names.slice(0, -1).join(', ') + ' and ' +
+        names[names.length - 1];
     }
-    if (old && type !== old.type) refuse('the type of a document does not change');
-    if (!old && type === 'device') refuse('a device registers at the registrations endpoint, not here');
-    if (!old && String(newDoc._id).length > MAX_ID_CHARACTERS) {
-      refuse('_id must have at most ' + MAX_ID_CHARACTERS + ' characters');
-    }
+    if (old) return type === old.type ? '' : 'the type of a document does not change';
+    if (type === 'device') return 'a device registers at the registrations endpoint, not here';
+    if (bytesOf(id) > MAX_ID_BYTES) return '_id must have at most ' + MAX_ID_BYTES + ' bytes';
     // A device that is to be revoked could begin its own document anew as something else.
-    if (type !== 'device' && String(newDoc._id).indexOf('device-') === 0) {
-      refuse('an _id that begins with device- is for a device');
+    if (id.indexOf('device-') === 0) return 'an _id that begins with device- is for a device';
+    // It could stand where the cloud writes what somebody shares.
+    if (/^db-[0-9a-f]{32}$/.test(id)) {
+      return 'an _id of this form is for a channel that somebody shares with you';
     }
-    if (type === 'channel' && /^db-[0-9a-f]{32}$/.test(newDoc._id)) {
-      refuse('an _id of this form is for a channel that somebody shares with you');
-    }
+    return '';
   }
 
-  function checkMove() {
-    var moves = has(MOVES[type], from) ? MOVES[type][from] : [];
-    if (moves.indexOf(to) === -1) {
-      refuse(type + '/' + show(to) + ' is not for a device to write' +
-        (old ? ' over ' + show(from) : ''));
-    }
+  function isAskedAgain(old) {
+    var rules = TYPES[type];
+    var isWithout = statesIn(rules.moves, old.state).indexOf(to) !== -1;
+    var isWith = statesIn(rules.again, old.state).indexOf(to) !== -1;
+    return isWith && (!isWithout || differs(rules.counter, old));
   }
 
-  function checkClouds() {
-    keepAll(has(CLOUDS, type) ? CLOUDS[type] : fieldsOf(old).concat(fieldsOf(newDoc)));
-    // An error goes when the document is asked for again.
-    if (to === from || newDoc.error !== undefined) keepAll(['error']);
+  function wrongMove(old) {
+    var states = old ? statesIn(TYPES[type].moves, old.state) : TYPES[type].made;
+    if (states.indexOf(to) !== -1 || (old && isAskedAgain(old))) return '';
+    return type + '/' + show(to) + ' is not for a device to write' +
+      (old ? ' over ' + show(old.state) : '');
   }
 
-  function checkChannel() {
-    var i, members = newDoc.members, before = (old && old.members) || [];
-    if (newDoc.name !== undefined && (typeof newDoc.name !== 'string' ||
-        !newDoc.name.length || newDoc.name.length > 80)) {
-      refuse('name must be a text of 1 to 80 characters');
-    }
-    if (newDoc['public'] !== undefined && typeof newDoc['public'] !== 'boolean') {
-      refuse('public must be true or false');
-    }
-    if (members === undefined && !before.length) return;
-    if (!Array.isArray(members)) refuse('members must be a list');
-    for (i = 0; i < members.length; i++) {
-      if (before.indexOf(members[i]) === -1 || members.indexOf(members[i]) !== i) {
-        refuse('members come in by invitation only, and once');
-      }
-    }
-  }
-
-  function checkSubscription() {
-    // On a device, where this document comes by replication, the roles say nothing of an owner.
-    var role = secObj && secObj.members && secObj.members.roles && secObj.members.roles[0];
-    var owner = /^owner-([0-9a-f]{32})$/.exec(role);
-    if (typeof newDoc.channel !== 'string') refuse('channel must be the id of a channel');
-    if (owner && newDoc._id !== newDoc.channel + '-sub-' + owner[1]) {
-      refuse('the _id of a subscription is CHANNEL-sub-OWNER: here ' +
-        newDoc.channel + '-sub-' + owner[1]);
-    }
-    if (old) keep('remote', 'does not change');
-    if (old && old.reason && to !== 'stopped') refuse('the cloud stopped it: ' + show(old.reason));
-  }
-
-  function generationOf(doc) {
-    var value = doc.generation === undefined ? 0 : doc.generation;
+  function countOf(doc) {
+    var counter = TYPES[type].counter;
+    var value = counter === null || doc[counter] === undefined ? 0 : doc[counter];
     var counts = typeof value === 'number' && value >= 0 && value < 1e9 && value % 1 === 0;
     return counts ? value : -1;
   }
 
-  function checkInvitation() {
-    if (old && to === from || to === 'withdrawn') {
-      keep('generation', 'is raised with the state new only');
-      keep('email', 'does not change; write another invitation');
-      keep('channel', 'does not change; write another invitation');
-    } else if (generationOf(newDoc) === -1) {
-      refuse('generation must be a whole number, 0 or more');
-    } else if (old && generationOf(newDoc) <= generationOf(old)) {
-      refuse('raise generation to send an invitation again');
+  function wrongCount(old) {
+    var rules = TYPES[type];
+    if (rules.counter === null) return '';
+    if (old && !isAskedAgain(old)) {
+      if (differs(rules.counter, old)) return rules.counter + ' is raised with the state new only';
+      var changed = differing(rules.fixed, old);
+      return changed ? changed + ' does not change; write another ' + type : '';
     }
+    if (countOf(newDoc) === -1) return rules.counter + ' must be a whole number, 0 or more';
+    if (!old || countOf(newDoc) > countOf(old)) return '';
+    return 'raise ' + rules.counter + ' to ask for the ' + type + ' again';
   }
 
-  checkForm();
-  if (newDoc._deleted) return checkDeletion();
-  checkType();
-  checkMove();
-  checkClouds();
-  if (type === 'channel') checkChannel();
-  if (type === 'subscription') checkSubscription();
-  if (type === 'invitation') checkInvitation();
+  function wrongClouds(old) {
+    var rules = TYPES[type];
+    var forged = differing(rules.clouds || fieldsOf(old).concat(fieldsOf(newDoc)), old);
+    // An error goes when the document is asked for again.
+    var isStill = old && to === old.state && !isAskedAgain(old);
+    if (!forged && (isStill || newDoc.error !== undefined)) forged = differing(['error'], old);
+    return forged ? forged + ' is for the cloud to write' : '';
+  }
+
+  function wrongChannel(old) {
+    var name = newDoc.name, members = newDoc.members, before = old ? old.members : undefined;
+    if (name !== undefined && (typeof name !== 'string' ||
+        !name.length || lengthOf(name) > MAX_NAME_CHARACTERS)) {
+      return 'name must be a text of 1 to ' + MAX_NAME_CHARACTERS + ' characters';
+    }
+    if (newDoc['public'] !== undefined && typeof newDoc['public'] !== 'boolean') {
+      return 'public must be true or false';
+    }
+    if (members === undefined && before === undefined) return '';
+    if (!Array.isArray(members)) return 'members must be a list';
+    for (var i = 0; i < members.length; i++) {
+      if ((before || []).indexOf(members[i]) === -1 || members.indexOf(members[i]) !== i) {
+        return 'members come in by invitation only, and once';
+      }
+    }
+    return '';
+  }
+
+  function wrongSubscription(old) {
+    // On a device, where this document comes by replication, the roles say nothing of an owner.
+    var role = secObj && secObj.members && secObj.members.roles && secObj.members.roles[0];
+    var owner = /^owner-([0-9a-f]{32})$/.exec(role);
+    if (typeof newDoc.channel !== 'string') return 'channel must be the id of a channel';
+    if (owner && newDoc._id !== newDoc.channel + '-sub-' + owner[1]) {
+      return 'the _id of a subscription is CHANNEL-sub-OWNER: here ' +
+        newDoc.channel + '-sub-' + owner[1];
+    }
+    if (old && differs('remote', old)) return 'remote does not change';
+    if (old && old.reason && to !== 'stopped') return 'the cloud stopped it: ' + show(old.reason);
+    return '';
+  }
+
+  function wrongOver(old) {
+    var reason = wrongType(old) || wrongMove(old) || wrongClouds(old) || wrongCount(old);
+    if (!reason && type === 'channel') reason = wrongChannel(old);
+    if (!reason && type === 'subscription') reason = wrongSubscription(old);
+    return reason;
+  }
+
+  function whatIsWrong() {
+    var old = oldDoc && !oldDoc._deleted ? oldDoc : null;
+    var reason = wrongForm();
+    if (reason) return reason;
+    if (newDoc._deleted) {
+      return !old || isDeletable(old) ? '' :
+        show(old.type) + '/' + show(old.state) + ' is not over yet: it cannot be deleted';
+    }
+    if (old && isUndone(old)) return '';
+    reason = wrongOver(old);
+    // The device may have deleted it and made it anew.
+    if (reason && old && isDeletable(old) && !wrongOver(null)) return '';
+    return reason;
+  }
+
+  var reason = whatIsWrong();
+  if (reason) throw({ forbidden: reason });
 }

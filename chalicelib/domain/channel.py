@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from chalicelib.domain import fields
 from chalicelib.domain.addresses import owner_id_of
-from chalicelib.domain.documents import JsonDict, Rejected
+from chalicelib.domain.documents import JsonDict, Rejected, revision_number
 from chalicelib.domain.names import channel_db, is_owner_id, owner_role
 
 CHANNEL_NAME_LENGTH = 80
@@ -137,7 +137,7 @@ def parse_channel(doc: JsonDict, control_db: str, owner_id: str | None) -> Chann
         members=_members(doc) - {who},
         leaving=leaving_of(doc),
         db=f"db-{channel_id}" if owner_id is None else channel_db(owner_id, channel_id),
-        as_of=int(doc["_rev"].partition("-")[0]) if "_rev" in doc else None,
+        as_of=revision_number(doc) if "_rev" in doc else None,
     )
 
 

@@ -35,6 +35,11 @@ def generation_of(doc: JsonDict) -> int:
     return generation if is_count and generation >= 0 else 0
 
 
+def revision_number(doc: JsonDict) -> int:
+    """Return the number of a document's revision (3 in ``3-abc``); a later one has a higher one."""
+    return int(doc["_rev"].partition("-")[0])
+
+
 def rejection(reason: str, now: datetime) -> JsonDict:
     """Build the changes that put a document into ``error``: ``{state, error: {reason, at}}``."""
     return {"state": ERROR_STATE, "error": {"reason": reason, "at": timestamp(now)}}

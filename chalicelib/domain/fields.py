@@ -1,5 +1,6 @@
 """Checks of the fields that people and devices write. No I/O."""
 
+import re
 import unicodedata
 from datetime import datetime
 from typing import Any
@@ -14,10 +15,21 @@ _UNWANTED_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _JOINERS = {"\u200c", "\u200d"}
 _BLANK_BRAILLE = "\u2800"
 _MAX_GENERATION = 10**9 - 1
+# The flags of England, Scotland and Wales: a black flag, then letters that nobody sees, then their
+# end. Elsewhere such letters could hide a text.
+# Source: https://www.unicode.org/reports/tr51/#def_emoji_tag_sequence, emoji-sequences.txt
+_TAGGED_FLAGS = re.compile(
+    "|".join(
+        "\U0001f3f4" + "".join(chr(0xE0000 + ord(letter)) for letter in region) + "\U000e007f"
+        for region in ("gbeng", "gbsct", "gbwls")
+    )
+)
 
 
 def text(doc: JsonDict, field: str, min_length: int, max_length: int) -> str:
     """Return a text of limited length that is visible and may be shown to people.
+
+    The length is in characters (code points).
 
     Raises
     ------
@@ -31,11 +43,19 @@ def text(doc: JsonDict, field: str, min_length: int, max_length: int) -> str:
         raise Rejected(f"{field} must be a text")
     if not min_length <= len(value.strip()) or len(value) > max_length:
         raise Rejected(f"{field} must have {min_length} to {max_length} characters")
-    if any(_is_unwanted(character) for character in value):
+    if any(_is_unwanted(character) for character in _TAGGED_FLAGS.sub("", value)):
         raise Rejected(f"{field} must not contain control characters")
     if not any(_is_visible(character) for character in value):
         raise Rejected(f"{field} must have a visible character")
     return value
+
+
+def same_name(one: str, other: str) -> bool:
+    """Return whether two names are the same, however their letters are composed (NFC).
+
+    Keyboards and file systems write é as one character or as two.
+    """
+    return unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
 
 
 def flag(doc: JsonDict, field: str) -> bool:

@@ -1,11 +1,12 @@
 """An invitation's document, checked. No I/O."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chalicelib.domain import fields
 from chalicelib.domain.addresses import owner_id_of
-from chalicelib.domain.documents import JsonDict, Rejected
+from chalicelib.domain.documents import JsonDict, Rejected, generation_of, revision_number
 from chalicelib.domain.link_tokens import InvitationRef
 
 # The id is the last part of a link's subject, which has no other dots.
@@ -72,3 +73,51 @@ def parse_invitation(doc: JsonDict, owner_id: str, *, is_mailed: bool = False) -
     if not isinstance(channel_id, str) or not channel_id:
         raise Rejected("channel must be the _id of one of your channels")
     return Invitation(InvitationRef(owner_id, guest_id, doc["_id"]), address, channel_id)
+
+
+def taken_back(doc: JsonDict, leaves: Sequence[JsonDict]) -> JsonDict | None:
+    """Return the changes by which the owner took an invitation back, while its guest accepted it.
+
+    The owner's device was offline, so its revision and that of the answer are in conflict, and
+    CouchDB may show either. The owner withdrew the invitation, or deleted it, or sent it again, or
+    made it anew for somebody else.
+
+    Parameters
+    ----------
+    doc : dict
+        The revision with the guest's answer.
+    leaves : sequence of dict
+        All leaf revisions of the document, deleted ones too.
+
+    Returns
+    -------
+    dict or None
+        The changes of `doc` that follow, with the next `state`; None if no revision takes it back.
+    """
+    others = [leaf for leaf in leaves if leaf["_rev"] != doc["_rev"]]
+    living = [leaf for leaf in others if not leaf.get("_deleted")]
+    for leaf in sorted(living, key=generation_of, reverse=True):
+        if generation_of(leaf) < generation_of(doc):
+            break
+        if leaf.get("type") != "invitation":
+            return {"state": "withdrawn"}
+        state = "withdrawn" if leaf.get("state") == "withdrawn" else "new"
+        if _mail_of(leaf) != _mail_of(doc):
+            return {**_mail_of(leaf), "state": state}
+        if state == "withdrawn":
+            return {"state": "withdrawn"}
+    # A deletion does not tell which mail it was for. If its revision is later than the one that was
+    # mailed, it was for this mail. It counts once: after it, another mail may be accepted.
+    deletion = max((revision_number(leaf) for leaf in others if leaf.get("_deleted")), default=0)
+    if deletion > doc.get("sent_rev", 0):
+        return {"state": "withdrawn", "sent_rev": deletion}
+    return None
+
+
+def _mail_of(doc: JsonDict) -> JsonDict:
+    """Return what tells an invitation's mail from its other mails."""
+    return {
+        "generation": generation_of(doc),
+        "email": doc.get("email"),
+        "channel": doc.get("channel"),
+    }

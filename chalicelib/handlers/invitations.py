@@ -1,16 +1,28 @@
 """The transitions of invitations: new → sent → accepting → accepted.
 
-An invitation may also be declined, withdrawn or expired.
+An invitation may also be declined, withdrawn or expired. An owner who takes it back while the guest
+accepts it wins, as long as the guest is not a member.
 """
 
 from datetime import timedelta
 from functools import partial
 
 from chalicelib.aws.claims import Claim
-from chalicelib.couch import InvalidName, NotFound
+from chalicelib.couch import InvalidName, NotFound, Unreadable
 from chalicelib.domain.channel import MAX_MEMBERS
-from chalicelib.domain.documents import JsonDict, Rejected, generation_of, timestamp
-from chalicelib.domain.invitation import Invitation, guest_and_channel, parse_invitation
+from chalicelib.domain.documents import (
+    JsonDict,
+    Rejected,
+    generation_of,
+    revision_number,
+    timestamp,
+)
+from chalicelib.domain.invitation import (
+    Invitation,
+    guest_and_channel,
+    parse_invitation,
+    taken_back,
+)
 from chalicelib.domain.link_tokens import InvitationRef, LinkToken
 from chalicelib.emails import sending
 from chalicelib.emails.sending import HOUR_S
@@ -19,14 +31,16 @@ from chalicelib.handlers import answers, channels, owners, sharing
 from chalicelib.handlers.reconcile import reconcile
 from chalicelib.handlers.registry import registry
 
-# The states that can follow ``sent``, and what causes each of them.
+# The states that can follow ``sent``, unless a device moves it, and what causes each of them.
 NEXT_STATES = {
     "accepting": "the guest accepts",
     "declined": "the guest declines",
-    "withdrawn": "a device of the owner's",
     "expired": "an answer after its time, or the daily sweep",
     "error": "the mail bounced, or somebody complained of it",
 }
+
+# More revisions than honest devices leave behind.
+_MAX_LEAVES_BYTES = 1 << 20
 
 
 @registry.unsafe("invitation", "new", to="sent", key_of=guest_and_channel)
@@ -57,6 +71,7 @@ def request_answer(doc: JsonDict, context: Context, claim: Claim) -> JsonDict:
         "invited_by": inviter,
         "channel_name": channel.name,
         "sent_at": timestamp(now),
+        "sent_rev": max(revision_number(doc), doc.get("sent_rev", 0)),
         "expires_at": expires_at,
     }
 
@@ -75,19 +90,26 @@ def reconcile_moved(doc: JsonDict, context: Context) -> None:
         channels.reconcile_database(channel_doc, context)
 
 
-@registry.safe("invitation", "accepting", to="accepted", on_stale=reconcile_moved)
+@registry.safe("invitation", "accepting", to="accepted withdrawn new", on_stale=reconcile_moved)
 def accept(doc: JsonDict, context: Context) -> JsonDict:
     """Make the guest a member, and share the channel with them → ``accepted``.
+
+    If the owner took the invitation back meanwhile, nothing is shared → ``withdrawn``, or ``new``
+    if it is to be sent again.
 
     Raises
     ------
     Rejected
-        If the answer did not come by the link in the mail, or the channel is closed or full.
+        If the answer did not come by the link in the mail, the channel is closed or full, or there
+        are too many conflicting revisions.
     """
     invitation = _checked(doc, context, is_mailed=True)
     receipt = context.invitation_links.verify(str(doc.get("answer_code")))
     if receipt != LinkToken(invitation.ref.acceptance, generation_of(doc)):
         raise Rejected("an invitation is accepted by the link in its mail")
+    changes = _taken_back(context, doc)
+    if changes is not None and not _has_joined(context, invitation, doc):
+        return changes
     channel_doc = _add_member(context, invitation, doc)
     if channel_doc is not None and invitation.ref.guest_id in channel_doc.get("joined", {}):
         # Also for a guest who left again: an earlier run may have stopped halfway through this.
@@ -135,6 +157,25 @@ def _find_channel(context: Context, invitation: Invitation) -> JsonDict:
     return doc
 
 
+def _taken_back(context: Context, doc: JsonDict) -> JsonDict | None:
+    try:
+        leaves = context.database.leaves(doc["_id"], max_bytes=_MAX_LEAVES_BYTES)
+    except Unreadable:
+        raise Rejected("too many revisions are in conflict; write another invitation") from None
+    return taken_back(doc, leaves)
+
+
+def _has_joined(context: Context, invitation: Invitation, doc: JsonDict) -> bool:
+    """Return whether an earlier run made the guest a member by this answer."""
+    channel_doc = context.database.find_one(invitation.channel_id) or {}
+    joined: JsonDict = channel_doc.get("joined", {})
+    return joined.get(invitation.ref.guest_id) == _name_of_answer(doc)
+
+
+def _name_of_answer(doc: JsonDict) -> str:
+    return f"{doc.get('answered_at')} {doc['_id']}.{generation_of(doc)}"
+
+
 def _add_member(context: Context, invitation: Invitation, doc: JsonDict) -> JsonDict | None:
     """Add the guest to the channel's members; return its document, None if it is gone.
 
@@ -143,7 +184,7 @@ def _add_member(context: Context, invitation: Invitation, doc: JsonDict) -> Json
     then. So a retry of the same answer does not add the guest again.
     """
     guest_id = invitation.ref.guest_id
-    by_answer = f"{doc.get('answered_at')} {doc['_id']}.{generation_of(doc)}"
+    by_answer = _name_of_answer(doc)
 
     def change(channel_doc: JsonDict) -> JsonDict:
         members, joined = channel_doc.get("members", []), channel_doc.get("joined", {})

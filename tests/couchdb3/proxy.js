@@ -8,7 +8,8 @@
 //   - _all_dbs heeds a range and a limit
 //   - _db_updates tells half a second later, and only if _global_changes is there (feed.js)
 //   - logins: hashed again, forgotten late, locked; _users is for administrators (logins.js)
-//   - long ids and text that is no UTF-8 are refused (bodies.js)
+//   - long ids, text that is no UTF-8, numbers that are not finite, and one document that is nested
+//     more than 75,000 deep are refused (bodies.js)
 //   - whoever has a login and no right to a database gets 403, not 401
 //   - a member who writes the security object gets 500 no_majority, one who makes an index
 //     500 error_saving_ddoc
@@ -284,7 +285,7 @@ async function isRefused(req, res, url, body) {
   const refused = url.pathname.startsWith('/_users') && await logins.usersRefusal(req, url.pathname);
   if (refused) return send(res, ...refused);
   const wrong = ['PUT', 'POST'].includes(String(req.method)) && refusal(body);
-  if (wrong) return send(res, 400, wrong);
+  if (wrong) return send(res, ...wrong);
   if (await followNothing(req, url, body)) {
     return send(res, 409, { error: 'conflict', reason: 'Document update conflict.' });
   }

@@ -12,6 +12,7 @@ from chalicelib.couch import (
     NotFound,
     Server,
     Unauthorized,
+    Unreadable,
 )
 from chalicelib.domain.credentials import login_user
 from chalicelib.domain.documents import JsonDict
@@ -125,6 +126,21 @@ def test_a_replicated_revision_follows_the_one_that_it_names(control: Database) 
 
 
 # The changes
+
+
+def test_the_leaves_of_a_document_are_those_that_lost_or_were_deleted_too(
+    control: Database,
+) -> None:
+    in_conflict(control)
+    assert {leaf["_rev"] for leaf in control.leaves("d", max_bytes=10_000)} == {OLDER, NEWER}
+    control.remove({"_id": "d", "_rev": OLDER})
+    leaves = {leaf["_rev"]: leaf for leaf in control.leaves("d", max_bytes=10_000)}
+    shown = control.get("d")
+    assert leaves.pop(NEWER) == shown
+    [deletion] = leaves.values()
+    assert (deletion["_deleted"], deletion["_rev"].partition("-")[0]) == (True, "3")
+    with pytest.raises(Unreadable):
+        control.leaves("d", max_bytes=10)
 
 
 def test_a_document_in_conflict_is_one_change_with_the_winner(control: Database) -> None:

@@ -1,5 +1,8 @@
 """Whose the databases on a CouchDB are, where several devices, or the cloud, share it."""
 
+import unicodedata
+from typing import Literal
+
 import pytest
 
 from chalicelib.couch import NotFound, Server
@@ -156,6 +159,18 @@ def test_a_lost_device_is_revoked_by_its_name(kit: Kit) -> None:
     assert kit.device.database.get("device-lost")["state"] == "revoking"
     with pytest.raises(DeviceError, match="it is not active, but revoking"):
         lifecycle.revoke_other(kit.device, "device-lost")
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_commands_find_names_however_their_letters_are_composed(
+    kit: Kit, form: Literal["NFC", "NFD"]
+) -> None:
+    typed = unicodedata.normalize(form, "Zoë")
+    for name in (unicodedata.normalize("NFD", "Zoë"), unicodedata.normalize("NFC", "Zoë")):
+        kit.put({"_id": "device-lost", "type": "device", "state": "active", "name": name})
+        kit.put({**PHOTOS, "name": name})
+        assert lifecycle.revoke_other(kit.device, typed)["device"] == "device-lost"
+        assert channels.find(kit.device, typed)["_id"] == "channel-1"
 
 
 def test_only_one_device_of_the_owners_own_is_revoked(kit: Kit) -> None:

@@ -234,7 +234,7 @@ def test_a_device_does_not_turn_its_document_into_something_else(ada: Owner, wri
 
 def test_what_is_not_over_is_not_deleted(ada: Owner) -> None:
     client = as_device(ada)
-    for doc_id in (CHANNEL, "invitation-1", ada.device.device_id):
+    for doc_id in (CHANNEL, ada.device.device_id):
         doc = ada.control.get(doc_id)
         refused = [
             refusal(client.database(ada.control.name).remove, doc),

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from chalicelib.couch import Database, NotFound, Server
+from chalicelib.couch import Database, Forbidden, NotFound, Server
 from chalicelib.design import DESIGN_ID, OWNER_CONTROL
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict
@@ -15,7 +15,9 @@ from chalicelib.jobs import upgrade as upgrades
 from chalicelib.jobs.upgrade import upgrade
 from ops.upgrade import upgrade as upgrade_all
 from tests.kit.basics import an_address
+from tests.kit.cloud.access import as_device, contents
 from tests.kit.cloud.steps import Steps
+from tests.kit.earlier import VERSIONS, design_doc
 
 AN_OLD_ONE = {"_id": DESIGN_ID, "validate_doc_update": "function () {}", "version": 0}
 
@@ -123,3 +125,46 @@ def test_somebody_elses_database_is_not_touched(context: Context, server: Server
         assert theirs.get(DESIGN_ID)["version"] == 0
     finally:
         theirs.delete()
+
+
+# From every earlier version, with documents that devices wrote under it.
+
+DEEP: list[object] = [[[[]]]]
+for _ in range(100):
+    DEEP = [DEEP]
+SHARED = f"db-{'0' * 32}"
+OLD_DOCS: list[JsonDict] = [
+    {"_id": "photos", "type": "channel", "state": "new", "name": "Photos"},
+    {"_id": "long", "type": "channel", "state": "new", "name": "\U0001f600" * 40},
+    {"_id": "deep", "type": "channel", "state": "new", "notes": DEEP},
+    {"_id": SHARED, "type": "invitation", "state": "new", "channel": "photos", "email": "x"},
+    {"_id": "to-ben", "type": "invitation", "state": "new", "channel": "photos", "email": "y"},
+]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_from_each_earlier_version_documents_stay_readable_and_workable(
+    steps: Steps, version: int
+) -> None:
+    ada = steps.an_owner()
+    rev = ada.control.get(DESIGN_ID)["_rev"]
+    ada.control.put({**design_doc(version), "_rev": rev})
+    device = as_device(ada).database(ada.control.name)
+    for doc in OLD_DOCS:
+        device.put(doc)
+    before = contents(ada.control)
+    assert answer(steps.context)["written"] >= 1
+    after = contents(ada.control)
+    assert after.pop(DESIGN_ID)["version"] == OWNER_CONTROL.version
+    assert after.items() <= before.items()
+    for doc in OLD_DOCS:
+        stored = device.get(doc["_id"])
+        moved = {**stored, "state": "closing" if doc["type"] == "channel" else "withdrawn"}
+        moved.pop("notes", None)
+        device.put(moved)
+    assert ada.after("deep")["state"] == "closed"
+    device.remove(device.get(SHARED))
+    with pytest.raises(Forbidden):
+        device.put({**OLD_DOCS[2], "_id": "deep-again"})
+    with pytest.raises(Forbidden):
+        device.put(OLD_DOCS[3])

@@ -26,6 +26,17 @@ interface SecurityObject {
   syncpoint?: { roles?: string[] };
 }
 
+/** What a chain of a device's steps may lead to, for one type (chalicelib/domain/moves.py). */
+interface TypeRules {
+  made: string[];
+  moves: { [state: string]: string[] };
+  again: { [state: string]: string[] };
+  counter: string | null;
+  fixed: string[];
+  deletes: string[];
+  clouds: string[] | null;
+}
+
 /** Return to accept the write; throw `{ forbidden: reason }` to refuse it. */
 type ValidateDocUpdate = (
   newDoc: CouchDoc,

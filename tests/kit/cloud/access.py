@@ -80,8 +80,22 @@ def by_bulk_docs(client: Server, database: Database, doc: JsonDict) -> CouchErro
 
 def by_replication(client: Server, database: Database, doc: JsonDict) -> CouchError | None:
     """With its own history: an edit that somebody made elsewhere of the revision that is here."""
+    return by_steps_offline(client, database, doc, 1)
+
+
+def by_steps_offline(
+    client: Server, database: Database, doc: JsonDict, edits: int, digest: str = ""
+) -> CouchError | None:
+    """As the last of several edits that somebody made elsewhere of the revision in `doc`.
+
+    Parameters
+    ----------
+    digest : str
+        Of the new revision, where a test wants it to win over others, or to lose.
+    """
     number, _, known = doc.get("_rev", "0-").partition("-")
-    return _by_bulk(client, database, _replicated(doc, int(number) + 1, [known] if known else []))
+    history = [uuid.uuid4().hex for _ in range(edits - 1)] + ([known] if known else [])
+    return _by_bulk(client, database, _replicated(doc, int(number) + edits, history, digest))
 
 
 def by_a_forged_branch(client: Server, database: Database, doc: JsonDict) -> CouchError | None:
@@ -94,8 +108,8 @@ def _url(server: Server, login: str) -> str:
     return f"{scheme}://{login}@{host}" if login else server.url
 
 
-def _replicated(doc: JsonDict, number: int, history: list[str]) -> JsonDict:
-    new = uuid.uuid4().hex
+def _replicated(doc: JsonDict, number: int, history: list[str], digest: str = "") -> JsonDict:
+    new = digest or uuid.uuid4().hex
     revisions = {"start": number, "ids": [new, *history]}
     return {
         "docs": [{**doc, "_rev": f"{number}-{new}", "_revisions": revisions}],

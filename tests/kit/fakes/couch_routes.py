@@ -65,7 +65,18 @@ ROUTES: dict[tuple[str, str], Callable[[StoredDatabase, Asked], Any]] = {
 }
 
 
-def _get(database: StoredDatabase, asked: Asked, doc_id: str) -> JsonDict:
+def _leaves(database: StoredDatabase, asked: Asked, doc_id: str) -> Answer:
+    asked.allow_params("open_revs")
+    if asked.params["open_revs"] != "all":
+        raise NotImplementedError("open_revs with a list")
+    found = database.documents.get(doc_id)
+    leaves = found.ranked() if found else []
+    return Answer([{"ok": found.shown(leaf)} for leaf in leaves if found])
+
+
+def _get(database: StoredDatabase, asked: Asked, doc_id: str) -> JsonDict | Answer:
+    if "open_revs" in asked.params:
+        return _leaves(database, asked, doc_id)
     asked.allow_params("rev", "conflicts", "revs")
     if rev := checked_rev(asked.params.get("rev")):
         found = database.documents.get(doc_id)
