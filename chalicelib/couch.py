@@ -33,6 +33,8 @@ CONNECT_TIMEOUT_S = 3.05
 READ_TIMEOUT_S = 10.0
 POOL_CONNECTIONS = 16
 _PART_BYTES = 65_536
+# The largest answer to one revision that was written.
+_MAX_ROW_BYTES = 100_000
 
 # Addresses and keys in paths must not appear in errors, because errors are logged.
 _UNLOGGED = re.compile(r"(?<=org\.couchdb\.user%3A)[^/?]+|(?<=_config/)oauth[^?]+")
@@ -356,6 +358,32 @@ class Database:
         except NotFound:
             return None
 
+    def leaves(self, doc_id: str, *, max_bytes: int) -> list[JsonDict]:
+        """Return all leaf revisions of a document: the winner, conflicting and deleted ones.
+
+        Each has its history in ``_revisions``.
+
+        Parameters
+        ----------
+        max_bytes : int
+            The largest answer that is read.
+
+        Raises
+        ------
+        NotFound
+            If the database has never had such a document.
+        Unreadable
+            If the revisions are larger together, or cannot be parsed.
+
+        Source
+        ------
+        https://docs.couchdb.org/en/stable/api/document/common.html#get--db-docid
+        """
+        params = {"open_revs": "all", "revs": "true"}
+        path = self._doc_path(doc_id)
+        rows = self._rows("GET", path, params=params, max_bytes=max_bytes)
+        return [row["ok"] for row in rows if isinstance(row.get("ok"), dict)]
+
     def put(self, doc: JsonDict) -> str:
         """Write a document under its ``_id``, over the revision in its ``_rev``.
 
@@ -427,6 +455,28 @@ class Database:
     def remove(self, doc: JsonDict) -> None:
         """Delete a document, in the revision in its ``_rev``."""
         self._http.request_object("DELETE", self._doc_path(doc["_id"]), params={"rev": doc["_rev"]})
+
+    def put_revision(self, doc: JsonDict) -> JsonDict | None:
+        """Write a revision as a replicator does: as it is, with its history in ``_revisions``.
+
+        Returns
+        -------
+        dict or None
+            ``{id, error, reason}`` if a validation function refused it.
+
+        Source
+        ------
+        https://docs.couchdb.org/en/stable/api/database/bulk-api.html (``new_edits``)
+        """
+        body = {"docs": [doc], "new_edits": False}
+        rows = self._rows("POST", f"{self._path}/_bulk_docs", body=body, max_bytes=_MAX_ROW_BYTES)
+        return next((row for row in rows if "error" in row), None)
+
+    def _rows(self, method: str, path: str, **kwargs: Any) -> list[JsonDict]:
+        rows = self._http.request(method, path, **kwargs)
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise CouchError(200, "bad_answer", "expected a list of JSON objects")
+        return rows
 
     def security(self) -> JsonDict:
         """Return the database's security object."""
