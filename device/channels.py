@@ -1,6 +1,7 @@
 """Create and find channels, invite people, and change subscriptions, by writing documents."""
 
 import time
+import unicodedata
 import uuid
 from contextlib import suppress
 
@@ -163,7 +164,7 @@ def find(device: Device, text: str) -> JsonDict:
     DeviceError
         If there is none, or more than one.
     """
-    named = [doc for doc in list_all(device) if text in (doc["_id"], doc["name"])]
+    named = [doc for doc in list_all(device) if is_called(doc, text)]
     found = [doc for doc in named if doc.get("state") not in ("closing", "closed")] or named
     if not found:
         raise DeviceError(f"there is no channel “{text}”; `status` lists the channels")
@@ -171,6 +172,18 @@ def find(device: Device, text: str) -> JsonDict:
         ids = ", ".join(str(doc["_id"]) for doc in found)
         raise DeviceError(f"more than one channel is called “{text}”; use an id instead: {ids}")
     return found[0]
+
+
+def is_called(doc: JsonDict, text: str) -> bool:
+    """Tell whether a text is a document's id or its name.
+
+    Names are compared in NFC, because an accent may be a character of its own.
+    """
+    name = doc.get("name")
+    return text == doc["_id"] or (
+        isinstance(name, str)
+        and unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", text)
+    )
 
 
 def list_all(device: Device) -> list[JsonDict]:

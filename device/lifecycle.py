@@ -240,7 +240,7 @@ def revoke_other(device: Device, text: str) -> JsonDict:
     found = [
         doc
         for doc in channels.documents(device)
-        if doc.get("type") == "device" and text in (doc["_id"], doc.get("name"))
+        if doc.get("type") == "device" and channels.is_called(doc, text)
     ]
     if len(found) != 1:
         ids = ", ".join(str(doc["_id"]) for doc in found)

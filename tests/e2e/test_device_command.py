@@ -401,6 +401,34 @@ def test_what_became_of_an_invitation_is_in_the_status(phone: Shell) -> None:
     assert ", error: the mail came back\n" in phone.type("status").out
 
 
+@pytest.mark.parametrize(
+    ("stored", "typed"),
+    [
+        ("Caf\u00e9", "Cafe\u0301"),
+        ("Cafe\u0301", "Caf\u00e9"),
+        ("\uc0ac\uc9c4", "\u1109\u1161\u110c\u1175\u11ab"),
+    ],
+)
+def test_a_name_is_found_however_its_accents_are_typed(
+    phone: Shell, stored: str, typed: str
+) -> None:
+    phone.put({**PHOTOS, "name": stored})
+    assert phone.type("channel", "invite", typed, "ben@example.com").code == 0
+    lost = {"_id": "device-lost", "type": "device", "state": "active", "name": stored}
+    phone.put(lost)
+    assert phone.type("revoke", typed).code == 0
+    assert phone.device.database.get("device-lost")["state"] == "revoking"
+
+
+@pytest.mark.parametrize("name", ["🇩🇪" * 40, "👨‍👩‍👧" * 16, "é" * 80])
+def test_a_name_is_counted_in_characters_and_shown_as_it_is(phone: Shell, name: str) -> None:
+    printed = phone.type("channel", "create", name)
+    assert (printed.code, printed.err) == (0, "")
+    assert f"Channel “{name}” is created" in printed.out
+    assert f"“{name}” (" in phone.type("status").out
+    assert phone.type("channel", "create", name + "x").code == 1
+
+
 @pytest.fixture
 def subscribed(phone: Shell) -> Shell:
     """A device with a channel that the cloud has made."""
