@@ -39,21 +39,24 @@ def main(argv: list[str] | None = None) -> int:
     try:
         arguments.run(arguments)
     except Revoked as exc:
-        print(f"error: {exc}", file=sys.stderr)
+        _print_error(str(exc))
         return EXIT_REVOKED
     except DeviceError as exc:
-        print(f"error: {exc}", file=sys.stderr)
+        _print_error(str(exc))
         return EXIT_FAILED
     except CouchError as exc:
-        problem = f"{without_full_stop(exc)}{_hint(exc, arguments)}"
-        print(f"error: this device's CouchDB: {problem}", file=sys.stderr)
+        _print_error(f"this device's CouchDB: {without_full_stop(exc)}{_hint(exc, arguments)}")
         return EXIT_FAILED
     except OSError as exc:
-        print(f"error: {exc.strerror}: {exc.filename}", file=sys.stderr)
+        _print_error(f"{exc.strerror}: {exc.filename}")
         return EXIT_FAILED
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     return 0
+
+
+def _print_error(text: str) -> None:
+    print(f"error: {texts.printable(text)}", file=sys.stderr)
 
 
 def _hint(exc: CouchError, arguments: Arguments) -> str:
@@ -82,7 +85,8 @@ def _run(arguments: Arguments) -> None:
             line = {"at": now.isoformat(timespec="milliseconds"), "about": about, "what": what}
             print(json.dumps(line, ensure_ascii=False), flush=True)
         else:
-            print(f"{now.astimezone():%H:%M:%S}  {about:<14} {what}", flush=True)
+            said = texts.printable(f"{about:<14} {what}")
+            print(f"{now.astimezone():%H:%M:%S}  {said}", flush=True)
 
     try:
         Agent(Home(arguments.home), say, _now, intervals).run()
@@ -201,7 +205,11 @@ def _say_nothing(about: str, what: str) -> None:
 
 
 def _print(arguments: Arguments, result: JsonDict, text: str) -> None:
-    print(json.dumps(result, ensure_ascii=False) if arguments.json else text, flush=True)
+    if arguments.json:
+        print(json.dumps(result, ensure_ascii=False), flush=True)
+        return
+    for line in text.split("\n"):
+        print(texts.printable(line), flush=True)
 
 
 # The parser

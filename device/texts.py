@@ -1,6 +1,25 @@
 """The sentences that commands print for people, from the results of the commands. No I/O."""
 
+import unicodedata
+
 from chalicelib.domain.documents import JsonDict
+
+# Control and formatting characters, halves of pairs, line and paragraph separators. A terminal may
+# obey them, or show a line in another order.
+_ESCAPED_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+# These two join letters and emoji in ordinary names.
+_JOINERS = {"\u200c", "\u200d"}
+
+
+def printable(text: str) -> str:
+    """Return a text as it can be printed in a line, whoever wrote it."""
+    return "".join(_escaped(character) for character in text)
+
+
+def _escaped(character: str) -> str:
+    if unicodedata.category(character) in _ESCAPED_CATEGORIES and character not in _JOINERS:
+        return character.encode("unicode_escape").decode()
+    return character
 
 
 def registered(result: JsonDict, run: str) -> str:
@@ -130,4 +149,4 @@ def _replication(replication: JsonDict) -> str:
 
 
 def _line(label: str, text: str) -> str:
-    return f"{label:<14}{text}"
+    return f"{label:<14}{printable(text)}"

@@ -429,6 +429,19 @@ def test_a_name_is_counted_in_characters_and_shown_as_it_is(phone: Shell, name: 
     assert phone.type("channel", "create", name + "x").code == 1
 
 
+def test_no_document_can_steer_the_terminal(phone: Shell) -> None:
+    evil = "\x1b[2J\r\nowner         eve@example.com\u202e\x9b"
+    phone.put({**PHOTOS, "name": evil})
+    phone.put({"_id": "invitation-1", "type": "invitation", "state": evil, "email": evil})
+    printed = phone.type("status")
+    assert "\\x1b[2J\\r\\nowner" in printed.out
+    assert [line for line in printed.out.splitlines() if not line.isprintable()] == []
+    assert len([line for line in printed.out.splitlines() if line.startswith("owner ")]) == 1
+    printed = phone.type("revoke", evil)
+    assert (printed.code, printed.out) == (1, "")
+    assert printed.err.rstrip("\n").isprintable()
+
+
 @pytest.fixture
 def subscribed(phone: Shell) -> Shell:
     """A device with a channel that the cloud has made."""

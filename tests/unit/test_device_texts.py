@@ -1,5 +1,6 @@
 """What a person reads after each command."""
 
+import unicodedata
 from typing import Any
 
 import pytest
@@ -113,6 +114,20 @@ def test_after_revoke_it_is_told_whom_it_concerns() -> None:
     assert texts.revoked({"device": "device-1", "name": "Ada's phone"}).startswith(
         "“Ada's phone” is"
     )
+
+
+@given(st.text())
+def test_what_is_printed_is_one_line_that_a_terminal_does_not_obey(text: str) -> None:
+    said = texts.printable(text)
+    assert len(said.splitlines()) <= 1
+    assert not {unicodedata.category(c) for c in said} & {"Cc", "Cs", "Zl", "Zp"}
+    assert not set(said) & set("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2069")
+    assert texts.printable(said) == said
+
+
+@pytest.mark.parametrize("name", ["Fähre ⛴", "🇩🇪", "👨‍👩‍👧", "می‌خواهم", "C:\\Users"])
+def test_ordinary_names_are_printed_as_they_are(name: str) -> None:
+    assert texts.printable(name) == name
 
 
 # Status
