@@ -22,6 +22,7 @@ from device.agent import Agent, Intervals
 from device.databases import Device
 from device.errors import DeviceError, Revoked, without_full_stop
 from device.home import Home
+from device.refusals import undo
 from device.status import status
 
 EXIT_FAILED, EXIT_REVOKED, EXIT_INTERRUPTED = 1, 3, 130
@@ -170,6 +171,11 @@ def _status(arguments: Arguments) -> None:
     _print(arguments, result, texts.status(result))
 
 
+def _undo(arguments: Arguments) -> None:
+    result = undo(Home(arguments.home), _device(arguments), arguments.document)
+    _print(arguments, result, texts.undone(result))
+
+
 def _create(arguments: Arguments) -> None:
     result = channels.create(_device(arguments), arguments.name)
     _print(arguments, result, texts.created(result))
@@ -245,6 +251,8 @@ def make_parser() -> argparse.ArgumentParser:
     )
     revoke = _add(commands, "revoke", _revoke, "revoke another device of yours, such as a lost one")
     revoke.add_argument("device", help="its name or id, as in `status`")
+    command = _add(commands, "undo", _undo, "undo a change that the cloud refused")
+    command.add_argument("document", help="its id, as in `status`")
     return parser
 
 
