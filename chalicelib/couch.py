@@ -41,6 +41,8 @@ _PART_BYTES = 65_536
 MAX_ANSWER_BYTES = 1024 * 1024
 # Names of databases, which only the cloud chooses, take three times the bytes of their JSON.
 MAX_NAMES_BYTES = 16 * MAX_ANSWER_BYTES
+# The largest answer to one revision that was written.
+_MAX_ROW_BYTES = 100_000
 
 # Addresses and keys in paths must not appear in errors, because errors are logged.
 _UNLOGGED = re.compile(r"(?<=org\.couchdb\.user%3A)[^/?]+|(?<=_config/)oauth[^?]+")
@@ -417,6 +419,8 @@ class Database:
     def leaves(self, doc_id: str, *, max_bytes: int) -> list[JsonDict]:
         """Return all leaf revisions of a document: the winner, conflicting and deleted ones.
 
+        Each has its history in ``_revisions``.
+
         Parameters
         ----------
         max_bytes : int
@@ -424,6 +428,8 @@ class Database:
 
         Raises
         ------
+        NotFound
+            If the database has never had such a document.
         Unreadable
             If the revisions are larger together, or cannot be parsed.
 
@@ -431,10 +437,10 @@ class Database:
         ------
         https://docs.couchdb.org/en/stable/api/document/common.html#get--db-docid
         """
-        rows = self._http.request(
-            "GET", self._doc_path(doc_id), params={"open_revs": "all"}, max_bytes=max_bytes
-        )
-        return [row["ok"] for row in rows if "ok" in row]
+        params = {"open_revs": "all", "revs": "true"}
+        path = self._doc_path(doc_id)
+        rows = self._rows("GET", path, params=params, max_bytes=max_bytes)
+        return [row["ok"] for row in rows if isinstance(row.get("ok"), dict)]
 
     def put(self, doc: JsonDict) -> str:
         """Write a document under its ``_id``, over the revision in its ``_rev``.
@@ -545,6 +551,28 @@ class Database:
             if "error" in row:
                 status = 409 if row["error"] == "conflict" else 500
                 raise make_error(status, row, f"POST {path}")
+
+    def put_revision(self, doc: JsonDict) -> JsonDict | None:
+        """Write a revision as a replicator does: as it is, with its history in ``_revisions``.
+
+        Returns
+        -------
+        dict or None
+            ``{id, error, reason}`` if a validation function refused it.
+
+        Source
+        ------
+        https://docs.couchdb.org/en/stable/api/database/bulk-api.html (``new_edits``)
+        """
+        body = {"docs": [doc], "new_edits": False}
+        rows = self._rows("POST", f"{self._path}/_bulk_docs", body=body, max_bytes=_MAX_ROW_BYTES)
+        return next((row for row in rows if "error" in row), None)
+
+    def _rows(self, method: str, path: str, **kwargs: Any) -> list[JsonDict]:
+        rows = self._http.request(method, path, **kwargs)
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise CouchError(200, "bad_answer", "expected a list of JSON objects")
+        return rows
 
     def security(self) -> JsonDict:
         """Return the database's security object."""

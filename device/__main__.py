@@ -22,6 +22,7 @@ from device.agent import Agent, Intervals
 from device.databases import Device
 from device.errors import DeviceError, Revoked, without_full_stop
 from device.home import Home
+from device.refusals import undo
 from device.status import status
 
 EXIT_FAILED, EXIT_REVOKED, EXIT_INTERRUPTED = 1, 3, 130
@@ -39,21 +40,24 @@ def main(argv: list[str] | None = None) -> int:
     try:
         arguments.run(arguments)
     except Revoked as exc:
-        print(f"error: {exc}", file=sys.stderr)
+        _print_error(str(exc))
         return EXIT_REVOKED
     except DeviceError as exc:
-        print(f"error: {exc}", file=sys.stderr)
+        _print_error(str(exc))
         return EXIT_FAILED
     except CouchError as exc:
-        problem = f"{without_full_stop(exc)}{_hint(exc, arguments)}"
-        print(f"error: this device's CouchDB: {problem}", file=sys.stderr)
+        _print_error(f"this device's CouchDB: {without_full_stop(exc)}{_hint(exc, arguments)}")
         return EXIT_FAILED
     except OSError as exc:
-        print(f"error: {exc.strerror}: {exc.filename}", file=sys.stderr)
+        _print_error(f"{exc.strerror}: {exc.filename}")
         return EXIT_FAILED
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     return 0
+
+
+def _print_error(text: str) -> None:
+    print(f"error: {texts.printable(text)}", file=sys.stderr)
 
 
 def _hint(exc: CouchError, arguments: Arguments) -> str:
@@ -82,7 +86,8 @@ def _run(arguments: Arguments) -> None:
             line = {"at": now.isoformat(timespec="milliseconds"), "about": about, "what": what}
             print(json.dumps(line, ensure_ascii=False), flush=True)
         else:
-            print(f"{now.astimezone():%H:%M:%S}  {about:<14} {what}", flush=True)
+            said = texts.printable(f"{about:<14} {what}")
+            print(f"{now.astimezone():%H:%M:%S}  {said}", flush=True)
 
     try:
         Agent(Home(arguments.home), say, _now, intervals).run()
@@ -166,6 +171,11 @@ def _status(arguments: Arguments) -> None:
     _print(arguments, result, texts.status(result))
 
 
+def _undo(arguments: Arguments) -> None:
+    result = undo(Home(arguments.home), _device(arguments), arguments.document)
+    _print(arguments, result, texts.undone(result))
+
+
 def _create(arguments: Arguments) -> None:
     result = channels.create(_device(arguments), arguments.name)
     _print(arguments, result, texts.created(result))
@@ -201,7 +211,11 @@ def _say_nothing(about: str, what: str) -> None:
 
 
 def _print(arguments: Arguments, result: JsonDict, text: str) -> None:
-    print(json.dumps(result, ensure_ascii=False) if arguments.json else text, flush=True)
+    if arguments.json:
+        print(json.dumps(result, ensure_ascii=False), flush=True)
+        return
+    for line in text.split("\n"):
+        print(texts.printable(line), flush=True)
 
 
 # The parser
@@ -237,6 +251,8 @@ def make_parser() -> argparse.ArgumentParser:
     )
     revoke = _add(commands, "revoke", _revoke, "revoke another device of yours, such as a lost one")
     revoke.add_argument("device", help="its name or id, as in `status`")
+    command = _add(commands, "undo", _undo, "undo a change that the cloud refused")
+    command.add_argument("document", help="its id, as in `status`")
     return parser
 
 

@@ -17,9 +17,11 @@ from chalicelib.engine.runner import Message, handle
 from device.backoff import BackOff, Restarts
 from device.cloud import CloudMonitor, CloudStatus, fill_outbox, remove_outbox
 from device.databases import CONTROL, Device, Say
-from device.errors import DeviceError, Revoked
+from device.errors import CloudFailed, DeviceError, Revoked
 from device.home import Home
+from device.refusals import Refusals
 from device.replications import Replication
+from device.texts import refused
 from device.transitions import registry
 
 _PAGE = 100
@@ -75,6 +77,7 @@ class Agent:
         self._home, self._say, self._clock, self._is_ended = home, say, clock, is_ended
         self._intervals = intervals = intervals or Intervals()
         self._monitor = CloudMonitor(home, say)
+        self._refusals = Refusals()
         self._checks = BackOff(intervals.min_retry_s, intervals.max_retry_s)
         self._restarts = Restarts(intervals.min_retry_s, intervals.max_restart_s)
         self._failures = BackOff(intervals.min_retry_s, intervals.max_retry_s)
@@ -111,6 +114,7 @@ class Agent:
     def _reconcile(self, device: Device) -> None:
         """Handle all documents, then their changes, until all must be handled again."""
         self._start(device)
+        self._refusals.start_over()
         since, is_more = "0", True
         while is_more:
             page = self._handle_changes(device, since)
@@ -190,10 +194,19 @@ class Agent:
         elif status is CloudStatus.CHANGED:
             self._checks.succeed()
         elif self._monitor.is_active:
+            self._say_refusals(device)
             self._checks.succeed(self._intervals.check_s)
         else:
             self._checks.fail(self._intervals.pending_s)
         return status is CloudStatus.CHANGED
+
+    def _say_refusals(self, device: Device) -> None:
+        """Say which documents the cloud has refused since the last check, and why."""
+        try:
+            for refusal in self._refusals.find(device):
+                self._say("cloud", f"refused {refused(refusal.doc_id, refusal.reason)}")
+        except CloudFailed:
+            return  # the next check of the cloud says why
 
 
 def _restart(device: Device, replications: Iterable[Replication]) -> None:

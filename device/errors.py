@@ -4,6 +4,7 @@
 
     DeviceError          the command cannot continue
     ├── AgentRunning     the agent of this device runs in another process
+    ├── CloudFailed      the cloud's CouchDB does not answer, or refuses the login
     └── Revoked          the device was revoked
 """
 
@@ -19,6 +20,15 @@ class AgentRunning(DeviceError):
         super().__init__("the agent of this device is already running; stop it first")
 
 
+class CloudFailed(DeviceError):
+    """The cloud's CouchDB does not answer, refuses the login, or answers with an error."""
+
+    def __init__(self, exc: Exception) -> None:
+        super().__init__(
+            f"the cloud cannot be asked: {without_full_stop(exc)}. Try again when it can be reached"
+        )
+
+
 class Revoked(DeviceError):
     """The device was revoked, so the cloud refuses all of its requests."""
 
@@ -29,6 +39,6 @@ class Revoked(DeviceError):
         )
 
 
-def without_full_stop(exc: Exception) -> str:
+def without_full_stop(exc: Exception | str) -> str:
     """Return the text of an error without its full stop, so that a sentence can continue."""
     return str(exc).removesuffix(".")

@@ -1,6 +1,7 @@
 """The device's file, `device.json`: its registration and its password, for its user only."""
 
 import fcntl
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -85,7 +86,6 @@ class Home:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.path = folder / _FILE
-        self._new = self.path.with_suffix(".new")
 
     @property
     def is_registered(self) -> bool:
@@ -114,14 +114,32 @@ class Home:
 
     def save(self, profile: Profile) -> None:
         """Write the device's file atomically, readable by its user only."""
+        self._write(self.path, asdict(profile))
+
+    def keep(self, doc: JsonDict) -> Path:
+        """Keep a copy of a revision of a document in the folder, readable by its user only.
+
+        Returns
+        -------
+        Path
+            The file. The same revision is always kept in the same one.
+        """
+        digest = hashlib.sha256(f"{doc['_id']} {doc['_rev']}".encode(errors="surrogatepass"))
+        path = self._folder / f"refused-{digest.hexdigest()[:16]}.json"
+        self._write(path, doc)
+        return path
+
+    def _write(self, path: Path, value: JsonDict) -> None:
+        """Write a file atomically, readable by its user only."""
         self._create_folder()
-        self._new.unlink(missing_ok=True)
-        descriptor = os.open(self._new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        new = path.with_suffix(".new")
+        new.unlink(missing_ok=True)
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(asdict(profile), file, indent=1)
+            json.dump(value, file, indent=1)
             file.flush()
             os.fsync(file.fileno())
-        self._new.replace(self.path)
+        new.replace(path)
 
     def update(self, change: Callable[[Profile], Profile]) -> Profile:
         """Change the device's file under a lock, so that no other process's change is lost.
@@ -139,7 +157,7 @@ class Home:
 
     def remove(self) -> None:
         """Delete the device's file, and its password with it."""
-        self._new.unlink(missing_ok=True)
+        self.path.with_suffix(".new").unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)
 
     @contextmanager

@@ -16,6 +16,8 @@ from chalicelib.domain.documents import JsonDict
 _STALLED_STATES = {"error", "failed", "crashing", "completed"}
 _MAX_REPLICATIONS = 10_000
 _CHANGES_PAGE = 1000
+# The largest answer of a remote database that is read.
+_MAX_BYTES = 20_000_000
 _REMOVE_ATTEMPTS = 10
 _RELEASE_LIMIT_S = 5.0
 # The fields that we write into a replication's document. The replicator adds others.
@@ -202,12 +204,81 @@ def _replication(doc: JsonDict, row: JsonDict | None) -> Replication:
     return Replication(doc, str(doc.get("syncpoint")), str(state or "new"), reason)
 
 
+@dataclass(frozen=True)
+class LeafPage:
+    """A page of a changes feed without documents.
+
+    Attributes
+    ----------
+    revs : dict
+        All leaf revisions of each changed document. Design documents are left out, because a
+        device's login may not write them.
+    """
+
+    last_seq: str
+    revs: dict[str, list[str]]
+    is_last: bool
+
+
+def leaf_page(source: Database, since: str) -> LeafPage:
+    """Read the next page of the changes of a database, up to a thousand. One request.
+
+    Raises
+    ------
+    CouchError
+        If the database does not answer, or does not answer as a CouchDB.
+    """
+    params = {"style": "all_docs", "since": since, "limit": str(_CHANGES_PAGE)}
+    page = source.request("GET", "_changes", params=params, max_bytes=_MAX_BYTES)
+    try:
+        rows = page["results"]
+        revs = {
+            row["id"]: [change["rev"] for change in row["changes"]]
+            for row in rows
+            if not row["id"].startswith("_design/")
+        }
+        return LeafPage(str(page["last_seq"]), revs, is_last=not rows)
+    except (AttributeError, KeyError, TypeError) as exc:  # anything may answer at a remote URL
+        raise _not_a_couchdb(source) from exc
+
+
+def find_missing(revs: dict[str, list[str]], target: Database) -> dict[str, list[str]]:
+    """Return those of some revisions that `target` does not have, by document.
+
+    One request, or none if there are no revisions.
+
+    Raises
+    ------
+    CouchError
+        If `target` does not answer, or does not answer as a CouchDB.
+
+    Source
+    ------
+    https://docs.couchdb.org/en/stable/api/database/misc.html#db-revs-diff
+    """
+    if not revs:
+        return {}
+    answer = target.request("POST", "_revs_diff", body=revs, max_bytes=_MAX_BYTES)
+    try:
+        missing = {doc_id: set(row["missing"]) for doc_id, row in answer.items()}
+    except (KeyError, TypeError) as exc:
+        raise _not_a_couchdb(target) from exc
+    return {
+        doc_id: [rev for rev in revs[doc_id] if rev in missing[doc_id]]
+        for doc_id in revs
+        if doc_id in missing
+    }
+
+
+def _not_a_couchdb(database: Database) -> CouchError:
+    return CouchError(200, "bad_answer", f"{database.url} does not answer as a CouchDB")
+
+
 def count_missing(source: Database, target: Database, stop_at: int | None = None) -> int:
     """Count the changed documents in `source` that `target` does not have yet.
 
     All changes are compared, because several devices write at the same time, and a missing
-    document may be anywhere among them. Design documents are not counted, because a device's login
-    may not write them. Two requests for each thousand changes.
+    document may be anywhere among them. Two requests for each thousand changes.
 
     Parameters
     ----------
@@ -218,26 +289,10 @@ def count_missing(source: Database, target: Database, stop_at: int | None = None
     ------
     CouchError
         If one of the two does not answer, or does not answer as a CouchDB.
-
-    Source
-    ------
-    https://docs.couchdb.org/en/stable/api/database/misc.html#db-revs-diff
     """
-    count, since = 0, "0"
+    count, page = 0, leaf_page(source, "0")
     while True:
-        params = {"style": "all_docs", "since": since, "limit": str(_CHANGES_PAGE)}
-        page = source.request("GET", "_changes", params=params, max_bytes=None)
-        try:
-            since, rows = str(page["last_seq"]), page["results"]
-            revs = {
-                row["id"]: [change["rev"] for change in row["changes"]]
-                for row in rows
-                if not row["id"].startswith("_design/")
-            }
-        except (AttributeError, KeyError, TypeError) as exc:  # anything may answer at a remote URL
-            raise CouchError(
-                200, "bad_answer", f"{source.url} does not answer as a CouchDB"
-            ) from exc
-        count += len(target.request("POST", "_revs_diff", body=revs, max_bytes=None))
-        if not rows or (stop_at is not None and count >= stop_at):
+        count += len(find_missing(page.revs, target))
+        if page.is_last or (stop_at is not None and count >= stop_at):
             return count
+        page = leaf_page(source, page.last_seq)

@@ -6,6 +6,8 @@ from chalicelib.domain.documents import JsonDict
 from device import channels
 from device.cloud import Registrations
 from device.databases import Device
+from device.errors import CloudFailed
+from device.refusals import Refusals
 from device.replications import count_missing
 
 # The states of a registration in which nobody is asked for the device code any more.
@@ -24,6 +26,9 @@ def status(device: Device) -> JsonDict:
         - ``cloud``: ``{url?, problem?}``
         - ``control``: the comparison of the control database, ``{to_send, to_receive}`` in
           documents or ``{problem}``; only if the cloud can be reached
+        - ``refused``: the documents of the control database that the cloud refused,
+          ``{document, reason}``; only if the cloud can be reached. At most 20; the others count as
+          documents to send
         - ``devices``: the owner's other devices, ``{device, name, state}``
         - ``channels``: ``{channel, name, state, database, subscription?, reason?, error?}`` and
           the comparison of the channel's database
@@ -48,7 +53,11 @@ def status(device: Device) -> JsonDict:
         result["device_code"] = profile.doc["device_code"]
     is_reached = registration == "active" and problem is None and profile.cloud != ""
     if is_reached:
+        result["refused"] = _refused(device)
         result["control"] = _comparison(device.database, device.cloud_control)
+        if "to_send" in result["control"]:  # those are not sent any more
+            documents = {one["document"] for one in result["refused"]}
+            result["control"]["to_send"] -= min(len(documents), result["control"]["to_send"])
     docs = channels.documents(device)
     result["devices"] = _other_devices(device, docs)
     result["channels"] = [_channel(device, doc, is_reached) for doc in channels.list_all(device)]
@@ -82,6 +91,16 @@ def _registration(device: Device) -> tuple[str | None, str | None]:
     except CouchError as exc:
         return state, f"refuses this device: {exc}"
     return state, None
+
+
+def _refused(device: Device) -> list[JsonDict]:
+    try:
+        return [
+            {"document": refusal.doc_id, "reason": refusal.reason}
+            for refusal in Refusals().find(device)
+        ]
+    except CloudFailed:
+        return []  # the comparison says why
 
 
 def _other_devices(device: Device, docs: list[JsonDict]) -> list[JsonDict]:

@@ -1,7 +1,29 @@
 """The sentences that commands print for people, from the results of the commands. No I/O."""
 
+import shlex
+import unicodedata
+
 from chalicelib.domain.addresses import shown_address
 from chalicelib.domain.documents import JsonDict
+from device.errors import without_full_stop
+
+# Control and formatting characters, halves of pairs, line and paragraph separators. A terminal may
+# obey them, or show a line in another order.
+_ESCAPED_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+# These two join letters and emoji in ordinary names.
+_JOINERS = {"\u200c", "\u200d"}
+_MAX_ID_LENGTH = 600
+
+
+def printable(text: str) -> str:
+    """Return a text as it can be printed in a line, whoever wrote it."""
+    return "".join(_escaped(character) for character in text)
+
+
+def _escaped(character: str) -> str:
+    if unicodedata.category(character) in _ESCAPED_CATEGORIES and character not in _JOINERS:
+        return character.encode("unicode_escape").decode()
+    return character
 
 
 def registered(result: JsonDict, run: str) -> str:
@@ -71,6 +93,27 @@ def revoked(result: JsonDict) -> str:
     return f"“{result['name']}” is revoked as soon as this device reaches the cloud."
 
 
+def refused(doc_id: str, reason: str) -> str:
+    """Say why the cloud refused a document, and how to undo the change."""
+    command = f"undo {'-- ' if doc_id.startswith('-') else ''}{shlex.quote(doc_id)}"
+    if len(doc_id) > _MAX_ID_LENGTH:
+        doc_id, command = doc_id[:_MAX_ID_LENGTH] + "…", "undo"
+    why = without_full_stop(reason)
+    return f"{doc_id}: {why}. Run `{command}` to bring the cloud's version back"
+
+
+def undone(result: JsonDict) -> str:
+    """Say what became of a refused document, and where its content is kept."""
+    document = f"“{result['document']}”"
+    if not result["undone"]:
+        return f"The cloud has not refused {document}, so there is nothing to undo."
+    text = f"{document} is as in the cloud again."
+    if not result["in_cloud"]:
+        text = f"{document} is deleted on this device, because the cloud does not have it."
+    kept = " and ".join(result["kept"])
+    return f"{text} What was refused is kept in {kept}." if kept else text
+
+
 def status(result: JsonDict) -> str:
     """List the status, a line for each thing."""
     lines = [
@@ -84,6 +127,10 @@ def status(result: JsonDict) -> str:
     lines.append(_line("cloud", cloud.get("problem") or cloud.get("url") or "not reached yet"))
     if "control" in result:
         lines.append(_line("control", _comparison(result["control"])))
+    lines += [
+        _line("refused", refused(one["document"], one["reason"]))
+        for one in result.get("refused", [])
+    ]
     lines += [_line("other device", _other_device(one)) for one in result["devices"]]
     lines += [_line("channel", _channel(channel)) for channel in result["channels"]]
     lines += [_line("invitation", _invitation(one)) for one in result["invitations"]]
@@ -133,4 +180,4 @@ def _replication(replication: JsonDict) -> str:
 
 
 def _line(label: str, text: str) -> str:
-    return f"{label:<14}{text}"
+    return f"{label:<14}{printable(text)}"

@@ -10,7 +10,8 @@ from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.channel import DEFAULT_NAME
 from chalicelib.domain.names import subscription_id
 from device import channels, lifecycle
-from device.errors import DeviceError, Revoked
+from device.errors import CloudFailed, DeviceError, Revoked
+from device.refusals import undo
 from device.replications import count_missing
 from local.net import Net
 from tests.e2e.conftest import MakeGadget
@@ -141,6 +142,41 @@ def test_after_an_outage_the_agent_restarts_all_replications_at_once(
     )
     phone.copy(channel_id).put({"_id": "note"})
     wait_for(lambda: in_cloud(phone, channel_id).find_one("note"), "the note in the cloud")
+
+
+# Refusals.
+
+
+def test_a_refused_edit_is_told_once_and_undone_while_all_goes_on(
+    phone: Gadget, laptop: Gadget
+) -> None:
+    channel_id = a_shared_channel(phone, laptop)
+    laptop.control.update(channel_id, lambda doc: {**doc, "name": ""})
+    wait_for_word(laptop, "cloud", f"refused {channel_id}: name must be a text of 1 to 80")
+    phone.control.update(channel_id, lambda doc: {**doc, "name": "Holidays"})
+    wait_for(lambda: control_in_cloud(phone).get(channel_id)["name"] == "Holidays", "the name")
+    assert undo(laptop.home, laptop.device, channel_id)["undone"] is True
+    assert laptop.control.get(channel_id)["name"] == "Holidays"
+    laptop.control.update(channel_id, lambda doc: {**doc, "name": "Letters"})
+    wait_for(lambda: phone.control.get(channel_id)["name"] == "Letters", "the name here")
+    assert "_conflicts" not in phone.control.get(channel_id, conflicts=True)
+    told = [what for _, what in laptop.said if what.startswith("refused ")]
+    assert len(told) == 1
+
+
+def test_without_a_network_nothing_is_called_refused_nor_undone(phone: Gadget, net: Net) -> None:
+    channel_id = phone.create()
+    wait_for_sync(phone, channel_id)
+    net.cut()
+    phone.control.update(channel_id, lambda doc: {**doc, "name": ""})
+    before = phone.control.get(channel_id)
+    wait_for_word(phone, "cloud", "cannot be reached")
+    with pytest.raises(CloudFailed, match="the cloud cannot be asked"):
+        undo(phone.home, phone.device, channel_id)
+    assert phone.control.get(channel_id) == before
+    assert phone.heard("cloud", "refused ") is None
+    net.restore()
+    wait_for_word(phone, "cloud", f"refused {channel_id}")
 
 
 # Subscriptions.

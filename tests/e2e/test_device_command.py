@@ -18,6 +18,7 @@ import pytest
 from chalicelib.domain.names import owner_control_db, subscription_id
 from local.couchdb_process import EmbeddedCouchDB
 from local.system import ROOT
+from tests.e2e.conftest import MakeGadget
 from tests.kit.basics import an_address, wait_for
 from tests.kit.device.profiles import PHOTOS
 from tests.kit.device.shell import NOWHERE, Shell, Talk
@@ -42,6 +43,7 @@ COMMANDS = [
     ["subscription", "pause"],
     ["subscription", "resume"],
     ["subscription", "stop"],
+    ["undo"],
     ["unlink"],
 ]
 # Those that do something with the device that is registered.
@@ -53,6 +55,7 @@ OF_A_DEVICE = [
     ["subscription", "pause", "Photos"],
     ["subscription", "resume", "Photos"],
     ["subscription", "stop", "Photos", "--purge", "--force"],
+    ["undo", "channel-1"],
     ["unlink", "--offline"],
 ]
 
@@ -103,6 +106,7 @@ def test_the_help_names_every_command(shell: Shell) -> None:
         ["subscription", "pause", "Photos", "--purge"],
         ["register"],
         ["register", "--owner", "ada@example.com"],
+        ["undo"],
         ["run", "--every", "often"],
         ["run", "--every", "0"],
         ["run", "--every", "-1"],
@@ -400,6 +404,47 @@ def test_what_became_of_an_invitation_is_in_the_status(phone: Shell) -> None:
     assert ", error: the mail came back\n" in phone.type("status").out
 
 
+@pytest.mark.parametrize(
+    ("stored", "typed"),
+    [
+        ("Caf\u00e9", "Cafe\u0301"),
+        ("Cafe\u0301", "Caf\u00e9"),
+        ("\uc0ac\uc9c4", "\u1109\u1161\u110c\u1175\u11ab"),
+    ],
+)
+def test_a_name_is_found_however_its_accents_are_typed(
+    phone: Shell, stored: str, typed: str
+) -> None:
+    phone.put({**PHOTOS, "name": stored})
+    assert phone.type("channel", "invite", typed, "ben@example.com").code == 0
+    lost = {"_id": "device-lost", "type": "device", "state": "active", "name": stored}
+    phone.put(lost)
+    assert phone.type("revoke", typed).code == 0
+    assert phone.device.database.get("device-lost")["state"] == "revoking"
+
+
+@pytest.mark.parametrize("name", ["🇩🇪" * 40, "👨‍👩‍👧" * 16, "é" * 80])
+def test_a_name_is_counted_in_characters_and_shown_as_it_is(phone: Shell, name: str) -> None:
+    printed = phone.type("channel", "create", name)
+    assert (printed.code, printed.err) == (0, "")
+    assert f"Channel “{name}” is created" in printed.out
+    assert f"“{name}” (" in phone.type("status").out
+    assert phone.type("channel", "create", name + "x").code == 1
+
+
+def test_no_document_can_steer_the_terminal(phone: Shell) -> None:
+    evil = "\x1b[2J\r\nowner         eve@example.com\u202e\x9b"
+    phone.put({**PHOTOS, "name": evil})
+    phone.put({"_id": "invitation-1", "type": "invitation", "state": evil, "email": evil})
+    printed = phone.type("status")
+    assert "\\x1b[2J\\r\\nowner" in printed.out
+    assert [line for line in printed.out.splitlines() if not line.isprintable()] == []
+    assert len([line for line in printed.out.splitlines() if line.startswith("owner ")]) == 1
+    printed = phone.type("undo", evil)
+    assert (printed.code, printed.out) == (1, "")
+    assert printed.err.rstrip("\n").isprintable()
+
+
 @pytest.fixture
 def subscribed(phone: Shell) -> Shell:
     """A device with a channel that the cloud has made."""
@@ -652,6 +697,55 @@ def test_a_terminal_without_the_letters_ends_no_command(phone: Shell) -> None:
 
 
 # The whole way, with the cloud
+
+
+@pytest.fixture
+def active(gadget: MakeGadget, capsys: pytest.CaptureFixture[str]) -> Shell:
+    """Where the commands of an active device are typed, whose agent does not run."""
+    phone = gadget("shell").become_active()
+    phone.stop()
+    return Shell(phone.folder, phone.couch, capsys, phone.prefix)
+
+
+def test_a_refused_change_is_told_and_undone_with_commands_alone(active: Shell) -> None:
+    active.put({"_id": "channel-1", "type": "channel", "state": "new", "name": ""})
+    with active.running("run", "--every", "0.5") as agent:
+        line = agent.wait_for("refused channel-1")
+        why = "cloud          refused channel-1: name must be a text of 1 to 80 characters. "
+        assert why + "Run `undo channel-1` to bring the cloud's version back" in line
+        printed = active.type("status")
+        assert (printed.code, printed.err) == (0, "")
+        assert "refused       channel-1: name must be a text of 1 to 80" in printed.out
+        assert len(active.type("--json", "status").json["refused"]) == 1
+        printed = active.type("undo", "channel-1")
+        assert (printed.code, printed.err) == (0, "")
+        assert printed.out.startswith(
+            "“channel-1” is deleted on this device, because the cloud does not have it. "
+            f"What was refused is kept in {active.folder}/refused-"
+        )
+        printed = active.type("undo", "channel-1")
+        assert printed.code == 0
+        assert printed.out == (
+            "The cloud has not refused “channel-1”, so there is nothing to undo.\n"
+        )
+        said = active.type("--json", "undo", "channel-1").json
+        assert said == {
+            "document": "channel-1",
+            "undone": False,
+            "in_cloud": False,
+            "reasons": [],
+            "kept": [],
+        }
+        assert "refused" not in active.type("status").out
+        printed = active.type("undo", "channel-2")
+        assert (printed.code, printed.out) == (1, "")
+        assert printed.err == (
+            "error: there is no document “channel-2”; `status` lists the documents that the cloud "
+            "refused\n"
+        )
+        agent.send(signal.SIGTERM)
+        assert agent.end() == 0
+    assert len([line for line in agent.out if "refused" in line]) == 1
 
 
 def test_a_person_registers_shares_and_unlinks_with_commands_alone(

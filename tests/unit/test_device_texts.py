@@ -1,5 +1,6 @@
 """What a person reads after each command."""
 
+import unicodedata
 from typing import Any
 
 import pytest
@@ -126,7 +127,67 @@ def test_after_revoke_it_is_told_whom_it_concerns() -> None:
     )
 
 
+UNDONE: JsonDict = {"document": "channel-1", "undone": True, "in_cloud": True, "kept": ["/h/a"]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, "“channel-1” is as in the cloud again. What was refused is kept in /h/a."),
+        ({"kept": []}, "“channel-1” is as in the cloud again."),
+        (
+            {"in_cloud": False, "kept": ["/h/a", "/h/b"]},
+            "“channel-1” is deleted on this device, because the cloud does not have it. "
+            "What was refused is kept in /h/a and /h/b.",
+        ),
+        (
+            {"undone": False, "kept": []},
+            "The cloud has not refused “channel-1”, so there is nothing to undo.",
+        ),
+    ],
+)
+def test_after_undo_it_is_told_what_became_of_the_document(
+    changes: JsonDict, expected: str
+) -> None:
+    assert texts.undone({**UNDONE, **changes}) == expected
+
+
+@pytest.mark.parametrize(
+    ("doc_id", "command"),
+    [
+        ("channel-1", "`undo channel-1`"),
+        ("a b's", """`undo 'a b'"'"'s'`"""),
+        ("-x", "`undo -- -x`"),
+        ("x" * 2000, "`undo`"),
+    ],
+)
+def test_a_refusal_ends_with_a_command_that_can_be_typed(doc_id: str, command: str) -> None:
+    said = texts.refused(doc_id, "name is missing.")
+    assert said.endswith(f": name is missing. Run {command} to bring the cloud's version back")
+    assert len(said) < 1000
+
+
+@given(st.text())
+def test_what_is_printed_is_one_line_that_a_terminal_does_not_obey(text: str) -> None:
+    said = texts.printable(text)
+    assert len(said.splitlines()) <= 1
+    assert not {unicodedata.category(c) for c in said} & {"Cc", "Cs", "Zl", "Zp"}
+    assert not set(said) & set("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2069")
+    assert texts.printable(said) == said
+
+
+@pytest.mark.parametrize("name", ["Fähre ⛴", "🇩🇪", "👨‍👩‍👧", "می‌خواهم", "C:\\Users"])
+def test_ordinary_names_are_printed_as_they_are(name: str) -> None:
+    assert texts.printable(name) == name
+
+
 # Status
+
+
+def test_what_was_refused_is_listed_with_the_reason_and_the_command() -> None:
+    said = lines(refused=[{"document": "channel-1", "reason": "name is missing"}])
+    expected = "channel-1: name is missing. Run `undo channel-1` to bring the cloud's version back"
+    assert f"refused       {expected}" in said
 
 
 def test_a_status_tells_device_owner_registration_and_cloud() -> None:

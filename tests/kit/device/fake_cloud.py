@@ -44,6 +44,8 @@ class FakeCloud:
         The registration's state, None if the registrations endpoint has not heard of it.
     registrations, couch, refusals : tuple
         A status and a body that all of it answers with instead; bytes are sent as they are.
+    answers : dict
+        The same for the last part of a path in its CouchDB, as ``_revs_diff``.
     asked : list of CloudRequest
         Every request.
 
@@ -56,6 +58,7 @@ class FakeCloud:
     registrations: tuple[int, Any] | None = None
     couch: tuple[int, Any] | None = None
     refusals: tuple[int, Any] = (201, [])
+    answers: dict[str, tuple[int, Any]] = field(default_factory=dict)
     asked: list[CloudRequest] = field(default_factory=list)
 
     @property
@@ -86,6 +89,8 @@ class FakeCloud:
     def _in_couch(self, path: str) -> tuple[int, Any]:
         """An empty database; a device's document is in it whatever its id."""
         name = path.partition("?")[0].rpartition("/")[2]
+        if name in self.answers:
+            return self.answers[name]
         if name == "_changes":
             return 200, {"results": [], "last_seq": "0"}
         if name == "_revs_diff":
