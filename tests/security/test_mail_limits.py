@@ -105,7 +105,7 @@ class Sent:
 
 
 @dataclass
-class Ses(FakeMailer):
+class CrashingSes(FakeMailer):
     """A mailer that is moody, and notes what it took."""
 
     mood: Mood = "takes"
@@ -154,13 +154,13 @@ class Cloud:
     """The cloud with two owners, who have their channels."""
 
     steps: Steps
-    ses: Ses
+    ses: CrashingSes
     spy: Spy
     owners: list[Owner]
 
     @classmethod
     def new(cls) -> "Cloud":
-        clock, ses, couch = FakeClock(), Ses(), FakeCouch()
+        clock, ses, couch = FakeClock(), CrashingSes(), FakeCouch()
         aws = FakeAws(lambda: clock().timestamp())
         aws.create_table("table")
         couch.create("control")

@@ -714,7 +714,7 @@ def test_numbers_are_finite_wherever_they_are(device: Device, doc_type: str, num
     assert device.may({**new, "notes": 1.7e308})
 
 
-def nested(levels: int, inner: object) -> object:
+def nested_value(levels: int, inner: object) -> object:
     """Objects and lists in each other."""
     for level in range(levels):
         inner = [inner] if level % 2 else {"a": inner}
@@ -727,14 +727,14 @@ def test_values_are_nested_twenty_levels_deep_at_most(device: Device, inner: obj
     reason = "values are nested at most 20 levels deep"
     for doc_type in ("channel", "subscription", "invitation"):
         new = a_doc(doc_type, min(WRITES[doc_type][NOTHING]))
-        assert device.may({**new, "notes": nested(levels, inner)})
-        assert reason_of(device, {**new, "notes": nested(levels + 1, inner)}) == reason
-    gone = {"_id": "x", "_deleted": True, "notes": nested(levels + 1, inner)}
+        assert device.may({**new, "notes": nested_value(levels, inner)})
+        assert reason_of(device, {**new, "notes": nested_value(levels + 1, inner)}) == reason
+    gone = {"_id": "x", "_deleted": True, "notes": nested_value(levels + 1, inner)}
     assert reason_of(device, gone) == reason
 
 
 def test_what_was_too_deep_before_the_rule_can_be_mended_and_deleted(device: Device) -> None:
-    old = stored("invitation", "sent", notes=nested(500, 1))
+    old = stored("invitation", "sent", notes=nested_value(500, 1))
     assert device.may(without({**old, "state": "withdrawn"}, "notes"), old)
     assert device.may({"_id": old["_id"], "_deleted": True}, old)
     assert not device.may({**old, "state": "withdrawn"}, old)

@@ -25,7 +25,7 @@ def receive(queue: FakeQueue, count: int) -> list[Message]:
     return [message for message in messages if message is not None]
 
 
-def bodies(messages: list[Message]) -> list[str]:
+def texts(messages: list[Message]) -> list[str]:
     return [message.body for message in messages]
 
 
@@ -38,7 +38,7 @@ def test_messages_come_in_their_order_while_nobody_is_noisy(clock: FakeClock) ->
     queue = a_queue(clock)
     send(queue, "ada", *range(40))
     send(queue, "ben", "late")
-    assert bodies(receive(queue, 29)) == [str(number) for number in range(29)]
+    assert texts(receive(queue, 29)) == [str(number) for number in range(29)]
 
 
 def test_a_group_with_thirty_in_flight_lets_the_others_go_first(clock: FakeClock) -> None:
@@ -47,7 +47,7 @@ def test_a_group_with_thirty_in_flight_lets_the_others_go_first(clock: FakeClock
     send(queue, "ben", "late")
     send(queue, None, "of nobody")
     receive(queue, 30)
-    assert bodies(receive(queue, 3)) == ["late", "of nobody", "30"]
+    assert texts(receive(queue, 3)) == ["late", "of nobody", "30"]
 
 
 def test_a_group_that_took_a_tenth_of_the_time_lets_the_others_go_first(clock: FakeClock) -> None:
@@ -57,7 +57,7 @@ def test_a_group_that_took_a_tenth_of_the_time_lets_the_others_go_first(clock: F
     clock.move(2)
     finish(queue, first)
     send(queue, "ben", "late")
-    assert bodies(receive(queue, 2)) == ["late", "1"]
+    assert texts(receive(queue, 2)) == ["late", "1"]
 
 
 def test_time_counts_less_the_longer_ago_it_was(clock: FakeClock) -> None:
@@ -73,7 +73,7 @@ def test_time_counts_less_the_longer_ago_it_was(clock: FakeClock) -> None:
     clock.move(1)
     finish(queue, others)
     send(queue, "ben", "late")
-    assert bodies([*others, *receive(queue, 1)]) == ["other", "1"]
+    assert texts([*others, *receive(queue, 1)]) == ["other", "1"]
 
 
 def test_a_group_that_has_none_waiting_begins_again(clock: FakeClock) -> None:
@@ -84,7 +84,7 @@ def test_a_group_that_has_none_waiting_begins_again(clock: FakeClock) -> None:
     finish(queue, both)
     send(queue, "ada", "third")
     send(queue, "ben", "later")
-    assert bodies(receive(queue, 2)) == ["third", "later"]
+    assert texts(receive(queue, 2)) == ["third", "later"]
 
 
 def test_of_noisy_groups_the_one_with_fewest_in_flight_is_next(clock: FakeClock) -> None:
@@ -93,7 +93,7 @@ def test_of_noisy_groups_the_one_with_fewest_in_flight_is_next(clock: FakeClock)
     receive(queue, 31)
     send(queue, "ben", *(f"b{number}" for number in range(40)))
     receive(queue, 30)
-    assert bodies(receive(queue, 3)) == ["b30", "a31", "b31"]
+    assert texts(receive(queue, 3)) == ["b30", "a31", "b31"]
 
 
 def test_a_message_that_failed_is_in_its_group_again(clock: FakeClock) -> None:
@@ -102,7 +102,7 @@ def test_a_message_that_failed_is_in_its_group_again(clock: FakeClock) -> None:
     receive(queue, 30)
     clock.move(VISIBILITY_S)
     send(queue, "ben", "late")
-    assert bodies(receive(queue, 2)) == ["late", "30"]
+    assert texts(receive(queue, 2)) == ["late", "30"]
 
 
 steps = st.lists(

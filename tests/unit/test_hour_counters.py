@@ -1,6 +1,5 @@
 """The counters of an hour's mails, over DynamoDB."""
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -9,6 +8,7 @@ import pytest
 
 from chalicelib.aws.hour_counters import HourCounters
 from tests.kit.fakes.aws import FakeAws
+from tests.kit.fakes.couch import noted
 
 NOW_S = 1_795_413_600.0
 HOUR_S = 3600
@@ -56,8 +56,3 @@ def test_reading_is_one_request_and_counting_is_one_for_each_counter() -> None:
     counters.read(["all", "other"], NOW_S)
     counters.increment(["all", "other"], NOW_S)
     assert asked == ["dynamodb.BatchGetItem", *["dynamodb.UpdateItem"] * 2]
-
-
-def noted(asked: list[str], name: str, call: Callable[[], Any]) -> Any:
-    asked.append(name)
-    return call()

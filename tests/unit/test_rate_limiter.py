@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,7 @@ from chalicelib.aws.rate_limiter import (
 from chalicelib.settings import MAX_QUOTA
 from tests.kit.basics import at_once
 from tests.kit.fakes.aws import FakeAws
+from tests.kit.fakes.couch import noted
 
 HOUR_S = 3600
 NOW_S = 1_795_413_600
@@ -209,11 +210,6 @@ def test_writing_first_spares_a_request_only_where_the_bucket_is_empty(
         rate_limiter.allow("k", key, [Quota(2, HOUR_S)], NOW_S)
         counts.append(len(asked))
     assert counts == [reads_first, writes_first]
-
-
-def noted(asked: list[str], name: str, call: Callable[[], Any]) -> Any:
-    asked.append(name)
-    return call()
 
 
 def test_a_bucket_remembers_which_keys_it_allowed(rate_limiter: RateLimiter) -> None:

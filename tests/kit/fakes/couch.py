@@ -26,6 +26,12 @@ def just_ask(name: str, call: Callable[[], Response]) -> Response:
     return call()
 
 
+def noted(asked: list[str], name: str, call: Callable[[], Any]) -> Any:
+    """Let a request through, and note its name."""
+    asked.append(name)
+    return call()
+
+
 def no_pause(seconds: float) -> None:
     """Nobody waits for a CouchDB in memory."""
 
