@@ -17,8 +17,11 @@ timeout.
 """
 
 import json
+import math
+import random
 import re
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -33,12 +36,19 @@ CONNECT_TIMEOUT_S = 3.05
 READ_TIMEOUT_S = 10.0
 POOL_CONNECTIONS = 16
 _PART_BYTES = 65_536
+# Python's objects take up to 35 times the bytes of their JSON, for example of `[{},{},{}…]`. So an
+# answer takes at most some 40 MB of a Lambda's 256 MB.
+MAX_ANSWER_BYTES = 1024 * 1024
+# Names of databases, which only the cloud chooses, take three times the bytes of their JSON.
+MAX_NAMES_BYTES = 16 * MAX_ANSWER_BYTES
 
 # Addresses and keys in paths must not appear in errors, because errors are logged.
 _UNLOGGED = re.compile(r"(?<=org\.couchdb\.user%3A)[^/?]+|(?<=_config/)oauth[^?]+")
 
 
-UPDATE_ATTEMPTS = 5
+# How often a write is tried that others make conflict, and how long the first pause may be.
+MAX_ATTEMPTS = 5
+FIRST_PAUSE_S = 0.04
 
 # CouchDB answers a request line of more than 8,192 bytes with a bare 400.
 MAX_DOC_PATH_LENGTH = 8_000
@@ -113,7 +123,10 @@ class InvalidName(ValueError):
 
 
 class Unreadable(CouchError):
-    """A 2xx answer that cannot be read: nested too deeply, a number too long, or too large."""
+    """A 2xx answer that cannot be read: nested too deeply, a number too long, or too large.
+
+    A number that is not finite (1e400) is too large: it could not be written back.
+    """
 
 
 _BY_STATUS: dict[int, type[CouchError]] = {
@@ -162,9 +175,17 @@ class Connection:
         in no error.
     adapter : requests.adapters.BaseAdapter, optional
         Sends the requests. The default is an adapter with a pool of connections.
+    pause : callable
+        Waits for some seconds, between attempts at a write that conflicts.
     """
 
-    def __init__(self, url: str, adapter: BaseAdapter | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        adapter: BaseAdapter | None = None,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.pause = pause
         parts = urlsplit(url)
         host = parts.netloc.rpartition("@")[2]
         self.url = f"{parts.scheme}://{host}{parts.path.rstrip('/')}"
@@ -197,7 +218,7 @@ class Connection:
         params: dict[str, str] | None = None,
         body: Any = None,
         read_timeout_s: float = READ_TIMEOUT_S,
-        max_bytes: int | None = None,
+        max_bytes: int | None = MAX_ANSWER_BYTES,
     ) -> Any:
         """Send one request.
 
@@ -211,6 +232,7 @@ class Connection:
             How long the server may send nothing, in seconds.
         max_bytes : int, optional
             The largest answer that is read completely. A larger one uses no more memory than that.
+            None for no limit.
 
         Returns
         -------
@@ -243,7 +265,7 @@ class Connection:
             # Not `from exc`: the text of `exc` has the whole path, which may contain an address.
             raise Unavailable(0, "unreachable", type(exc).__name__, request) from None
         try:
-            answer = json.loads(content)
+            answer = json.loads(content, parse_float=_finite, parse_constant=_finite)
         except (ValueError, RecursionError) as exc:
             if response.ok:
                 raise Unreadable(
@@ -279,6 +301,13 @@ def _content(response: requests.Response, max_bytes: int | None, request: str) -
                 response.status_code, "unreadable", f"more than {max_bytes:,} bytes", request
             )
     return content
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("not a finite number")
+    return number
 
 
 class Database:
@@ -356,6 +385,35 @@ class Database:
         except NotFound:
             return None
 
+    def stub(self, doc_id: str) -> JsonDict:
+        """Return a document's ``_id`` and ``_rev`` alone, however large or unreadable it is.
+
+        With them a document can be overwritten that nobody can read. HEAD would tell the revision
+        too, but as an ETag, whose form differs between servers.
+
+        Raises
+        ------
+        NotFound
+            If the document does not exist, or was deleted.
+        """
+        row = self.request("POST", "_all_docs", body={"keys": [doc_id]})["rows"][0]
+        value = row.get("value") or {}  # PouchDB has none where there is no such document
+        if "rev" not in value or value.get("deleted"):
+            raise NotFound(404, "not_found", "missing", f"POST {self._path}/_all_docs")
+        return {"_id": doc_id, "_rev": value["rev"]}
+
+    def attempts(self) -> Iterator[int]:
+        """Yield the numbers of the attempts at a write that may conflict. Sends no request.
+
+        There is a pause before each attempt but the first. It is longer each time, and random, so
+        that two writers who conflicted do not meet again.
+        """
+        for number in range(MAX_ATTEMPTS):
+            if number:
+                longest_s = FIRST_PAUSE_S * 2 ** (number - 1)
+                self._http.pause(random.uniform(0, longest_s))  # noqa: S311 - no secret
+            yield number
+
     def put(self, doc: JsonDict) -> str:
         """Write a document under its ``_id``, over the revision in its ``_rev``.
 
@@ -380,11 +438,12 @@ class Database:
         known: JsonDict | None = None,
         *,
         is_likely_new: bool = False,
+        overwrites_unreadable: bool = False,
     ) -> JsonDict:
         """Read a document, change it and write it; start over if others write it at the same time.
 
         Two requests, one if nothing changes, more after a conflict. There is no first read if the
-        document is `known` or likely to be new.
+        document is `known` or likely to be new. There is a pause before each new start.
 
         Parameters
         ----------
@@ -398,6 +457,9 @@ class Database:
         is_likely_new : bool
             Whether the document is missing in most calls. Then `default` is written first, and the
             document is read only after a conflict.
+        overwrites_unreadable : bool
+            Whether `change` gets an unreadable document as a `stub`, to overwrite it. Set it for
+            documents that others may write, and that the cloud can write anew. One request more.
 
         Returns
         -------
@@ -410,11 +472,13 @@ class Database:
             If the document does not exist, and there is no default.
         Conflict
             If others wrote the document at every attempt.
+        Unreadable
+            If it cannot be read, unless it is to be overwritten.
         """
         doc = default if is_likely_new else known
-        for _ in range(UPDATE_ATTEMPTS):
+        for _ in self.attempts():
             if doc is None:
-                doc = self.get(doc_id) if default is None else self.find_one(doc_id) or default
+                doc = self._current(doc_id, default, overwrites_unreadable)
             changed = change(doc)
             if changed == doc:
                 return doc
@@ -422,11 +486,43 @@ class Database:
                 return {**changed, "_rev": self.put(changed)}
             except Conflict:
                 doc = None
-        raise Conflict(409, "conflict", f"{self.name}: a document changed at each try")
+        path = _UNLOGGED.sub("…", self._doc_path(doc_id))
+        raise Conflict(409, "conflict", "the document changed at each try", f"PUT {path}")
+
+    def _current(self, doc_id: str, default: JsonDict | None, overwrites: bool) -> JsonDict:
+        try:
+            return self.get(doc_id) if default is None else self.find_one(doc_id) or default
+        except Unreadable:
+            if not overwrites:
+                raise
+            return self.stub(doc_id)
 
     def remove(self, doc: JsonDict) -> None:
         """Delete a document, in the revision in its ``_rev``."""
         self._http.request_object("DELETE", self._doc_path(doc["_id"]), params={"rev": doc["_rev"]})
+
+    def remove_leaves(self, doc: JsonDict) -> None:
+        """Delete a document in all its leaf revisions, in one request.
+
+        Otherwise the next of them would take the place of the one that was deleted.
+
+        Parameters
+        ----------
+        doc : dict
+            The document as `find_one` returns it with `conflicts`.
+
+        Raises
+        ------
+        Conflict
+            If others have written one of the leaf revisions since. The others are deleted.
+        """
+        revs = [doc["_rev"], *doc.get("_conflicts", [])]
+        docs = [{"_id": doc["_id"], "_rev": rev, "_deleted": True} for rev in revs]
+        path = f"{self._path}/_bulk_docs"
+        for row in self._http.request("POST", path, body={"docs": docs}):
+            if "error" in row:
+                status = 409 if row["error"] == "conflict" else 500
+                raise make_error(status, row, f"POST {path}")
 
     def security(self) -> JsonDict:
         """Return the database's security object."""
@@ -506,6 +602,15 @@ class Database:
         docs: list[JsonDict] = self.request("POST", "_find", body=body)["docs"]
         return docs
 
+    def find_fields(self, doc_id: str, fields: Sequence[str]) -> JsonDict | None:
+        """Return some fields of a document, however unreadable the others are; None if it is gone.
+
+        It asks for no index, because CouchDB has one of the ids.
+        """
+        body = {"selector": {"_id": doc_id}, "fields": list(fields), "limit": 1}
+        docs: list[JsonDict] = self.request("POST", "_find", body=body)["docs"]
+        return docs[0] if docs else None
+
     def _doc_path(self, doc_id: str) -> str:
         prefix, slash, rest = doc_id.partition("/")
         is_special = slash and prefix in ("_design", "_local")
@@ -532,10 +637,17 @@ class Server:
         They are removed from the URL at once and appear in no error.
     adapter : requests.adapters.BaseAdapter, optional
         Sends the requests. The default is an adapter with a pool of connections.
+    pause : callable
+        Waits for some seconds, between attempts at a write that conflicts.
     """
 
-    def __init__(self, url: str, adapter: BaseAdapter | None = None) -> None:
-        self.http = Connection(url, adapter)
+    def __init__(
+        self,
+        url: str,
+        adapter: BaseAdapter | None = None,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.http = Connection(url, adapter, pause)
         self.url = self.http.url
 
     def close(self) -> None:
@@ -573,7 +685,7 @@ class Server:
             "end_key": json.dumps(end_key),
             "limit": str(limit),
         }
-        names = self._request_list("GET", "/_all_dbs", params=params)
+        names = self._request_list("GET", "/_all_dbs", params=params, max_bytes=MAX_NAMES_BYTES)
         # express-pouchdb ignores the parameters and returns all names.
         return sorted(name for name in names if start_key <= name <= end_key)[:limit]
 
@@ -632,7 +744,11 @@ class Server:
             params |= {"feed": "longpoll", "timeout": str(int(wait_s * 1000))}
         limit_s = max(wait_s, 0) + READ_TIMEOUT_S
         return self.http.request_object(
-            "GET", "/_db_updates", params=params, read_timeout_s=limit_s
+            "GET",
+            "/_db_updates",
+            params=params,
+            read_timeout_s=limit_s,
+            max_bytes=MAX_NAMES_BYTES,
         )
 
     def config_get(self, section: str, key: str) -> str | None:

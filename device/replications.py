@@ -135,7 +135,7 @@ class Replications:
             "limit": str(_MAX_REPLICATIONS),
         }
         try:
-            answer = self._database.request("GET", "_all_docs", params=params)
+            answer = self._database.request("GET", "_all_docs", params=params, max_bytes=None)
         except NotFound:
             self._database.create()
             return []
@@ -145,7 +145,10 @@ class Replications:
         """Return what CouchDB's scheduler reports of each document. PouchDB Server has none."""
         try:
             answer = self._http.request_object(
-                "GET", "/_scheduler/docs/_replicator", params={"limit": str(_MAX_REPLICATIONS)}
+                "GET",
+                "/_scheduler/docs/_replicator",
+                params={"limit": str(_MAX_REPLICATIONS)},
+                max_bytes=None,
             )
         except CouchError as exc:
             if exc.status == 0 or exc.status >= 500:
@@ -223,7 +226,7 @@ def count_missing(source: Database, target: Database, stop_at: int | None = None
     count, since = 0, "0"
     while True:
         params = {"style": "all_docs", "since": since, "limit": str(_CHANGES_PAGE)}
-        page = source.request("GET", "_changes", params=params)
+        page = source.request("GET", "_changes", params=params, max_bytes=None)
         try:
             since, rows = str(page["last_seq"]), page["results"]
             revs = {
@@ -235,6 +238,6 @@ def count_missing(source: Database, target: Database, stop_at: int | None = None
             raise CouchError(
                 200, "bad_answer", f"{source.url} does not answer as a CouchDB"
             ) from exc
-        count += len(target.request("POST", "_revs_diff", body=revs))
+        count += len(target.request("POST", "_revs_diff", body=revs, max_bytes=None))
         if not rows or (stop_at is not None and count >= stop_at):
             return count

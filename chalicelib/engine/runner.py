@@ -18,9 +18,6 @@ from chalicelib.domain.documents import JsonDict, Rejected, rejection
 from chalicelib.engine.docstate import Registry, RegistryError, Transition
 from chalicelib.errors import NoEffect, StillConflicting
 
-# How often a save may conflict with other writers before the message fails and is retried.
-SAVE_ATTEMPTS = 5
-
 
 class Outcome(StrEnum):
     """The outcome of one message."""
@@ -119,7 +116,7 @@ def _run_safe(transition: Transition, doc_id: str, context: RunnerContext) -> Ou
     database = context.database
     doc = database.find_one(doc_id, conflicts=transition.conflicts)
     key = transition.idempotency_key(doc or {})
-    for _ in range(SAVE_ATTEMPTS):
+    for _ in database.attempts():
         if doc is None or not transition.is_awaited_by(doc, key):
             return _run_stale(transition, doc_id, context)
         outcome = Outcome.SAVED
@@ -138,7 +135,7 @@ def _run_safe(transition: Transition, doc_id: str, context: RunnerContext) -> Ou
             doc = database.find_one(doc_id, conflicts=transition.conflicts)
         else:
             return outcome
-    raise StillConflicting(f"{doc_id} changed each time that it was saved")
+    raise StillConflicting(f"{database.name}/{doc_id} changed each time that it was saved")
 
 
 def _run_stale(transition: Transition, doc_id: str, context: RunnerContext) -> Outcome:
@@ -220,7 +217,7 @@ def _merge_changes(
     transition: Transition, key: str, doc: JsonDict | None, changes: JsonDict, database: Database
 ) -> Outcome:
     """Merge known changes into the document, or drop them if it has left the transition's state."""
-    for _ in range(SAVE_ATTEMPTS):
+    for _ in database.attempts():
         if doc is None or not transition.is_awaited_by(doc, key):
             return Outcome.STALE
         merged = transition.apply(doc, changes)
@@ -232,4 +229,5 @@ def _merge_changes(
             doc = database.find_one(doc["_id"])
         else:
             return Outcome.SAVED
-    raise StillConflicting(f"{doc and doc['_id']} changed each time that it was saved")
+    doc_id = doc and doc["_id"]
+    raise StillConflicting(f"{database.name}/{doc_id} changed each time that it was saved")

@@ -1,6 +1,6 @@
 """The logins of devices: created at confirmation, removed at revocation. Idempotent."""
 
-from chalicelib.couch import UPDATE_ATTEMPTS, Conflict, Database, Server
+from chalicelib.couch import Conflict, Database, Server
 from chalicelib.domain import credentials
 from chalicelib.domain.credentials import USER_ID_PREFIX, TokenUsed
 from chalicelib.domain.device import CheckedDevice
@@ -53,7 +53,7 @@ def _create_password_login(context: Context, device: CheckedDevice) -> None:
 
 def _remove_password_login(users: Database, device_id: str) -> None:
     # CouchDB hashes the password again after a device's first login, and so changes the revision.
-    for _ in range(UPDATE_ATTEMPTS):
+    for _ in users.attempts():
         user = users.find_one(USER_ID_PREFIX + device_id)
         if user is None or user.get("syncpoint", {}).get("device") != device_id:
             return

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -17,6 +18,9 @@ from hypothesis import strategies as st
 from requests.adapters import BaseAdapter
 
 from chalicelib.couch import (
+    FIRST_PAUSE_S,
+    MAX_ANSWER_BYTES,
+    MAX_ATTEMPTS,
     BadRequest,
     Conflict,
     CouchError,
@@ -494,6 +498,35 @@ class Failing(BaseAdapter):
         self._couch.close()
 
 
+class Saying(BaseAdapter):
+    """A server that says the same to every request."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__()
+        self._content = content
+
+    def send(self, *args: Any, **kwargs: Any) -> requests.Response:
+        response = requests.Response()
+        response.status_code, response.raw = 200, BytesIO(self._content)
+        return response
+
+    def close(self) -> None:
+        return
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "NaN", "Infinity", "9" * 5_000])
+def test_a_number_that_could_not_be_written_back_is_unreadable(number: str) -> None:
+    database = Server(ADMIN_URL, Saying(f'{{"x":[{number}]}}'.encode())).database("db")
+    with pytest.raises(Unreadable):
+        database.get("d")
+
+
+@pytest.mark.parametrize("number", ["1e308", "-0.5", "9" * 4_000])
+def test_any_other_number_is_read(number: str) -> None:
+    database = Server(ADMIN_URL, Saying(f'{{"x":{number}}}'.encode())).database("db")
+    assert database.get("d")["x"] == (int(number) if number.isdigit() else float(number))
+
+
 def test_a_pooled_connection_that_has_died_meanwhile_is_not_noticed() -> None:
     network = Failing(requests.ConnectionError())
     assert Server(ADMIN_URL, network).http.request("GET", "/")["couchdb"] == "Welcome"
@@ -796,12 +829,110 @@ def test_an_update_that_loses_is_made_again_on_the_newer_revision(control: Datab
 
 
 def test_an_update_that_loses_each_time_is_a_conflict(control: Database) -> None:
+    paused: list[float] = []
+    control._http.pause = paused.append
     control.put({"_id": "d", "n": 0})
 
     def race(doc: JsonDict) -> JsonDict:
         control.put({**doc, "n": doc["n"] + 1})
         return {**doc, "mine": True}
 
-    with pytest.raises(Conflict):
+    with pytest.raises(Conflict, match=f"/{control.name}/d: 409 conflict"):
         control.update("d", race)
     assert "mine" not in control.get("d")
+    assert len(paused) == MAX_ATTEMPTS - 1
+    longest = [FIRST_PAUSE_S * 2**number for number in range(len(paused))]
+    assert all(0 <= seconds <= most for seconds, most in zip(paused, longest, strict=True))
+    assert len(set(paused)) > 1
+
+
+@pytest.mark.parametrize("doc_id", ["d", "a/b", "_design/x", "ü ?&#%"])
+def test_a_stub_is_the_revision_without_the_content(control: Database, doc_id: str) -> None:
+    with pytest.raises(NotFound):
+        control.stub(doc_id)
+    control.put({"_id": doc_id, "views": {}})
+    rev = control.put({**control.get(doc_id), "language": "javascript"})
+    assert control.stub(doc_id) == {"_id": doc_id, "_rev": rev}
+    control.remove({"_id": doc_id, "_rev": rev})
+    with pytest.raises(NotFound):
+        control.stub(doc_id)
+
+
+def test_a_stub_of_a_missing_database_is_not_found(server: Server, control: Database) -> None:
+    with pytest.raises(NotFound):
+        server.database(f"{control.name}-missing").stub("d")
+
+
+# What Python cannot read, or must not; not all servers store it.
+UNREADABLE = {
+    "deep": "[" * 1_500 + "]" * 1_500,
+    "long": "9" * 5_000,
+    "infinite": "1e400",
+    "negative": "-1e400",
+    "large": f'"{"x" * MAX_ANSWER_BYTES}"',
+}
+
+
+@only_real
+@pytest.mark.parametrize("what", UNREADABLE)
+def test_an_unreadable_document_is_overwritten_where_that_is_wanted(
+    control: Database, what: str
+) -> None:
+    rev = control.put({"_id": "d", "mine": 1})
+    body = f'{{"_id":"d","_rev":"{rev}","x":{UNREADABLE[what]}}}'
+    answer = requests.put(
+        f"{control.url}/d",
+        body,
+        headers={"Content-Type": "application/json"},
+        auth=control._http._session.auth,
+        timeout=30,
+    )
+    if not answer.ok or _is_readable(control):
+        pytest.skip("this server stores something else")
+    seen: list[JsonDict] = []
+
+    def change(doc: JsonDict) -> JsonDict:
+        seen.append(doc)
+        return {**doc, "mine": 2}
+
+    with pytest.raises(Unreadable):
+        control.update("d", change)
+    assert seen == []
+    updated = control.update("d", change, overwrites_unreadable=True)
+    assert seen == [{"_id": "d", "_rev": answer.json()["rev"]}]
+    assert control.get("d") == updated == {"_id": "d", "_rev": updated["_rev"], "mine": 2}
+
+
+def _is_readable(control: Database) -> bool:
+    with suppress(Unreadable):
+        return bool(control.get("d"))
+    return False
+
+
+@only_real
+def test_an_answer_has_a_largest_size_unless_somebody_asks_for_more(control: Database) -> None:
+    control.put({"_id": "d", "x": "x" * MAX_ANSWER_BYTES})
+    with pytest.raises(Unreadable, match="more than 1,048,576 bytes"):
+        control.get("d")
+    assert control.request("GET", "d", max_bytes=None)["_id"] == "d"
+
+
+def test_a_document_goes_with_all_its_leaves(control: Database) -> None:
+    """Otherwise another leaf takes its place."""
+    revs = [f"{number}-{number:032x}" for number in (2, 5, 9)]
+    docs = [{"_id": "d", "_rev": rev, "is": rev} for rev in revs]
+    body = {"docs": docs, "new_edits": False}
+    control._http.request("POST", f"/{control.name}/_bulk_docs", body=body)
+    doc = control.get("d", conflicts=True)
+    assert (doc["_rev"], len(doc["_conflicts"])) == (revs[-1], 2)
+    control.remove_leaves(doc)
+    assert control.find_one("d") is None
+
+
+def test_leaves_that_changed_meanwhile_are_a_conflict(control: Database) -> None:
+    control.put({"_id": "d"})
+    doc = control.get("d", conflicts=True)
+    control.put({**doc, "newer": True})
+    with pytest.raises(Conflict):
+        control.remove_leaves(doc)
+    assert control.get("d")["newer"]

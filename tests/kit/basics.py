@@ -19,7 +19,15 @@ from chalice.app import Request, Response
 
 from chalicelib.aws.rate_limiter import RateLimiter
 from chalicelib.aws.suppressions import Suppressions
-from chalicelib.couch import Conflict, CouchError, Forbidden, NotFound, Server, Unauthorized
+from chalicelib.couch import (
+    MAX_ATTEMPTS,
+    Conflict,
+    CouchError,
+    Forbidden,
+    NotFound,
+    Server,
+    Unauthorized,
+)
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.link_tokens import LinkKeys
 from chalicelib.engine.context import Context
@@ -117,6 +125,10 @@ class FakeDatabase:
         self.docs[doc["_id"]] = {**copy.deepcopy(doc), "_rev": rev}
         self.writes += 1
         return rev
+
+    def attempts(self) -> Iterator[int]:
+        """The numbers of the attempts at a write, without the pauses between them."""
+        return iter(range(MAX_ATTEMPTS))
 
     def remove(self, doc: JsonDict) -> None:
         if self.get(doc["_id"])["_rev"] != doc["_rev"]:

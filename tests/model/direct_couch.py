@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from chalicelib.couch import READ_TIMEOUT_S, Connection, Server, make_error
-from tests.kit.fakes.couch import ADMIN_URL, FakeCouch
+from tests.kit.fakes.couch import ADMIN_URL, FakeCouch, no_pause
 from tests.kit.fakes.couch_http import Answer, Asked, Refusal
 
 # Given the request's name, the request, and what answers it or another.
@@ -20,7 +20,7 @@ class DirectConnection(Connection):
     """What `Server` and `Database` ask; the answers are `FakeCouch`'s."""
 
     def __init__(self, couch: FakeCouch, around: Around) -> None:
-        super().__init__(ADMIN_URL)
+        super().__init__(ADMIN_URL, pause=no_pause)
         self._couch = couch
         self._around = around
 

@@ -308,7 +308,7 @@ def test_a_save_that_loses_each_time_is_handed_back(
     racing = RacingDatabase([edit(count=number) for number in range(50)])
     racing.docs = bench.database.docs
     bench.database = racing
-    with pytest.raises(StillConflicting, match=r"^x "):
+    with pytest.raises(StillConflicting, match=r"^control/x "):
         bench.handle(message)
 
 

@@ -132,7 +132,7 @@ class Region:
             ENVIRON,
             self.clock,
             lambda service: self.aws.client(service, around),
-            lambda url: Server(url, self.couch.adapter(around)),
+            lambda url: Server(url, self.couch.adapter(around), self.clock.move),
         )
 
     def redrive(self) -> None:
@@ -196,7 +196,7 @@ class Region:
         around = self.gate.around(process)
         dependencies = PollerDependencies(
             client=lambda service: self.aws.client(service, around),
-            server=lambda url: Server(url, self.couch.adapter(around)),
+            server=lambda url: Server(url, self.couch.adapter(around), self.clock.move),
             now_s=self.clock.time_s,
             monotonic_s=self.clock.time_s,
             pause=self.clock.move,

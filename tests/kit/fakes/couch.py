@@ -26,6 +26,10 @@ def just_ask(name: str, call: Callable[[], Response]) -> Response:
     return call()
 
 
+def no_pause(seconds: float) -> None:
+    """Nobody waits for a CouchDB in memory."""
+
+
 @dataclass
 class FakeCouch(Store):
     """The server; may be used by several threads.
@@ -44,7 +48,7 @@ class FakeCouch(Store):
 
     def server(self, around: Around = just_ask) -> Server:
         """The product's client, as the administrator."""
-        return Server(ADMIN_URL, self.adapter(around))
+        return Server(ADMIN_URL, self.adapter(around), pause=no_pause)
 
     def answer(self, asked: Asked) -> Answer:
         """What a request is answered; a longpoll at once, after `waited`."""
