@@ -1,9 +1,11 @@
 """Remove what a control database led to, so that a given CouchDB is as it was before."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from chalicelib.couch import Database, NotFound, Server
 from chalicelib.domain.channel import parse_channel
+from chalicelib.domain.credentials import ForeignLogin
 from chalicelib.domain.documents import JsonDict, Rejected
 from chalicelib.domain.names import owner_id_of_database
 from chalicelib.handlers.logins import remove_login
@@ -21,7 +23,8 @@ def remove_all_of(server: Server, control_db: str) -> None:
     control = server.database(control_db)
     for doc in _documents(control):
         if doc.get("type") == "device":
-            remove_login(server, doc)
+            with suppress(ForeignLogin):  # it is not ours to remove
+                remove_login(server, doc)
     _remove_channels(server, control, None)
     # Others may have databases whose names begin alike, so each name is checked.
     for name in server.all_dbs(f"{control_db}-", f"{control_db}-~", _MAX_DATABASES):

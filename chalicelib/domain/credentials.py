@@ -30,6 +30,14 @@ class TokenUsed(Exception):
     """Raised when a login's name, a consumer key or a token belongs to another device."""
 
 
+class ForeignLogin(Exception):
+    """Raised when a device cannot be revoked: the login of its name is not clearly its own.
+
+    The device stays ``revoking``, and its message becomes a dead letter, which triggers an alarm.
+    The operator looks at the login, removes it if it is the device's, and calls ``make redrive``.
+    """
+
+
 def check_login(given: object) -> JsonDict:
     """Check and return the credentials of a ``login`` device.
 
@@ -108,6 +116,20 @@ def login_user(device_id: str, role: str, credentials: JsonDict) -> JsonDict:
         **credentials,
         "syncpoint": {"device": device_id, "credentials": _fingerprint(credentials)},
     }
+
+
+def is_login_of(user: JsonDict, device_id: str, role: str) -> bool:
+    """Return whether an existing user document is a device's login.
+
+    Its name is the device's id. Either its only role is that of the device's owner, which only
+    administrators can change; or it has the mark from `login_user`, and an operator has added
+    roles. The mark alone does not decide: where `_users` admits devices, as before CouchDB 3, a
+    device may change it.
+    """
+    mark = user.get("syncpoint")
+    is_marked = isinstance(mark, dict) and mark.get("device") == device_id
+    is_named = user.get("_id") == USER_ID_PREFIX + device_id
+    return is_named and (user.get("roles") == [role] or is_marked)
 
 
 def is_same_login(user: JsonDict, wanted: JsonDict) -> bool:

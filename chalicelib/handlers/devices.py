@@ -53,7 +53,7 @@ def remove_late_login(doc: JsonDict, context: Context) -> None:
     B:                   revoked, with no login to remove
     """
     if context.in_control_database and doc.get("state") in ("revoking", "revoked"):
-        logins.remove_login(context.server, doc)
+        logins.remove_login(context.server, doc, context.settings.device_auth)
         _show_revoked(doc, context, doc.get("revoked_at", timestamp(context.clock())))
 
 
@@ -88,10 +88,12 @@ def revoke(doc: JsonDict, context: Context) -> JsonDict | None:
     ------
     Rejected
         If the owner has no such device, or it is in a state from which it cannot be revoked.
+    ForeignLogin
+        If the login of the device's name may be somebody else's. The device stays ``revoking``.
     """
     if not context.in_control_database:
         return _ask_to_revoke(doc, context)
-    logins.remove_login(context.server, doc)
+    logins.remove_login(context.server, doc, context.settings.device_auth)
     revoked_at = timestamp(context.clock())
     _show_revoked(doc, context, revoked_at)
     return {"state": "revoked", "revoked_at": revoked_at}

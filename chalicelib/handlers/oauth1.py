@@ -6,7 +6,13 @@ each device. CouchDB 1.x checks requests against three sections of its configura
 
 from chalicelib.couch import Database, Server
 from chalicelib.domain.addresses import normalise_address
-from chalicelib.domain.credentials import USER_ID_PREFIX, TokenUsed
+from chalicelib.domain.credentials import (
+    USER_ID_PREFIX,
+    ForeignLogin,
+    InvalidCredentials,
+    TokenUsed,
+    check_oauth,
+)
 from chalicelib.domain.device import CheckedDevice
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import owner_role
@@ -36,19 +42,51 @@ def create_login(server: Server, device: CheckedDevice) -> None:
 
 
 def remove_login(server: Server, device: JsonDict) -> None:
-    """Remove the device's keys; with the last keys, remove the owner's user document too."""
+    """Remove the device's keys; with the last keys, remove the owner's user document too.
+
+    CouchDB 1.x lets a device change the user document that it shares with the owner's other
+    devices. So the keys that the device registered with are removed as well as those that the user
+    document lists.
+
+    Raises
+    ------
+    ForeignLogin
+        If the configuration gives a token of the device to another user.
+    """
     users = server.database("_users")
-    user_id = USER_ID_PREFIX + normalise_address(str(device.get("owner")))
-    user = users.find_one(user_id)
-    keys = oauth_keys(user, device["_id"]) if user else None
-    if keys is None:
-        return
+    address = normalise_address(str(device.get("owner")))
+    user = users.find_one(USER_ID_PREFIX + address) or {}
     # The owner's user document last, because it records which keys are this device's.
-    for section, key in oauth_config_keys(*keys):
-        server.config_delete(section, key)
-    left = users.update(user_id, lambda user: without_oauth(user, device["_id"]))
+    for consumer_key, token in keys_to_remove(user, device):
+        if server.config_get("oauth_token_users", token) not in (None, address):
+            raise ForeignLogin(f"the token of {device['_id']} is another user's")
+        for section, key in oauth_config_keys(consumer_key, token):
+            server.config_delete(section, key)
+    if not oauth_keys(user, device["_id"]):
+        return
+    left = users.update(user["_id"], lambda user: without_oauth(user, device["_id"]))
     if is_spent(left):
         users.remove(left)
+
+
+def keys_to_remove(user: JsonDict, device: JsonDict) -> set[tuple[str, str]]:
+    """Return the pairs of consumer key and token of a device that is revoked.
+
+    Those that the owner's user document lists for it, and those that it registered with, unless the
+    user document lists one of them for another device of the owner.
+    """
+    device_id, creds = device["_id"], device.get("oauth_creds")
+    listed = oauth_keys(user, device_id)
+    found = {listed} if listed else set()
+    try:
+        creds = check_oauth(creds)
+    except InvalidCredentials:
+        return found  # it never had a login by them
+    devices: JsonDict = user.get("oauth", {}).get("devices", {})
+    of_others = {key for other, keys in devices.items() if other != device_id for key in keys}
+    if not of_others & {creds["consumer_key"], creds["token"]}:
+        found.add((creds["consumer_key"], creds["token"]))
+    return found
 
 
 def new_oauth_user(address: str, role: str) -> JsonDict:

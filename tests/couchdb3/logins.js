@@ -83,6 +83,18 @@ class Logins {
   }
 
   /**
+   * The same of documents that were removed by _bulk_docs.
+   * @param {string} path
+   * @param {any} body
+   */
+  noteRemovals(path, body) {
+    if (path !== '/_users/_bulk_docs' || !body || !Array.isArray(body.docs)) return;
+    for (const doc of body.docs) {
+      if (doc && doc._deleted) this.noteRemoval(`/_users/${encodeURIComponent(doc._id)}`);
+    }
+  }
+
+  /**
    * Note whether a password was right, after the answer.
    * @param {Asked} req
    * @param {number} status

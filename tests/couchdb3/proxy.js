@@ -335,6 +335,7 @@ async function answer(req, res) {
     if (database) feed.add(decodeURIComponent(database), 'deleted');
     logins.noteRemoval(url.pathname);
   }
+  if (req.method === 'POST') logins.noteRemovals(url.pathname, parsed(Buffer.concat(parts)));
   if (req.method === 'PUT' && database && got.response.statusCode === 201) {
     feed.add(decodeURIComponent(database), 'created');
     const security = JSON.stringify({ admins: ADMINS_ONLY, members: ADMINS_ONLY });
