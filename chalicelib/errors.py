@@ -10,4 +10,12 @@ class NoEffect(Exception):
 
 
 class StillConflicting(Exception):
-    """Raised when others changed the document at every attempt to save it."""
+    """Raised when others changed the document at every attempt to save it; the text names it."""
+
+
+class Unfinished(Exception):
+    """Raised when all is done, but for what somebody else's database did not take.
+
+    The message is tried again like one that failed. After its last try it is deleted, and does not
+    become a dead letter. Otherwise guests could fill the dead-letter queue at will.
+    """

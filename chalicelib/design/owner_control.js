@@ -35,7 +35,7 @@ function (newDoc, oldDoc, userCtx, secObj) {
   };
   // What only the cloud writes, beside `error`. Of a device's document it is everything.
   var CLOUDS = {
-    channel: ['syncpoint', 'ready_at', 'closed_at', 'reason', 'joined'],
+    channel: ['syncpoint', 'ready_at', 'closed_at', 'reason', 'joined', 'leaving'],
     subscription: ['reason'],
     invitation: [
       'guest', 'invited_by', 'channel_name', 'sent_at', 'expires_at', 'answered_at', 'answer_code'

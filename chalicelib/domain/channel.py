@@ -12,8 +12,11 @@ from chalicelib.domain.names import channel_db, is_owner_id, owner_role
 CHANNEL_NAME_LENGTH = 80
 DEFAULT_NAME = "a channel without a name"
 DESCRIPTION_ID = "description"
-# A transition sends four requests for each member, and has half a minute.
+# A transition sends four requests for each guest who is to be told, and has half a minute.
 MAX_MEMBERS = 100
+
+# What `merge` reads of a losing leaf revision.
+MERGED_FIELDS = ("state", "members", "joined", "leaving")
 
 # The names that CouchDB accepts and that no server must escape on its disk.
 _PLAIN_ID = re.compile(r"[a-z0-9_-]{1,200}", re.ASCII)
@@ -31,6 +34,8 @@ class Channel:
         The owner's id.
     members : frozenset of str
         The owner ids of the members, without the owner.
+    leaving : frozenset of str
+        The owner ids of those who must still be told that they have the channel no more.
     db : str
         The name of the channel's database.
     as_of : int or None
@@ -44,6 +49,7 @@ class Channel:
     name: str
     public: bool
     members: frozenset[str]
+    leaving: frozenset[str]
     db: str
     as_of: int | None = None
 
@@ -70,6 +76,25 @@ class Channel:
             "members": {"names": [], "roles": [] if self.public else self.roles},
             "syncpoint": {**self.mark, "roles": self.roles},
         }
+
+    @property
+    def closed_security(self) -> JsonDict:
+        """Return the security object that admits nobody but administrators; it keeps `mark`."""
+        only_admins = {"names": [], "roles": ["_admin"]}
+        mark = {**self.mark, "roles": []}
+        return {"admins": only_admins, "members": only_admins, "syncpoint": mark}
+
+    def former(self, security: JsonDict) -> frozenset[str]:
+        """Return those whom a security object of the database lets write, and who are no members.
+
+        Parameters
+        ----------
+        security : dict
+            The security object as `security` has written it, perhaps from an older document.
+        """
+        roles = security.get("syncpoint", {}).get("roles", [])
+        writers = frozenset(role.removeprefix("owner-") for role in roles)
+        return writers - {self.owner_id} - self.members
 
     def describe(self, description: JsonDict) -> JsonDict:
         """Return the database's description document with the channel's name in it."""
@@ -110,9 +135,17 @@ def parse_channel(doc: JsonDict, control_db: str, owner_id: str | None) -> Chann
         name=fields.text(doc, "name", 1, CHANNEL_NAME_LENGTH) if "name" in doc else DEFAULT_NAME,
         public=fields.flag(doc, "public"),
         members=_members(doc) - {who},
+        leaving=leaving_of(doc),
         db=f"db-{channel_id}" if owner_id is None else channel_db(owner_id, channel_id),
         as_of=int(doc["_rev"].partition("-")[0]) if "_rev" in doc else None,
     )
+
+
+def leaving_of(doc: JsonDict) -> frozenset[str]:
+    """Return the owner ids in a channel's `leaving`; none if it is missing or wrong."""
+    leaving = doc.get("leaving")
+    listed = leaving if isinstance(leaving, list) else []
+    return frozenset(who for who in listed if isinstance(who, str) and is_owner_id(who))
 
 
 def merge(winner: JsonDict, losers: Sequence[JsonDict]) -> JsonDict:
@@ -121,8 +154,8 @@ def merge(winner: JsonDict, losers: Sequence[JsonDict]) -> JsonDict:
     Only the cloud adds guests, and it records in ``joined`` when. Devices only remove guests. So
     there are two reasons why a revision may lack a guest. If it has the guest's latest ``joined``,
     a device has removed the guest. If not, the revision is older, and the guest stays. If a
-    revision is closing or closed, the channel is closed, because its database may be gone. All
-    other fields are those of the winner.
+    revision is closing or closed, the channel is closed, because its database may be gone. Whoever
+    is leaving in one revision is leaving. All other fields are those of the winner.
 
     Parameters
     ----------
@@ -142,6 +175,9 @@ def merge(winner: JsonDict, losers: Sequence[JsonDict]) -> JsonDict:
         if all(guest_id in leaf.get("members", []) for leaf in knowing):
             members.append(guest_id)
     merged = {**winner, "members": members, "joined": joined} if joined else winner
+    leaving = frozenset[str]().union(*map(leaving_of, leaves))
+    if leaving != leaving_of(winner):
+        merged = {**merged, "leaving": sorted(leaving)}
     is_over = any(leaf.get("state") in ("closing", "closed") for leaf in leaves)
     return {**merged, "state": "closing"} if is_over else merged
 

@@ -19,7 +19,7 @@ from chalicelib.aws.claims import RunningElsewhere
 from chalicelib.couch import CouchError
 from chalicelib.engine.docstate import Registry, Transition
 from chalicelib.engine.runner import Message, Outcome, handle
-from chalicelib.errors import NoEffect
+from chalicelib.errors import NoEffect, Unfinished
 from chalicelib.telemetry import count, logger, put
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 # 10, 40, 160, 640 s: a message with five tries survives an outage of about fourteen minutes.
 FIRST_BACK_OFF_S = 10
 LONGEST_BACK_OFF_S = 900
+# After so many tries SQS makes a message a dead letter (`maxReceiveCount` in template.yaml).
+MAX_TRIES = 5
 # No further message is started with less remaining time than this, because a CouchDB that hangs
 # takes 13 s of it. If the Lambda is still killed, its messages come back after their visibility
 # timeout.
@@ -143,7 +145,10 @@ def handle_batch(records: Iterable[Record], work: Work) -> None:
             outcome = work.handle(message)
         except Exception as exc:  # noqa: BLE001 - the loop that isolates one message from the next
             log_failure(record, message, work.transition, work.stage, exc)
-            again.append((record, back_off_s(record, work, exc)))
+            if isinstance(exc, Unfinished) and tries_of(record) >= MAX_TRIES:
+                done.append(record)
+            else:
+                again.append((record, back_off_s(record, work, exc)))
         else:
             log_success(record, message, work.transition, work.stage, outcome)
             done.append(record)
@@ -156,11 +161,15 @@ def back_off_s(record: Record, work: Work, exc: Exception) -> int:
     """Return for how many seconds to hide a message that failed."""
     if isinstance(exc, RunningElsewhere):
         return min(exc.retry_after_s, LONGEST_BACK_OFF_S)
-    tries = int(record["attributes"]["ApproximateReceiveCount"])
-    wait_s: int = min(FIRST_BACK_OFF_S * 4 ** min(tries - 1, 9), LONGEST_BACK_OFF_S)
+    wait_s: int = min(FIRST_BACK_OFF_S * 4 ** min(tries_of(record) - 1, 9), LONGEST_BACK_OFF_S)
     # After an error of unknown effect, the claim is kept. A retry before its lease ends is useless.
     is_claimed = work.transition.unsafe and not isinstance(exc, NoEffect)
     return max(wait_s, work.lease_s + 1) if is_claimed else wait_s
+
+
+def tries_of(record: Record) -> int:
+    """Return how often a message was received, this time included."""
+    return int(record["attributes"]["ApproximateReceiveCount"])
 
 
 def add_jitter_s(wait_s: int, record: Record) -> int:

@@ -8,9 +8,18 @@ from functools import partial
 
 from chalicelib.couch import Conflict, Database, NotFound, Unreadable
 from chalicelib.design import PUBLIC_CHANNEL
-from chalicelib.domain.channel import DEFAULT_NAME, DESCRIPTION_ID, Channel, merge, parse_channel
+from chalicelib.domain.channel import (
+    DEFAULT_NAME,
+    DESCRIPTION_ID,
+    MERGED_FIELDS,
+    Channel,
+    leaving_of,
+    merge,
+    parse_channel,
+)
 from chalicelib.domain.documents import JsonDict, Rejected, timestamp
 from chalicelib.engine.context import Context
+from chalicelib.errors import Unfinished
 from chalicelib.handlers import sharing
 from chalicelib.handlers.reconcile import reconcile
 from chalicelib.handlers.registry import registry
@@ -19,6 +28,8 @@ from chalicelib.handlers.registry import registry
 # half a minute. Removing one changes the document, so a new message handles the next ones.
 _MAX_LOSERS = 50
 _NO_DESCRIPTION: JsonDict = {"_id": DESCRIPTION_ID}
+_REMOVED = "you are no longer a member"
+_CLOSED = "the channel was closed"
 
 
 def reconcile_moved(doc: JsonDict, context: Context) -> None:
@@ -50,7 +61,10 @@ def provision(doc: JsonDict, context: Context) -> JsonDict | None:
         return None
     channel = channel_of(doc, context)
     database = context.server.database(channel.db)
-    write_database(context, channel, is_new=database.create())
+    is_new = database.create()
+    write_rights(context, channel, is_new=is_new)
+    with suppress(Unfinished):  # the transition of ``ready`` tells those guests
+        write_name(context, channel, is_new=is_new)
     return {
         "state": "ready",
         "syncpoint": context.public_url(database),
@@ -66,24 +80,59 @@ def update_database(doc: JsonDict, context: Context) -> None:
     ------
     Rejected
         If a field is wrong, or the database belongs to another channel, or it is gone.
+    Unfinished
+        If a guest could not be told.
     """
     if not _merge_conflicts(doc, context):
         reconcile_database(doc, context)
 
 
-@registry.safe("channel", "closing", to="closed")
+def tell_of_the_end(doc: JsonDict, context: Context) -> None:
+    """Tell those whom the run that closed the channel could not tell.
+
+    Raises
+    ------
+    Unfinished
+        If a guest still could not be told.
+    """
+    if doc.get("state") == "closed":
+        untold = _tell_leaving(doc, context, _channel_to_close(doc, context))
+        if untold:
+            raise _unfinished(untold)
+
+
+@registry.safe("channel", "closing", to="closed", on_stale=tell_of_the_end)
 def close(doc: JsonDict, context: Context) -> JsonDict:
-    """Stop all subscriptions, and delete the channel's database with its content → ``closed``."""
+    """Delete the channel's database with its content, then stop all subscriptions → ``closed``.
+
+    All rights end first, so no guest goes on while the database is deleted.
+
+    Raises
+    ------
+    Unfinished
+        If a guest could not be told. The document is ``closed`` all the same.
+    """
     channel = _channel_to_close(doc, context)
     database = context.server.database(channel.db)
-    security = _security(database) or {}
-    reason = "the channel was closed"
-    if channel.owns(security):  # else it was rejected: it has no database and no guests
-        for guest_id in channel.members | _writers(security) - {channel.owner_id}:
-            sharing.unshare(context, channel, guest_id, reason)
+    security = _security(database)
+    told = {channel.owner_id}
+    if security is None or channel.owns(security):  # else it was rejected, and has no guests
+        told |= channel.members | channel.leaving
+    if security is not None and channel.owns(security):
+        told |= _note_leaving(context, channel, security)
+        with suppress(NotFound):  # another run has deleted it
+            database.put_security(channel.closed_security)
         database.delete()
-    sharing.stop_own_subscription(context, channel, reason)
-    return {"state": "closed", "closed_at": timestamp(context.clock())}
+    untold = sharing.tell_all(context, channel, told, _CLOSED)
+    changes = {
+        "state": "closed",
+        "closed_at": timestamp(context.clock()),
+        "leaving": sorted(untold),
+    }
+    if untold:  # the message comes again: `tell_of_the_end`
+        context.database.put({**doc, **changes})
+        raise _unfinished(untold)
+    return changes
 
 
 def channel_of(doc: JsonDict, context: Context) -> Channel:
@@ -103,16 +152,27 @@ def channel_of(doc: JsonDict, context: Context) -> Channel:
 def reconcile_database(doc: JsonDict, context: Context) -> None:
     """Reconcile an open channel's database with its document, even if that changes meanwhile.
 
+    Rights come first. Then those are told who have left, and then all members of a new name.
+
     Raises
     ------
     Rejected
         If a field is wrong, or the database belongs to another channel, or it is gone.
+    Unfinished
+        If a guest could not be told. Rights are written, and all others are told.
     """
-    reconcile(doc, partial(apply_to_database, context), partial(context.reread, doc))
+    again = partial(reconcile, context.database, doc["_id"])
+    current = again(doc, partial(apply_to_database, context))
+    if current is None or not is_open(current):
+        return
+    untold = _tell_leaving(current, context, channel_of(current, context))
+    again(current, partial(_apply_name, context))
+    if untold:
+        raise _unfinished(untold)
 
 
 def apply_to_database(context: Context, doc: JsonDict | None) -> bool:
-    """Write an open channel's document into its database, without looking for later changes.
+    """Write the rights of an open channel's document, without looking for later changes.
 
     Returns
     -------
@@ -127,7 +187,7 @@ def apply_to_database(context: Context, doc: JsonDict | None) -> bool:
     if doc is None or not is_open(doc):
         return False
     try:
-        return write_database(context, channel_of(doc, context))
+        return write_rights(context, channel_of(doc, context))
     except NotFound:
         newer = context.reread(doc)
         if newer is not None and newer.get("state") == "ready":
@@ -154,7 +214,7 @@ def _merge_conflicts(doc: JsonDict, context: Context) -> bool:
     if not revs:
         return False
     del winner["_conflicts"]
-    losers = [context.database.get(doc["_id"], rev) for rev in revs]
+    losers = [_leaf(context.database, doc["_id"], rev) for rev in revs]
     merged = merge(winner, losers)
     if merged != winner:
         context.database.put(merged)
@@ -164,8 +224,20 @@ def _merge_conflicts(doc: JsonDict, context: Context) -> bool:
     return merged != winner
 
 
-def write_database(context: Context, channel: Channel, *, is_new: bool = False) -> bool:
-    """Write whatever differs: the channel's security, what guests see, the description.
+def _leaf(database: Database, doc_id: str, rev: str) -> JsonDict:
+    """Return what `merge` reads of a leaf revision. The rest might take much memory."""
+    try:
+        leaf = database.get(doc_id, rev)
+    except Unreadable:  # it has nothing that could be merged
+        leaf = {}
+    return {name: leaf[name] for name in MERGED_FIELDS if name in leaf} | {
+        "_id": doc_id,
+        "_rev": rev,
+    }
+
+
+def write_rights(context: Context, channel: Channel, *, is_new: bool = False) -> bool:
+    """Write the security object of the channel's database, if it differs.
 
     Parameters
     ----------
@@ -188,33 +260,119 @@ def write_database(context: Context, channel: Channel, *, is_new: bool = False) 
     security = {} if is_new else database.security()
     if not channel.owns(security):
         raise Rejected("the database of that name belongs to another channel; choose another _id")
-    # Former members that the security object still names.
-    for guest_id in _writers(security) - {channel.owner_id} - channel.members:
-        sharing.unshare(context, channel, guest_id, "you are no longer a member")
-    has_rights = security == channel.security
-    if not has_rights:
-        if channel.public:
-            PUBLIC_CHANNEL.install(database, is_new=is_new)  # before everybody has access
-        database.put_security(channel.security)
+    if security == channel.security:
+        return False
+    _note_leaving(context, channel, security)
+    if channel.public:
+        PUBLIC_CHANNEL.install(database, is_new=is_new)  # before everybody has access
+    database.put_security(channel.security)
+    return True
+
+
+def write_name(context: Context, channel: Channel, *, is_new: bool = False) -> bool:
+    """Write the channel's name into the guests' copies, then into the description, if it differs.
+
+    A new name in the description means that all guests' copies have it. Whoever can delay that by
+    a copy of their own may write the description anyway.
+
+    Returns
+    -------
+    bool
+        Whether anything was written.
+
+    Raises
+    ------
+    NotFound
+        If the database is gone.
+    Unfinished
+        If a guest could not be told. All others are, and the description keeps the old name.
+    """
+    database = context.server.database(channel.db)
     description = _NO_DESCRIPTION if is_new else _description(database)
-    is_described = description.get("name") == channel.name
-    if not is_described:
-        # Guests first: a new name in the description means that all guests' copies have it.
-        sharing.rename(context, channel)
-        with suppress(Unreadable):
-            database.update(DESCRIPTION_ID, channel.describe, _NO_DESCRIPTION, known=description)
-    return not (has_rights and is_described)
+    if description.get("name") == channel.name:
+        return False
+    untold = sharing.tell_all(context, channel, channel.members)
+    if untold:
+        raise _unfinished(untold)
+    # Every member may write the description. Whoever does that again and again stops nothing else.
+    with suppress(Conflict):
+        database.update(
+            DESCRIPTION_ID,
+            channel.describe,
+            _NO_DESCRIPTION,
+            known=description,
+            overwrites_unreadable=True,
+        )
+    return True
+
+
+def _apply_name(context: Context, doc: JsonDict | None) -> bool:
+    """Write an open channel's name, without looking for later changes; see `write_name`."""
+    if doc is None or not is_open(doc):
+        return False
+    try:
+        return write_name(context, channel_of(doc, context))
+    except NotFound:
+        return False  # the database is being created, or the channel is closed
+
+
+def _note_leaving(context: Context, channel: Channel, security: JsonDict) -> frozenset[str]:
+    """Note in the channel's document who has rights but is no member any more; return them.
+
+    Call this before their rights end. Until then the security object names them, and afterwards
+    nothing does: a crash between the two would forget them if the note came second.
+    """
+    former = channel.former(security)
+
+    def note(doc: JsonDict) -> JsonDict:
+        leaving = leaving_of(doc)
+        if former <= leaving or doc.get("state") == "closed":  # then another run has told them
+            return doc
+        return {**doc, "leaving": sorted(leaving | former)}
+
+    if not former <= channel.leaving:
+        with suppress(NotFound):  # the channel's document is gone
+            context.database.update(channel.channel_id, note)
+    return former
+
+
+def _tell_leaving(doc: JsonDict, context: Context, channel: Channel) -> list[str]:
+    """Tell those who are leaving, and take those from the document who were told.
+
+    Returns
+    -------
+    list of str
+        Those who could not be told. The document still lists them for the next run.
+    """
+    if not channel.leaving:
+        return []
+    if is_open(doc):  # whoever has joined again has a copy that says so
+        guests, reason = channel.leaving - channel.members, _REMOVED
+    else:
+        guests, reason = channel.leaving, _CLOSED
+    untold = sharing.tell_all(context, channel, guests, reason)
+    if set(untold) != channel.leaving:
+        # In the revision that was read: whoever left after that has not been told yet. The newer
+        # revision has its own message.
+        with suppress(Conflict):
+            kept = {name: value for name, value in doc.items() if name != "_conflicts"}
+            context.database.put({**kept, "leaving": sorted(untold)})
+    return untold
+
+
+def _unfinished(untold: list[str]) -> Unfinished:
+    return Unfinished(f"the databases of {len(untold)} guests did not take what they are told")
 
 
 def _description(database: Database) -> JsonDict:
-    """Return the database's description document; an empty one if it is missing or unreadable.
+    """Return the database's description document, as a `stub` if it is unreadable.
 
     Every member may write this document. No member may stop the reconciliation by a bad one.
     """
     try:
         return database.find_one(DESCRIPTION_ID) or _NO_DESCRIPTION
     except Unreadable:
-        return _NO_DESCRIPTION
+        return database.stub(DESCRIPTION_ID)
 
 
 def _security(database: Database) -> JsonDict | None:
@@ -222,11 +380,6 @@ def _security(database: Database) -> JsonDict | None:
         return database.security()
     except NotFound:
         return None
-
-
-def _writers(security: JsonDict) -> frozenset[str]:
-    roles = security.get("syncpoint", {}).get("roles", [])
-    return frozenset(role.removeprefix("owner-") for role in roles)
 
 
 def _channel_to_close(doc: JsonDict, context: Context) -> Channel:

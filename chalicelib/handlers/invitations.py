@@ -176,8 +176,7 @@ def _reconcile_guest(
         The channel's document that was applied last; None if it is gone.
     """
     apply = partial(_apply_to_guest, context, invitation)
-    read = partial(context.database.find_one, invitation.channel_id)
-    return reconcile(channel_doc, apply, read)
+    return reconcile(context.database, invitation.channel_id, channel_doc, apply)
 
 
 def _apply_to_guest(context: Context, invitation: Invitation, doc: JsonDict | None) -> bool:

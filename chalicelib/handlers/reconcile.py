@@ -6,16 +6,16 @@ changes, and `reconcile_moved` corrects what a late run wrote.
 
 from collections.abc import Callable
 
+from chalicelib.couch import Database
 from chalicelib.domain.documents import JsonDict
 from chalicelib.errors import StillConflicting
 
-_ATTEMPTS = 5
-
 
 def reconcile(
+    database: Database,
+    doc_id: str,
     doc: JsonDict | None,
     apply: Callable[[JsonDict | None], bool],
-    read: Callable[[], JsonDict | None],
 ) -> JsonDict | None:
     """Apply a document, and apply it again as long as it has changed meanwhile.
 
@@ -31,12 +31,12 @@ def reconcile(
 
     Parameters
     ----------
+    database : Database
+        The database that has the document.
     doc : dict or None
         The document as it was just read; None if it is gone.
     apply : callable
         Writes what follows from the document; returns whether there was anything to write.
-    read : callable
-        Reads the document again; None if it is gone.
 
     Returns
     -------
@@ -48,14 +48,14 @@ def reconcile(
     StillConflicting
         If others changed the document at every attempt.
     """
-    for _ in range(_ATTEMPTS):
+    for _ in database.attempts():
         if not apply(doc):
             return doc
-        newer = read()
+        newer = database.find_one(doc_id)
         if _rev(newer) == _rev(doc):
             return newer
         doc = newer
-    raise StillConflicting("a document changed each time that it was applied")
+    raise StillConflicting(f"{database.name}/{doc_id} changed each time that it was applied")
 
 
 def _rev(doc: JsonDict | None) -> str | None:

@@ -12,9 +12,15 @@ import pytest
 
 from chalicelib.aws.claims import RunningElsewhere
 from chalicelib.couch import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, Unavailable
-from chalicelib.engine.batch import LONGEST_BACK_OFF_S, BatchFailed, back_off_s, handle_batch
+from chalicelib.engine.batch import (
+    LONGEST_BACK_OFF_S,
+    MAX_TRIES,
+    BatchFailed,
+    back_off_s,
+    handle_batch,
+)
 from chalicelib.engine.runner import Message, Outcome
-from chalicelib.errors import NoEffect
+from chalicelib.errors import NoEffect, Unfinished
 from chalicelib.handlers.all import registry
 from local.lambdas import Record, receive
 from tests.kit.basics import FakeWork
@@ -232,6 +238,17 @@ def test_no_message_dies_untried_because_each_takes_long(takes_s: float) -> None
     lambdas = Lambdas(100, handle)
     lambdas.run()
     assert (len(lambdas.done), lambdas.aws.dead_letters("q")) == (100, [])
+
+
+def test_what_somebodys_database_does_not_take_is_tried_and_is_no_dead_letter() -> None:
+    def handle(lambdas: Lambdas, message: Message) -> Outcome:
+        lambdas.done.append(message.doc_id)
+        raise Unfinished("the databases of 1 guests")
+
+    lambdas = Lambdas(3, handle)
+    lambdas.run()
+    assert sorted(lambdas.done) == sorted(["0", "1", "2"] * MAX_TRIES)
+    assert lambdas.aws.dead_letters("q") == []
 
 
 @pytest.mark.parametrize(

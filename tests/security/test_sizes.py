@@ -1,5 +1,6 @@
 """Too much, too deep, too many: it is refused, or in error with a reason, and others go on."""
 
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -7,7 +8,8 @@ import pytest
 import requests
 
 from chalicelib.couch import Unreadable
-from chalicelib.engine.runner import Message
+from chalicelib.domain.documents import JsonDict
+from chalicelib.engine.runner import Message, Outcome
 from device.registration import NewDevice
 from tests.kit.basics import a_device, an_address
 from tests.kit.cases.attacks import FORMS, documents_too_large, nested
@@ -160,6 +162,81 @@ def test_a_member_cannot_block_guests_by_an_unreadable_description(ada: Owner, b
     ada.edit("channel-photos", members=[])
     ada.run("channel-photos")
     assert ada.channel_database().security()["members"]["roles"] == [f"owner-{ada.id}"]
+
+
+@pytest.mark.parametrize(
+    ("what", "size"),
+    [("empty objects", 6_000_000), ("empty objects", 1_000_000), ("a long text", 6_000_000)],
+)
+def test_a_large_description_takes_little_memory_and_is_overwritten(
+    ada: Owner, ben: Owner, admin: Login, what: str, size: int
+) -> None:
+    """As Python's objects, `{},` takes 72 bytes; a Lambda has 256 MB."""
+    ada.share(ben.address)
+    database = ada.channel_database()
+    rev = database.get("description")["_rev"]
+    value = f'"{"x" * size}"' if what == "a long text" else f"[{'{},' * (size // 3)}{{}}]"
+    body = f'{{"_id":"description","_rev":"{rev}","x":{value}}}'
+    assert put(f"{database.url}/description", Login.of(ben.device), body).ok
+    ada.edit("channel-photos", name="Holidays")
+    tracemalloc.start()
+    try:
+        assert ada.run("channel-photos") is Outcome.UNCHANGED
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    print(f"{what}, {size:,} bytes: {peak / 1e6:.1f} MB")
+    assert peak < 64_000_000
+    assert ada.control.get("channel-photos")["state"] == "ready"
+    assert database.get("description")["name"] == "Holidays"
+
+
+def test_many_large_branches_of_a_channel_take_little_memory(ada: Owner) -> None:
+    """Each is as large as the rules allow, and as Python's objects thirty times that."""
+    filling: list[JsonDict] = [{} for _ in range(20_000)]
+    docs = [
+        {
+            "_id": "many",
+            "type": "channel",
+            "state": "new",
+            "_rev": f"1-{number:032x}",
+            "_revisions": {"start": 1, "ids": [f"{number:032x}"]},
+            "x": filling,
+        }
+        for number in range(30)
+    ]
+    as_device(ada).http.request(
+        "POST", f"/{ada.control.name}/_bulk_docs", body={"docs": docs, "new_edits": False}
+    )
+    tracemalloc.start()
+    try:
+        ada.run("many")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert ada.control.get("many", conflicts=True).get("_conflicts", []) == []
+    assert peak < 20_000_000
+
+
+def test_a_branch_that_nobody_can_read_is_removed_from_a_channel(ada: Owner, admin: Login) -> None:
+    """A device that was stolen may have written it; the winner is what its owner wrote."""
+    rev = f"1-{'0' * 31}1"
+    body = (
+        f'{{"new_edits":false,"docs":[{{"_id":"channel-photos","_rev":"{rev}",'
+        f'"type":"channel","state":"new","x":{nested(1_500)}}}]}}'
+    )
+    answer = requests.post(
+        f"{ada.control.url}/_bulk_docs",
+        body,
+        headers={"Content-Type": "application/json"},
+        auth=(admin.name, admin.password),
+        timeout=30,
+    )
+    assert answer.ok
+    assert ada.control.get("channel-photos", conflicts=True)["_conflicts"] == [rev]
+    ada.run("channel-photos")
+    doc = ada.control.get("channel-photos", conflicts=True)
+    assert (doc["state"], doc.get("_conflicts")) == ("ready", None)
 
 
 def test_a_document_of_many_branches_is_settled_some_of_them_at_a_time(

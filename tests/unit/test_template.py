@@ -8,6 +8,7 @@ import pytest
 from chalice.config import Config
 from samtranslator.yaml_helper import yaml_parse
 
+from chalicelib.engine.batch import MAX_TRIES
 from chalicelib.handlers.all import registry
 from chalicelib.settings import InvalidSettings, PollerSettings, Settings, queue_name
 from local.aws import REGION, translate
@@ -90,7 +91,7 @@ def test_every_queue_has_a_route_and_the_dead_letters_behind_it(
     for properties in queues.values():
         assert properties["RedrivePolicy"] == {
             "deadLetterTargetArn": {"Fn::GetAtt": ["DeadLetters", "Arn"]},
-            "maxReceiveCount": 5,
+            "maxReceiveCount": MAX_TRIES,
         }
 
 

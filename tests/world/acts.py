@@ -4,7 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
+from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import generation_of
+from chalicelib.domain.names import channel_db
 from tests.world.region import CONTROL
 from tests.world.world import Device, World, control_of
 
@@ -131,7 +133,13 @@ def _acts_of_a_guest(owner: str, channel: str, guest: str) -> list[Act]:
 
         return act
 
+    def forges(world: World) -> None:
+        copy_id = channel_db(owner_id_of(owner), channel)
+        if world.doc(copy_id, guest):
+            world.edit_own(guest, copy_id, type="invitation", state="withdrawn")
+
     named: dict[str, Callable[[World], object]] = {
+        "forges their copy": forges,
         "is invited": lambda world: invites(world, owner, channel, guest),
         "is invited no more": withdraws,
         "accepts": answers("accept"),
@@ -143,4 +151,7 @@ def _acts_of_a_guest(owner: str, channel: str, guest: str) -> list[Act]:
 def _all_accept(world: World) -> None:
     for channel in CHANNELS:
         for guest in GUESTS:
-            _acts_of_a_guest(ADA, channel, guest)[2].do(world)
+            [accepts] = [
+                act for act in _acts_of_a_guest(ADA, channel, guest) if " accepts: " in act.name
+            ]
+            accepts.do(world)

@@ -49,6 +49,7 @@ def revokes_laptop(world: World) -> None:
 _CLICK = (registers(LAPTOP), quiet, types_code(LAPTOP, 303))
 _ACCEPT = (invites("inv-ben", "notes"), quiet, posts("inv-ben", 303, 409, answer="accept"))
 _CLOSE = channel("notes", "closing")
+_REMOVE = writes("notes", members=[])
 
 RACES = {
     "a device is revoked while it is activated": Race("device/confirmed", _CLICK, revokes_laptop),
@@ -62,11 +63,18 @@ RACES = {
         "channel/new", (channel("films", "new"),), writes("films", name="Films")
     ),
     "a channel is closed while a guest accepts": Race("invitation/accepting", _ACCEPT, _CLOSE),
-    "a guest is removed while they accept": Race(
-        "invitation/accepting", _ACCEPT, writes("notes", members=[])
-    ),
+    "a guest is removed while they accept": Race("invitation/accepting", _ACCEPT, _REMOVE),
     "a channel is renamed while a guest accepts": Race(
         "invitation/accepting", _ACCEPT, writes("notes", name="Ours")
+    ),
+    "a channel is renamed while a guest is removed": Race(
+        "channel/ready", (*_ACCEPT, quiet, _REMOVE), writes("notes", name="Ours")
+    ),
+    "a channel is closed while a guest is removed": Race(
+        "channel/ready", (*_ACCEPT, quiet, _REMOVE), _CLOSE
+    ),
+    "a channel with a guest is closed twice at once": Race(
+        "channel/closing", (*_ACCEPT, quiet, _CLOSE), lambda world: None
     ),
     "another guest accepts at the same time": Race(
         "invitation/accepting",

@@ -28,6 +28,7 @@ def broken(world: World) -> list[str]:
     securities = {name: one.security for name, one in world.couch.databases.items()}
     return [
         *_restless(databases),
+        *_untold(databases),
         *_logins(databases[CONTROL], databases["_users"]),
         *_shown_devices(databases),
         *_owners(databases, securities),
@@ -48,6 +49,13 @@ def _restless(databases: dict[str, Docs]) -> Iterator[str]:
         for doc_id, doc in docs.items():
             if doc.get("type") in RESTS and doc.get("state") not in RESTS[doc["type"]]:
                 yield f"{name}/{doc_id} stays {doc.get('state')}"
+
+
+def _untold(databases: dict[str, Docs]) -> Iterator[str]:
+    for _, name, docs in own_databases(databases):
+        for doc_id, doc in docs.items():
+            if doc.get("leaving"):
+                yield f"{name}/{doc_id}: {doc['leaving']} were not told"
 
 
 def _logins(control: Docs, users: Docs) -> Iterator[str]:
