@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -491,6 +492,35 @@ class Failing(BaseAdapter):
 
     def close(self) -> None:
         self._couch.close()
+
+
+class Saying(BaseAdapter):
+    """A server that says the same to every request."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__()
+        self._content = content
+
+    def send(self, *args: Any, **kwargs: Any) -> requests.Response:
+        response = requests.Response()
+        response.status_code, response.raw = 200, BytesIO(self._content)
+        return response
+
+    def close(self) -> None:
+        return
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "NaN", "Infinity", "9" * 5_000])
+def test_a_number_that_could_not_be_written_back_is_unreadable(number: str) -> None:
+    database = Server(ADMIN_URL, Saying(f'{{"x":[{number}]}}'.encode())).database("db")
+    with pytest.raises(Unreadable):
+        database.get("d")
+
+
+@pytest.mark.parametrize("number", ["1e308", "-0.5", "9" * 4_000])
+def test_any_other_number_is_read(number: str) -> None:
+    database = Server(ADMIN_URL, Saying(f'{{"x":{number}}}'.encode())).database("db")
+    assert database.get("d")["x"] == (int(number) if number.isdigit() else float(number))
 
 
 def test_a_pooled_connection_that_has_died_meanwhile_is_not_noticed() -> None:

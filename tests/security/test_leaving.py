@@ -344,6 +344,7 @@ def test_a_guest_who_comes_back_while_they_leave_stays(
         with pytest.raises(Unfinished):
             ada.run("channel-photos")
     ada.share(ben.address, number=3)
+    ada.edit("channel-photos", note="a newer revision than the guest's copy reflects")
     ada.run("channel-photos")
     assert (ben.control.get(copy_id)["state"], ben.control.get(sub_id)["state"]) == (
         "shared",
