@@ -21,8 +21,9 @@ def counters(dynamodb: Any, table_name: str) -> HourCounters:
 
 def test_a_counter_begins_at_none_and_counts(counters: HourCounters) -> None:
     assert counters.read(["all", "other"], NOW_S) == [0, 0]
-    counters.increment(["all", "other"], NOW_S)
     counters.increment(["all"], NOW_S)
+    assert counters.read(["other", "all"], NOW_S) == [0, 1]
+    counters.increment(["all", "other"], NOW_S)
     assert counters.read(["all", "other"], NOW_S) == [2, 1]
     assert counters.read(["other", "all"], NOW_S) == [1, 2]
 
