@@ -21,7 +21,7 @@ from chalicelib.web import confirm, invitation, registrations
 from chalicelib.web.pages import Page
 from chalicelib.web.unavailable import ServiceUnavailable, context_of
 from tests.kit.basics import PUBLIC_URL
-from tests.kit.tokens import take_apart
+from tests.kit.tokens import subject_of, take_apart
 from tests.world.faults import Killed
 from tests.world.gate import Process
 from tests.world.region import CONTROL, HANDLER_TIMEOUT_S, SCHEDULE_S, Region
@@ -207,7 +207,8 @@ class World(Region):
 
     def mails_to(self, address: str, about: str = "") -> list[SentMail]:
         """Those to an address whose link is about something."""
-        return [mail for mail in self.mails() if mail.to == address and about in mail.link]
+        mails = [mail for mail in self.mails() if mail.to == address]
+        return [mail for mail in mails if about in subject_of(mail.code)]
 
     def doc(self, doc_id: str, owner: str | None = None) -> JsonDict:
         """A document of the control database, or of an owner's own; empty if there is none."""

@@ -6,7 +6,7 @@ from typing import Any
 from chalicelib.domain.documents import JsonDict
 from tests.kit.fakes import couch_mango as mango
 from tests.kit.fakes.couch_bulk import all_docs, bulk_docs, revs_diff
-from tests.kit.fakes.couch_docs import CONFLICT, StoredDatabase
+from tests.kit.fakes.couch_docs import CONFLICT, Document, Revision, StoredDatabase
 from tests.kit.fakes.couch_edits import Edit, checked_rev
 from tests.kit.fakes.couch_feeds import changes, seq_at
 from tests.kit.fakes.couch_http import Answer, Asked, Refusal
@@ -66,12 +66,21 @@ ROUTES: dict[tuple[str, str], Callable[[StoredDatabase, Asked], Any]] = {
 
 
 def _leaves(database: StoredDatabase, asked: Asked, doc_id: str) -> Answer:
-    asked.allow_params("open_revs")
+    asked.allow_params("open_revs", "revs")
     if asked.params["open_revs"] != "all":
         raise NotImplementedError("open_revs with a list")
     found = database.documents.get(doc_id)
     leaves = found.ranked() if found else []
-    return Answer([{"ok": found.shown(leaf)} for leaf in leaves if found])
+    with_history = asked.param("revs", False)
+    return Answer([{"ok": _shown(found, leaf, with_history)} for leaf in leaves if found])
+
+
+def _shown(found: Document, revision: Revision, with_history: bool) -> JsonDict:
+    doc = found.shown(revision)
+    if with_history:
+        chain = [one.partition("-") for one in found.ancestors(revision.rev)]
+        doc["_revisions"] = {"start": int(chain[0][0]), "ids": [digest for _, _, digest in chain]}
+    return doc
 
 
 def _get(database: StoredDatabase, asked: Asked, doc_id: str) -> JsonDict | Answer:
@@ -86,13 +95,10 @@ def _get(database: StoredDatabase, asked: Asked, doc_id: str) -> JsonDict | Answ
     else:
         found = database.find(doc_id)
         revision = found.winner
-    doc = found.shown(revision)
+    doc = _shown(found, revision, asked.param("revs", False))
     losers = [one.rev for one in found.ranked()[1:] if not one.is_deleted]
     if asked.param("conflicts", False) and losers:
         doc["_conflicts"] = losers
-    if asked.param("revs", False):
-        chain = [one.partition("-") for one in found.ancestors(revision.rev)]
-        doc["_revisions"] = {"start": int(chain[0][0]), "ids": [digest for _, _, digest in chain]}
     return doc
 
 
