@@ -32,7 +32,7 @@ LOCKED := requirements requirements-poller requirements-device requirements-loca
   requirements-dev requirements-node requirements-lock
 
 .PHONY: help demo run unit test slow check couchdb couchdb-url couchdb3 format lint layers types template audit docs setup hooks lock clean
-.PHONY: faults mutants bench estimate load cold-start package doctor deploy upgrade redrive destroy
+.PHONY: faults mutants bench estimate load cold-start package doctor deploy upgrade redrive reread destroy
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -129,6 +129,9 @@ upgrade: $(VENV)/.dev ## design documents of existing databases, to what STAGE=d
 
 redrive: $(VENV)/.dev ## bring dead letters back to their queues: STAGE=dev [DRY_RUN=1]
 	@$(BIN)/python -m ops.redrive $(STAGE) $(if $(filter-out 0,$(DRY_RUN)),--dry-run)
+
+reread: $(VENV)/.dev ## let the poller read all again, after CouchDB was restored from a backup: STAGE=dev
+	@$(BIN)/python -m ops.reread $(STAGE)
 
 destroy: $(VENV)/.dev ## take a deployment down: STAGE=dev [TABLE=delete]
 	@$(BIN)/python -m ops.destroy $(STAGE) $(if $(TABLE),--table "$(TABLE)")

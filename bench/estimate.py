@@ -105,7 +105,7 @@ def at_rest(window_s: float = WINDOW_S) -> Units:
         "sqs requests": routes * WAITING_READERS * MONTH_S / WAIT_S,
         "GB of logs": RUNS_A_MONTH * POLLER_LOG_BYTES / GB,
         "metrics": 12 + 2 * routes,
-        "alarms": 9,
+        "alarms": 10,
         "dashboards": 1,
     }
 

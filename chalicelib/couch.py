@@ -7,6 +7,7 @@ timeout.
     ├── BadRequest        400, for example a malformed seq
     ├── Unauthorized      401
     ├── Forbidden         403, for example by a validation function
+    │   └── AccountLocked 403, our login, for some minutes after wrong passwords
     ├── NotFound          404, a document
     │   └── NoDatabase    404, a database
     ├── Conflict          409
@@ -23,7 +24,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypedDict
 from urllib.parse import quote, unquote, urlsplit
 
 import requests
@@ -31,6 +32,7 @@ from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.auth import HTTPBasicAuth
 
 from chalicelib.domain.documents import JsonDict
+from chalicelib.json_rows import BadRow, Rows, finite, never, read_rows
 
 CONNECT_TIMEOUT_S = 3.05
 READ_TIMEOUT_S = 10.0
@@ -43,6 +45,10 @@ MAX_ANSWER_BYTES = 1024 * 1024
 MAX_NAMES_BYTES = 16 * MAX_ANSWER_BYTES
 # The largest answer to one revision that was written.
 _MAX_ROW_BYTES = 100_000
+# The largest page of changes, in characters of its rows. JSON takes up to thirty times its size as
+# Python objects, the poller has two pages in memory, and its Lambda has 256 MB.
+MAX_PAGE_SIZE = 1_048_576
+_PAGE_ROWS = 1_000
 
 # Addresses and keys in paths must not appear in errors, because errors are logged.
 _UNLOGGED = re.compile(r"(?<=org\.couchdb\.user%3A)[^/?]+|(?<=_config/)oauth[^?]+")
@@ -62,6 +68,7 @@ _DATABASE_NAME = re.compile(r"_users|_replicator|_global_changes|[a-z][a-z0-9_$(
 _NO_DATABASE = {"Database does not exist.", "no_db_file"}
 # The errors of a busy CouchDB; their status varies.
 _BUSY_ERRORS = {"all_dbs_active", "timeout", "service_unavailable"}
+_LOCKED = "Account is temporarily locked"
 
 
 class CouchError(Exception):
@@ -92,6 +99,17 @@ class Unauthorized(CouchError):
 
 class Forbidden(CouchError):
     """403: the login may not do this, or a validation function refused the document."""
+
+
+class AccountLocked(Forbidden):
+    """403: CouchDB refuses the login for some minutes, because of wrong passwords.
+
+    The right password is refused as well. Whoever shares our address can cause it.
+
+    Source
+    ------
+    https://docs.couchdb.org/en/stable/config/auth.html#chttpd_auth_lockout
+    """
 
 
 class NotFound(CouchError):
@@ -131,6 +149,19 @@ class Unreadable(CouchError):
     """
 
 
+# CouchDB refuses our login. It is no matter of the database or the document.
+LOGIN_REFUSED = (Unauthorized, AccountLocked)
+
+
+def is_outage(exc: BaseException) -> bool:
+    """Return whether CouchDB did not answer, or refused our login: no document is at fault."""
+    is_silent = isinstance(exc, Unavailable) and exc.error in (_UNREACHABLE, _NOT_COUCHDB)
+    return is_silent or isinstance(exc, LOGIN_REFUSED)
+
+
+# The errors without an answer of CouchDB: no answer, and an answer of something before it.
+_UNREACHABLE, _NOT_COUCHDB = "unreachable", "unknown"
+
 _BY_STATUS: dict[int, type[CouchError]] = {
     400: BadRequest,
     401: Unauthorized,
@@ -156,7 +187,7 @@ def make_error(status: int, answer: object, request: str) -> CouchError:
     """
     if not isinstance(answer, dict) or "error" not in answer:
         # The answer is not from CouchDB. A proxy's 404 does not mean that a document is gone.
-        return Unavailable(status, "unknown", "the answer is not CouchDB's", request)
+        return Unavailable(status, _NOT_COUCHDB, "the answer is not CouchDB's", request)
     error = str(answer["error"])
     reason = str(answer.get("reason", "no reason given"))
     kind = _BY_STATUS.get(status, Unavailable if status >= 500 else CouchError)
@@ -164,6 +195,8 @@ def make_error(status: int, answer: object, request: str) -> CouchError:
         kind = Unavailable
     elif kind is NotFound and reason in _NO_DATABASE:
         kind = NoDatabase
+    elif kind is Forbidden and reason.startswith(_LOCKED):
+        kind = AccountLocked
     return kind(status, error, reason, request)
 
 
@@ -247,7 +280,57 @@ class Connection:
             For any other answer. `Unavailable` if there was no answer, or none from CouchDB.
             `Unreadable` if the answer is too large or cannot be parsed.
         """
-        request = f"{method} {_UNLOGGED.sub('…', path)}"
+        request = _loggable(method, path)
+        try:
+            response = self._send(method, path, params, body, read_timeout_s)
+            content = _content(response, max_bytes, request)
+        except requests.RequestException as exc:
+            raise _no_answer(exc, request) from None
+        return _answer(response, content, request)
+
+    def request_rows(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: dict[str, str] | None = None,
+        body: Any = None,
+        read_timeout_s: float = READ_TIMEOUT_S,
+        max_size: float = math.inf,
+        is_over: Callable[[], bool] = never,
+    ) -> Rows:
+        """Send a request whose answer is an object with one list of rows; read row by row.
+
+        A row that cannot be read does not hide the others. At most `max_size` characters of rows
+        are in memory, and one row more.
+
+        Parameters
+        ----------
+        max_size, is_over
+            When to stop before the end of the answer; see `read_rows`.
+
+        Raises
+        ------
+        CouchError
+            As `request`. `Unreadable` if the answer is not such an object.
+        """
+        request = _loggable(method, path)
+        try:
+            response = self._send(method, path, params, body, read_timeout_s)
+            if not response.ok or response.is_redirect:
+                _answer(response, _content(response, None, request), request)
+            return _read_rows(response, max_size, is_over, request)
+        except requests.RequestException as exc:
+            raise _no_answer(exc, request) from None
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        params: dict[str, str] | None,
+        body: Any,
+        read_timeout_s: float,
+    ) -> requests.Response:
         send = partial(
             self._session.request,
             method,
@@ -259,24 +342,32 @@ class Connection:
             allow_redirects=False,
             stream=True,
         )
-        try:
-            is_quick = method == "GET" and read_timeout_s <= READ_TIMEOUT_S
-            response = _retry_once(send) if is_quick else send()
-            content = _content(response, max_bytes, request)
-        except requests.RequestException as exc:
-            # Not `from exc`: the text of `exc` has the whole path, which may contain an address.
-            raise Unavailable(0, "unreachable", type(exc).__name__, request) from None
-        try:
-            answer = json.loads(content, parse_float=_finite, parse_constant=_finite)
-        except (ValueError, RecursionError) as exc:
-            if response.ok:
-                raise Unreadable(
-                    response.status_code, "unreadable", type(exc).__name__, request
-                ) from None
-            raise make_error(response.status_code, None, request) from None
-        if not response.ok or response.is_redirect:
-            raise make_error(response.status_code, answer, request)
-        return answer
+        is_quick = method == "GET" and read_timeout_s <= READ_TIMEOUT_S
+        return _retry_once(send) if is_quick else send()
+
+
+def _loggable(method: str, path: str) -> str:
+    return f"{method} {_UNLOGGED.sub('…', path)}"
+
+
+def _no_answer(exc: requests.RequestException, request: str) -> Unavailable:
+    # Raised without its cause: the text of that has the whole path, which may contain an address.
+    return Unavailable(0, _UNREACHABLE, type(exc).__name__, request)
+
+
+def _answer(response: requests.Response, content: bytearray, request: str) -> Any:
+    """Return the JSON of a 2xx answer; raise the error of another one."""
+    try:
+        answer = json.loads(content, parse_float=finite, parse_constant=finite)
+    except (ValueError, RecursionError) as exc:
+        if response.ok:
+            raise Unreadable(
+                response.status_code, "unreadable", type(exc).__name__, request
+            ) from None
+        raise make_error(response.status_code, None, request) from None
+    if not response.ok or response.is_redirect:
+        raise make_error(response.status_code, answer, request)
+    return answer
 
 
 def _retry_once(send: Callable[[], requests.Response]) -> requests.Response:
@@ -305,11 +396,44 @@ def _content(response: requests.Response, max_bytes: int | None, request: str) -
     return content
 
 
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError("not a finite number")
-    return number
+def _read_rows(
+    response: requests.Response,
+    max_size: float,
+    is_over: Callable[[], bool],
+    request: str,
+) -> Rows:
+    is_read = False
+    parts = response.iter_content(_PART_BYTES)
+    try:
+        rows = read_rows(parts, max_size=max_size, is_over=is_over)
+        is_read = rows.is_whole
+    except ValueError as exc:
+        raise Unreadable(response.status_code, "unreadable", str(exc), request) from None
+    finally:
+        if not is_read:
+            response.close()  # not back to the pool: the server is still sending the rest
+    return rows
+
+
+class ChangesPage(TypedDict):
+    """A page of a changes feed.
+
+    Attributes
+    ----------
+    results : list of dict
+        The rows that can be read: ``{id, seq, changes, doc?, deleted?}``.
+    bad : list of BadRow
+        The rows that cannot be read.
+    last_seq : str
+        The seq after the page.
+    is_last : bool
+        Whether the feed had no more rows at the time of the request.
+    """
+
+    results: list[JsonDict]
+    bad: list[BadRow]
+    last_seq: str
+    is_last: bool
 
 
 class Database:
@@ -589,9 +713,12 @@ class Database:
         limit: int,
         wait_s: float = 0,
         include_docs: bool = True,
-        max_bytes: int | None = None,
-    ) -> JsonDict:
+        is_over: Callable[[], bool] = never,
+    ) -> ChangesPage:
         """Return a page of the changes feed, with the documents.
+
+        A page ends after `limit` rows, or earlier: after `MAX_PAGE_SIZE` characters of rows that
+        can be read, or when the time is over. It has at least one row, if there is one.
 
         Parameters
         ----------
@@ -602,20 +729,15 @@ class Database:
         wait_s : float
             How many seconds to wait for a change if there is none yet (``feed=longpoll``); 0 for no
             wait.
-        max_bytes : int, optional
-            The largest page that is read.
-
-        Returns
-        -------
-        dict
-            ``{results: [{id, seq, doc?, deleted?}], last_seq}``.
+        is_over : callable
+            Whether the time is over.
 
         Raises
         ------
         BadRequest
             If CouchDB does not understand `since`.
         Unreadable
-            If a document of the page cannot be read, or the page is too large.
+            If the answer as a whole is not a page of changes.
 
         Source
         ------
@@ -624,18 +746,63 @@ class Database:
         params = {"since": since, "limit": str(limit), "include_docs": str(include_docs).lower()}
         if wait_s >= 0.001:
             params |= {"feed": "longpoll", "timeout": str(int(wait_s * 1000))}
-        limit_s = max(wait_s, 0) + READ_TIMEOUT_S
-        return self.request(
-            "GET", "_changes", params=params, read_timeout_s=limit_s, max_bytes=max_bytes
+        rows = self._http.request_rows(
+            "GET",
+            f"{self._path}/_changes",
+            params=params,
+            read_timeout_s=max(wait_s, 0) + READ_TIMEOUT_S,
+            max_size=MAX_PAGE_SIZE,
+            is_over=is_over,
         )
+        if rows.is_whole and "last_seq" not in rows.rest:
+            raise CouchError(200, "bad_answer", f"{self.url} does not answer as a CouchDB")
+        count = len(rows.good) + len(rows.bad)
+        return {
+            "results": rows.good,
+            "bad": rows.bad,
+            "last_seq": str(rows.rest["last_seq"]) if rows.is_whole else rows.last_seq,
+            "is_last": rows.is_whole and count < limit,
+        }
+
+    def documents(self) -> Iterator[JsonDict]:
+        """Yield all documents that can be read. One request for each thousand, or for each page."""
+        since, is_last = "0", False
+        while not is_last:
+            page = self.changes(since, limit=_PAGE_ROWS)
+            since, is_last = page["last_seq"], page["is_last"]
+            for row in page["results"]:
+                if not row.get("deleted"):
+                    yield row["doc"]
+
+    def between(self, first: str, last: str, *, limit: int) -> Rows:
+        """Return the documents whose ids are from `first` to `last`, in the order of their ids.
+
+        Returns
+        -------
+        Rows
+            The rows that can be read, with ``{id, doc}``, and those that cannot.
+
+        Source
+        ------
+        https://docs.couchdb.org/en/stable/api/database/bulk-api.html#db-all-docs
+        """
+        params = {
+            "include_docs": "true",
+            "start_key": json.dumps(first),
+            "end_key": json.dumps(last),
+            "limit": str(limit),
+        }
+        return self._http.request_rows("GET", f"{self._path}/_all_docs", params=params)
 
     def create_index(self, name: str, fields: Sequence[str]) -> None:
         """Create an index for `find`, if it is missing, of the documents that have all `fields`."""
         body = {"index": {"fields": list(fields)}, "ddoc": name, "name": name, "type": "json"}
         self._http.request("POST", f"{self._path}/_index", body=body)
 
-    def find(self, selector: JsonDict, *, index: str, limit: int, skip: int = 0) -> list[JsonDict]:
+    def find(self, selector: JsonDict, *, index: str, limit: int, skip: int = 0) -> Rows:
         """Return at most `limit` documents by an index from `create_index`, in the index's order.
+
+        The rows are the documents.
 
         Parameters
         ----------
@@ -649,8 +816,7 @@ class Database:
         https://docs.couchdb.org/en/stable/api/database/find.html
         """
         body = {"selector": selector, "use_index": [index, index], "limit": limit, "skip": skip}
-        docs: list[JsonDict] = self.request("POST", "_find", body=body)["docs"]
-        return docs
+        return self._http.request_rows("POST", f"{self._path}/_find", body=body)
 
     def find_fields(self, doc_id: str, fields: Sequence[str]) -> JsonDict | None:
         """Return some fields of a document, however unreadable the others are; None if it is gone.

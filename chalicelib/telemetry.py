@@ -36,6 +36,11 @@ def count_feedback(stage: str, kind: str) -> None:
     count("MailFeedback", stage, Kind=kind)
 
 
+def count_refused_login(stage: str) -> None:
+    """Count that CouchDB refused the cloud's login; an alarm watches this."""
+    count("LoginRefused", stage)
+
+
 def put(metrics: dict[str, tuple[MetricUnit, float]], stage: str, **dimensions: str) -> None:
     """Print metrics in CloudWatch's embedded metric format.
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from chalicelib.couch import CouchError
+from chalicelib.couch import ChangesPage, CouchError
 from chalicelib.domain.addresses import shown_address
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import subscription_id
@@ -115,16 +115,16 @@ class Agent:
         """Handle all documents, then their changes, until all must be handled again."""
         self._start(device)
         self._refusals.start_over()
-        since, is_more = "0", True
-        while is_more:
+        since, is_last = "0", False
+        while not is_last:
             page = self._handle_changes(device, since)
-            since, is_more = str(page["last_seq"]), bool(page["results"])
+            since, is_last = page["last_seq"], page["is_last"]
         device.replications.remove_orphans()
         self._failures.succeed()
         while not self._is_ended():
             wait_s = min(self._intervals.changes_s, self._checks.remaining_s)
             page = self._handle_changes(device, since, wait_s)
-            since = str(page["last_seq"])
+            since = page["last_seq"]
             self._restart_stalled(device)
             if _has_deleted_subscription(page, device) or self._has_cloud_changed(device):
                 return
@@ -146,9 +146,11 @@ class Agent:
         else:
             fill_outbox(device)
 
-    def _handle_changes(self, device: Device, since: str, wait_s: float = 0) -> JsonDict:
-        """Read a page of changes and handle each document. Return the page."""
+    def _handle_changes(self, device: Device, since: str, wait_s: float = 0) -> ChangesPage:
+        """Read a page of changes and handle each document that can be read. Return the page."""
         page = device.database.changes(since, limit=_PAGE, wait_s=wait_s)
+        for bad in page["bad"]:
+            self._say(bad.doc_id[:80], f"cannot be read: {bad.reason}")
         for row in page["results"]:
             self._handle(device, row.get("doc") or {})
         return page
@@ -214,7 +216,7 @@ def _restart(device: Device, replications: Iterable[Replication]) -> None:
         device.replications.restart(replication)
 
 
-def _has_deleted_subscription(page: JsonDict, device: Device) -> bool:
+def _has_deleted_subscription(page: ChangesPage, device: Device) -> bool:
     """Tell whether a subscription was deleted, so that its replications are orphans."""
     end = subscription_id("", device.profile.owner_id)
     return any(row.get("deleted") and str(row["id"]).endswith(end) for row in page["results"])

@@ -19,7 +19,6 @@ from device.transitions import reconcile_subscription
 # The state of a subscription after each `subscription` command.
 STATES = {"pause": "paused", "resume": "active", "stop": "stopped"}
 REPLICATION_END_LIMIT_S = 30.0
-_MAX_DOCS = 1_000_000
 
 
 def create(device: Device, name: str) -> JsonDict:
@@ -180,7 +179,7 @@ def is_called(doc: JsonDict, text: str) -> bool:
 
 
 def list_all(device: Device) -> list[JsonDict]:
-    """Return the documents of all channels, own and shared, each with a name. One request."""
+    """Return the documents of all channels, own and shared, each with a name."""
     return [
         {**doc, "name": str(doc.get("name", DEFAULT_NAME))}
         for doc in documents(device)
@@ -189,9 +188,8 @@ def list_all(device: Device) -> list[JsonDict]:
 
 
 def documents(device: Device) -> list[JsonDict]:
-    """Return all documents of this device's copy of the control database. One request."""
-    rows = device.database.changes("0", limit=_MAX_DOCS)["results"]
-    return [row["doc"] for row in rows if not row.get("deleted")]
+    """Return this device's copy of the control database: all documents that can be read."""
+    return list(device.database.documents())
 
 
 def subscription_of(device: Device, channel: JsonDict) -> JsonDict | None:

@@ -3,7 +3,6 @@
 CouchDB continues to replicate while the agent is not running, and after a restart of CouchDB.
 """
 
-import json
 import time
 import uuid
 from collections.abc import Sequence
@@ -130,18 +129,12 @@ class Replications:
         }
 
     def _docs(self) -> list[JsonDict]:
-        params = {
-            "include_docs": "true",
-            "start_key": json.dumps(self._prefix),
-            "end_key": json.dumps(self._prefix + "~"),
-            "limit": str(_MAX_REPLICATIONS),
-        }
         try:
-            answer = self._database.request("GET", "_all_docs", params=params, max_bytes=None)
+            rows = self._database.between(self._prefix, self._prefix + "~", limit=_MAX_REPLICATIONS)
         except NotFound:
             self._database.create()
             return []
-        return [row["doc"] for row in answer["rows"] if row.get("doc")]
+        return [row["doc"] for row in rows.good if row.get("doc")]
 
     def _scheduled(self) -> dict[str, JsonDict]:
         """Return what CouchDB's scheduler reports of each document. PouchDB Server has none."""

@@ -10,7 +10,7 @@ from chalicelib.domain.documents import JsonDict, Rejected
 from chalicelib.domain.names import owner_id_of_database
 from chalicelib.handlers.logins import remove_login
 
-_PAGE = 200
+_PAGE_ROWS = 200
 _MAX_DATABASES = 100_000
 
 
@@ -22,7 +22,7 @@ def remove_all_of(server: Server, control_db: str) -> None:
     """
     control = server.database(control_db)
     for doc in _documents(control):
-        if doc.get("type") == "device":
+        if doc.get("type", "device") == "device" and doc["_id"].startswith("device-"):
             with suppress(ForeignLogin):  # it is not ours to remove
                 remove_login(server, doc)
     _remove_channels(server, control, None)
@@ -37,7 +37,7 @@ def remove_all_of(server: Server, control_db: str) -> None:
 
 def _remove_channels(server: Server, control: Database, owner: str | None) -> None:
     for doc in _documents(control):
-        if doc.get("type") == "channel":
+        if doc.get("type", "channel") == "channel":
             _remove_channel(server, {**doc, "name": "any"}, control.name, owner)
 
 
@@ -52,9 +52,10 @@ def _remove_channel(server: Server, doc: JsonDict, control_db: str, owner: str |
 
 
 def _documents(database: Database) -> Iterator[JsonDict]:
-    since, is_more = "0", True
-    while is_more:
-        page = database.changes(since, limit=_PAGE)
-        rows, since = page["results"], str(page["last_seq"])
-        is_more = bool(rows)
-        yield from (row["doc"] for row in rows if not row.get("deleted"))
+    """Yield all documents; of one that cannot be read, its id only."""
+    since, is_last = "0", False
+    while not is_last:
+        page = database.changes(since, limit=_PAGE_ROWS)
+        since, is_last = page["last_seq"], page["is_last"]
+        yield from (row["doc"] for row in page["results"] if not row.get("deleted"))
+        yield from ({"_id": row.doc_id} for row in page["bad"] if row.doc_id)

@@ -88,6 +88,7 @@ def _queues(stage: str, rights: Rights) -> Iterator[JsonDict]:
             "sqs:GetQueueAttributes",  # for the event source mapping, as are receive and delete
             "sqs:GetQueueUrl",
             "sqs:ReceiveMessage",
+            "sqs:SendMessage",  # a message again, in an outage of CouchDB
         ]
         yield _allow("Queue", actions, _arn("sqs", f"syncpoint-{stage}-{rights.queue}"))
     if rights.asks_for_queue is not None:

@@ -12,9 +12,9 @@ from typing import Any
 from aws_lambda_powertools.metrics import MetricUnit
 
 from chalicelib.aws.clients import make_client
-from chalicelib.couch import Server
+from chalicelib.couch import LOGIN_REFUSED, Server
 from chalicelib.settings import PollerSettings, poller_key, read_secrets
-from chalicelib.telemetry import count, make_logger, put
+from chalicelib.telemetry import count, count_refused_login, make_logger, put
 from poller.checkpoint import Checkpoints
 from poller.databases import DbUpdates, Scan, Shard
 from poller.forward import Forwarder, Summary
@@ -100,6 +100,10 @@ def run(
         with dependencies.executor() as executor:
             is_caught_up = _poll(settings, dependencies, executor, lease, cursor, stopped, summary)
         return {"polled": True, **asdict(summary)}
+    except LOGIN_REFUSED as exc:
+        _warn(settings.stage, "CouchDB refuses the cloud's login", f"{exc.status} {exc.reason}")
+        count_refused_login(settings.stage)
+        raise
     finally:
         lease.release(is_caught_up=is_caught_up)
         _put_metrics(settings.stage, summary, lease)
@@ -134,6 +138,7 @@ def _poll(
         routes=settings.routes,
         page_size=settings.page_size,
         remaining_s=remaining_s,
+        monotonic_s=dependencies.monotonic_s,
         warn=warn,
         executor=executor,
         max_messages=settings.max_messages,

@@ -34,10 +34,13 @@ class Checkpoint:
         The ``last_seq`` of its ``_changes`` feed.
     update_seq : str
         The database's ``update_seq`` when its feed was read to the end; empty if it is not known.
+    gap : int
+        See `Feed`.
     """
 
     seq: str = BEGINNING
     update_seq: str = ""
+    gap: int = 0
 
     def covers(self, update_seq: str) -> bool:
         """Return whether a database with this ``update_seq`` has no changes that were not sent.
@@ -68,7 +71,7 @@ class Checkpoints:
 
         One request; more if DynamoDB returns unprocessed keys.
         """
-        keys: list[Any] = [{"pk": {"S": _key(db)}} for db in dbs]
+        keys: list[Any] = [{"pk": {"S": checkpoint_key(db)}} for db in dbs]
         found: dict[str, Checkpoint] = {}
         # DynamoDB raises an error if it can read no key at all, so this loop ends.
         # Source: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
@@ -78,8 +81,9 @@ class Checkpoints:
             )
             for item in answer["Responses"].get(self.table_name, []):
                 update_seq = item.get("update_seq", {"S": ""})["S"]
-                db = item["pk"]["S"].removeprefix(_key(""))
-                found[db] = Checkpoint(item["seq"]["S"], update_seq)
+                db = item["pk"]["S"].removeprefix(checkpoint_key(""))
+                gap = int(item.get("gap", {"N": "0"})["N"])
+                found[db] = Checkpoint(item["seq"]["S"], update_seq, gap)
             keys = list(answer["UnprocessedKeys"].get(self.table_name, {"Keys": []})["Keys"])
             if keys:
                 self.pause(PAUSE_S)
@@ -94,9 +98,10 @@ class Checkpoints:
             If a poller that took the lease later has saved it already.
         """
         item = {
-            "pk": {"S": _key(db)},
+            "pk": {"S": checkpoint_key(db)},
             "seq": {"S": checkpoint.seq},
             "update_seq": {"S": checkpoint.update_seq},
+            "gap": {"N": str(checkpoint.gap)},
             "lease": {"S": self.lease.key},
             "fence": {"N": str(self.lease.fence)},
         }
@@ -110,7 +115,7 @@ class Checkpoints:
         LeaseLost
             If a poller that took the lease later has saved it.
         """
-        self._write(self.client.delete_item, Key={"pk": {"S": _key(db)}})
+        self._write(self.client.delete_item, Key={"pk": {"S": checkpoint_key(db)}})
 
     def _write(self, request: Callable[..., Any], **arguments: Any) -> None:
         try:
@@ -135,5 +140,6 @@ def batched(dbs: Iterable[str]) -> Iterator[list[str]]:
         yield batch
 
 
-def _key(db: str) -> str:
+def checkpoint_key(db: str) -> str:
+    """Return the key of the item with a database's checkpoint."""
     return f"feed#{db}"

@@ -10,15 +10,16 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from chalicelib.couch import CouchError, NotFound, Server
+from chalicelib.couch import LOGIN_REFUSED, AccountLocked, CouchError, NotFound, Server
 from chalicelib.domain.documents import JsonDict
 from poller.checkpoint import MAX_DATABASES, batched
 
 # Rows are small, and most may be of databases that are not control databases.
 DB_UPDATES_PAGE_SIZE = 1000
 
-# The status if the server has no `_db_updates`, does not allow it, or does not know the seq.
-_REFUSALS = {400, 401, 403, 404, 405}
+# The status if the server has no `_db_updates`, or does not know the seq. 401 and 403 are not among
+# them: CouchDB locks the administrator for some minutes after wrong passwords.
+_REFUSALS = {400, 404, 405}
 
 # The status if the server does not know the request `_dbs_info`.
 _UNKNOWN = {400, 404, 405}
@@ -136,8 +137,11 @@ class DbUpdates:
     def _create(self) -> bool:
         try:
             self._server.database("_global_changes").create()
+        except AccountLocked:
+            raise
         except CouchError as exc:
-            if exc.status not in _REFUSALS:
+            # The login is right, because the feed was asked for. It may have no right to this.
+            if exc.status not in {*_REFUSALS, 401, 403}:
                 raise
             return False
         return True
@@ -201,6 +205,8 @@ class Scan:
         if self._has_dbs_info:
             try:
                 return self._server.dbs_info(dbs)
+            except LOGIN_REFUSED:
+                raise
             except CouchError as exc:
                 if not exc.status:
                     raise  # no answer at all: it is the server, not a database
@@ -210,6 +216,8 @@ class Scan:
     def _info(self, db: str) -> JsonDict:
         try:
             return {"key": db, "info": self._server.database(db).info()}
+        except LOGIN_REFUSED:
+            raise
         except CouchError as exc:
             return {"key": db, "error": exc.error}
 

@@ -9,13 +9,21 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
-from chalicelib.couch import CouchError, NotFound, Server
+from chalicelib.couch import LOGIN_REFUSED, CouchError, Database, NotFound, Server
 from poller.checkpoint import Checkpoint, Checkpoints, batched
-from poller.feed import Feed, Page
+from poller.feed import Feed, Page, TimeLimit
 from poller.messages import NotAccepted, Sender, messages_for
 
-# After so many pages another database is read, so that a busy one does not delay the others.
+# After so many pages or seconds another database is read, so that a busy one does not delay the
+# others.
 MAX_PAGES_IN_A_ROW = 10
+MAX_TURN_S = 2.0
+
+# The route whose documents are sent before all others of their owner. Their ids have the prefix;
+# only the cloud writes such ids into an owner's control database (design/owner_control.js).
+URGENT_ROUTE = "device/revoking"
+URGENT_PREFIX = "device-"
+MAX_URGENT_ROWS = 1_000
 
 # In an owner's control database, after so many messages. A page has no more changes than that.
 MAX_MESSAGES_IN_A_ROW = 100
@@ -45,6 +53,8 @@ class Forwarder:
         How many changes one request asks for.
     remaining_s : callable
         Returns how many seconds the run has left. If it has none, no further page is read.
+    monotonic_s : callable
+        Returns the time in seconds since an arbitrary moment.
     warn : callable
         Called with a warning and its reason.
     executor : Executor
@@ -56,7 +66,8 @@ class Forwarder:
     Attributes
     ----------
     lagging : set of str
-        The databases whose feeds were not read to the end, or not at all, for lack of time.
+        The databases whose feeds were not read to the end, or not at all: their turn was over, or
+        the run.
     held : set of str
         The owners' control databases that have used up `max_messages`. The next run reads them.
     failing : dict
@@ -73,6 +84,7 @@ class Forwarder:
     routes: Mapping[str, str]
     page_size: int
     remaining_s: Callable[[], float]
+    monotonic_s: Callable[[], float]
     warn: Callable[[str, str], None]
     executor: Executor
     max_messages: int = 500
@@ -90,7 +102,7 @@ class Forwarder:
         return not self.lagging and not self.failing
 
     def forward(self, update_seqs: Mapping[str, str]) -> None:
-        """Forward the changes of these databases, and of those that are lagging.
+        """Forward the changes of these databases, then of those that are lagging.
 
         One request for each hundred databases. For each database with changes: a request or more
         to CouchDB, one for each batch of messages, and one for each checkpoint.
@@ -108,7 +120,8 @@ class Forwarder:
             If several databases failed one after another. Each checkpoint is before the page that
             was not sent.
         """
-        update_seqs = {**dict.fromkeys(self.lagging, ""), **update_seqs}
+        last = {db: update_seqs.get(db, "") for db in sorted(self.lagging)}
+        update_seqs = {db: seq for db, seq in update_seqs.items() if db not in last} | last
         self.lagging = set()
         for dbs in batched(update_seqs):
             checkpoints = self.checkpoints.read(dbs) if self.remaining_s() > 0 else {}
@@ -125,15 +138,27 @@ class Forwarder:
         if since.covers(update_seq):
             self.failing.pop(db, None)
             return
+        database = self.server.database(db)
         if not self._may_send(db):
-            self._hold(db)
+            self._hold(database)
             return
-        page_size = self._page_size(db)
-        feed = Feed(self.server.database(db), since.seq, page_size, self.warn, update_seq)
+        turn = TimeLimit(self.monotonic_s, MAX_TURN_S)
+        turn.is_over()  # it begins now
+        feed = Feed(
+            database,
+            since.seq,
+            self._page_size(db),
+            self.warn,
+            update_seq,
+            since.gap,
+            self.monotonic_s,
+        )
         self.summary.databases += 1
         try:
-            if not self._send_pages(feed, update_seq):
+            if not self._send_pages(feed, turn, update_seq):
                 self.lagging.add(db)
+        except LOGIN_REFUSED:
+            raise  # it is no matter of the database
         except (CouchError, NotAccepted) as exc:
             if not isinstance(exc, NotFound) or db == self.control_db:
                 self._fail(db, exc)
@@ -143,23 +168,27 @@ class Forwarder:
         self.failing.pop(db, None)
         self._failures_in_a_row = 0
 
-    def _send_pages(self, feed: Feed, update_seq: str) -> bool:
+    def _send_pages(self, feed: Feed, turn: TimeLimit, update_seq: str) -> bool:
         """Send page after page; return whether the end of the feed was reached."""
+        db = feed.database.name
         next_page: Callable[[], Page] = feed.read
         in_a_row = 0
         for number in range(1, MAX_PAGES_IN_A_ROW + 1):
             page = next_page()
-            messages = list(messages_for(feed.db, page.rows, self.routes))
+            messages = list(messages_for(db, page.rows, self.routes))
             in_a_row += len(messages)
-            self._sent[feed.db] += len(messages)
-            is_turn_over = number == MAX_PAGES_IN_A_ROW or not self._may_send(feed.db, in_a_row)
+            self._sent[db] += len(messages)
+            is_full = number == MAX_PAGES_IN_A_ROW or not self._may_send(db, in_a_row)
+            is_turn_over = is_full or turn.is_over()
             if not page.is_last and not is_turn_over:
                 next_page = self.executor.submit(feed.read).result  # while this page is sent
-            self.summary.changes += len(page.rows)
+            if number == 1 and not page.is_last and db != self.control_db:
+                self._send_urgent(feed.database)
+            self._note_changes(db, page)
             self.summary.sent += self.sender.send(messages)
             if page.has_new_seq or update_seq:
-                checkpoint = Checkpoint(page.last_seq, update_seq if page.is_last else "")
-                self.checkpoints.save(feed.db, checkpoint)
+                end = update_seq if page.is_last else ""
+                self.checkpoints.save(db, Checkpoint(page.last_seq, end, feed.gap))
             if page.is_last:
                 return True
             if is_turn_over or self.remaining_s() <= 0:
@@ -183,12 +212,31 @@ class Forwarder:
         has_room = self._sent[db] + self._page_size(db) <= self.max_messages
         return db == self.control_db or (has_room and in_a_row < MAX_MESSAGES_IN_A_ROW)
 
-    def _hold(self, db: str) -> None:
-        """Leave the rest of a database's changes to the next run."""
+    def _hold(self, database: Database) -> None:
+        """Leave the rest of a database's changes to the next run, but send its urgent documents."""
+        db = database.name
+        self._send_urgent(database)
         self.failing.pop(db, None)
         if db not in self.held:
             self.held.add(db)
             self.warn("the changes of an owner wait for the next run", f"{db}: too many messages")
+
+    def _note_changes(self, db: str, page: Page) -> None:
+        """Count the changes of a page, and warn of those that cannot be read."""
+        self.summary.changes += len(page.rows) + len(page.bad)
+        for row in page.bad:
+            self.warn("a document cannot be read and was skipped", f"{db}: {row}")
+
+    def _send_urgent(self, database: Database) -> None:
+        """Send the urgent documents of a database before the changes that wait there.
+
+        They are sent again when the feed comes to them. A transition does nothing then.
+        """
+        if URGENT_ROUTE not in self.routes:
+            return
+        routes = {URGENT_ROUTE: self.routes[URGENT_ROUTE]}
+        found = database.between(URGENT_PREFIX, f"{URGENT_PREFIX}~", limit=MAX_URGENT_ROWS)
+        self.summary.sent += self.sender.send(messages_for(database.name, found.good, routes))
 
     def _fail(self, db: str, exc: Exception) -> None:
         if db not in self.failing:

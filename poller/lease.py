@@ -38,12 +38,16 @@ class Cursor:
     failing : tuple of str
         The databases whose changes up to `db_updates_seq` were not all sent: they failed, or had
         more than a run sends of one owner's.
+    gap : int
+        How far `db_updates_seq` seemed to lie after the end of ``_db_updates`` when that restarted
+        last.
     """
 
     db_updates_seq: str = ""
     scan_after: str = ""
     is_fully_scanned: bool = False
     failing: tuple[str, ...] = ()
+    gap: int = 0
 
 
 @dataclass
@@ -110,6 +114,7 @@ class Lease:
             taken.get("scan_after", {"S": ""})["S"],
             taken.get("is_fully_scanned", {"BOOL": False})["BOOL"],
             tuple(taken.get("failing", {"S": ""})["S"].split()),
+            int(taken.get("gap", {"N": "0"})["N"]),
         )
 
     def renew(self) -> None:
@@ -150,12 +155,13 @@ class Lease:
         self._extend(
             self.lease_s,
             ", db_updates_seq = :db_updates_seq, scan_after = :scan_after,"
-            " is_fully_scanned = :is_fully_scanned, failing = :failing",
+            " is_fully_scanned = :is_fully_scanned, failing = :failing, gap = :gap",
             {
                 ":db_updates_seq": {"S": cursor.db_updates_seq},
                 ":scan_after": {"S": cursor.scan_after},
                 ":is_fully_scanned": {"BOOL": cursor.is_fully_scanned},
                 ":failing": {"S": " ".join(cursor.failing)},
+                ":gap": {"N": str(cursor.gap)},
             },
         )
 

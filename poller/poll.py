@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from poller.databases import DbUpdates, DbUpdatesPage, DbUpdatesRefused, Scan, ScanPage
+from poller.feed import gap_between
 from poller.forward import Forwarder
 from poller.lease import Cursor, Lease
 
@@ -52,6 +53,7 @@ class Poll:
     _since: str = ""
     _is_scan_due: bool = True
     _is_retry_due: bool = True
+    _is_first_read: bool = True
     _has_restarted: bool = False
     _pause_s: float = 0.0
 
@@ -106,7 +108,11 @@ class Poll:
         self._is_scan_due = True
 
     def _read(self) -> DbUpdatesPage:
-        """Read the next page of ``_db_updates``; without that feed, return `_always` as a page."""
+        """Read the next page of ``_db_updates``; without that feed, return `_always` as a page.
+
+        Before a run waits for changes, it looks whether the feed ends before its seq. CouchDB then
+        returns no rows, and the same seq.
+        """
         if not self._since:
             return DbUpdatesPage(list(self._always), "", 0, is_last=True)
         try:
@@ -114,11 +120,21 @@ class Poll:
         except DbUpdatesRefused as exc:
             if self._has_restarted:
                 raise
-            self.warn("_db_updates restarted, and all databases are scanned", str(exc))
-            self._restart()
-            return DbUpdatesPage(list(self._always), self._since, 0, is_last=not self._since)
+            return self._restarted(str(exc))
+        if self._is_first_read and not self._has_restarted and not page.rows:
+            gap = gap_between(self.db_updates.last_seq() or "", self._since)
+            if gap > self.cursor.gap:
+                self._move(gap=gap)
+                return self._restarted(f"it ends before {self._since}")
+        self._is_first_read = False
         self._since = page.last_seq
         return page
+
+    def _restarted(self, why: str) -> DbUpdatesPage:
+        """Restart ``_db_updates``, and return a page of what is read in any case."""
+        self.warn("_db_updates restarted, and all databases are scanned", why)
+        self._restart()
+        return DbUpdatesPage(list(self._always), self._since, 0, is_last=not self._since)
 
     def _update_seqs(self, page: DbUpdatesPage, scanned: ScanPage | None) -> dict[str, str]:
         """Return the databases of both pages, each once, with their update seqs.

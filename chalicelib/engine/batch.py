@@ -4,6 +4,9 @@ Chalice's event source mapping has no partial failures. When the function return
 all messages. When it raises, all of them come back. This module works with and without
 ReportBatchItemFailures. It deletes the messages that succeeded. It hides those that failed, for
 longer with each receive. Then it raises an exception.
+
+While CouchDB does not answer or refuses our login, a message must not use up its five receives. So
+before the last one it is sent again, as a new message, and deleted (`_send_again`).
 """
 
 import time
@@ -14,13 +17,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from zlib import crc32
 
 from aws_lambda_powertools.metrics import MetricUnit
+from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.aws.claims import RunningElsewhere
-from chalicelib.couch import CouchError
+from chalicelib.couch import LOGIN_REFUSED, CouchError, is_outage
 from chalicelib.engine.docstate import Registry, Transition
-from chalicelib.engine.runner import Message, Outcome, handle
+from chalicelib.engine.runner import InvalidMessage, Message, Outcome, handle
 from chalicelib.errors import NoEffect, Unfinished
-from chalicelib.telemetry import count, logger, put
+from chalicelib.telemetry import count, count_refused_login, logger, put
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -36,6 +40,14 @@ MAX_TRIES = 5
 # takes 13 s of it. If the Lambda is still killed, its messages come back after their visibility
 # timeout.
 MIN_TIME_S = 15.0
+# At this receive a message is sent again if CouchDB is not there. After the fifth one SQS moves it
+# to the dead letters. One receive is left for a Lambda that is killed.
+SEND_AGAIN_AT_RECEIVE = 4
+# A message that was sent again for so long fails like any other: perhaps its document makes CouchDB
+# hang. SQS itself deletes messages after 14 days.
+MAX_SEND_AGAIN_MS = 12 * 24 * 3600 * 1000
+# SQS's limit for the delay of a message.
+MAX_DELAY_S = 900
 
 
 # One record of a Lambda's SQS event: {messageId, receiptHandle, body, attributes, …}
@@ -119,7 +131,7 @@ def handle_batch(records: Iterable[Record], work: Work) -> None:
     """Handle each record by itself.
 
     Sends no request of its own if all succeed, because Lambda then deletes them. Otherwise it sends
-    two requests.
+    two requests, or three in an outage of CouchDB.
 
     Raises
     ------
@@ -127,13 +139,11 @@ def handle_batch(records: Iterable[Record], work: Work) -> None:
         If some messages failed, or there was no time for them.
     """
     done: list[Record] = []
-    again: list[tuple[Record, int]] = []
+    failed: list[tuple[Record, Exception | None]] = []
+    outage: Exception | None = None
     for record in records:
-        if work.remaining_s() < MIN_TIME_S:
-            # This receive was one of the message's five tries. If the message came back at
-            # once, its tries would soon be used up. If all such messages came back at the same
-            # time, the time would run out again.
-            again.append((record, add_jitter_s(back_off_s(record, work, NoEffect()), record)))
+        if work.remaining_s() < MIN_TIME_S or isinstance(outage, LOGIN_REFUSED):
+            failed.append((record, None))
             continue
         message: Message | None = None
         try:
@@ -143,14 +153,87 @@ def handle_batch(records: Iterable[Record], work: Work) -> None:
             log_failure(record, message, work.transition, work.stage, exc)
             if isinstance(exc, Unfinished) and tries_of(record) >= MAX_TRIES:
                 done.append(record)
-            else:
-                again.append((record, back_off_s(record, work, exc)))
+                continue
+            failed.append((record, exc))
+            if is_outage(exc):
+                outage = exc
         else:
             log_success(record, message, work.transition, work.stage, outcome)
             done.append(record)
-    if again:
-        _hide_and_delete(*work.queue(), done, again)
-        raise BatchFailed(f"{len(again)} of {len(done) + len(again)} messages are tried again")
+    if isinstance(outage, LOGIN_REFUSED):
+        count_refused_login(work.stage)
+    if failed:
+        _retry(done, failed, outage, work)
+        raise BatchFailed(f"{len(failed)} of {len(done) + len(failed)} messages are tried again")
+
+
+def _retry(
+    done: list[Record],
+    failed: list[tuple[Record, Exception | None]],
+    outage: Exception | None,
+    work: Work,
+) -> None:
+    """Hide the messages that failed, or send them again; delete the others.
+
+    Parameters
+    ----------
+    failed : list of tuple
+        Messages with their errors; without an error where there was no time to try.
+    outage : Exception or None
+        The error that says that CouchDB is not there, if there was one in this batch.
+    """
+    sqs, queue_url = work.queue()
+    hidden: list[tuple[Record, int]] = []
+    sent_again: list[tuple[Record, int]] = []
+    for record, exc in failed:
+        wait_s = back_off_s(record, work, exc or NoEffect())
+        if exc is None:
+            # If all such messages came back at the same time, there would be no time again.
+            wait_s = add_jitter_s(wait_s, record)
+        is_blameless = outage is not None and (exc is None or is_outage(exc))
+        if is_blameless and _may_be_sent_again(record):
+            sent_again.append((record, wait_s))
+        else:
+            hidden.append((record, wait_s))
+    sent = _send_again(sqs, queue_url, sent_again)
+    hidden += [each for each in sent_again if each[0] not in sent]
+    _delete(sqs, queue_url, done + sent)
+    _hide(sqs, queue_url, hidden)
+
+
+def _may_be_sent_again(record: Record) -> bool:
+    try:
+        message = Message.parse(record["body"])
+    except InvalidMessage:
+        return False
+    receives = int(record["attributes"]["ApproximateReceiveCount"])
+    sent_again_for_ms = int(record["attributes"]["SentTimestamp"]) - _sent_ms(record, message)
+    return receives >= SEND_AGAIN_AT_RECEIVE and sent_again_for_ms < MAX_SEND_AGAIN_MS
+
+
+def _send_again(
+    sqs: "SQSClient", queue_url: str, records: list[tuple[Record, int]]
+) -> list[Record]:
+    """Send messages again, as new ones with all their receives; return those that SQS accepted.
+
+    They are sent before the old ones are deleted, so that none is lost. One that is there twice
+    does no harm. The document is left out, because ten of them might be too large for a batch.
+    """
+    if not records:
+        return []
+    entries: list[Any] = []
+    for number, (record, wait_s) in enumerate(records):
+        message = Message.parse(record["body"])
+        body = message.reference(sent_at_ms=_sent_ms(record, message))
+        entry = {"Id": str(number), "MessageBody": body, "DelaySeconds": min(wait_s, MAX_DELAY_S)}
+        group = record["attributes"].get("MessageGroupId")
+        entries.append(entry if group is None else {**entry, "MessageGroupId": group})
+    try:
+        answer = sqs.send_message_batch(QueueUrl=queue_url, Entries=entries)
+    except (BotoCoreError, ClientError) as exc:
+        logger.warning("messages not sent again", extra={"exception_type": type(exc).__name__})
+        return []
+    return [records[int(entry["Id"])][0] for entry in answer.get("Successful", [])]
 
 
 def back_off_s(record: Record, work: Work, exc: Exception) -> int:
@@ -178,35 +261,37 @@ def add_jitter_s(wait_s: int, record: Record) -> int:
     return wait_s + crc32(record["messageId"].encode()) % wait_s
 
 
-def _hide_and_delete(
-    sqs: "SQSClient", queue_url: str, done: list[Record], again: list[tuple[Record, int]]
-) -> None:
-    if done:
+def _delete(sqs: "SQSClient", queue_url: str, records: list[Record]) -> None:
+    if records:
         sqs.delete_message_batch(
             QueueUrl=queue_url,
             Entries=[
                 {"Id": str(number), "ReceiptHandle": record["receiptHandle"]}
-                for number, record in enumerate(done)
+                for number, record in enumerate(records)
             ],
         )
-    sqs.change_message_visibility_batch(
-        QueueUrl=queue_url,
-        Entries=[
-            {
-                "Id": str(number),
-                "ReceiptHandle": record["receiptHandle"],
-                "VisibilityTimeout": wait_s,
-            }
-            for number, (record, wait_s) in enumerate(again)
-        ],
-    )
+
+
+def _hide(sqs: "SQSClient", queue_url: str, records: list[tuple[Record, int]]) -> None:
+    if records:
+        sqs.change_message_visibility_batch(
+            QueueUrl=queue_url,
+            Entries=[
+                {
+                    "Id": str(number),
+                    "ReceiptHandle": record["receiptHandle"],
+                    "VisibilityTimeout": wait_s,
+                }
+                for number, (record, wait_s) in enumerate(records)
+            ],
+        )
 
 
 def log_success(
     record: Record, message: Message, transition: Transition, stage: str, outcome: Outcome
 ) -> None:
     """Log and count a message that was handled."""
-    _count_transition(record, transition, stage, outcome)
+    _count_transition(record, message, transition, stage, outcome)
     logger.info("transition", extra=_about(record, message, transition) | {"outcome": outcome})
 
 
@@ -224,7 +309,7 @@ def log_failure(
         None if the record could not be parsed.
     """
     outcome = "contended" if isinstance(exc, RunningElsewhere) else "failed"
-    _count_transition(record, transition, stage, outcome)
+    _count_transition(record, message, transition, stage, outcome)
     frames = traceback.extract_tb(exc.__traceback__)[-4:]
     extra = _about(record, message, transition) | {
         "outcome": outcome,
@@ -236,13 +321,21 @@ def log_failure(
     logger.warning("the message is tried again", extra=extra)
 
 
-def _count_transition(record: Record, transition: Transition, stage: str, outcome: str) -> None:
+def _count_transition(
+    record: Record, message: Message | None, transition: Transition, stage: str, outcome: str
+) -> None:
     """Count a message by type, state and outcome, and measure the time since it was sent."""
     count("Transitions", stage, Type=transition.doc_type, State=transition.state, Outcome=outcome)
-    sent_ms = record.get("attributes", {}).get("SentTimestamp")
-    if sent_ms is not None and outcome in (Outcome.SAVED, Outcome.REJECTED):
-        age_ms = max(0.0, time.time() * 1000 - int(sent_ms))
+    if message is not None and outcome in (Outcome.SAVED, Outcome.REJECTED):
+        age_ms = max(0.0, time.time() * 1000 - _sent_ms(record, message))
         put({"TransitionAge": (MetricUnit.Milliseconds, age_ms)}, stage)
+
+
+def _sent_ms(record: Record, message: Message) -> int:
+    """Return when the poller sent a message, in milliseconds since 1970."""
+    if message.sent_at_ms is not None:
+        return message.sent_at_ms
+    return int(record["attributes"]["SentTimestamp"])
 
 
 def _about(record: Record, message: Message | None, transition: Transition) -> dict[str, Any]:

@@ -7,7 +7,7 @@ order. If its document has left the state, the message is stale, and its transit
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol, Self
@@ -52,17 +52,26 @@ class RunnerContext(Protocol):
 
 @dataclass(frozen=True)
 class Message:
-    """The poller's message about one document; `doc` is None if it was too large for a message."""
+    """The poller's message about one document.
+
+    Attributes
+    ----------
+    doc : dict or None
+        The document; None if it was too large for a message.
+    sent_at_ms : int or None
+        When the poller sent the message, in milliseconds since 1970, if it was sent again since.
+    """
 
     db: str
     doc_id: str
     doc_type: str
     state: str
     doc: JsonDict | None
+    sent_at_ms: int | None = None
 
     @classmethod
     def parse(cls, body: str) -> Self:
-        """Read the body of an SQS message: ``{db, id, rev, type, state, doc?}``.
+        """Read the body of an SQS message: ``{db, id, rev, type, state, doc?, sent_at_ms?}``.
 
         Raises
         ------
@@ -72,6 +81,7 @@ class Message:
         try:
             raw = json.loads(body)
             message = cls(raw["db"], raw["id"], raw["type"], raw["state"], raw.get("doc"))
+            sent_at_ms = raw.get("sent_at_ms")
         except (ValueError, TypeError, KeyError, AttributeError) as exc:
             raise InvalidMessage(f"the message's body is none of the poller's: {exc!r}") from exc
         texts = (message.db, message.doc_id, message.doc_type, message.state)
@@ -79,7 +89,19 @@ class Message:
             message.doc, dict | None
         ):
             raise InvalidMessage("the message's body has a field of the wrong type")
-        return message
+        return replace(message, sent_at_ms=sent_at_ms if isinstance(sent_at_ms, int) else None)
+
+    def reference(self, *, sent_at_ms: int) -> str:
+        """Return the body of a message about the same document, without the document."""
+        return json.dumps(
+            {
+                "db": self.db,
+                "id": self.doc_id,
+                "type": self.doc_type,
+                "state": self.state,
+                "sent_at_ms": sent_at_ms,
+            }
+        )
 
 
 def handle(

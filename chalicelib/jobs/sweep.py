@@ -13,6 +13,7 @@ from chalicelib.couch import Conflict, CouchError, NotFound
 from chalicelib.domain.documents import JsonDict, generation_of, timestamp
 from chalicelib.engine.context import Context
 from chalicelib.handlers import confirmations, invitations, owners
+from chalicelib.json_rows import Rows
 from chalicelib.telemetry import logger
 
 PAGE = 100
@@ -41,7 +42,7 @@ class Query:
     until: str
     expire: Callable[[Context, JsonDict], object]
 
-    def page(self, context: Context, skip: int) -> list[JsonDict]:
+    def page(self, context: Context, skip: int) -> Rows:
         """Return a page of documents whose time is over, the oldest first. One request.
 
         It uses no bookmark: CouchDB continues after the document that a bookmark names, and that
@@ -113,8 +114,11 @@ def _sweep(
     """
     done = failed = 0
     while True:
-        docs = query.page(context, skip=failed)
-        for doc in docs:
+        page = query.page(context, skip=failed)
+        for row in page.bad:
+            failed += 1
+            logger.warning("not expired", extra={"doc_id": row.doc_id, "reason": row.reason})
+        for doc in page.good:
             if remaining_s() < MIN_TIME_S:
                 return done, failed, False
             try:
@@ -125,5 +129,5 @@ def _sweep(
                 logger.warning("not expired", extra=extra)
             else:
                 done += 1
-        if len(docs) < PAGE:
+        if len(page.good) + len(page.bad) < PAGE:
             return done, failed, not failed

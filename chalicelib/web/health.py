@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib.couch import CouchError
+from chalicelib.couch import AccountLocked, CouchError, Unauthorized
 from chalicelib.domain.documents import JsonDict
 from chalicelib.engine.dependencies import Dependencies
 from chalicelib.settings import POLLER_SILENT_S, InvalidSettings, poller_key
@@ -51,6 +51,13 @@ def check_health(dependencies: Dependencies, doc_type: str, state: str) -> tuple
 def _ask(question: Callable[[], object]) -> str:
     try:
         question()
+    except Unauthorized:
+        return "failed: CouchDB refuses the name or the password in the secret's couchdb_url"
+    except AccountLocked:
+        return (
+            "failed: CouchDB has locked the login in the secret's couchdb_url for some minutes, "
+            "because somebody sent wrong passwords"
+        )
     except CouchError as exc:
         return f"failed: {exc.status} {exc.error}"
     except ClientError as exc:

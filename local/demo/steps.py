@@ -102,7 +102,7 @@ class Watch:
         try:
             while True:
                 page = self._database.changes(self._since, limit=_PAGE, wait_s=_LONGPOLL_S)
-                self._since = str(page["last_seq"])
+                self._since = page["last_seq"]
                 with self._changed:
                     for row in page["results"]:
                         self._take(row.get("doc") or {})

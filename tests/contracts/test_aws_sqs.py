@@ -98,6 +98,20 @@ def test_a_batch_without_entries_with_too_many_and_with_too_much_is_refused(queu
     assert queue.receive() == []
 
 
+def test_a_message_with_a_delay_is_neither_received_nor_hidden(queue: Queue) -> None:
+    entries = [
+        {"Id": "0", "MessageBody": "later", "DelaySeconds": 900},
+        {"Id": "1", "MessageBody": "now", "DelaySeconds": 0},
+    ]
+    answer = queue.client.send_message_batch(QueueUrl=queue.url, Entries=entries)
+    assert entry_ids(answer["Successful"]) == ["0", "1"]
+    assert bodies(queue.receive()) == ["now"]
+    assert queue.counts() == (0, 1)
+    name = "ApproximateNumberOfMessagesDelayed"
+    told = queue.client.get_queue_attributes(QueueUrl=queue.url, AttributeNames=[name])
+    assert told["Attributes"] == {name: "1"}
+
+
 def test_a_batch_as_large_as_the_poller_makes_them_is_taken(queue: Queue) -> None:
     half = "x" * (MAX_MESSAGE_BYTES // 2)
     queue.send(half, half)

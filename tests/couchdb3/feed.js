@@ -54,7 +54,9 @@ class Feed {
     const rows = [...this.rows.values()].filter((row) => row.seq > since);
     const results = rows.slice(0, Number(params.get('limit') ?? rows.length));
     const isAll = results.length === rows.length;
-    return { results: results.map((row) => ({ ...row })), last_seq: isAll ? this.end : (results.at(-1) || { seq: since }).seq };
+    // After the end, as of a feed that was restored from a backup, the seq stays as it is.
+    const end = Math.max(this.end, since);
+    return { results: results.map((row) => ({ ...row })), last_seq: isAll ? end : (results.at(-1) || { seq: since }).seq };
   }
 
   /**

@@ -104,7 +104,7 @@ class Logins {
     const [name, password] = this.nameAndPassword(req);
     if (name === null) return;
     if (status === 401 && text.includes('Name or password is incorrect')) {
-      const isKnown = this.isAdminsName(name) || await this.user(name);
+      const isKnown = await this.isAdminsName(name) || await this.user(name);
       if (isKnown) this.wrong.set(name, [...(this.wrong.get(name) || []), Date.now()]);
     } else if (status < 400 && !this.isAdmin(req) && !this.known.has(req.headers.authorization)) {
       this.known.add(req.headers.authorization);
@@ -113,8 +113,9 @@ class Logins {
   }
 
   /** @param {string} name */
-  isAdminsName(name) {
-    return name === this.nameAndPassword({ headers: this.admin })[0];
+  async isAdminsName(name) {
+    const path = `/_config/admins/${encodeURIComponent(name)}`;
+    return (await this.ask('GET', path, this.admin)).response.statusCode === 200;
   }
 
   /**

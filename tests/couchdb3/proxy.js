@@ -92,6 +92,9 @@ function send(res, status, value, headers = {}) {
   res.end(body);
 }
 
+/** @type {Set<string>} */
+const deleted = new Set(); // names of databases that were deleted, whether or not they were made again
+
 // Integers become opaque wherever a seq stands.
 /**
  * @param {Json} value
@@ -329,10 +332,12 @@ async function answer(req, res) {
     if (n === null) {
       return send(res, 400, MALFORMED);
     }
-    // A seq past the end is of a database that was deleted and made again: begin anew.
+    // A seq past the end is of a database that was deleted and made again: begin anew. Or else the
+    // database was restored from a backup: nothing comes, and the same seq.
     const info = parse((await ask('GET', url.pathname.replace(/\/_changes$/, ''), own)).body);
-    const known = info.update_seq === undefined || Number(n) <= info.update_seq;
-    url.searchParams.set('since', known ? n : '0');
+    const isPast = info.update_seq !== undefined && Number(n) > info.update_seq;
+    if (isPast && !deleted.has(info.db_name)) return send(res, 200, { results: [], last_seq: since, pending: 0 });
+    url.searchParams.set('since', isPast ? '0' : n);
   }
   const path = url.pathname.replace('/_node/_local/_config', '/_config') + url.search;
   // No compression: the answer is read and changed here.
@@ -340,7 +345,10 @@ async function answer(req, res) {
   const got = await ask(req.method, path, headers, Buffer.concat(parts));
   const [, database] = /^\/([^/]+)\/?$/.exec(url.pathname) || [];
   if (req.method === 'DELETE' && got.response.statusCode === 200) {
-    if (database) feed.add(decodeURIComponent(database), 'deleted');
+    if (database) {
+      feed.add(decodeURIComponent(database), 'deleted');
+      deleted.add(decodeURIComponent(database));
+    }
     logins.noteRemoval(url.pathname);
   }
   if (req.method === 'POST') logins.noteRemovals(url.pathname, parsed(Buffer.concat(parts)));

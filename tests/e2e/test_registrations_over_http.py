@@ -163,7 +163,7 @@ def control(where: Where) -> Database:
     moving = {(t.doc_type, t.state) for t in registry if t.state not in t.to}
 
     def is_quiet() -> bool:
-        docs = [row.get("doc") or {} for row in control.changes("0", limit=100_000)["results"]]
+        docs = control.documents()
         return not moving & {(str(doc.get("type")), str(doc.get("state"))) for doc in docs}
 
     wait_for(is_quiet, "the end of what other tests began")

@@ -4,14 +4,15 @@ import itertools
 import json
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from chalicelib.aws.claims import RunningElsewhere
-from chalicelib.couch import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, Unavailable
+from chalicelib.couch import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, Unavailable, make_error
 from chalicelib.engine.batch import (
     LONGEST_BACK_OFF_S,
     MAX_TRIES,
@@ -26,9 +27,11 @@ from local.lambdas import Record, receive
 from tests.kit.basics import FakeWork
 from tests.kit.cloud.account import Queue
 from tests.kit.fakes.aws import FakeAws
+from tests.kit.metrics import printed
 from tests.world.region import Clock
 
 LEASE_S = 90
+DAY_S = 24 * 3600
 TRANSITION = registry.transition("device", "new")
 SAFE = registry.transition("channel", "new")
 
@@ -50,6 +53,17 @@ class BatchQueue(Queue):
         self, handle: Callable[[Message], Outcome], remaining_s: Callable[[], float] = lambda: 30.0
     ) -> FakeWork:
         return FakeWork(TRANSITION, handle, self.client, self.url, remaining_s, LEASE_S)
+
+    def make_visible(self, record: Record) -> None:
+        self.client.change_message_visibility(
+            QueueUrl=self.url, ReceiptHandle=record["receiptHandle"], VisibilityTimeout=0
+        )
+
+    def delayed(self) -> int:
+        """How many messages were sent with a delay that is not over."""
+        name = "ApproximateNumberOfMessagesDelayed"
+        answer = self.client.get_queue_attributes(QueueUrl=self.url, AttributeNames=[name])
+        return int(answer["Attributes"][name])
 
 
 @pytest.fixture
@@ -235,6 +249,167 @@ def test_what_somebodys_database_does_not_take_is_tried_and_is_no_dead_letter() 
     lambdas.run()
     assert sorted(lambdas.done) == sorted(["0", "1", "2"] * MAX_TRIES)
     assert lambdas.aws.dead_letters("q") == []
+
+
+# An outage of CouchDB: it does not answer, or it refuses our login.
+
+OUTAGES = {
+    "no answer": Unavailable(0, "unreachable", "ReadTimeout", "GET /"),
+    "a proxy's answer": make_error(502, None, "GET /"),
+    "a wrong password": make_error(401, {"error": "unauthorized", "reason": "Wrong."}, "GET /"),
+    "a locked account": make_error(
+        403,
+        {
+            "error": "forbidden",
+            "reason": "Account is temporarily locked due to multiple authentication failures",
+        },
+        "GET /",
+    ),
+}
+OUR_FAULT = {
+    "a busy server": make_error(500, {"error": "all_dbs_active", "reason": ""}, "GET /"),
+    "a refused document": make_error(403, {"error": "forbidden", "reason": "No."}, "PUT /c/1"),
+    "an error of the code": KeyError("name"),
+}
+
+
+@pytest.mark.parametrize("outage", OUTAGES.values(), ids=OUTAGES)
+@pytest.mark.parametrize("takes_s", [0.1, CONNECT_TIMEOUT_S + READ_TIMEOUT_S])
+def test_no_message_dies_in_a_day_without_couchdb(outage: Exception, takes_s: float) -> None:
+    """Whether a batch has time for all of its messages, or for two."""
+
+    def handle(lambdas: Lambdas, message: Message) -> Outcome:
+        if lambdas.clock.now_s < DAY_S:
+            lambdas.clock.move(takes_s)
+            raise outage.with_traceback(None)
+        lambdas.done.append(message.doc_id)
+        return Outcome.SAVED
+
+    lambdas = Lambdas(30, handle)
+    lambdas.run()
+    assert lambdas.aws.dead_letters("q") == []
+    assert sorted(lambdas.done, key=int) == [f"{number}" for number in range(30)]
+    assert lambdas.clock.now_s < DAY_S + 3600
+
+
+@pytest.mark.parametrize("error", OUR_FAULT.values(), ids=OUR_FAULT)
+def test_a_message_that_couchdb_or_the_code_fails_dies_after_five_tries(error: Exception) -> None:
+    tries: list[str] = []
+
+    def handle(lambdas: Lambdas, message: Message) -> Outcome:
+        tries.append(message.doc_id)
+        raise error.with_traceback(None)
+
+    lambdas = Lambdas(1, handle)
+    lambdas.run()
+    assert (len(tries), len(lambdas.aws.dead_letters("q"))) == (5, 1)
+
+
+def test_a_document_that_makes_couchdb_hang_is_a_dead_letter_before_sqs_drops_it() -> None:
+    def handle(lambdas: Lambdas, message: Message) -> Outcome:
+        raise OUTAGES["no answer"].with_traceback(None)
+
+    lambdas = Lambdas(1, handle)
+    lambdas.run()
+    assert len(lambdas.aws.dead_letters("q")) == 1
+    assert 12 * DAY_S < lambdas.clock.now_s < 13 * DAY_S
+
+
+@pytest.mark.parametrize("outage", ["a wrong password", "a locked account"])
+def test_a_refused_login_is_tried_once_in_a_batch_and_counted(
+    queue: BatchQueue,
+    outage: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Five wrong passwords lock the account."""
+    monkeypatch.setenv("POWERTOOLS_METRICS_DISABLED", "false")
+    queue.add("a", "b", "c")
+    tries: list[str] = []
+
+    def handle(message: Message) -> Outcome:
+        tries.append(message.doc_id)
+        raise OUTAGES[outage].with_traceback(None)
+
+    with pytest.raises(BatchFailed, match="3 of 3"):
+        queue.handle(queue.records(), handle)
+    assert len(tries) == 1
+    refused = [dimensions for name, _, dimensions in printed(capsys) if name == "LoginRefused"]
+    assert refused == [{"Stage": "dev"}]
+    assert queue.counts() == (0, 3)
+
+
+def received(queue: BatchQueue, times: int) -> Record:
+    """The message that waits, received so often."""
+    for _ in range(times - 1):
+        [record] = queue.records()
+        queue.make_visible(record)
+    [record] = queue.records()
+    return record
+
+
+@pytest.mark.parametrize(("receives", "is_new"), [(3, False), (4, True), (5, True)])
+def test_before_its_last_try_a_message_is_sent_again_with_a_delay(
+    queue: BatchQueue, receives: int, is_new: bool
+) -> None:
+    queue.add("a")
+    record = received(queue, receives)
+    with pytest.raises(BatchFailed):
+        queue.handle([record], raising(OUTAGES["no answer"]))
+    assert queue.counts() == (0, 0 if is_new else 1)
+    assert queue.delayed() == (1 if is_new else 0)
+
+
+def raising(error: Exception) -> Callable[[Message], Outcome]:
+    def handle(message: Message) -> Outcome:
+        raise error.with_traceback(None)
+
+    return handle
+
+
+class NoDelay:
+    """SQS, but messages with a delay can be received at once; it may refuse to take them."""
+
+    def __init__(self, sqs: Any, accepts: Callable[[], bool] = lambda: True) -> None:
+        self._sqs, self._accepts = sqs, accepts
+        self.sent: list[dict[str, Any]] = []
+
+    def send_message_batch(self, QueueUrl: str, Entries: list[dict[str, Any]]) -> Any:  # noqa: N803
+        if not self._accepts():
+            raise ClientError({"Error": {"Code": "AccessDenied"}}, "SendMessageBatch")
+        self.sent += Entries
+        entries = [{"Id": entry["Id"], "MessageBody": entry["MessageBody"]} for entry in Entries]
+        return self._sqs.send_message_batch(QueueUrl=QueueUrl, Entries=entries)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sqs, name)
+
+
+def test_a_message_sent_again_knows_when_it_was_first_sent_and_its_group(queue: BatchQueue) -> None:
+    queue.add("a")
+    sqs, first_ms = NoDelay(queue.client), ""
+    for _ in range(2):
+        record = received(queue, 4)
+        first_ms = first_ms or record["attributes"]["SentTimestamp"]
+        record["attributes"]["MessageGroupId"] = "owner-1"
+        work = replace(queue.work(raising(OUTAGES["no answer"])), sqs=sqs)
+        with pytest.raises(BatchFailed):
+            handle_batch([record], work)
+    assert [entry["MessageGroupId"] for entry in sqs.sent] == ["owner-1", "owner-1"]
+    [again] = queue.records()
+    assert Message.parse(again["body"]) == Message(
+        "control", "a", "device", "new", None, int(first_ms)
+    )
+    assert again["attributes"]["ApproximateReceiveCount"] == "1"
+
+
+def test_a_message_that_sqs_does_not_take_again_stays_where_it_is(queue: BatchQueue) -> None:
+    queue.add("a")
+    record = received(queue, 4)
+    sqs = NoDelay(queue.client, accepts=lambda: False)
+    with pytest.raises(BatchFailed):
+        handle_batch([record], replace(queue.work(raising(OUTAGES["no answer"])), sqs=sqs))
+    assert queue.counts() == (0, 1)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from chalicelib.couch import (
     MAX_ANSWER_BYTES,
     MAX_ATTEMPTS,
     BadRequest,
+    ChangesPage,
     Conflict,
     CouchError,
     Database,
@@ -58,7 +59,7 @@ def server(request: pytest.FixtureRequest, server: Server) -> Server:
     return server if request.param == "real" else FakeCouch().server()
 
 
-def everything(database: Database) -> JsonDict:
+def everything(database: Database) -> ChangesPage:
     return database.changes("0", limit=1000)
 
 

@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from chalicelib.couch import BadRequest, Database, NotFound, Server, Unauthorized
+from chalicelib.couch import (
+    AccountLocked,
+    BadRequest,
+    Database,
+    NotFound,
+    Server,
+    Unauthorized,
+    is_outage,
+)
 from chalicelib.domain.documents import JsonDict
 from tests.kit.basics import wait_for
 from tests.kit.fakes.couch import FakeCouch
@@ -234,3 +242,34 @@ def test_a_wait_without_a_change_ends_with_its_time(real: Server) -> None:
     began_s = time.monotonic()
     real.db_updates(seq, limit=1, wait_s=0.3)
     assert time.monotonic() - began_s < 9
+
+
+@pytest.mark.couchdb
+@pytest.mark.io
+def test_wrong_passwords_lock_an_administrator(real: Server) -> None:
+    """CouchDB locks the account for five minutes; the embedded server never does."""
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    real.config_set("admins", name, "right")
+    host = real.url.partition("://")[2]
+    right, wrong = (Server(f"http://{name}:{password}@{host}") for password in ("right", "wrong"))
+
+    def is_known() -> bool:
+        try:
+            right.db_updates("now", limit=1)
+        except Unauthorized:
+            return False
+        return True
+
+    try:
+        wait_for(is_known, "the hash of the new administrator's password")
+        for _ in range(5):
+            with pytest.raises(Unauthorized):
+                wrong.db_updates("now", limit=1)
+        if "couchdb" not in real.info():
+            assert is_known()
+            return
+        with pytest.raises(AccountLocked) as refused:
+            right.db_updates("now", limit=1)
+        assert is_outage(refused.value)
+    finally:
+        real.config_delete("admins", name)

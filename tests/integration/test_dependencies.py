@@ -16,6 +16,8 @@ from chalicelib.errors import NoEffect
 from chalicelib.settings import InvalidSettings
 from chalicelib.web import confirm, health
 from tests.kit.basics import FakeClock, view_page
+from tests.kit.fakes.couch_http import Refusal
+from tests.kit.fakes.couch_watched import WatchedCouch
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -107,6 +109,41 @@ def test_health_says_which_part_does_not_answer(
     assert body["sqs"].startswith("failed: ")
     assert body["dynamodb"] == "failed: ResourceNotFoundException"
     assert "couch.example.com" not in json.dumps(body)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "words"),
+    [
+        (
+            Refusal(401, "unauthorized", "Name or password is incorrect."),
+            "failed: CouchDB refuses the name or the password in the secret's couchdb_url",
+        ),
+        (
+            Refusal(
+                403,
+                "forbidden",
+                "Account is temporarily locked due to multiple authentication failures",
+            ),
+            "failed: CouchDB has locked the login in the secret's couchdb_url for some minutes, "
+            "because somebody sent wrong passwords",
+        ),
+        (Refusal(500, "badmatch", ""), "failed: 500 badmatch"),
+    ],
+)
+def test_health_says_in_words_that_couchdb_refuses_the_login(
+    secret: Secret, clock: FakeClock, aws: Any, refusal: Refusal, words: str
+) -> None:
+    couch = WatchedCouch()
+    couch.refuse("GET /control", refusal)
+    environment = {
+        "TABLE_NAME": "unused",
+        "SECRET_ID": secret.name,
+        "PUBLIC_URL": "https://sync.example.com",
+        "MAIL_FROM": "sync@example.com",
+    }
+    dependencies = Dependencies(environment, clock, aws.client, lambda url: couch.server())
+    status, body = health.check_health(dependencies, "device", "new")
+    assert (status, body["couchdb"]) == (503, words)
 
 
 def test_health_says_that_the_secret_is_malformed_and_nothing_of_it(

@@ -16,6 +16,8 @@ from device.errors import DeviceError, Revoked
 from device.home import Home
 from device.status import status
 from tests.kit.basics import FakeClock, looked_for, wait_for
+from tests.kit.cases.attacks import nested_text
+from tests.kit.cloud.access import put_text
 from tests.kit.device.by_hand import Kit, MakeKit
 from tests.kit.device.fake_cloud import UNAUTHORIZED, UNAVAILABLE, FakeCloud
 from tests.kit.device.gadget import is_purged
@@ -95,6 +97,24 @@ def test_no_document_keeps_the_agent_from_the_others(kit: Kit, fake_cloud: FakeC
         wait_for(lambda: kit.exists("channel-y"), "another one")
         assert failures == []
     assert any("cannot be handled" in what for about, what in kit.said)
+
+
+DEEP = f'{{"type":"channel","state":"ready","name":{nested_text(2_000)}}}'
+
+
+def test_a_document_that_cannot_be_read_keeps_the_agent_from_no_other(
+    kit: Kit, fake_cloud: FakeCloud
+) -> None:
+    put_text(kit.device.database, "deep-1", DEEP)
+    kit.put_subscription("channel-z", remote=remote(fake_cloud))
+    with agent(kit) as failures:
+        wait_for(lambda: kit.exists("channel-z"), "the copy of the channel")
+        put_text(kit.device.database, "deep-2", DEEP)
+        kit.put_subscription("channel-y", remote=remote(fake_cloud, "db-2"))
+        wait_for(lambda: kit.exists("channel-y"), "another one")
+        assert failures == []
+    for doc_id in ("deep-1", "deep-2"):
+        assert (doc_id, "cannot be read: it is nested too deeply") in kit.said
 
 
 def test_a_document_whose_id_is_too_long_to_ask_for_is_passed_over(
@@ -257,6 +277,23 @@ def unlinked(make_kit: MakeKit, fake_cloud: FakeCloud) -> Iterator[Kit]:
     yield kit
     device.replications.remove_all()
     Home(kit.home.path.parent).save(profile)
+
+
+def test_a_document_that_cannot_be_read_stops_no_command(
+    unlinked: Kit, fake_cloud: FakeCloud
+) -> None:
+    kit = unlinked
+    put_text(kit.device.database, "deep-1", DEEP)
+    kit.put(PHOTOS)
+    kit.put({"_id": "device-2", "type": "device", "state": "active", "name": "Old phone"})
+    said = status(kit.device)
+    assert [channel["name"] for channel in said["channels"]] == ["Photos"]
+    assert lifecycle.revoke_other(kit.device, "Old phone")["device"] == "device-2"
+    assert kit.device.database.get("device-2")["state"] == "revoking"
+    assert channels.find(kit.device, "Photos")["_id"] == "channel-1"
+    fake_cloud.state = "revoked"
+    assert unlink(kit)["revoked"] is True
+    assert not kit.home.is_registered
 
 
 def test_a_device_is_revoked_even_if_its_agent_has_never_run(

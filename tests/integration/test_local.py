@@ -15,7 +15,7 @@ import pytest
 from chalicelib.couch import CouchError, Database, NotFound, Server
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.credentials import login_user
-from chalicelib.domain.names import owner_control_db, owner_role
+from chalicelib.domain.names import channel_db, owner_control_db, owner_role
 from local.aws import LocalAws
 from local.cleanup import remove_all_of
 from local.demo import __main__ as demo
@@ -23,7 +23,8 @@ from local.errors import LocalError, refusal
 from local.lambdas import receive
 from local.system import ROOT, LocalSystem, Options
 from tests.kit.basics import a_device, an_address
-from tests.kit.cloud.access import exists
+from tests.kit.cases.attacks import nested_text
+from tests.kit.cloud.access import exists, put_text
 
 pytestmark = pytest.mark.io
 
@@ -53,6 +54,31 @@ def test_cleaning_up_removes_what_came_of_its_own_documents_and_nothing_else(
     finally:
         theirs.delete()
         users.remove(users.get(f"org.couchdb.user:{others.device_id}"))
+
+
+def test_cleaning_up_removes_also_what_came_of_documents_that_cannot_be_read(
+    server: Server,
+) -> None:
+    control = server.database(f"syncpoint-test-{uuid.uuid4().hex[:12]}")
+    device = a_device(owner=an_address())
+    owner = owner_id_of(device.doc["owner"])
+    owners = server.database(owner_control_db(control.name, owner))
+    channel = server.database(channel_db(owner, "channel-1"))
+    for database in (control, owners, channel):
+        database.create()
+    server.database("_users").put(
+        login_user(device.device_id, owner_role(owner), device.doc["credentials"])
+    )
+    channel.put_security({"syncpoint": {"control_db": owners.name, "channel": "channel-1"}})
+    deep = nested_text(2_000)
+    put_text(control, device.device_id, f'{{"type":"device","state":"active","x":{deep}}}')
+    put_text(owners, "channel-1", f'{{"type":"channel","state":"ready","x":{deep}}}')
+    put_text(owners, "deep", f'{{"x":{deep}}}')
+    remove_all_of(server, control.name)
+    for database in (control, owners, channel):
+        assert not exists(database)
+    with pytest.raises(NotFound):
+        server.database("_users").get(f"org.couchdb.user:{device.device_id}")
 
 
 @pytest.mark.parametrize("is_last", [False, True])

@@ -19,6 +19,7 @@ from chalicelib.engine.dependencies import Dependencies
 from chalicelib.web.health import check_health
 from poller.app import run
 from tests.kit.basics import PUBLIC_URL, wait_for
+from tests.kit.cases.attacks import nested_text
 from tests.kit.poller.over_servers import Poller, owners
 
 
@@ -263,6 +264,41 @@ def cost_of_five_changes(
         with requests_counted(monkeypatch) as counted:
             assert poller.run()["sent"] == 5
         return counted
+
+
+def add_deep(database: Database, count: int) -> None:
+    """Write documents that nobody can read, as a device could before rules refused them."""
+    doc = f'{{"type":"device","state":"new","x":{nested_text(1_500)}}}'
+    answer = database._http._session.post(
+        f"{database.url}/_bulk_docs",
+        data=f'{{"docs":[{",".join([doc] * count)}]}}',
+        headers={"Content-Type": "application/json"},
+        timeout=60,
+    )
+    answer.raise_for_status()
+
+
+def test_deep_documents_delay_neither_a_revocation_nor_another_owner(
+    poller: Poller, ours: list[Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    eve, bob, _ = ours
+    add_deep(eve, 200)
+    eve.put({"_id": "device-1", "type": "device", "state": "revoking"})
+    bob.put({"_id": "channel-1", "type": "channel", "state": "new"})
+    routes = ("device/new", "device/revoking", "channel/new")
+    settings = replace(poller.settings, routes=dict.fromkeys(routes, poller.queue_url))
+    settings = replace(settings, page_size=100)
+    with requests_counted(monkeypatch) as counted:
+        summary = run(settings)
+    assert summary["changes"] == 202
+    sent = [body["id"] for body in poller.messages()]
+    # The revocation comes before the backlog, and again where it is in the feed.
+    assert set(sent) == {"channel-1", "device-1"}
+    assert sent.count("device-1") > 1
+    # Three pages; the other databases are read once or twice.
+    assert counted["couchdb _changes"] <= 3 + 3 * 2
+    assert counted["couchdb _all_docs"] <= 3
+    assert poller.run(page_size=100)["changes"] == 0
 
 
 @pytest.mark.slow

@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 from botocore.exceptions import ClientError
 
-from poller.app import run
+from poller.app import logger, run
 from poller.checkpoint import Checkpoint
 from poller.lease import Cursor, LeaseHeld, LeaseLost
-from tests.kit.basics import wait_for
+from tests.kit.basics import logged, wait_for
 from tests.kit.metrics import printed
-from tests.kit.poller.over_servers import Poller
+from tests.kit.poller.over_servers import Poller, seq_after
 
 
 def test_every_document_is_sent_over_several_pages(poller: Poller) -> None:
@@ -73,6 +73,35 @@ def test_a_database_that_was_deleted_and_made_again_is_read_from_its_beginning(
     poller.add("device-4")
     poller.run()
     assert poller.received() == ["device-4"]
+
+
+# A CouchDB that was restored from a backup: the kept seqs are of changes that are no longer there.
+
+
+def keep_later_seqs(poller: Poller) -> None:
+    """What the table would hold if CouchDB had been ten changes further, and was set back."""
+    lease = poller.lease()
+    cursor = lease.take()
+    checkpoints = poller.checkpoints(lease)
+    [kept] = checkpoints.read([poller.control.name]).values()
+    checkpoints.save(poller.control.name, Checkpoint(seq_after(kept.seq, 10)))
+    lease.save(replace(cursor, db_updates_seq=seq_after(cursor.db_updates_seq, 10)))
+    lease.release()
+
+
+def test_a_restored_couchdb_is_read_from_its_beginning(poller: Poller) -> None:
+    poller.add("device-1", "device-2")
+    poller.run()
+    poller.received()
+    keep_later_seqs(poller)
+    with logged(logger) as said:
+        poller.run()
+    assert set(poller.received()) == {"device-1", "device-2"}
+    assert "a feed restarted from its beginning" in said.getvalue()
+    assert "_db_updates restarted, and all databases are scanned" in said.getvalue()
+    poller.add("device-3")
+    poller.run()
+    assert poller.received() == ["device-3"]
 
 
 def test_while_one_poller_has_the_lease_another_does_nothing(poller: Poller) -> None:

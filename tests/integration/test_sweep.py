@@ -9,6 +9,8 @@ from chalicelib.couch import Conflict, Database, NotFound
 from chalicelib.domain.documents import JsonDict
 from chalicelib.jobs.sweep import PAGE, sweep
 from tests.kit.basics import a_device, an_address
+from tests.kit.cases.attacks import nested_text
+from tests.kit.cloud.access import put_text
 from tests.kit.cloud.steps import Owner, Steps
 
 DAY_S = 24 * 3600
@@ -123,6 +125,13 @@ def test_more_than_a_page_that_cannot_be_written_does_not_hold_up_the_others(ste
     }}"""
     steps.control.put({"_id": "_design/stuck", "validate_doc_update": refuse})
     assert swept(steps) == {"expired": 5, "failed": PAGE + 2, "complete": False}
+
+
+def test_a_document_that_cannot_be_read_does_not_hold_up_the_others(steps: Steps) -> None:
+    waiting(steps, 1, "2026-11-22T06:00:00Z")
+    fields = '"type":"device","state":"confirming","confirm_expires_at":"2026-11-21T06:00:00Z"'
+    put_text(steps.control, "deep", f'{{{fields},"x":{nested_text(2_000)}}}')
+    assert swept(steps) == {"expired": 1, "failed": 1, "complete": False}
 
 
 def test_a_sweep_that_leaves_something_is_warned_of(steps: Steps, log: io.StringIO) -> None:

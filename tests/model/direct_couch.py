@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from chalicelib.couch import READ_TIMEOUT_S, Connection, Server, make_error
+from chalicelib.json_rows import Rows
 from tests.kit.fakes.couch import ADMIN_URL, FakeCouch, no_pause
 from tests.kit.fakes.couch_http import Answer, Asked, Refusal
 
@@ -41,6 +42,13 @@ class DirectConnection(Connection):
         if answer.status >= 400:
             raise make_error(answer.status, answer.body, f"{method} {path}")
         return answer.body
+
+    def request_rows(
+        self, method: str, path: str, *, params: dict[str, str] | None = None, **_: Any
+    ) -> Rows:
+        rest = self.request(method, path, params=params)
+        [rows] = [value for value in rest.values() if isinstance(value, list)]
+        return Rows(rows, [], rows[-1].get("seq", "") if rows else "", rest, is_whole=True)
 
     def _answer(self, asked: Asked) -> Answer:
         try:

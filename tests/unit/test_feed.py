@@ -1,14 +1,16 @@
-"""One database's feed: its end, a seq that is refused, a database made again, a poison document."""
+"""One database's feed: its end, a seq that is refused, a database that was replaced, bad rows."""
 
+import itertools
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 
 import pytest
 
-from chalicelib.couch import BadRequest, CouchError, Database, Unreadable
+from chalicelib.couch import MAX_PAGE_SIZE, BadRequest, ChangesPage, CouchError, Database
 from chalicelib.domain.documents import JsonDict
-from poller.feed import BEGINNING, MAX_PAGE_BYTES, Feed, Page
+from poller.feed import BEGINNING, MAX_PAGE_S, Feed, Page, gap_between
 from tests.kit.fakes.couch_edits import Edit
 from tests.kit.fakes.couch_http import Answer, Asked
 from tests.kit.fakes.couch_watched import WatchedCouch
@@ -26,12 +28,14 @@ class FakePages:
     name: str = "control"
     asked: list[str] = field(default_factory=list)
 
-    def changes(self, since: str, *, limit: int, max_bytes: int) -> JsonDict:
+    def changes(self, since: str, *, limit: int, is_over: Callable[[], bool]) -> ChangesPage:
         self.asked.append(since)
         page = self.pages.pop(0) if self.pages else []
         if isinstance(page, CouchError):
             raise page
-        return {"results": page, "last_seq": f"seq-{len(self.asked)}" if page else since}
+        last_seq = f"seq-{len(self.asked)}" if page else since
+        is_last = len(page) < limit
+        return {"results": page, "bad": [], "last_seq": last_seq, "is_last": is_last}
 
     def info(self) -> JsonDict:
         self.asked.append("info")
@@ -90,7 +94,7 @@ def test_a_bad_request_from_the_beginning_is_no_matter_of_the_seq() -> None:
         a_feed(FakePages([REFUSED])).read()
 
 
-# A database that was deleted and made again.
+# A database that was restored from a backup, or deleted and made again.
 
 
 @pytest.mark.parametrize(
@@ -99,12 +103,18 @@ def test_a_bad_request_from_the_beginning_is_no_matter_of_the_seq() -> None:
         (5, "7", True),
         (7, "7", False),
         (9, "7", False),
-        ("5-g1AAAA", "7-g1AAAA", False),
-        ("5-g1AAAA", "7", False),
+        ("5-g1AAAA", "7-g1AAAA", True),
+        ("7-g1AAAA", "7-g1AAAA", False),
+        ("7-g1AAAA", "7-g1BBBB", False),
+        ("10-g1AAAA", "9-g1AAAA", False),
+        ("5-g1AAAA", "7", True),
+        ("opaque", "7-g1AAAA", False),
+        ("5-g1AAAA", "opaque", False),
+        (None, "7-g1AAAA", False),
         (5, "3-g1AAAA", True),
     ],
 )
-def test_a_numeric_seq_past_the_end_restarts_the_feed(
+def test_a_kept_seq_past_the_end_restarts_the_feed(
     update_seq: object, since: str, restarts: bool
 ) -> None:
     database = FakePages([[], [row("a")]], update_seq)
@@ -113,12 +123,40 @@ def test_a_numeric_seq_past_the_end_restarts_the_feed(
     assert ids([page]) == (["a"] if restarts else [])
 
 
-@pytest.mark.parametrize(("end", "restarts"), [("5", True), ("7", False), ("5-g1AAAA", False)])
-def test_an_update_seq_that_is_known_is_not_requested(end: str, restarts: bool) -> None:
-    database = FakePages([[], [row("a")]], "not asked for")
+@pytest.mark.parametrize("end", ["7", "9", "7-g1AAAA", "opaque"])
+def test_an_update_seq_that_is_known_is_not_requested(end: str) -> None:
+    database = FakePages([[]], 0)
     feed = Feed(cast(Database, database), "7", 2, lambda what, why: None, end)
+    assert ids([feed.read()]) == []
+    assert database.asked == ["7"]
+
+
+@pytest.mark.parametrize(("now", "restarts"), [("6-g1AAAA", True), ("7-g1AAAA", False)])
+def test_an_old_update_seq_does_not_restart_the_feed(now: str, restarts: bool) -> None:
+    """Another poller may have read further since it was requested."""
+    database = FakePages([[], [row("a")]], now)
+    feed = Feed(cast(Database, database), "7-g1AAAA", 2, lambda what, why: None, "6-g1AAAA")
     assert ids([feed.read()]) == (["a"] if restarts else [])
-    assert "info" not in database.asked
+    assert database.asked == ["7-g1AAAA", "info", *(["0"] if restarts else [])]
+
+
+@pytest.mark.parametrize(
+    ("end", "since", "gap", "restarts"),
+    [
+        ("5-g1AAAA", "7-g1AAAA", 1, True),
+        ("5-g1AAAA", "7-g1AAAA", 2, False),
+        ("5-g1AAAA", "9-g1AAAA", 2, True),
+        ("5", "7", 2, True),
+    ],
+)
+def test_an_opaque_seq_restarts_the_feed_only_for_a_larger_gap(
+    end: str, since: str, gap: int, restarts: bool
+) -> None:
+    """The copies of a database in a cluster count differently; plain numbers are of one server."""
+    database = FakePages([[], [row("a")]], end)
+    feed = Feed(cast(Database, database), since, 2, lambda what, why: None, gap=gap)
+    assert ids([feed.read()]) == (["a"] if restarts else [])
+    assert feed.gap == (gap_between(end, since) if restarts else gap)
 
 
 def test_a_first_page_with_changes_asks_for_nothing_else() -> None:
@@ -139,94 +177,91 @@ def test_an_empty_database_that_was_never_read_was_not_replaced() -> None:
     assert database.asked == ["0"]
 
 
-# A document that cannot be read.
+# Documents that cannot be read, and pages that are too large.
+
+# Deeper than Python parses, and nearly as small as that can be.
+DEEP = "[" * 2_000 + "]" * 2_000
 
 
 @dataclass
-class FeedWithPoison:
-    """Six documents, of which one cannot be decoded in whatever page it comes."""
+class OddFeed:
+    """The feed of a database with documents of each kind, as CouchDB sends it.
 
-    poison: int
-    name: str = "control"
+    Attributes
+    ----------
+    limits : list of str
+        The limits that were asked for: one for each request.
+    """
 
-    def changes(
-        self, since: str, *, limit: int, include_docs: bool = True, max_bytes: int | None = None
-    ) -> JsonDict:
-        begin = int(since)
-        numbers = range(begin + 1, min(begin + limit, 6) + 1)
-        if include_docs and self.poison in numbers:
-            raise Unreadable(200, "unreadable", "RecursionError")
-        rows = [row(f"d{number}") for number in numbers]
-        if not include_docs:
-            rows = [{key: value for key, value in one.items() if key != "doc"} for one in rows]
-        return {"results": rows, "last_seq": str(begin + len(rows))}
-
-
-@pytest.mark.parametrize("poison", [1, 2, 3, 6])
-@pytest.mark.parametrize("page_size", [2, 3, 100])
-def test_a_document_that_cannot_be_read_does_not_hold_up_the_others(
-    poison: int, page_size: int
-) -> None:
-    told: list[str] = []
-    pages = read_all(a_feed(FeedWithPoison(poison), page_size=page_size, told=told))
-    read = [one["id"] for page in pages for one in page.rows if "doc" in one]
-    assert read == [f"d{number}" for number in range(1, 7) if number != poison]
-    assert told == ["a document cannot be read and was skipped: control: RecursionError"]
-    assert pages[-1].last_seq == "6"
-
-
-def test_behind_a_document_that_is_skipped_pages_are_whole_again() -> None:
-    pages = read_all(a_feed(FeedWithPoison(1), page_size=4))
-    assert [ids([page]) for page in pages] == [["d1"], ["d2", "d3", "d4", "d5"], ["d6"]]
-
-
-# Pages that are too large: as Python objects they may take thirty times their bytes.
-
-
-@dataclass
-class LargeFeed:
-    """The feed of a database whose documents are each so large."""
-
-    docs: int
-    doc_bytes: int
+    docs: list[str]
     limits: list[str] = field(default_factory=list)
 
-    def pages(self, page_size: int) -> list[Page]:
-        """All pages, and in `limits` what was asked for."""
+    def pages(self, page_size: int, row_takes_s: float = 0.0) -> list[Page]:
+        """All pages; the clock goes on by so much with each row."""
         couch = WatchedCouch()
         couch.create("control")
-        for number in range(self.docs):
-            body = {"type": "device", "state": "new", "text": "x" * self.doc_bytes}
-            couch.databases["control"].write(Edit(f"d{number:03}", body))
+        for number in range(len(self.docs)):
+            couch.databases["control"].write(Edit(f"d{number:04}", {"number": number}))
 
-        def note(asked: Asked) -> Answer:
+        def rows(asked: Asked) -> Answer:
             self.limits.append(asked.params["limit"])
-            return super(WatchedCouch, couch).answer(asked)
+            answer = super(WatchedCouch, couch).answer(asked)
+            text = json.dumps(answer.body)
+            for number, doc in enumerate(self.docs):
+                text = text.replace(f'"number": {number}}}', f'"number": {doc}}}')
+            return Answer(text.encode())
 
-        couch.instead["GET /control/_changes"] = note
-        return read_all(a_feed(couch.server().database("control"), page_size=page_size))
+        couch.instead["GET /control/_changes"] = rows
+        database = couch.server().database("control")
+        clock = itertools.count(0.0, row_takes_s)
+        feed = Feed(
+            database,
+            BEGINNING,
+            page_size,
+            lambda what, why: None,
+            monotonic_s=clock.__next__,
+        )
+        return read_all(feed)
+
+
+def bad_ids(pages: list[Page]) -> list[str]:
+    return [one.doc_id for page in pages for one in page.bad]
+
+
+@pytest.mark.parametrize("page_size", [1, 2, 3, 100])
+@pytest.mark.parametrize("bad", [{0}, {1, 2}, {5}, {0, 2, 4}, set(range(6))])
+def test_a_document_that_cannot_be_read_does_not_hold_up_the_others(
+    bad: set[int], page_size: int
+) -> None:
+    feed = OddFeed([DEEP if number in bad else "0" for number in range(6)])
+    pages = feed.pages(page_size)
+    assert ids(pages) == [f"d{number:04}" for number in range(6) if number not in bad]
+    assert bad_ids(pages) == [f"d{number:04}" for number in sorted(bad)]
+    assert len(feed.limits) == 6 // page_size + 1
+
+
+def test_two_thousand_deep_documents_cost_three_requests() -> None:
+    feed = OddFeed([DEEP] * 2_000)
+    assert len(bad_ids(feed.pages(1_000))) == 2_000
+    assert feed.limits == ["1000"] * 3
 
 
 def test_no_page_is_larger_than_fits_into_memory_and_all_documents_come() -> None:
-    feed = LargeFeed(docs=200, doc_bytes=65_000)
+    feed = OddFeed(['"' + "x" * 65_000 + '"'] * 200)
     pages = feed.pages(page_size=200)
-    assert ids(pages) == [f"d{number:03}" for number in range(200)]
-    assert max(len(json.dumps(page.rows)) for page in pages) <= MAX_PAGE_BYTES
+    assert ids(pages) == [f"d{number:04}" for number in range(200)]
+    sizes = [len(json.dumps(page.rows)) for page in pages]
+    assert max(sizes) <= MAX_PAGE_SIZE + 66_000
+    assert min(sizes[:-1]) >= MAX_PAGE_SIZE
 
 
-def test_a_page_that_is_too_large_halves_it_and_those_behind_it() -> None:
-    feed = LargeFeed(docs=10, doc_bytes=MAX_PAGE_BYTES // 3)
-    feed.pages(page_size=8)
-    assert feed.limits == ["8", "4", *6 * ["2"]]
+def test_a_page_ends_when_the_time_is_over_and_the_next_goes_on() -> None:
+    feed = OddFeed(["0", DEEP, "2", "3", "4"])
+    pages = feed.pages(100, row_takes_s=MAX_PAGE_S / 2)
+    assert [ids([page]) for page in pages] == [["d0000", "d0002"], ["d0003", "d0004"]]
+    assert [bad_ids([page]) for page in pages] == [["d0001"], []]
 
 
-def test_pages_that_are_not_too_large_are_asked_for_whole() -> None:
-    feed = LargeFeed(docs=10, doc_bytes=MAX_PAGE_BYTES // 9)
-    feed.pages(page_size=8)
-    assert feed.limits == ["8", "8"]
-
-
-def test_a_document_is_read_however_large_it_is() -> None:
-    pages = LargeFeed(docs=3, doc_bytes=2 * MAX_PAGE_BYTES).pages(page_size=2)
-    read = [one["doc"]["_id"] for page in pages for one in page.rows]
-    assert read == ["d000", "d001", "d002"]
+def test_a_document_that_is_too_large_is_passed_over() -> None:
+    pages = OddFeed(["0", '"' + "x" * 1_100_000 + '"', "2"]).pages(page_size=3)
+    assert (ids(pages), bad_ids(pages)) == (["d0000", "d0002"], ["d0001"])

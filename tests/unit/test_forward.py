@@ -1,27 +1,36 @@
 """Forward the changes of databases: read a page, send it, and then save a checkpoint."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
 
-from chalicelib.couch import Unavailable
+from chalicelib.couch import LOGIN_REFUSED, CouchError, Unavailable
 from chalicelib.domain.documents import JsonDict
 from poller.checkpoint import Checkpoint
 from poller.forward import (
     MAX_FAILURES_IN_A_ROW,
     MAX_MESSAGES_IN_A_ROW,
     MAX_PAGES_IN_A_ROW,
+    MAX_TURN_S,
+    MAX_URGENT_ROWS,
     Forwarder,
 )
 from poller.messages import NotAccepted
+from tests.kit.fakes.couch import FakeCouch
+from tests.kit.fakes.couch_http import Answer, Asked, Refusal
 from tests.kit.fakes.couch_watched import WatchedCouch
 from tests.kit.fakes.executor import LazyExecutor
 from tests.kit.poller.sender import ROUTES, FakeSqs, sender_to
 from tests.kit.poller.state import FakeCheckpoints
 
 ADA, BOB, EVE = (f"control-{letter * 32}" for letter in "abe")
+WRONG_PASSWORD = Refusal(401, "unauthorized", "Name or password is incorrect.")
+LOCKED = Refusal(
+    403, "forbidden", "Account is temporarily locked due to multiple authentication failures"
+)
 
 
 @dataclass
@@ -35,6 +44,7 @@ class Forwarding:
     remaining_s: Callable[[], float] = lambda: 100.0
     page_size: int = 2
     max_messages: int = 1000
+    passed_s: float = 0.0
 
     def __post_init__(self) -> None:
         self.forwarder = Forwarder(
@@ -45,6 +55,7 @@ class Forwarding:
             routes=ROUTES,
             page_size=self.page_size,
             remaining_s=lambda: self.remaining_s(),
+            monotonic_s=lambda: self.passed_s,
             warn=lambda what, why: self.told.append(why),
             executor=LazyExecutor(),
             max_messages=self.max_messages,
@@ -250,7 +261,115 @@ def test_a_missing_control_db_is_an_error_and_keeps_its_checkpoint() -> None:
     assert on.forwarder.failure is not None
 
 
+@pytest.mark.parametrize("refusal", [WRONG_PASSWORD, LOCKED])
+def test_a_login_that_is_refused_ends_the_run_and_no_database_is_failing(refusal: Refusal) -> None:
+    on = Forwarding()
+    for db in (ADA, BOB):
+        on.create(db, "d1")
+        on.couch.refuse(f"GET /{db}/_changes", refusal)
+    with pytest.raises(LOGIN_REFUSED):
+        on.forward(ADA, BOB)
+    assert (on.asked_of(ADA), on.asked_of(BOB)) == (1, 0)
+    assert on.forwarder.failing == {}
+
+
+def test_a_database_that_is_forbidden_is_failing_and_delays_no_other() -> None:
+    on = Forwarding()
+    for db in (ADA, BOB):
+        on.create(db, "d1")
+    on.couch.refuse(f"GET /{ADA}/_changes", Refusal(403, "forbidden", "You are not allowed."))
+    on.forward(ADA, BOB)
+    assert on.forwarder.failing == {ADA: None}
+    assert isinstance(on.forwarder.failure, CouchError)
+    assert [db for db, _ in on.checkpoints.saved] == [BOB]
+
+
+# What is sent first.
+
+
+def test_a_revocation_is_sent_before_the_changes_that_wait() -> None:
+    on = Forwarding()
+    on.create(ADA, *(f"a{number}" for number in range(MAX_PAGES_IN_A_ROW * 3)))
+    on.couch.add(ADA, "device-1", state="active")
+    on.couch.add(ADA, "device-2", state="revoking")
+    on.forward(ADA)
+    [first, *_] = on.sqs.calls
+    assert [json.loads(entry["MessageBody"])["id"] for entry in first] == ["device-2"]
+    assert on.couch.asked[:2] == [f"GET /{ADA}/_changes", f"GET /{ADA}/_all_docs"]
+    # Once in a turn, and again when the feed comes to it.
+    assert on.couch.asked.count(f"GET /{ADA}/_all_docs") == 1
+    while not on.forwarder.is_caught_up:
+        on.forward()
+    assert len(on.sqs.accepted["https://sqs/device-revoking"]) > 1
+
+
+@pytest.mark.parametrize("db", ["control", ADA])
+def test_only_an_owners_backlog_is_searched_for_revocations(db: str) -> None:
+    on = Forwarding()
+    on.create(db, "a1", *(["a2", "a3"] if db == "control" else []))
+    on.forward(db)
+    assert f"GET /{db}/_all_docs" not in on.couch.asked
+
+
+def test_a_search_for_revocations_reads_a_bounded_number_of_documents() -> None:
+    on, limits = Forwarding(), list[str]()
+    on.create(ADA, "a1", "a2", "a3")
+
+    def all_docs(asked: Asked) -> Answer:
+        limits.append(asked.params["limit"])
+        return FakeCouch.answer(on.couch, asked)
+
+    on.couch.instead[f"GET /{ADA}/_all_docs"] = all_docs
+    on.forward(ADA)
+    assert limits == [str(MAX_URGENT_ROWS)]
+
+
 # Time.
+
+
+def slow(on: Forwarding, db: str, takes_s: float) -> None:
+    """Let each page of a database take so long."""
+
+    def changes(asked: Asked) -> Answer:
+        on.passed_s += takes_s
+        return FakeCouch.answer(on.couch, asked)
+
+    on.couch.instead[f"GET /{db}/_changes"] = changes
+
+
+def test_a_turn_ends_by_time_and_the_next_database_is_read() -> None:
+    on = Forwarding()
+    on.create(ADA, *(f"a{number}" for number in range(9)))
+    on.create(BOB, "b1")
+    slow(on, ADA, MAX_TURN_S / 2)
+    on.forward(ADA, BOB)
+    assert on.asked_of(ADA) == 2
+    assert on.checkpoints.known[BOB] == on.sent(BOB, 1)
+    assert on.forwarder.lagging == {ADA}
+
+
+def test_a_page_that_takes_longer_than_a_turn_is_sent_whole() -> None:
+    """A slow server has prepared all of its rows."""
+    on = Forwarding()
+    on.create(ADA, "a1", "a2", "a3")
+    slow(on, ADA, MAX_TURN_S * 2)
+    for sent in (2, 3):
+        on.forward(ADA)
+        assert on.checkpoints.known[ADA].seq == on.couch.seq(ADA, sent)
+    assert on.forwarder.is_caught_up
+
+
+def test_databases_that_lag_come_after_those_that_changed() -> None:
+    on = Forwarding()
+    for db in (ADA, EVE):
+        on.create(db, *(f"d{number}" for number in range(MAX_PAGES_IN_A_ROW * 4)))
+    on.forward(ADA, EVE)
+    assert on.forwarder.lagging == {ADA, EVE}
+    on.create(BOB, "b1")
+    saved = len(on.checkpoints.saved)
+    on.forward(EVE, BOB)
+    dbs = dict.fromkeys(db for db, _ in on.checkpoints.saved[saved:])
+    assert list(dbs) == [BOB, ADA, EVE]
 
 
 def test_the_lease_is_renewed_between_databases_and_between_pages() -> None:

@@ -88,7 +88,7 @@ def test_only_the_mail_transitions_may_send_and_read_the_public_url(
 
 @pytest.mark.parametrize("function", [name for name, rights in RIGHTS.items() if rights.queue])
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_handler_may_take_messages_delete_them_and_hand_them_back(
+def test_a_handler_may_take_messages_delete_them_and_send_them_again(
     stage: str, function: str
 ) -> None:
     [queue] = [s for s in statements(stage, function) if s["Action"][0].startswith("sqs:")]
@@ -99,6 +99,7 @@ def test_a_handler_may_take_messages_delete_them_and_hand_them_back(
         "sqs:GetQueueAttributes",
         "sqs:GetQueueUrl",
         "sqs:ReceiveMessage",
+        "sqs:SendMessage",
     ]
     assert queue["Resource"] == f"arn:aws:sqs:*:*:syncpoint-{stage}-{RIGHTS[function].queue}"
 

@@ -14,7 +14,7 @@ from poller.forward import MAX_PAGES_IN_A_ROW, Forwarder, Summary
 from poller.lease import Cursor
 from poller.poll import LONGPOLL_S, MAX_FAILING, MAX_PAUSE_S, SCAN_PAUSE_S, Poll
 from tests.kit.fakes.couch import FakeCouch
-from tests.kit.fakes.couch_feeds import db_updates
+from tests.kit.fakes.couch_feeds import db_updates, seq_at
 from tests.kit.fakes.couch_http import Answer, Asked, Refusal
 from tests.kit.fakes.couch_watched import WatchedCouch
 from tests.kit.fakes.executor import LazyExecutor
@@ -86,6 +86,7 @@ class Polling:
             routes=ROUTES,
             page_size=2,
             remaining_s=remaining_s,
+            monotonic_s=lambda: self.passed_s,
             warn=lambda what, why: self.told.append(what),
             executor=LazyExecutor(),
             max_messages=self.max_messages,
@@ -223,7 +224,7 @@ def test_all_pages_are_read_even_if_the_server_ignores_the_limit() -> None:
         assert on.cursor.db_updates_seq == on.updates_end()
 
 
-def test_a_run_without_changes_makes_five_requests_and_saves_nothing() -> None:
+def test_a_run_without_changes_makes_six_requests_and_saves_nothing() -> None:
     on = Polling()
     on.create(*(owner(number) for number in range(500)))
     on.run()
@@ -233,6 +234,7 @@ def test_a_run_without_changes_makes_five_requests_and_saves_nothing() -> None:
         assert on.couch.asked == [
             "GET /control/_changes",
             "GET /control",
+            DB_UPDATES,
             DB_UPDATES,
             ALL_DBS,
             DBS_INFO,
@@ -716,6 +718,114 @@ def test_a_server_error_does_not_mean_that_db_updates_is_missing() -> None:
         on.run()
     assert on.sent() == 1
     assert on.asked_for(ALL_DBS) == 0
+
+
+# A login that CouchDB refuses.
+
+WRONG_PASSWORD = Refusal(401, "unauthorized", "Name or password is incorrect.")
+NOT_ALLOWED = Refusal(403, "forbidden", "You are not a server admin.")
+LOCKED = Refusal(
+    403, "forbidden", "Account is temporarily locked due to multiple authentication failures"
+)
+
+
+@pytest.mark.parametrize("refusal", [WRONG_PASSWORD, NOT_ALLOWED, LOCKED])
+@pytest.mark.parametrize("request_name", [DB_UPDATES, ALL_DBS, DBS_INFO, "GET /control/_changes"])
+def test_a_refused_login_ends_the_run_and_the_cursor_stays(
+    refusal: Refusal, request_name: str
+) -> None:
+    if refusal is NOT_ALLOWED and request_name not in (DB_UPDATES, ALL_DBS):
+        pytest.skip("a database may be forbidden, and others not")
+    on = Polling()
+    on.create(ADA, BOB)
+    on.run()
+    before = on.cursor
+    on.write(ADA, "a1")
+    on.couch.refuse(request_name, refusal)
+    with pytest.raises(CouchError):
+        on.run()
+    assert on.cursor == before
+    assert on.infos_asked() == []
+    assert request_name == ALL_DBS or on.asked_for(ALL_DBS) == (request_name == DBS_INFO)
+    on.works_again()
+    assert on.run().sent == 1
+    assert on.told == []
+
+
+@pytest.mark.parametrize("refusal", [WRONG_PASSWORD, NOT_ALLOWED, LOCKED])
+def test_a_refused_login_in_the_first_run_is_not_taken_for_a_missing_feed(
+    refusal: Refusal,
+) -> None:
+    on = Polling()
+    on.create(ADA)
+    on.write(ADA, "a1")
+    on.couch.refuse(DB_UPDATES, refusal)
+    with pytest.raises(CouchError):
+        on.run()
+    assert on.asked_for(ALL_DBS) == 0
+    on.works_again()
+    assert on.run().sent == 1
+    assert on.cursor.db_updates_seq == on.updates_end()
+
+
+def test_a_login_that_is_locked_while_the_feed_is_created_ends_the_run() -> None:
+    on = Polling()
+    del on.couch.databases["_global_changes"]
+    on.couch.refuse("PUT /_global_changes", LOCKED)
+    with pytest.raises(CouchError):
+        on.run()
+    assert on.asked_for(ALL_DBS) == 0
+
+
+# A CouchDB that was restored from a backup.
+
+
+def test_a_kept_seq_past_the_end_of_db_updates_restarts_with_a_full_scan() -> None:
+    on = Polling()
+    dbs = [owner(number) for number in range(MAX_DATABASES + 10)]
+    on.create(*dbs)
+    on.run()
+    ahead = seq_at(on.couch.databases["_global_changes"], 10_000)
+    on.lease.cursors.append(replace(on.cursor, db_updates_seq=ahead))
+    on.cursor = on.lease.cursors[-1]
+    on.write(dbs[-1], "a1")  # the scan would come to it in the second run
+    assert on.run().sent == 1
+    assert on.told == ["_db_updates restarted, and all databases are scanned"]
+    gap = on.cursor.gap
+    assert on.cursor == Cursor(on.updates_end(), "", is_fully_scanned=True, gap=gap)
+    assert 9_000 < gap < 10_000
+    on.write(dbs[-2], "a1")
+    assert on.run().sent == 1
+    assert len(on.told) == 1
+
+
+def test_a_gap_that_was_there_before_restarts_nothing() -> None:
+    """In a cluster it may be there for ever."""
+    on = Polling()
+    on.create(ADA)
+    on.run()
+    ahead = seq_at(on.couch.databases["_global_changes"], 10_000)
+    on.cursor = replace(on.cursor, db_updates_seq=ahead, gap=20_000)
+    on.run()
+    assert on.told == []
+    database = on.couch.databases[ADA]
+    on.checkpoints.known[ADA] = Checkpoint(seq_at(database, 500), gap=500)
+    on.run()
+    assert on.told == []
+    assert on.checkpoints.known[ADA].gap == 500
+
+
+def test_a_database_with_a_kept_seq_past_its_end_is_read_again() -> None:
+    on = Polling()
+    on.create(ADA)
+    on.write(ADA, "a1", "a2")
+    on.run()
+    database = on.couch.databases[ADA]
+    on.checkpoints.known[ADA] = Checkpoint(seq_at(database, 500))
+    on.write(ADA, "a3")
+    assert on.run().sent == 3
+    assert on.told == ["a feed restarted from its beginning"]
+    assert on.run().sent == 0
 
 
 # Waiting.

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from chalicelib.couch import NotFound
-from poller.app import PollerDependencies
+from chalicelib.couch import NotFound, Unauthorized
+from poller.app import PollerDependencies, logger
 from poller.databases import Shard
 from poller.lease import LeaseHeld, LeaseLost
+from tests.kit.basics import logged
 from tests.kit.fakes.couch_http import Refusal
+from tests.kit.metrics import printed
 from tests.kit.poller.in_memory import TABLE, PollerSite
 
 # What is sent
@@ -70,6 +72,20 @@ def test_a_control_database_that_is_gone_is_an_error() -> None:
     on.couch.delete("control")
     with pytest.raises(NotFound):
         on.run()
+
+
+def test_a_refused_login_fails_the_run_and_is_warned_of_and_counted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("POWERTOOLS_METRICS_DISABLED", "false")
+    on = PollerSite()
+    on.couch.refuse("GET /_db_updates", Refusal(401, "unauthorized", "Wrong password."))
+    with logged(logger) as said, pytest.raises(Unauthorized):
+        on.run()
+    assert "CouchDB refuses the cloud's login" in said.getvalue()
+    counted = {name: dimensions for name, _, dimensions in printed(capsys)}
+    assert counted["LoginRefused"] == {"Stage": "test"}
+    assert {"PollerRuns", "FeedWarnings"} <= set(counted)
 
 
 def test_what_sqs_refuses_is_sent_again_after_a_pause() -> None:

@@ -70,6 +70,7 @@ def test_the_next_page_is_read_while_one_is_sent(threads: Executor) -> None:
         routes=ROUTES,
         page_size=1,
         remaining_s=lambda: 100.0,
+        monotonic_s=lambda: 0.0,
         warn=lambda what, why: None,
         executor=threads,
     )

@@ -300,6 +300,7 @@ METRICS = {
     "PollerChanges": {"Stage"},
     "PollerMessages": {"Stage"},
     "PollerLag": {"Stage"},
+    "LoginRefused": {"Stage"},
 }
 
 
@@ -317,7 +318,7 @@ def test_every_alarm_of_ours_is_about_a_metric_that_the_code_counts(
         for resource in resources.values()
         if resource["Type"] == "AWS::CloudWatch::Alarm"
     ]
-    assert len(alarms) == 9
+    assert len(alarms) == 10
     for alarm in alarms:
         assert alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}]
         if alarm["Namespace"] == "Syncpoint":

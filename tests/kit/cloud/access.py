@@ -53,8 +53,18 @@ def refusal(action: Callable[..., object], *args: Any, **kwargs: Any) -> CouchEr
 
 def contents(database: Database) -> dict[str, JsonDict]:
     """All documents of a database, design documents among them."""
-    rows = database.changes("0", limit=10_000)["results"]
-    return {row["id"]: row["doc"] for row in rows if not row.get("deleted")}
+    return {doc["_id"]: doc for doc in database.documents()}
+
+
+def put_text(database: Database, doc_id: str, text: str) -> None:
+    """Write a document whose JSON Python could not make."""
+    answer = database._http._session.put(
+        f"{database.url}/{doc_id}",
+        data=text.encode(),
+        headers={"Content-Type": "application/json"},
+        timeout=30,
+    )
+    answer.raise_for_status()
 
 
 def exists(database: Database) -> bool:

@@ -27,6 +27,8 @@ class Refusal(Exception):
 
 @dataclass(frozen=True)
 class Answer:
+    """An answer: JSON, or bytes as they are."""
+
     body: Any
     status: int = 200
 
@@ -129,7 +131,8 @@ def response_of(answer: Answer, request: PreparedRequest | None = None) -> Respo
     response = Response()
     response.status_code = answer.status
     is_head = request is not None and request.method == "HEAD"
-    response.raw = BytesIO(b"" if is_head else json.dumps(answer.body).encode())
+    body = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
+    response.raw = BytesIO(b"" if is_head else body)
     response.encoding = "utf-8"
     response.headers = CaseInsensitiveDict({"Content-Type": "application/json"})
     if request is not None:

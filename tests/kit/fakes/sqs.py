@@ -18,6 +18,7 @@ URL = "https://sqs.us-east-1.amazonaws.com/123456789012"
 ARN = "arn:aws:sqs:us-east-1:123456789012"
 BATCH_ENTRIES = 10
 BATCH_BYTES = 1_048_576
+LONGEST_DELAY_S = 900
 LONGEST_VISIBILITY_S = 12 * 3600
 # What a group may be called.
 # Source: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
@@ -52,6 +53,7 @@ class Sqs:
             attributes = {
                 "ApproximateNumberOfMessages": str(queue.waiting()),
                 "ApproximateNumberOfMessagesNotVisible": str(queue.hidden()),
+                "ApproximateNumberOfMessagesDelayed": str(queue.delayed()),
                 "QueueArn": f"{ARN}:{queue.name}",
                 "VisibilityTimeout": f"{queue.visibility_s:.0f}",
             }
@@ -60,14 +62,25 @@ class Sqs:
 
     def send_message_batch(self, *, QueueUrl: str, Entries: Sequence[JsonDict]) -> JsonDict:
         queue = self._queue("SendMessageBatch", QueueUrl)
-        _check("SendMessageBatch", Entries, {"Id", "MessageBody"}, {"MessageGroupId"})
+        _check(
+            "SendMessageBatch", Entries, {"Id", "MessageBody"}, {"MessageGroupId", "DelaySeconds"}
+        )
         if not all(_GROUP.fullmatch(entry.get("MessageGroupId", "none")) for entry in Entries):
             raise client_error("SendMessageBatch", "InvalidParameterValue", "MessageGroupId")
         if sum(len(entry["MessageBody"].encode()) for entry in Entries) > BATCH_BYTES:
             raise client_error("SendMessageBatch", _SQS + "BatchRequestTooLong")
+        if any(not 0 <= entry.get("DelaySeconds", 0) <= LONGEST_DELAY_S for entry in Entries):
+            raise NotImplementedError("a delay of more than 15 minutes")
         with self.lock:
             sent = [
-                (entry["Id"], queue.send(entry["MessageBody"], entry.get("MessageGroupId")))
+                (
+                    entry["Id"],
+                    queue.send(
+                        entry["MessageBody"],
+                        entry.get("MessageGroupId"),
+                        entry.get("DelaySeconds", 0),
+                    ),
+                )
                 for entry in Entries
             ]
         return {

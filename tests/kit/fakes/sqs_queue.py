@@ -54,7 +54,7 @@ class Message:
     receipt : str
         The handle of the newest receive.
     visible_at_s : float
-        When it comes back; 0 while it waits.
+        When it comes back; 0 while it waits. A delayed one was not received yet.
     """
 
     message_id: str
@@ -180,11 +180,14 @@ class FakeQueue:
         self._waiting_count = 0
         self._hidden_count = 0
 
-    def send(self, body: str, group: str | None = None) -> Message:
-        """A new message, that waits."""
+    def send(self, body: str, group: str | None = None, delay_s: float = 0) -> Message:
+        """A new message, that waits, or will after its delay."""
         message_id = uuid.uuid5(_OF_QUEUES, f"{self.name}/{next(self._numbers)}")
         message = Message(str(message_id), body, self._now_s(), group)
-        self._wait(message)
+        if delay_s:
+            self._hide(message, delay_s)
+        else:
+            self._wait(message)
         return message
 
     def receive(self, visibility_s: float | None = None) -> Message | None:
@@ -238,7 +241,13 @@ class FakeQueue:
     def hidden(self) -> int:
         """How many were received, and are neither deleted nor back."""
         self._show_again()
-        return self._hidden_count
+        return self._hidden_count - self.delayed()
+
+    def delayed(self) -> int:
+        """How many were sent with a delay that is not over."""
+        self._show_again()
+        entries = [entry for entry in self._hidden if not _is_outdated(entry)]
+        return sum(not message.receive_count for _, _, message in entries)
 
     def next_visible_at_s(self) -> float | None:
         """When the next hidden message comes back."""

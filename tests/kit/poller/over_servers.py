@@ -1,8 +1,11 @@
 """What the poller's tests share: the poller that ships over a test's own databases and queue."""
 
+import base64
 import json
+import re
 import time
 import uuid
+import zlib
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -95,6 +98,22 @@ def a_poller(aws: LocalAws, couch_url: str, control: Database, table_name: str) 
     )
     yield Poller(settings, control, sqs, aws.client("dynamodb"), queue_url)
     sqs.delete_queue(QueueUrl=queue_url)
+
+
+def seq_after(seq: str, by: int) -> str:
+    """A seq that lies so far behind another one, as of before a backup was restored."""
+    number, dash, rest = seq.partition("-")
+    after = int(number) + by
+    if re.fullmatch("g1AAAA[0-9a-f]+", rest):  # the stand-in's (tests/couchdb3/proxy.js)
+        rest = "g1AAAA" + f"seq{after}".encode().hex()
+    elif rest.startswith("g1AAAA"):  # CouchDB's: a compressed Erlang term
+        term = zlib.decompress(base64.urlsafe_b64decode(rest + "=" * (-len(rest) % 4))[6:])
+        before, tuple_of_three, behind = term.partition(b"h\x03a")  # {Seq, Uuid, Node}
+        assert tuple_of_three, "the seq is no small integer"
+        moved = before + b"h\x03b" + (behind[0] + by).to_bytes(4, "big") + behind[1:]
+        packed = b"\x83P" + len(moved).to_bytes(4, "big") + zlib.compress(moved)
+        rest = base64.urlsafe_b64encode(packed).decode().rstrip("=")
+    return f"{after}{dash}{rest}"
 
 
 @contextmanager

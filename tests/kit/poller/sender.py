@@ -8,7 +8,11 @@ from chalicelib.domain.documents import JsonDict
 from poller.messages import Sender
 from tests.kit.fakes.executor import LazyExecutor
 
-ROUTES = {"device/new": "https://sqs/device-new", "confirm/clicked": "https://sqs/confirm-clicked"}
+ROUTES = {
+    "device/new": "https://sqs/device-new",
+    "device/revoking": "https://sqs/device-revoking",
+    "confirm/clicked": "https://sqs/confirm-clicked",
+}
 
 
 def row(doc_id: str = "device-1", **fields: Any) -> JsonDict:

@@ -56,8 +56,7 @@ class Registered:
     def clicks(self) -> list[JsonDict]:
         """All confirm documents of this device."""
         prefix = confirm_id(self.device.device_id, 0)[:-1]
-        rows = self.control.changes("0", limit=100_000)["results"]
-        return [row["doc"] for row in rows if row["id"].startswith(prefix)]
+        return [doc for doc in self.control.documents() if doc["_id"].startswith(prefix)]
 
     @property
     def link_code(self) -> str:
