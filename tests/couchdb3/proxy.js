@@ -375,8 +375,8 @@ async function answer(req, res) {
   const { 'transfer-encoding': _, 'content-length': __, ...rest } = got.response.headers;
   const status = /** @type {number} */ (got.response.statusCode);
   const [told, said] = await inItsWords(req, url, own, status, body);
-  send(res, told, said, rest);
-  return logins.note(req, status, String(got.body));
+  await logins.note(req, status, String(got.body)); // before the answer: the next request may be locked
+  return send(res, told, said, rest);
 }
 
 const server = http.createServer({ maxHeaderSize: 1 << 20 }, (req, res) => {
