@@ -33,7 +33,7 @@ BAD = {
 }
 
 
-def row(number: int, doc: str) -> str:
+def a_row(number: int, doc: str) -> str:
     return f'{{"seq":"{number}-x","id":"d{number}","changes":[{{"rev":"1-a"}}],"doc":{doc}}}'
 
 
@@ -61,7 +61,7 @@ def test_rows_are_the_same_wherever_their_bytes_are_split(
 ) -> None:
     for ascii_only in (True, False):
         texts = [json.dumps(doc, ensure_ascii=ascii_only) for doc in docs]
-        text = answer([row(number, each) for number, each in enumerate(texts)], lines)
+        text = answer([a_row(number, each) for number, each in enumerate(texts)], lines)
         found = in_blocks(text, cuts)
         assert [each["doc"] for each in found.good] == docs
         assert [each["seq"] for each in found.good] == [f"{n}-x" for n in range(len(docs))]
@@ -77,7 +77,7 @@ def test_a_bad_row_is_named_and_the_others_are_read(
 ) -> None:
     [reason] = [why for why, bad in BAD.items() if bad == value]
     docs = ['{"a":"]"}', f'{{"_id":"d1","x":{value}}}', '{"b":[1]}']
-    text = answer([row(number, doc) for number, doc in enumerate(docs)], lines)
+    text = answer([a_row(number, doc) for number, doc in enumerate(docs)], lines)
     found = in_blocks(text, cuts)
     assert [each["id"] for each in found.good] == ["d0", "d2"]
     assert found.bad == [BadRow("d1", "1-x", reason)]
@@ -96,13 +96,13 @@ DEEP = {
 @pytest.mark.parametrize("value", DEEP.values(), ids=DEEP)
 @given(cuts=st.lists(st.integers(0), max_size=6))
 def test_the_end_of_a_deep_row_is_found(value: str, cuts: list[int]) -> None:
-    found = in_blocks(answer([row(0, value), row(1, "{}")]), cuts)
+    found = in_blocks(answer([a_row(0, value), a_row(1, "{}")]), cuts)
     assert found.bad == [BadRow("d0", "0-x", "it is nested too deeply")]
     assert [each["id"] for each in found.good] == ["d1"]
 
 
 def test_a_row_above_the_limit_is_bad_and_one_at_the_limit_is_not() -> None:
-    rows = [row(0, json.dumps("x" * 100)), row(1, json.dumps("x" * 101))]
+    rows = [a_row(0, json.dumps("x" * 100)), a_row(1, json.dumps("x" * 101))]
     for cuts in ([], [80], [200]):
         found = read_rows(cut(answer(rows), cuts), max_row_size=len(rows[0]), block_size=1)
         assert [each["id"] for each in found.good] == ["d0"]
@@ -119,7 +119,7 @@ def test_the_seq_may_come_after_the_document() -> None:
 
 def test_an_id_that_is_too_long_to_keep_is_left_out() -> None:
     large = f'{{"id":"{"x" * MAX_ROW_SIZE}","seq":"7","doc":1}}'
-    found = read_rows([answer([large, row(1, "{}")])])
+    found = read_rows([answer([large, a_row(1, "{}")])])
     assert [(bad.doc_id, bad.seq) for bad in found.bad] == [("", "")]
     assert str(found.bad[0]).startswith("its id cannot be read: ")
     assert [each["id"] for each in found.good] == ["d1"]
@@ -136,27 +136,30 @@ def test_rows_of_find_and_of_all_docs_are_read_alike() -> None:
 
 
 def test_reading_stops_after_the_row_that_makes_it_enough() -> None:
-    rows = [row(number, "{}") for number in range(9)]
+    rows = [a_row(number, "{}") for number in range(9)]
     found = read_rows([answer(rows)], max_size=len(rows[0]) + 1)
     assert [each["id"] for each in found.good] == ["d0", "d1"]
     assert (found.last_seq, found.rest, found.is_whole) == ("1-x", {}, False)
 
 
 def test_bad_rows_do_not_count_as_enough() -> None:
-    rows = [row(number, nested_text(5_000)) for number in range(5)] + [row(5, "{}"), row(6, "{}")]
+    rows = [a_row(number, nested_text(5_000)) for number in range(5)] + [
+        a_row(5, "{}"),
+        a_row(6, "{}"),
+    ]
     found = read_rows([answer(rows)], max_size=10)
     assert (len(found.bad), len(found.good), found.last_seq) == (5, 1, "5-x")
 
 
 def test_reading_stops_when_the_time_is_over_but_not_before_a_row() -> None:
-    rows = [row(0, nested_text(5_000)), row(1, "{}")]
+    rows = [a_row(0, nested_text(5_000)), a_row(1, "{}")]
     found = read_rows([answer(rows)], is_over=lambda: True)
     assert (len(found.bad), found.good, found.last_seq) == (1, [], "0-x")
 
 
 def test_reading_does_not_stop_after_a_row_without_a_seq() -> None:
     """The next page could not begin after it."""
-    rows = ['{"id":"a","doc":{}}', row(1, "{}"), row(2, "{}")]
+    rows = ['{"id":"a","doc":{}}', a_row(1, "{}"), a_row(2, "{}")]
     found = read_rows([answer(rows)], is_over=lambda: True)
     assert ([each["id"] for each in found.good], found.last_seq) == (["a", "d1"], "1-x")
 
@@ -167,7 +170,9 @@ def test_no_more_is_taken_than_is_needed() -> None:
     def parts() -> Iterator[bytes]:
         for number in range(100):
             taken.append(number)
-            yield b'{"results":[' if number == 0 else row(number, json.dumps("x" * 70_000)).encode()
+            yield (
+                b'{"results":[' if number == 0 else a_row(number, json.dumps("x" * 70_000)).encode()
+            )
 
     read_rows(parts(), max_size=1, block_size=65_536)
     assert len(taken) == 2
@@ -178,8 +183,8 @@ NO_ROWS = {
     "a page of HTML": b'<html><a href="x">{}</a></html>',
     "a list": b'[{"id":"a"}]',
     "a text": b'"results"',
-    "half an answer": answer([row(0, "{}")])[:-20],
-    "half a row": answer([row(0, "{}")])[:40],
+    "half an answer": answer([a_row(0, "{}")])[:-20],
+    "half a row": answer([a_row(0, "{}")])[:40],
     "half a text": b'{"results":[],"last_seq":"',
     "a deep answer": b'{"a":' * 2_000 + b"1" + b"}" * 2_000,
     "closing brackets": b"]]]}}}",
@@ -210,7 +215,7 @@ def peak_bytes(parts: Iterator[bytes], max_size: float = math.inf) -> int:
 
 
 def test_memory_does_not_grow_with_rows_that_cannot_be_read() -> None:
-    deep = row(1, nested_text(1_500)).encode()
+    deep = a_row(1, nested_text(1_500)).encode()
 
     def parts(count: int) -> Iterator[bytes]:
         yield b'{"results":['
