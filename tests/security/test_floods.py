@@ -122,4 +122,4 @@ def test_a_run_that_is_repeated_counts_once(few: Steps, ada: Owner) -> None:
 
 def test_another_owner_has_channels_of_their_own(few: Steps, ada: Owner, ben: Owner) -> None:
     states(ada, 1, 2, 3)
-    assert states(ben, 1) == ["ready"]
+    assert states(ben, 4) == ["ready"]
