@@ -179,6 +179,7 @@ def _refusal(local: Database, cloud: Database, doc_id: str, rev: str) -> str | N
     """Send a revision to the cloud. Return why the cloud refuses it, or None if it does not.
 
     A deletion counts only if it makes a difference: the document is deleted here, and not there.
+    Else only the end of its branch is sent, so that it does not wait for ever.
     """
     try:
         doc = _revision(local, doc_id, rev)
@@ -186,12 +187,10 @@ def _refusal(local: Database, cloud: Database, doc_id: str, rev: str) -> str | N
         return _UNREADABLE
     if doc is None:
         return None
-    is_branch = doc.get("_deleted") is True and _is_there(local, doc_id)
+    is_ended = doc.get("_deleted") is True and _is_there(local, doc_id)
     with _the_cloud():
-        if is_branch:
+        if is_ended or (doc.get("_deleted") and not _is_there(cloud, doc_id)):
             _send(cloud, _deletion(doc_id, rev))
-            return None
-        if doc.get("_deleted") and not _is_there(cloud, doc_id):
             return None
         return _send(cloud, doc)
 

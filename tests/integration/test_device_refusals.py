@@ -218,6 +218,15 @@ def test_a_deletion_that_changes_nothing_is_not_told(photos: Phone) -> None:
     assert photos.refused() == []
 
 
+def test_a_refused_deletion_of_what_the_cloud_has_deleted_is_not_told(photos: Phone) -> None:
+    photos.local.remove(photos.edit(DOC_ID, name=LONG))
+    assert photos.push() == 1
+    photos.ada.control.remove(photos.ada.control.get(DOC_ID))
+    photos.pull()
+    assert photos.refused() == []
+    assert photos.is_as_in_the_cloud()
+
+
 def test_a_deletion_that_the_cloud_refuses_is_told(photos: Phone) -> None:
     photos.local.remove(photos.local.get(DOC_ID))
     [found] = photos.refused()
