@@ -64,10 +64,10 @@ def test_every_function_has_a_role_of_its_own_with_its_own_policy(place: Place) 
         assert there["roles"][role] == json.loads(policy)
 
 
-def test_every_queue_feeds_its_function_ten_messages_at_a_time(place: Place) -> None:
+def test_every_queue_feeds_its_function_one_message_at_a_time(place: Place) -> None:
     there = deployed(place)["mappings"]
     assert {function: mapping[:2] for function, mapping in there.items()} == {
-        f"syncpoint-{STAGE}-{function}": (f"syncpoint-{STAGE}-{rights.queue}", 10)
+        f"syncpoint-{STAGE}-{function}": (f"syncpoint-{STAGE}-{rights.queue}", 1)
         for function, rights in RIGHTS.items()
         if rights.queue
     }
