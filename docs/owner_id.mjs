@@ -12,7 +12,7 @@ export function normaliseAddress(address) {
   const typed = address.trim();
   const at = typed.lastIndexOf('@');
   const local = typed.slice(0, at).normalize('NFKC').toLowerCase();
-  const domain = typed.slice(at + 1).normalize('NFC').toLowerCase();
+  const domain = typed.slice(at + 1).toLowerCase();
   return `${local}@${new URL(`http://${domain}`).hostname}`;
 }
 

@@ -87,6 +87,10 @@ def shown_address(address: str) -> str:
 def _in_ascii(address: str) -> str:
     """Return the normalised address; raise InvalidAddress if its domain has no ASCII form."""
     local, at, domain = _parts(address)
+    if "\u03a3" in address.rpartition("@")[2]:
+        raise InvalidAddress(
+            "its domain has a capital sigma, which stands for two letters; type it in small letters"
+        )
     return f"{local}{at}{_ascii_domain(domain)}"
 
 
