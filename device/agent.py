@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from chalicelib.couch import ChangesPage, CouchError
+from chalicelib.couch import ChangesPage, CouchError, Unreadable
 from chalicelib.domain.addresses import shown_address
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import subscription_id
@@ -167,7 +167,7 @@ class Agent:
         except Revoked:
             raise
         except Exception as exc:  # so that no document keeps the agent from the next one
-            if isinstance(exc, CouchError) and exc.status not in _DOCUMENT_ERRORS:
+            if isinstance(exc, CouchError) and not _is_of_document(exc):
                 raise
             self._say(doc["_id"][:80], f"cannot be handled: {type(exc).__name__}: {exc}"[:200])
 
@@ -209,6 +209,10 @@ class Agent:
                 self._say("cloud", f"refused {refused(refusal.doc_id, refusal.reason)}")
         except CloudFailed:
             return  # the next check of the cloud says why
+
+
+def _is_of_document(exc: CouchError) -> bool:
+    return isinstance(exc, Unreadable) or exc.status in _DOCUMENT_ERRORS
 
 
 def _restart(device: Device, replications: Iterable[Replication]) -> None:

@@ -6,7 +6,7 @@ All are safe, because the agent handles every document again at each start.
 from collections.abc import Sequence
 from contextlib import suppress
 
-from chalicelib.couch import Conflict, Database, NotFound
+from chalicelib.couch import Conflict, Database, InvalidName, NotFound, Unreadable
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import subscription_id
 from chalicelib.engine.docstate import Registry
@@ -98,12 +98,12 @@ def resolve_conflict(doc: JsonDict, device: Device) -> JsonDict:
     """
     current = device.database.get(doc["_id"], conflicts=True)
     revs = current.pop("_conflicts", [])
-    leaves = [current, *(device.database.get(doc["_id"], rev) for rev in revs)]
+    leaves = [current, *(_leaf(device.database, doc["_id"], rev) for rev in revs)]
     winner = pick_winner(leaves)
     for leaf in leaves:
         if leaf is winner:
             continue
-        if leaf["state"] != winner["state"]:
+        if leaf.get("state", winner["state"]) != winner["state"]:
             device.say(
                 device.channel_name(doc["channel"]),
                 f"changed on two devices at the same time: {_change(winner, device)} wins over "
@@ -113,6 +113,14 @@ def resolve_conflict(doc: JsonDict, device: Device) -> JsonDict:
             with suppress(Conflict, NotFound):  # another device removed it first
                 device.database.remove(leaf)
     return winner
+
+
+def _leaf(database: Database, doc_id: str, rev: str) -> JsonDict:
+    """Return a leaf revision. Of one that cannot be read, only its id and its revision."""
+    try:
+        return database.get(doc_id, rev)
+    except Unreadable:
+        return {"_id": doc_id, "_rev": rev}
 
 
 def pick_winner(leaves: Sequence[JsonDict]) -> JsonDict:
@@ -131,11 +139,9 @@ def pick_winner(leaves: Sequence[JsonDict]) -> JsonDict:
 
 def _is_ours(leaf: JsonDict, device: Device) -> bool:
     """Tell whether this device wrote a revision, or a device that is no longer active."""
-    by = leaf.get("changed_by")
-    if by == device.profile.device_id:
+    if leaf.get("changed_by") == device.profile.device_id:
         return True
-    writer = device.database.find_one(by) if isinstance(by, str) else None
-    return writer is None or writer.get("state") != "active"
+    return _writer(leaf, device).get("state") != "active"
 
 
 def _change(leaf: JsonDict, device: Device) -> str:
@@ -144,5 +150,12 @@ def _change(leaf: JsonDict, device: Device) -> str:
         return f"{leaf['state']} (by the cloud: {leaf['reason']})"
     if "changed_by" not in leaf:
         return str(leaf["state"])
-    known = device.database.find_one(str(leaf["changed_by"])) or {}
-    return f"{leaf['state']} (by {known.get('name', 'another device')})"
+    return f"{leaf['state']} (by {_writer(leaf, device).get('name', 'another device')})"
+
+
+def _writer(leaf: JsonDict, device: Device) -> JsonDict:
+    """Return the document of the device that wrote a revision; empty if there is none to read."""
+    try:
+        return device.database.find_one(str(leaf.get("changed_by"))) or {}
+    except (InvalidName, Unreadable):
+        return {}

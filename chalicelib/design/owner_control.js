@@ -10,6 +10,7 @@ function (newDoc, oldDoc, userCtx, secObj) {
   var MAX_CHARACTERS = 65536;
   var MAX_NAME_CHARACTERS = 80;
   var MAX_LEVELS = 20;
+  var MAX_NUMBER = 9007199254740991;
   // A claim in DynamoDB has the id in its key, which takes 2048 bytes.
   var MAX_ID_BYTES = 1536;
 
@@ -103,8 +104,9 @@ function (newDoc, oldDoc, userCtx, secObj) {
         for (var j = 0; j < keys.length; j++) {
           var value = level[i][keys[j]];
           if (levels === 0 && keys[j].charAt(0) === '_') continue;
-          if (typeof value === 'number' && !isFinite(value)) {
-            return 'a number is too large: the largest is 1.7976931348623157e308';
+          // Beyond it, JavaScript has fewer digits than what CouchDB stores (RFC 7493, 2.2).
+          if (typeof value === 'number' && Math.abs(value) > MAX_NUMBER) {
+            return 'a number is too large: the largest is ' + MAX_NUMBER;
           }
           if (value && typeof value === 'object') next.push(value);
         }

@@ -451,6 +451,25 @@ def test_a_change_that_another_device_has_removed_meanwhile_is_no_failure(
     assert leaves_of(kit) == [WINNER]
 
 
+# What another device may have brought as a losing revision.
+ODD_LEAVES: dict[str, JsonDict] = {
+    "too large": a_change("paused", more=["x" * 1000] * 1100),
+    "by a device with an invalid id": a_change("paused", by="_all_docs"),
+    "by a device with a long id": a_change("paused", by="d" * 9000),
+    "without a state": {"state": None},
+}
+
+
+@pytest.mark.parametrize("leaf", ODD_LEAVES.values(), ids=ODD_LEAVES)
+def test_no_losing_revision_keeps_a_subscription_from_being_applied(
+    kit: Kit, server: Server, leaf: JsonDict
+) -> None:
+    doc = put_leaves(kit, server, {WINNER: a_change("active"), LOSER: leaf})
+    assert kit.obey(doc) is Outcome.UNCHANGED
+    assert len(kit.replications()) == 2
+    assert leaves_of(kit) == [WINNER]
+
+
 def test_a_subscription_that_is_deleted_in_this_very_moment_is_not_obeyed(kit: Kit) -> None:
     doc = kit.put_subscription("channel-1", remote=REMOTE)
     kit.device.database.remove(doc)
