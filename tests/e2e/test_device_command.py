@@ -22,7 +22,7 @@ from tests.e2e.conftest import MakeGadget
 from tests.kit.basics import an_address, wait_for
 from tests.kit.device.profiles import PHOTOS
 from tests.kit.device.shell import NOWHERE, Shell, Talk
-from tests.kit.system.registering import Where, mails_to, post
+from tests.kit.system.registering import Where, mails_about, post
 
 pytestmark = pytest.mark.io
 
@@ -756,7 +756,7 @@ def test_a_person_registers_shares_and_unlinks_with_commands_alone(
     device_id, code = shell.profile.device_id, shell.profile.doc["device_code"]
 
     def link() -> str | None:
-        mails = [mail for mail in mails_to(where, owner) if device_id in mail["text"]]
+        mails = mails_about(where, owner, device_id)
         return str(mails[-1]["links"][0]) if mails else None
 
     found = wait_for(link, "the mail with the link")

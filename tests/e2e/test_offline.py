@@ -11,7 +11,7 @@ from chalicelib.couch import Database, Server
 from chalicelib.domain.addresses import owner_id_of
 from device.registration import NewDevice
 from tests.kit.basics import a_device, wait_for
-from tests.kit.system.registering import Where, mails_to, post, replicate_once
+from tests.kit.system.registering import Where, mails_about, post, replicate_once
 from tests.kit.system.sharing import SystemOwner, an_owner, wait_until
 
 
@@ -68,8 +68,8 @@ def another(owner: SystemOwner) -> NewDevice:
     wait_until(owner.device.control, device.device_id, "confirming")
 
     def link() -> str | None:
-        mails = mails_to(owner.where, owner.address)
-        return next((m["links"][0] for m in mails if device.device_id in m["text"]), None)
+        mails = mails_about(owner.where, owner.address, device.device_id)
+        return str(mails[0]["links"][0]) if mails else None
 
     post(wait_for(link, "the mail"), device_code=device.device_code)
     wait_until(owner.device.control, device.device_id, "active")

@@ -189,6 +189,7 @@ def test_a_lost_table_and_every_message_again_send_no_second_mail(
         window_s=0,
         page_size=100,
         lease_s=60,
+        max_messages=500,
         shards=1,
         shard=0,
     )

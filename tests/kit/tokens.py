@@ -25,6 +25,11 @@ def subject_of(token: str) -> str:
     return take_apart(token)[0]
 
 
+def subject_of_link(link: str) -> str:
+    """What the token at the end of a link stands for."""
+    return subject_of(link.rpartition("/")[2])
+
+
 def encoded(text: str) -> str:
     """A text in base32, in lower case, without padding."""
     return base64.b32encode(text.encode()).decode().rstrip("=").lower()

@@ -98,7 +98,7 @@ WRONG_LOGINS = [
     pytest.param(LOGIN | {"iterations": True}, "iterations", id="iterations true"),
     pytest.param(LOGIN | {"iterations": 0}, "iterations", id="no rounds"),
     pytest.param(LOGIN | {"iterations": -1}, "iterations", id="less than none"),
-    pytest.param(LOGIN | {"iterations": 10**7}, "iterations", id="too many rounds"),
+    pytest.param(LOGIN | {"iterations": 1001}, "iterations", id="too many rounds"),
     pytest.param(LOGIN | {"iterations": 10.0}, "iterations", id="iterations a float"),
     pytest.param(LOGIN | {"iterations": "10"}, "iterations", id="iterations a text"),
 ]
@@ -110,8 +110,8 @@ def test_a_wrong_login_is_refused_by_the_fields_name(wrong: JsonDict, field: str
         check_login(wrong)
 
 
-@pytest.mark.parametrize("iterations", [1, 1_000_000])
-def test_iterations_may_be_anything_up_to_a_million(iterations: int) -> None:
+@pytest.mark.parametrize("iterations", [1, 1000])
+def test_iterations_may_be_anything_up_to_a_thousand(iterations: int) -> None:
     assert check_login(LOGIN | {"iterations": iterations})["iterations"] == iterations
 
 

@@ -5,6 +5,7 @@ It is a list of acts. A chapter ends where the cloud is left alone until it is q
 
 from collections.abc import Callable
 
+from tests.kit.tokens import subject_of
 from tests.world.world import DAY_S, Device, SentMail, World
 
 Act = Callable[[World], object]
@@ -22,7 +23,7 @@ quiet: Act = World.run_until_quiet
 
 def mail_of(world: World, subject: str, number: int = -1) -> SentMail:
     """A mail by what its link is about."""
-    return [mail for mail in world.mails() if subject in mail.link][number]
+    return [mail for mail in world.mails() if subject in subject_of(mail.code)][number]
 
 
 def registers(device: Device, generation: int = 0) -> Act:

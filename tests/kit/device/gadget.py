@@ -18,7 +18,7 @@ from device.home import Home
 from device.replications import Replications
 from local.net import Net
 from tests.kit.basics import wait_for
-from tests.kit.system.registering import Where, mails_to, post, replicate_once
+from tests.kit.system.registering import Where, mails_about, post, replicate_once
 
 END_LIMIT_S = 120
 QUICK = Intervals(changes_s=0.2, min_retry_s=0.05, max_retry_s=0.5, pending_s=0.2, check_s=0.3)
@@ -73,7 +73,7 @@ class Gadget:
 
         The mail may be there a moment before the document says so.
         """
-        mails = [m for m in mails_to(self.where, self.owner) if self.id in m["text"]]
+        mails = mails_about(self.where, self.owner, self.id)
         is_open = bool(mails) and Registrations(self.registrations).state(self.id) == "confirming"
         return str(mails[-1]["links"][0]) if is_open else None
 

@@ -11,6 +11,7 @@ from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import confirm_id
 from device.registration import NewDevice
 from tests.kit.basics import a_device, an_address, wait_for
+from tests.kit.tokens import subject_of_link
 
 ANSWERED = "?step=answered"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -119,6 +120,13 @@ def register(where: Where, name: str = "Ada's phone") -> Registered:
 
 def mails_to(where: Where, address: str) -> Iterator[JsonDict]:
     return (mail for mail in all_mails(where) if mail["to"] == address)
+
+
+def mails_about(where: Where, address: str, subject: str) -> list[JsonDict]:
+    """Those whose link stands for a device."""
+    return [
+        mail for mail in mails_to(where, address) if subject_of_link(mail["links"][0]) == subject
+    ]
 
 
 def all_mails(where: Where) -> list[JsonDict]:
