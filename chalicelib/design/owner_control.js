@@ -20,6 +20,7 @@ function (newDoc, oldDoc, userCtx, secObj) {
   //   again    the same, if one of the steps asked for it again; then `counter` has risen
   //   fixed    what changes only if it was asked for again
   //   deletes  the states that a deletion may follow
+  //   answers  the states in which the cloud acts on an answer
   //   clouds   what only the cloud writes, beside `error`; null: everything
   /** @type {{ [type: string]: TypeRules }} */
   var TYPES = {/* from chalicelib/domain/moves.py */};
@@ -137,11 +138,12 @@ function (newDoc, oldDoc, userCtx, secObj) {
   }
 
   // A revision that says the same as the one before undoes what a device did. But not where a
-  // device writes nothing at all: it could put `active` over `revoking` for ever.
+  // device writes nothing at all: it could put `active` over `revoking` for ever. Nor where it would
+  // bring an answer back: the one before may be an old one.
   function isUndone(old) {
     var rules = rulesOf(old);
     var isSame = to === old.state && differing(fieldsOf(newDoc).concat(fieldsOf(old)), old) === null;
-    return rules !== null && rules.clouds !== null && isSame;
+    return rules !== null && rules.clouds !== null && isSame && rules.answers.indexOf(to) === -1;
   }
 
   function wrongType(old) {

@@ -50,6 +50,9 @@ class TypeRules:
         The fields that only the cloud writes, beside `error`; None means all fields.
     again : AskingAgain, optional
         Set if the type counts how often it was asked for.
+    answers : tuple of str
+        The states in which the cloud acts on somebody's answer. No device may bring one back, even
+        as a revision that says the same as an earlier one: the answer was for one time only.
     """
 
     made: tuple[str, ...]
@@ -57,6 +60,7 @@ class TypeRules:
     ends: tuple[str, ...]
     clouds: tuple[str, ...] | None
     again: AskingAgain | None = None
+    answers: tuple[str, ...] = ()
 
     @property
     def states(self) -> list[str]:
@@ -144,6 +148,7 @@ TYPES: Mapping[str, TypeRules] = {
             *("answered_at", "answer_code"),
         ),
         again=AskingAgain("new", counter="generation", fixed=("email", "channel")),
+        answers=("accepting",),
     ),
     "device": TypeRules(made=(), moves={"active": ("revoking",)}, ends=("revoked",), clouds=None),
 }
@@ -164,5 +169,6 @@ def _for_javascript(rules: TypeRules) -> JsonDict:
         "counter": rules.again.counter if rules.again else None,
         "fixed": list(rules.again.fixed) if rules.again else [],
         "deletes": rules.deletable(),
+        "answers": list(rules.answers),
         "clouds": None if rules.clouds is None else list(rules.clouds),
     }

@@ -121,12 +121,18 @@ def accept(doc: JsonDict, context: Context) -> JsonDict:
 
 
 def find(context: Context, ref: InvitationRef) -> JsonDict | None:
-    """Find an invitation's document; return None if it is missing, or to another guest by now."""
+    """Find an invitation's document.
+
+    Returns
+    -------
+    dict or None
+        None if it is missing, or to another guest by now, or cannot be read.
+    """
     try:
         doc = owners.database_of(context, ref.owner_id).get(ref.invitation_id)
         is_invitation = doc.get("type") == "invitation"
         is_it = is_invitation and parse_invitation(doc, ref.owner_id, is_mailed=True).ref == ref
-    except (NotFound, Rejected):
+    except (NotFound, Rejected, Unreadable):
         return None
     return doc if is_it else None
 

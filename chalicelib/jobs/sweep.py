@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from chalicelib.couch import Conflict, CouchError, NotFound
+from chalicelib.couch import Conflict, CouchError, NotFound, Unreadable
 from chalicelib.domain.documents import JsonDict, generation_of, timestamp
 from chalicelib.engine.context import Context
 from chalicelib.handlers import confirmations, invitations, owners
@@ -59,7 +59,7 @@ class Query:
 
 def expire_invitation(context: Context, note: JsonDict) -> None:
     """Expire the invitation that a note belongs to, if it still waits; then delete the note."""
-    with suppress(NotFound):  # the invitation was deleted
+    with suppress(NotFound, Unreadable):  # deleted, or nobody can answer it
         doc = owners.database_of(context, note["owner"]).get(note["invitation"])
         if generation_of(doc) == note["generation"]:
             invitations.expire(context, note["owner"], doc)

@@ -129,7 +129,7 @@ def _take(context: Context, mail_request: registration.MailRequest) -> None:
     def change(stored: JsonDict) -> JsonDict:
         is_new = "_rev" not in stored
         after = registration.merge_request(None if is_new else stored, mail_request.doc)
-        if after is not stored:
+        if after is not stored and stored.get("state") != "new":
             _count(context, after, mail_request.address, is_new=is_new)
         return after
 
@@ -144,19 +144,22 @@ def _count(context: Context, doc: JsonDict, address: str, *, is_new: bool) -> No
     transition counts the address. A device that asks again is refused here already if its address
     has no room, so that its older link stays valid. A new device is not: the answer would tell a
     stranger whether the address is in use.
+
+    The network is counted last, and not for a device whose earlier mail is not sent yet. So nobody
+    uses up what their neighbours need without a mail.
     """
     # Imported here: every function imports this module, but few of them need the transitions.
     from chalicelib.handlers import devices
 
     key = devices.mail_key(context, doc)
+    if not is_new:
+        sending.check_room_for_address(context, key, address)
     try:
         sending.count_from_network(context, doc, key, address)
     except TooManyMails as exc:
         wait_s = max(1, math.ceil(exc.retry_at_s - context.clock().timestamp()))
         headers = {"Retry-After": str(wait_s)}
         raise RefusedRequest(429, "too_many_requests", exc.reason, headers) from exc
-    if not is_new:
-        sending.check_room_for_address(context, key, address)
 
 
 def _row(doc: object, reason: str) -> JsonDict:

@@ -11,6 +11,8 @@ from chalicelib.engine.runner import Outcome
 from chalicelib.web import invitation as pages
 from chalicelib.web.pages import Page
 from tests.kit.basics import FakeDependencies, a_device, an_address, at_once, view_page
+from tests.kit.cases.attacks import nested_text
+from tests.kit.cloud.access import put_text
 from tests.kit.cloud.steps import Owner
 from tests.kit.tokens import put_together, take_apart
 
@@ -259,6 +261,17 @@ def test_a_closed_link_says_the_same_where_the_answer_was_given(
 ) -> None:
     ada.edit(INVITATION, **CLOSED[became][0])
     assert show(ada, code, "answered") == show(ada, code)
+
+
+def test_an_invitation_that_cannot_be_read_is_answered_as_one_that_is_gone(
+    ada: Owner, code: str
+) -> None:
+    rev = doc_of(ada)["_rev"]
+    text = f'{{"_rev":"{rev}","type":"invitation","x":{nested_text(2_000)}}}'
+    put_text(ada.control, INVITATION, text)
+    unreadable = show(ada, code)
+    ada.control.remove(ada.control.stub(INVITATION))
+    assert unreadable == show(ada, code)
 
 
 def forged_invitation_codes(code: str, other: str, device_code: str) -> dict[str, str]:

@@ -245,6 +245,24 @@ def test_over_the_networks_quota_the_request_is_for_later(steps: Steps) -> None:
     assert steps.run(devices[2].device_id) is Outcome.SAVED
 
 
+def test_a_device_that_asks_again_before_its_mail_uses_up_no_network(steps: Steps) -> None:
+    limit(steps, network=2)
+    one, neighbour = a_device(owner=an_address()), a_device(owner=an_address())
+    docs = [one.doc, *(again(one, generation) for generation in range(1, 30))]
+    assert send(steps, *docs) == Answer(201, [])
+    assert send(steps, neighbour.doc) == Answer(201, [])
+
+
+def test_a_device_whose_address_has_no_room_uses_up_no_network(steps: Steps) -> None:
+    limit(steps, network=3, address=1)
+    one, neighbour = a_device(owner=an_address()), a_device(owner=an_address())
+    send(steps, one.doc)
+    steps.run(one.device_id)
+    for generation in range(1, 10):
+        assert "too many mails to this address" in str(send(steps, again(one, generation)).body)
+    assert send(steps, neighbour.doc) == Answer(201, [])
+
+
 def test_another_network_has_its_own_quota(steps: Steps) -> None:
     limit(steps, network=1)
     first, second = a_device(owner=an_address()), a_device(owner=an_address())
@@ -303,6 +321,7 @@ def test_a_resend_over_the_networks_quota_counts_nothing_against_the_address(
 ) -> None:
     limit(steps, network=1, address=2)
     send(steps, device.doc)
+    steps.run(device.device_id)
     assert [send(steps, again(device, number)).status for number in (1, 2, 3)] == [429] * 3
     assert send(steps, again(device, 4), source_ip=ELSEWHERE) == Answer(201, [])
 

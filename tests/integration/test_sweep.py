@@ -134,6 +134,14 @@ def test_a_document_that_cannot_be_read_does_not_hold_up_the_others(steps: Steps
     assert swept(steps) == {"expired": 1, "failed": 1, "complete": False}
 
 
+def test_the_note_of_an_invitation_that_cannot_be_read_goes(steps: Steps, ada: Owner) -> None:
+    put_text(ada.control, "deep", f'{{"type":"invitation","x":{nested_text(2_000)}}}')
+    note = {"_id": "expiry-deep", "type": "expiry", "owner": ada.id, "invitation": "deep"}
+    steps.control.put({**note, "expires_at": "2026-11-22T06:00:00Z", "generation": 0})
+    assert swept(steps) == {"expired": 1, "failed": 0, "complete": True}
+    assert notes(steps) == []
+
+
 def test_a_sweep_that_leaves_something_is_warned_of(steps: Steps, log: io.StringIO) -> None:
     waiting(steps, 1, "2026-11-22T06:00:00Z")
     for remaining_s in (1, 100):

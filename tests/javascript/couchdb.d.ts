@@ -34,6 +34,7 @@ interface TypeRules {
   counter: string | null;
   fixed: string[];
   deletes: string[];
+  answers: string[];
   clouds: string[] | null;
 }
 

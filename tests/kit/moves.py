@@ -59,7 +59,8 @@ def is_undone(old: JsonDict | None, new: JsonDict | None) -> bool:
     """Whether a document says the same as before, and is of a type that devices write."""
     if old is NOTHING or new is NOTHING or not same(old, new) or old.get("type") not in TYPES:
         return False
-    return TYPES[old["type"]].clouds is not None
+    rules = TYPES[old["type"]]
+    return rules.clouds is not None and new.get("state") not in rules.answers
 
 
 def is_step(old: JsonDict | None, new: JsonDict | None) -> bool:
