@@ -174,8 +174,8 @@ def test_a_link_in_capitals_and_percent_encoded_leads_to_its_page(
     url = urlsplit(device.link)
     encoded = "".join(f"%{ord(letter):02x}" for letter in device.link_code.upper())
     connection = HTTPConnection(url.netloc, timeout=30)
-    body = f"device_code={device.code}" if method == "POST" else None
-    connection.request(method, f"{url.path.rpartition('/')[0]}/{encoded}", body, FORM)
+    body, headers = (f"device_code={device.code}", FORM) if method == "POST" else (None, {})
+    connection.request(method, f"{url.path.rpartition('/')[0]}/{encoded}", body, headers)
     assert connection.getresponse().status == (303 if method == "POST" else 200)
     connection.close()
 

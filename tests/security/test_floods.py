@@ -46,6 +46,7 @@ def test_a_batch_is_one_message_so_that_nobody_waits_for_nine_of_another_owner()
     assert {batch for batch, _ in limits().values()} == {1}
 
 
+@pytest.mark.slow
 def test_ten_thousand_documents_of_one_owner_cause_so_many_runs_a_minute(
     town: tuple[World, list[str]],
 ) -> None:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -256,6 +257,7 @@ KEPT_BACK: dict[str, list[Act]] = {
 }
 
 
+@pytest.mark.slow
 @example(KEPT_BACK["to an address"])
 @example(KEPT_BACK["by an owner"])
 @settings(max_examples=100)

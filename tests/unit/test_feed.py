@@ -246,6 +246,7 @@ def test_two_thousand_deep_documents_cost_three_requests() -> None:
     assert feed.limits == ["1000"] * 3
 
 
+@pytest.mark.slow
 def test_no_page_is_larger_than_fits_into_memory_and_all_documents_come() -> None:
     feed = OddFeed(['"' + "x" * 65_000 + '"'] * 200)
     pages = feed.pages(page_size=200)
