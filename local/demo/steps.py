@@ -130,6 +130,7 @@ class Demo:
         self._folder = Path(self._exits.enter_context(TemporaryDirectory(prefix="syncpoint-")))
         self._registrations = net.url_to(f"{system.api}/registrations")
         self._watch = self.watch_database(self.control)
+        self._found_links: set[str] = set()
 
     def close(self) -> None:
         """End all devices."""
@@ -157,7 +158,7 @@ class Demo:
         self.story.line(name, f"shows the device code {code} on its screen")
         process.start()
         self._watch.wait_for(registered["device"], "confirming")
-        return process, self.find_link(owner, registered["device"])
+        return process, self.find_link(owner, "/confirm/")
 
     def confirm(self, process: DeviceProcess, link: str) -> None:
         """Open the link and type the code. Wait until the device is active and has its document."""
@@ -185,15 +186,17 @@ class Demo:
                     return doc
             limit.pause()
 
-    def find_link(self, address: str, part: str) -> str:
-        """Return the link in the newest mail to an address that has a text in it."""
+    def find_link(self, address: str, page: str) -> str:
+        """Return the link to a page in a new mail to an address: one that was not found before."""
         limit = Limit(f"no mail to {address} in the outbox")
         while True:
             mails = requests.get(f"{self.system.outbox}/outbox.json", timeout=10).json()
-            found = [mail for mail in mails if mail["to"] == address and part in mail["text"]]
-            if found:
-                self.story.line("mail", f"to {address}: “{found[-1]['subject']}”")
-                return str(found[-1]["links"][0])
+            for mail in mails:
+                link = str(mail["links"][0])
+                if mail["to"] == address and page in link and link not in self._found_links:
+                    self._found_links.add(link)
+                    self.story.line("mail", f"to {address}: “{mail['subject']}”")
+                    return link
             limit.pause()
 
     def show_refusal(self, who: str, what: str, attempt: Callable[[], object]) -> None:
