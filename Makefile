@@ -23,8 +23,7 @@ AUDITED := app.py chalicelib device local ops poller
 # Just what the lock file names, each by its hash: pip chooses nothing itself.
 INSTALL := pip install -qq --disable-pip-version-check --require-hashes --no-deps
 # What selects tests are their markers: tests/README.md. ARGS="--last-failed" is handed on.
-# A worker that has finished takes over tests of another one.
-PYTEST = $(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+PYTEST = $(BIN)/python -m pytest -n auto $(ARGS)
 # What the pages look like does not depend on the CouchDB behind them.
 SPEAKS_TO_COUCHDB := "couchdb and not browser"
 

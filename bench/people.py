@@ -8,6 +8,7 @@ from chalicelib.couch import Database, Server
 from chalicelib.domain.documents import JsonDict
 from device.registration import new_device
 from local.outbox import read_mail
+from tests.kit.tokens import subject_of_link
 
 
 class CheckFailed(Exception):
@@ -55,7 +56,7 @@ class People:
         """Read a mail and prepare its answer; the link names the device."""
         mail = read_mail(mime)
         link = mail["links"][0] if mail["links"] else ""
-        device_id = link.rpartition("/")[2].partition(".")[0]
+        device_id = subject_of_link(link) if link else ""
         owner, device_code = self._expected.pop(device_id, ("", ""))
         if mail["to"] != owner:
             self.astray += 1

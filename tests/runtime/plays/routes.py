@@ -104,6 +104,7 @@ def the_registrations_takes_a_registration_and_its_resend(acts: Acts) -> None:
     stored = acts.control.get(acts.cast.device_id)
     assert stored["state"] == "new"
     assert stored["network"] == "203.0.113.0/24"
+    acts.request_confirmation()
     again = json.loads(acts.cast.event("api/registrations_bulk_docs")["body"])
     again["docs"][0]["generation"] = 1
     answer = acts.api("registrations_bulk_docs", body=json.dumps(again))
