@@ -593,13 +593,17 @@ def test_a_replicator_has_nothing_to_send_after_an_undo(photos: Phone) -> None:
 
 
 @pytest.mark.real
-def test_an_undo_adds_nothing_to_what_the_replicator_counts_as_refused(photos: Phone) -> None:
+def test_after_an_undo_the_replicator_counts_no_more_as_refused(photos: Phone) -> None:
+    """It may send the refused revision once more while the undo goes on."""
     photos.device.replications.reconcile(CONTROL, photos.device.control_both_ways())
     photos.edit(DOC_ID, name=LONG)
     wait_for(lambda: doc_write_failures(photos.device) == 1, "the refused document")
     photos.undo()
+    wait_until_sent(photos, "channel-next")
+    settled = doc_write_failures(photos.device)
+    assert settled <= 2
     wait_until_sent(photos, "channel-last")
-    assert doc_write_failures(photos.device) == 1
+    assert doc_write_failures(photos.device) == settled
 
 
 def wait_until_sent(phone: Phone, doc_id: str) -> None:

@@ -108,9 +108,10 @@ def seq_after(seq: str, by: int) -> str:
         rest = "g1AAAA" + f"seq{after}".encode().hex()
     elif rest.startswith("g1AAAA"):  # CouchDB's: a compressed Erlang term
         term = zlib.decompress(base64.urlsafe_b64decode(rest + "=" * (-len(rest) % 4))[6:])
-        before, tuple_of_three, behind = term.partition(b"h\x03a")  # {Seq, Uuid, Node}
-        assert tuple_of_three, "the seq is no small integer"
-        moved = before + b"h\x03b" + (behind[0] + by).to_bytes(4, "big") + behind[1:]
+        found = re.search(rb"h\x03(?:a(.)|b(....))", term, re.DOTALL)  # {Seq, Uuid, Node}
+        assert found, "the seq is no integer"
+        moved_to = int.from_bytes(found[1] or found[2]) + by
+        moved = term[: found.start()] + b"h\x03b" + moved_to.to_bytes(4) + term[found.end() :]
         packed = b"\x83P" + len(moved).to_bytes(4, "big") + zlib.compress(moved)
         rest = base64.urlsafe_b64encode(packed).decode().rstrip("=")
     return f"{after}{dash}{rest}"
