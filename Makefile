@@ -46,7 +46,7 @@ run: $(VENV)/.local $(EMBEDDED) ## keep the local system up and say where; Ctrl-
 unit: $(VENV)/.dev ## the tests without I/O, under a minute
 	@$(PYTEST) -m "not io and not slow"
 
-test: setup ## the tests to run after a change, about five minutes
+test: setup ## the tests to run after a change, about eight minutes
 	@$(PYTEST) -m "not slow"
 
 slow: setup $(TYPESCRIPT)/.done ## the tests that `make test` leaves out
