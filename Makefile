@@ -61,8 +61,8 @@ couchdb-url:
 	@test -n "$(COUCHDB_URL)" || { echo "error: COUCHDB_URL is not set; say which CouchDB:" \
 	  "make couchdb COUCHDB_URL=http://admin:password@127.0.0.1:5984" >&2; exit 1; }
 
-couchdb3: setup ## the same tests, on a stand-in that answers like version 3
-	@$(BIN)/python -m tests.couchdb3 $(PYTEST) -m $(SPEAKS_TO_COUCHDB)
+couchdb3: setup ## those that are not slow, on a stand-in that answers like version 3
+	@$(BIN)/python -m tests.couchdb3 $(PYTEST) -m $(SPEAKS_TO_COUCHDB)" and not slow"
 
 format: $(VENV)/.dev
 	@$(BIN)/ruff format --check .
