@@ -681,6 +681,17 @@ def is_accepted(device: Device, new: JsonDict | None, old: JsonDict | None) -> b
     return device.may(gone if new is NOTHING else new, old)
 
 
+@pytest.mark.parametrize(
+    ("doc_type", "state"),
+    [("channel", "ready"), ("channel", "closing"), ("invitation", "accepting")],
+)
+def test_what_may_not_be_deleted_is_not_made_anew(
+    device: Device, doc_type: str, state: str
+) -> None:
+    """As if the device had deleted it before: its cloud's fields would go."""
+    assert not device.may(a_doc(doc_type, "new"), stored(doc_type, state))
+
+
 # What says the same.
 
 
