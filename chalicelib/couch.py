@@ -32,7 +32,7 @@ from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.auth import HTTPBasicAuth
 
 from chalicelib.domain.documents import JsonDict
-from chalicelib.json_rows import BadRow, Rows, finite, never, read_rows
+from chalicelib.json_rows import MAX_ROW_SIZE, BadRow, Rows, finite, never, read_rows
 
 CONNECT_TIMEOUT_S = 3.05
 READ_TIMEOUT_S = 10.0
@@ -45,9 +45,8 @@ MAX_ANSWER_BYTES = 1024 * 1024
 MAX_NAMES_BYTES = 16 * MAX_ANSWER_BYTES
 # The largest answer to one revision that was written.
 _MAX_ROW_BYTES = 100_000
-# The largest page of changes, in characters of its rows. JSON takes up to thirty times its size as
-# Python objects, the poller has two pages in memory, and its Lambda has 256 MB.
-MAX_PAGE_SIZE = 1_048_576
+# The largest page of changes, in characters of its rows. The poller has two pages in memory.
+MAX_PAGE_SIZE = MAX_ROW_SIZE
 _PAGE_ROWS = 1_000
 
 # Addresses and keys in paths must not appear in errors, because errors are logged.
@@ -242,7 +241,21 @@ class Connection:
         """Do the same as `request`, for an answer that must be a JSON object."""
         answer = self.request(method, path, **kwargs)
         if not isinstance(answer, dict):
-            raise CouchError(200, "bad_answer", "expected a JSON object", f"{method} {path}")
+            raise _bad_answer("a JSON object", method, path)
+        return answer
+
+    def request_list(self, method: str, path: str, **kwargs: Any) -> list[Any]:
+        """Do the same as `request`, for an answer that must be a JSON list."""
+        answer = self.request(method, path, **kwargs)
+        if not isinstance(answer, list):
+            raise _bad_answer("a JSON list", method, path)
+        return answer
+
+    def request_objects(self, method: str, path: str, **kwargs: Any) -> list[JsonDict]:
+        """Do the same as `request`, for an answer that must be a list of JSON objects."""
+        answer = self.request_list(method, path, **kwargs)
+        if not all(isinstance(row, dict) for row in answer):
+            raise _bad_answer("a list of JSON objects", method, path)
         return answer
 
     def request(
@@ -253,7 +266,7 @@ class Connection:
         params: dict[str, str] | None = None,
         body: Any = None,
         read_timeout_s: float = READ_TIMEOUT_S,
-        max_bytes: int | None = MAX_ANSWER_BYTES,
+        max_bytes: int = MAX_ANSWER_BYTES,
     ) -> Any:
         """Send one request.
 
@@ -265,9 +278,8 @@ class Connection:
             Sent as JSON.
         read_timeout_s : float
             How long the server may send nothing, in seconds.
-        max_bytes : int, optional
+        max_bytes : int
             The largest answer that is read completely. A larger one uses no more memory than that.
-            None for no limit.
 
         Returns
         -------
@@ -318,7 +330,7 @@ class Connection:
         try:
             response = self._send(method, path, params, body, read_timeout_s)
             if not response.ok or response.is_redirect:
-                _answer(response, _content(response, None, request), request)
+                _answer(response, _content(response, MAX_ANSWER_BYTES, request), request)
             return _read_rows(response, max_size, is_over, request)
         except requests.RequestException as exc:
             raise _no_answer(exc, request) from None
@@ -344,6 +356,10 @@ class Connection:
         )
         is_quick = method == "GET" and read_timeout_s <= READ_TIMEOUT_S
         return _retry_once(send) if is_quick else send()
+
+
+def _bad_answer(expected: str, method: str, path: str) -> CouchError:
+    return CouchError(200, "bad_answer", f"expected {expected}", _loggable(method, path))
 
 
 def _loggable(method: str, path: str) -> str:
@@ -384,11 +400,11 @@ def _retry_once(send: Callable[[], requests.Response]) -> requests.Response:
         return send()
 
 
-def _content(response: requests.Response, max_bytes: int | None, request: str) -> bytearray:
+def _content(response: requests.Response, max_bytes: int, request: str) -> bytearray:
     content = bytearray()
     for part in response.iter_content(_PART_BYTES):
         content += part
-        if max_bytes is not None and len(content) > max_bytes:
+        if len(content) > max_bytes:
             response.close()  # not back to the pool: the server is still sending the rest
             raise Unreadable(
                 response.status_code, "unreadable", f"more than {max_bytes:,} bytes", request
@@ -540,7 +556,14 @@ class Database:
                 self._http.pause(random.uniform(0, longest_s))  # noqa: S311 - no secret
             yield number
 
-    def leaves(self, doc_id: str, *, max_bytes: int) -> list[JsonDict]:
+    def leaf(self, doc_id: str, rev: str) -> JsonDict:
+        """Read a leaf revision. Of one that cannot be read, return ``_id`` and ``_rev`` alone."""
+        try:
+            return self.get(doc_id, rev)
+        except Unreadable:
+            return {"_id": doc_id, "_rev": rev}
+
+    def leaves(self, doc_id: str, *, max_bytes: int = MAX_ANSWER_BYTES) -> list[JsonDict]:
         """Return all leaf revisions of a document: the winner, conflicting and deleted ones.
 
         Each has its history in ``_revisions``.
@@ -563,7 +586,7 @@ class Database:
         """
         params = {"open_revs": "all", "revs": "true"}
         path = self._doc_path(doc_id)
-        rows = self._rows("GET", path, params=params, max_bytes=max_bytes)
+        rows = self._http.request_objects("GET", path, params=params, max_bytes=max_bytes)
         return [row["ok"] for row in rows if isinstance(row.get("ok"), dict)]
 
     def put(self, doc: JsonDict) -> str:
@@ -611,7 +634,7 @@ class Database:
             document is read only after a conflict.
         overwrites_unreadable : bool
             Whether `change` gets an unreadable document as a `stub`, to overwrite it. Set it for
-            documents that others may write, and that the cloud can write anew. One request more.
+            documents that others may write, and that the cloud can write again. One request more.
 
         Returns
         -------
@@ -671,7 +694,7 @@ class Database:
         revs = [doc["_rev"], *doc.get("_conflicts", [])]
         docs = [{"_id": doc["_id"], "_rev": rev, "_deleted": True} for rev in revs]
         path = f"{self._path}/_bulk_docs"
-        for row in self._http.request("POST", path, body={"docs": docs}):
+        for row in self._http.request_objects("POST", path, body={"docs": docs}):
             if "error" in row:
                 status = 409 if row["error"] == "conflict" else 500
                 raise make_error(status, row, f"POST {path}")
@@ -688,15 +711,9 @@ class Database:
         ------
         https://docs.couchdb.org/en/stable/api/database/bulk-api.html (``new_edits``)
         """
-        body = {"docs": [doc], "new_edits": False}
-        rows = self._rows("POST", f"{self._path}/_bulk_docs", body=body, max_bytes=_MAX_ROW_BYTES)
+        body, path = {"docs": [doc], "new_edits": False}, f"{self._path}/_bulk_docs"
+        rows = self._http.request_objects("POST", path, body=body, max_bytes=_MAX_ROW_BYTES)
         return next((row for row in rows if "error" in row), None)
-
-    def _rows(self, method: str, path: str, **kwargs: Any) -> list[JsonDict]:
-        rows = self._http.request(method, path, **kwargs)
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise CouchError(200, "bad_answer", "expected a list of JSON objects")
-        return rows
 
     def security(self) -> JsonDict:
         """Return the database's security object."""
@@ -764,15 +781,18 @@ class Database:
             "is_last": rows.is_whole and count < limit,
         }
 
-    def documents(self) -> Iterator[JsonDict]:
-        """Yield all documents that can be read. One request for each thousand, or for each page."""
+    def pages(self, limit: int = _PAGE_ROWS) -> Iterator[ChangesPage]:
+        """Yield all changes, in pages of at most `limit` rows. One request for each page."""
         since, is_last = "0", False
         while not is_last:
-            page = self.changes(since, limit=_PAGE_ROWS)
+            page = self.changes(since, limit=limit)
             since, is_last = page["last_seq"], page["is_last"]
-            for row in page["results"]:
-                if not row.get("deleted"):
-                    yield row["doc"]
+            yield page
+
+    def documents(self) -> Iterator[JsonDict]:
+        """Yield all documents that can be read. As many requests as `pages`."""
+        for page in self.pages():
+            yield from (row["doc"] for row in page["results"] if not row.get("deleted"))
 
     def between(self, first: str, last: str, *, limit: int) -> Rows:
         """Return the documents whose ids are from `first` to `last`, in the order of their ids.
@@ -901,7 +921,7 @@ class Server:
             "end_key": json.dumps(end_key),
             "limit": str(limit),
         }
-        names = self._request_list("GET", "/_all_dbs", params=params, max_bytes=MAX_NAMES_BYTES)
+        names = self.http.request_list("GET", "/_all_dbs", params=params, max_bytes=MAX_NAMES_BYTES)
         # express-pouchdb ignores the parameters and returns all names.
         return sorted(name for name in names if start_key <= name <= end_key)[:limit]
 
@@ -923,8 +943,7 @@ class Server:
         ------
         https://docs.couchdb.org/en/stable/api/server/common.html#dbs-info
         """
-        rows: list[JsonDict] = self._request_list("POST", "/_dbs_info", body={"keys": list(names)})
-        return rows
+        return self.http.request_objects("POST", "/_dbs_info", body={"keys": list(names)})
 
     def db_updates(self, since: str, *, limit: int, wait_s: float = 0) -> JsonDict:
         """Return a page of the feed of databases that were created, updated or deleted.
@@ -985,12 +1004,6 @@ class Server:
             self.http.request("DELETE", f"{self._config_path()}/{_quoted(section, key)}")
         except NotFound:
             return
-
-    def _request_list(self, method: str, path: str, **kwargs: Any) -> list[Any]:
-        answer = self.http.request(method, path, **kwargs)
-        if not isinstance(answer, list):
-            raise CouchError(200, "bad_answer", "expected a JSON list", f"{method} {path}")
-        return answer
 
     def _config_path(self) -> str:
         # CouchDB 2 and later have a configuration for each node; 1.x and express-pouchdb do not.

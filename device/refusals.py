@@ -211,10 +211,10 @@ def _revision(database: Database, doc_id: str, rev: str) -> JsonDict | None:
 
 def _is_there(database: Database, doc_id: str) -> bool:
     """Tell whether a document exists and is not deleted. One request."""
-    answer = database.request("POST", "_all_docs", body={"keys": [doc_id]}, max_bytes=_MAX_BYTES)
     try:
-        row = answer["rows"][0]
-        return "error" not in row and not row["value"].get("deleted")
+        return "_rev" in database.stub(doc_id)
+    except NotFound:
+        return False
     except (AttributeError, IndexError, KeyError, TypeError) as exc:
         raise CouchError(200, "bad_answer", "the answer is not CouchDB's") from exc
 

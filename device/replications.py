@@ -143,7 +143,7 @@ class Replications:
                 "GET",
                 "/_scheduler/docs/_replicator",
                 params={"limit": str(_MAX_REPLICATIONS)},
-                max_bytes=None,
+                max_bytes=_MAX_BYTES,
             )
         except CouchError as exc:
             if exc.status == 0 or exc.status >= 500:

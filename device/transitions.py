@@ -98,7 +98,7 @@ def resolve_conflict(doc: JsonDict, device: Device) -> JsonDict:
     """
     current = device.database.get(doc["_id"], conflicts=True)
     revs = current.pop("_conflicts", [])
-    leaves = [current, *(_leaf(device.database, doc["_id"], rev) for rev in revs)]
+    leaves = [current, *(device.database.leaf(doc["_id"], rev) for rev in revs)]
     winner = pick_winner(leaves)
     for leaf in leaves:
         if leaf is winner:
@@ -113,14 +113,6 @@ def resolve_conflict(doc: JsonDict, device: Device) -> JsonDict:
             with suppress(Conflict, NotFound):  # another device removed it first
                 device.database.remove(leaf)
     return winner
-
-
-def _leaf(database: Database, doc_id: str, rev: str) -> JsonDict:
-    """Return a leaf revision. Of one that cannot be read, only its id and its revision."""
-    try:
-        return database.get(doc_id, rev)
-    except Unreadable:
-        return {"_id": doc_id, "_rev": rev}
 
 
 def pick_winner(leaves: Sequence[JsonDict]) -> JsonDict:

@@ -53,9 +53,6 @@ def _remove_channel(server: Server, doc: JsonDict, control_db: str, owner: str |
 
 def _documents(database: Database) -> Iterator[JsonDict]:
     """Yield all documents; of one that cannot be read, its id only."""
-    since, is_last = "0", False
-    while not is_last:
-        page = database.changes(since, limit=_PAGE_ROWS)
-        since, is_last = page["last_seq"], page["is_last"]
+    for page in database.pages(_PAGE_ROWS):
         yield from (row["doc"] for row in page["results"] if not row.get("deleted"))
         yield from ({"_id": row.doc_id} for row in page["bad"] if row.doc_id)

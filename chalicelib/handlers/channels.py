@@ -229,14 +229,8 @@ def _merge_conflicts(doc: JsonDict, context: Context) -> bool:
 
 def _leaf(database: Database, doc_id: str, rev: str) -> JsonDict:
     """Return what `merge` reads of a leaf revision. The rest might take much memory."""
-    try:
-        leaf = database.get(doc_id, rev)
-    except Unreadable:  # it has nothing that could be merged
-        leaf = {}
-    return {name: leaf[name] for name in MERGED_FIELDS if name in leaf} | {
-        "_id": doc_id,
-        "_rev": rev,
-    }
+    leaf = database.leaf(doc_id, rev)
+    return {name: leaf[name] for name in ("_id", "_rev", *MERGED_FIELDS) if name in leaf}
 
 
 def write_rights(context: Context, channel: Channel, *, is_new: bool = False) -> bool:

@@ -39,9 +39,6 @@ NEXT_STATES = {
     "error": "the mail bounced, or somebody complained of it",
 }
 
-# More revisions than honest devices leave behind.
-_MAX_LEAVES_BYTES = 1 << 20
-
 
 @registry.unsafe("invitation", "new", to="sent", key_of=guest_and_channel)
 def request_answer(doc: JsonDict, context: Context, claim: Claim) -> JsonDict:
@@ -165,7 +162,7 @@ def _find_channel(context: Context, invitation: Invitation) -> JsonDict:
 
 def _taken_back(context: Context, doc: JsonDict) -> JsonDict | None:
     try:
-        leaves = context.database.leaves(doc["_id"], max_bytes=_MAX_LEAVES_BYTES)
+        leaves = context.database.leaves(doc["_id"])
     except Unreadable:
         raise Rejected("too many revisions are in conflict; write another invitation") from None
     return taken_back(doc, leaves)
