@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from bench import cost
 from bench.report import table
+from chalicelib.engine.batch import MAX_TRIES
 from chalicelib.handlers.all import registry
 from chalicelib.settings import PollerSettings, Settings
 
@@ -52,7 +53,6 @@ SCANNED_DATABASES = 100  # by each run of the poller
 WINDOW_S = 50  # POLL_WINDOW_SECONDS
 
 RUNS_AN_HOUR = 60  # of the poller
-TRIES = 5  # of a message: `maxReceiveCount` in template.yaml
 FAILED_TRY_REQUESTS = 3  # receive, ask for the queue's URL, hide; one that succeeds sends two
 
 # Assumed of people and devices.
@@ -160,13 +160,13 @@ def bounds_table() -> str:
         if one.name.endswith(("_PER_OWNER", "_PER_OWNER_HOUR"))
     }
     messages = RUNS_AN_HOUR * default["POLL_MESSAGES_PER_OWNER"]
-    tries, mails = TRIES * messages, default["MAILS_PER_OWNER_HOUR"]
+    tries, mails = MAX_TRIES * messages, default["MAILS_PER_OWNER_HOUR"]
     steps = [{**_step(step), "mails": 0.0} for step in cost.kept() if cost.own_of_lambda(step)]
     sqs = messages + FAILED_TRY_REQUESTS * tries
     units = _sum([_times(tries, max(steps, key=usd)), {"mails": mails}])
     rows = [
         ["messages", messages, f"{RUNS_AN_HOUR} runs of the poller × `POLL_MESSAGES_PER_OWNER`"],
-        ["runs of a Lambda", tries, f"each message is tried {TRIES} times at most"],
+        ["runs of a Lambda", tries, f"each message is tried {MAX_TRIES} times at most"],
         ["requests to SQS", sqs, "each message is sent; a failed try receives, asks and hides"],
         ["mails", mails, "`MAILS_PER_OWNER_HOUR`"],
         ["new databases", default["CHANNELS_PER_OWNER_HOUR"], "`CHANNELS_PER_OWNER_HOUR`"],

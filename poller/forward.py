@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from chalicelib.couch import LOGIN_REFUSED, CouchError, Database, NotFound, Server
 from poller.checkpoint import Checkpoint, Checkpoints, batched
-from poller.feed import Feed, Page, TimeLimit
+from poller.feed import Feed, Page
 from poller.messages import NotAccepted, Sender, messages_for
 
 # After so many pages or seconds another database is read, so that a busy one does not delay the
@@ -142,8 +142,7 @@ class Forwarder:
         if not self._may_send(db):
             self._hold(database)
             return
-        turn = TimeLimit(self.monotonic_s, MAX_TURN_S)
-        turn.is_over()  # it begins now
+        turn_ends_at_s = self.monotonic_s() + MAX_TURN_S
         feed = Feed(
             database,
             since.seq,
@@ -155,7 +154,7 @@ class Forwarder:
         )
         self.summary.databases += 1
         try:
-            if not self._send_pages(feed, turn, update_seq):
+            if not self._send_pages(feed, turn_ends_at_s, update_seq):
                 self.lagging.add(db)
         except LOGIN_REFUSED:
             raise  # it is no matter of the database
@@ -168,7 +167,7 @@ class Forwarder:
         self.failing.pop(db, None)
         self._failures_in_a_row = 0
 
-    def _send_pages(self, feed: Feed, turn: TimeLimit, update_seq: str) -> bool:
+    def _send_pages(self, feed: Feed, turn_ends_at_s: float, update_seq: str) -> bool:
         """Send page after page; return whether the end of the feed was reached."""
         db = feed.database.name
         next_page: Callable[[], Page] = feed.read
@@ -179,7 +178,7 @@ class Forwarder:
             in_a_row += len(messages)
             self._sent[db] += len(messages)
             is_full = number == MAX_PAGES_IN_A_ROW or not self._may_send(db, in_a_row)
-            is_turn_over = is_full or turn.is_over()
+            is_turn_over = is_full or self.monotonic_s() >= turn_ends_at_s
             if not page.is_last and not is_turn_over:
                 next_page = self.executor.submit(feed.read).result  # while this page is sent
             if number == 1 and not page.is_last and db != self.control_db:

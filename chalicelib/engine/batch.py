@@ -40,9 +40,9 @@ MAX_TRIES = 5
 # takes 13 s of it. If the Lambda is still killed, its messages come back after their visibility
 # timeout.
 MIN_TIME_S = 15.0
-# At this receive a message is sent again if CouchDB is not there. After the fifth one SQS moves it
-# to the dead letters. One receive is left for a Lambda that is killed.
-SEND_AGAIN_AT_RECEIVE = 4
+# At this try a message is sent again if CouchDB is not there. The last one is left for a Lambda
+# that is killed.
+SEND_AGAIN_AT_TRY = MAX_TRIES - 1
 # A message that was sent again for so long fails like any other: perhaps its document makes CouchDB
 # hang. SQS itself deletes messages after 14 days.
 MAX_SEND_AGAIN_MS = 12 * 24 * 3600 * 1000
@@ -206,9 +206,8 @@ def _may_be_sent_again(record: Record) -> bool:
         message = Message.parse(record["body"])
     except InvalidMessage:
         return False
-    receives = int(record["attributes"]["ApproximateReceiveCount"])
     sent_again_for_ms = int(record["attributes"]["SentTimestamp"]) - _sent_ms(record, message)
-    return receives >= SEND_AGAIN_AT_RECEIVE and sent_again_for_ms < MAX_SEND_AGAIN_MS
+    return tries_of(record) >= SEND_AGAIN_AT_TRY and sent_again_for_ms < MAX_SEND_AGAIN_MS
 
 
 def _send_again(
