@@ -80,7 +80,7 @@ def taken_back(doc: JsonDict, leaves: Sequence[JsonDict]) -> JsonDict | None:
 
     The owner's device was offline, so its revision and that of the answer are in conflict, and
     CouchDB may show either. The owner withdrew the invitation, or deleted it, or sent it again, or
-    made it anew for somebody else.
+    made another one for somebody else under its id.
 
     Parameters
     ----------

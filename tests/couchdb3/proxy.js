@@ -355,7 +355,7 @@ async function answer(req, res) {
     if (n === null) {
       return send(res, 400, MALFORMED);
     }
-    // A seq past the end is of a database that was deleted and made again: begin anew. Or else the
+    // A seq past the end is of a database that was deleted and made again: start from the beginning. Or else the
     // database was restored from a backup: nothing comes, and the same seq.
     const info = parse((await ask('GET', url.pathname.replace(/\/_changes$/, ''), own)).body);
     const isPast = info.update_seq !== undefined && Number(n) > info.update_seq;

@@ -90,7 +90,7 @@ def gone(doc: JsonDict) -> JsonDict:
     return {"_id": doc["_id"], "_rev": doc["_rev"], "_deleted": True}
 
 
-def anew(doc: JsonDict, email: str) -> JsonDict:
+def made_again(doc: JsonDict, email: str) -> JsonDict:
     """The invitation as it was made once more, after it was deleted."""
     own = ("_id", "_rev", "type", "channel")
     return {**{name: doc[name] for name in own}, "state": "new", "email": email}
@@ -154,7 +154,7 @@ def test_a_channel_that_was_made_and_closed_offline_is_closed(ada: Owner, server
     assert ada.control.find_one("channel-short") is None
 
 
-def test_a_closed_channel_that_was_made_anew_offline_has_a_database(
+def test_a_closed_channel_that_was_made_again_offline_has_a_database(
     ada: Owner, server: Server
 ) -> None:
     ada.edit(CHANNEL, state="closing")
@@ -182,7 +182,7 @@ class Case:
             "deleted": gone(sent),
             "sent again": again(sent),
             "sent again and withdrawn": {**again(sent), "state": "withdrawn"},
-            "made anew for another": anew(sent, "eve@example.com"),
+            "made again for another": made_again(sent, "eve@example.com"),
         }[self.kind]
 
 
@@ -194,7 +194,7 @@ CASES = [
     Case("deleted", 5, "withdrawn"),
     Case("sent again", 2, "sent"),
     Case("sent again and withdrawn", 3, "withdrawn"),
-    Case("made anew for another", 3, "sent"),
+    Case("made again for another", 3, "sent"),
 ]
 IDS = [f"{case.kind} in {case.edits}" for case in CASES]
 

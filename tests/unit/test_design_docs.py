@@ -344,7 +344,7 @@ def test_what_the_cloud_writes_a_device_does_not_change(
                 assert reason == f"{field} is for the cloud to write"
 
 
-# A subscription that says nothing of the cloud may have been deleted and made anew.
+# A subscription that says nothing of the cloud may have been deleted and made again.
 KEPT_FIELDS = [row for row in CLOUD_FIELDS if row != ("subscription", "error")]
 
 
@@ -609,7 +609,7 @@ CHAINS: dict[str, tuple[JsonDict | None, JsonDict]] = {
         without(stored("invitation", "withdrawn", generation=3), "error"),
     ),
     "an invitation is made and withdrawn": (NOTHING, a_doc("invitation", "withdrawn")),
-    "a sent invitation is deleted and made anew": (
+    "a sent invitation is deleted and made again": (
         stored("invitation", "sent"),
         a_doc("invitation", "new", generation=0, email="eve@example.com"),
     ),
@@ -618,11 +618,11 @@ CHAINS: dict[str, tuple[JsonDict | None, JsonDict]] = {
         stored("channel", "error"),
         without(stored("channel", "closing"), "error"),
     ),
-    "a closed channel is deleted and made anew": (
+    "a closed channel is deleted and made again": (
         stored("channel", "closed"),
         a_doc("channel", "new"),
     ),
-    "a subscription is deleted and made anew": (
+    "a subscription is deleted and made again": (
         stored("subscription", "active"),
         a_doc("subscription", "paused", remote="https://couch.example.com/db-2"),
     ),
@@ -685,7 +685,7 @@ def is_accepted(device: Device, new: JsonDict | None, old: JsonDict | None) -> b
     ("doc_type", "state"),
     [("channel", "ready"), ("channel", "closing"), ("invitation", "accepting")],
 )
-def test_what_may_not_be_deleted_is_not_made_anew(
+def test_what_may_not_be_deleted_is_not_made_again(
     device: Device, doc_type: str, state: str
 ) -> None:
     """As if the device had deleted it before: its cloud's fields would go."""
