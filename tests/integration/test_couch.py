@@ -476,6 +476,14 @@ def test_the_largest_answer_that_is_wanted_is_read() -> None:
             server.http.request("GET", "/", max_bytes=11)
 
 
+def test_an_error_that_is_too_large_is_not_read_either() -> None:
+    with always(500, {"error": "x" * MAX_ANSWER_BYTES}) as server:
+        with pytest.raises(Unreadable, match="more than 1,048,576 bytes"):
+            server.database("control").info()
+        with pytest.raises(Unreadable, match="more than 1,048,576 bytes"):
+            server.database("control").changes("0", limit=1)
+
+
 class Failing(BaseAdapter):
     """The CouchDB in memory, behind a network that fails at first."""
 
