@@ -297,7 +297,7 @@ def log_success(
 def log_failure(
     record: Record, message: Message | None, transition: Transition, stage: str, exc: Exception
 ) -> None:
-    """Log and count a message that will be retried.
+    """Log and count a message that was not handled.
 
     The log entry has the error's type and where it was raised. It does not have the error's text,
     which might contain a secret or an address.
@@ -317,7 +317,7 @@ def log_failure(
     }
     if isinstance(exc, CouchError):
         extra |= {"couchdb_status": exc.status, "couchdb_error": exc.error}
-    logger.warning("the message is tried again", extra=extra)
+    logger.warning("the message was not handled", extra=extra)
 
 
 def _count_transition(

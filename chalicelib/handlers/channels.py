@@ -6,7 +6,7 @@ A channel has a database, which the transitions reconcile with the channel's doc
 from contextlib import suppress
 from functools import partial
 
-from chalicelib.couch import Conflict, Database, NotFound, Unreadable
+from chalicelib.couch import Conflict, Database, NotFound, Unavailable, Unreadable
 from chalicelib.design import PUBLIC_CHANNEL
 from chalicelib.domain.channel import (
     DEFAULT_NAME,
@@ -108,7 +108,8 @@ def tell_of_the_end(doc: JsonDict, context: Context) -> None:
 def close(doc: JsonDict, context: Context) -> JsonDict:
     """Delete the channel's database with its content, then stop all subscriptions → ``closed``.
 
-    All rights end first, so no guest goes on while the database is deleted.
+    All rights end first, so no guest goes on while the database is deleted. Where that takes too
+    long, the deletion ends them.
 
     Raises
     ------
@@ -123,7 +124,9 @@ def close(doc: JsonDict, context: Context) -> JsonDict:
         told |= channel.members | channel.leaving
     if security is not None and channel.owns(security):
         told |= _note_leaving(context, channel, security)
-        with suppress(NotFound):  # another run has deleted it
+        # Gone: another run has deleted it. Unavailable: a member may keep a database so busy that
+        # its rights wait for minutes. CouchDB deletes it at once, and that ends them as well.
+        with suppress(NotFound, Unavailable):
             database.put_security(channel.closed_security)
         database.delete()
     untold = sharing.tell_all(context, channel, told, _CLOSED)

@@ -1,6 +1,8 @@
 """What only a real CouchDB does: docs/couchdb.md says it, and code and advice rest on it."""
 
 import json
+import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
@@ -9,7 +11,7 @@ from chalicelib.couch import Database, Server
 from chalicelib.domain.credentials import USER_ID_PREFIX
 from tests.kit.basics import wait_for
 from tests.kit.cases.attacks import nested_text
-from tests.kit.cloud.access import as_device, refusal
+from tests.kit.cloud.access import as_device, exists, refusal
 from tests.kit.cloud.steps import Owner
 
 pytestmark = pytest.mark.real
@@ -45,3 +47,27 @@ def test_an_open_feed_outlives_the_right_to_read_it(ada: Owner) -> None:
         assert refusal(as_device(ada).database(database.name).get, "before")
         database.put({"_id": "after", "text": "secret"})
         assert next(rows)["doc"]["text"] == "secret"
+
+
+def test_a_channel_is_closed_though_a_member_keeps_its_database_busy(ada: Owner) -> None:
+    """CouchDB merges a document's revisions one by one; meanwhile `PUT _security` waits."""
+    ada.channel()
+    database = ada.channel_database()
+
+    def flood(_: int) -> int:
+        revs = [f"1-{uuid.uuid4().hex}" for _ in range(3_000)]
+        docs = [{"_id": "x", "_rev": rev, "_deleted": True} for rev in revs]
+        return requests.post(
+            f"{database.url}/_bulk_docs",
+            json={"docs": docs, "new_edits": False},
+            auth=(ada.device.device_id, ada.device.password),
+            timeout=300,
+        ).status_code
+
+    flood(0)
+    with ThreadPoolExecutor() as pool:
+        floods = [pool.submit(flood, n) for n in range(4)]
+        ada.edit("channel-photos", state="closing")
+        ada.run("channel-photos")
+        assert not exists(database)
+        assert any(not each.done() or each.result() != 201 for each in floods)

@@ -36,7 +36,7 @@ def test_a_transition_is_logged_with_the_document_as_its_correlation_id(acts: Ac
 def test_a_message_that_fails_is_logged_as_a_warning(acts: Acts) -> None:
     event = acts.cast.event("channel_new")
     event["Records"][0]["body"] = "none of the poller's"
-    record = log_record(acts.world.invoke("channel_new", event), "the message is tried again")
+    record = log_record(acts.world.invoke("channel_new", event), "the message was not handled")
     assert record["level"] == "WARNING"
     assert record["exception_type"] == "InvalidMessage"
 

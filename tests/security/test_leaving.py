@@ -14,7 +14,7 @@ from chalicelib.domain.names import owner_role, subscription_id
 from chalicelib.engine.runner import Outcome
 from chalicelib.errors import Unfinished
 from tests.kit.cases.attacks import nested_text
-from tests.kit.cloud.access import contents, roles
+from tests.kit.cloud.access import contents, exists, roles
 from tests.kit.cloud.site import Site
 from tests.kit.cloud.steps import Owner, Steps
 
@@ -172,6 +172,22 @@ def test_rights_end_before_a_closed_database_is_deleted(site: Site, ada: Owner) 
     assert security["syncpoint"]["channel"] == "channel-photos"
     guests = [n for n, path in enumerate(asked) if "-sub-" in path]
     assert asked.index(f"DELETE /{database.name}") < min(guests)
+
+
+def test_a_database_too_busy_for_its_rights_is_deleted_all_the_same(
+    ada: Owner, ben: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A member keeps it busy; test_real_couchdb.py shows that CouchDB deletes it at once."""
+
+    def wait(database: Database, security: JsonDict) -> None:
+        raise Unavailable(0, "unreachable", "ReadTimeout")
+
+    copy_id = ids(ada, ben)[0]
+    ada.edit("channel-photos", state="closing")
+    monkeypatch.setattr(Database, "put_security", wait)
+    assert ada.run("channel-photos") is Outcome.SAVED
+    assert not exists(ada.channel_database())
+    assert is_told(ben, copy_id, "closed")
 
 
 @pytest.mark.parametrize("end", ENDS)
