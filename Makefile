@@ -18,7 +18,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 EMBEDDED := $(if $(COUCHDB_URL),,$(NODE_MODULES)/.done)
 
 # What runs at somebody's, or with somebody's credentials.
-AUDITED := app.py chalicelib device local ops poller
+AUDITED := app.py chalicelib syncpoint_device local ops poller
 
 # Just what the lock file names, each by its hash: pip chooses nothing itself.
 INSTALL := pip install -qq --disable-pip-version-check --require-hashes --no-deps

@@ -15,8 +15,8 @@ from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import confirm_id
 from chalicelib.handlers.logins import remove_login
 from chalicelib.web import confirm
-from device.registration import new_device
 from local.outbox import read_mail
+from syncpoint_device.registration import new_device
 
 SIZES, ROUNDS = (1_000, 10_000, 100_000), 25
 QUICK_SIZES, QUICK_ROUNDS = (1_000, 5_000), 3

@@ -15,7 +15,7 @@ from collections import defaultdict
 import requests
 
 from bench.setup import CREATED_AT
-from device.registration import new_device
+from syncpoint_device.registration import new_device
 
 LIMIT_S = 60.0
 MAX_PAUSE_S = 0.05  # between two writes, at random: the poller's rhythm shall not match

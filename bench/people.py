@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from bench.setup import CREATED_AT
 from chalicelib.couch import Database, Server
 from chalicelib.domain.documents import JsonDict
-from device.registration import new_device
 from local.outbox import read_mail
+from syncpoint_device.registration import new_device
 from tests.kit.tokens import subject_of_link
 
 

@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from chalicelib.couch import CouchError, Database, Server
-from device.registration import new_device
 from local.couchdb_process import EmbeddedCouchDB, find_node
 from local.errors import LocalError, refusal
 from local.system import ROOT, checked_url
+from syncpoint_device.registration import new_device
 
 BULK_DOCS = 1000
 MAX_DATABASES = 100_000

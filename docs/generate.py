@@ -15,8 +15,8 @@ from chalicelib.domain.moves import TYPES, TypeRules
 from chalicelib.handlers import devices, invitations
 from chalicelib.handlers.all import registry
 from chalicelib.settings import Count, PollerSettings, Settings, Variable, queue_name
-from device.transitions import registry as on_device
 from local.lambdas import load_app, queue_sources
+from syncpoint_device.transitions import registry as on_device
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])

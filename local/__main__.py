@@ -93,10 +93,11 @@ def _explain(system: LocalSystem) -> None:
         "",
         "To register a device, run these two commands, and then open the mail in the outbox",
         "(docs/device.md has more):",
-        "  .venv/bin/python -m device --home .local/phone register --name phone --prefix phone- \\",
+        "  .venv/bin/python -m syncpoint_device --home .local/phone register \\",
+        "    --name phone --prefix phone- \\",
         f"    --owner you@example.com --couch {system.couch_url} \\",
         f"    --registrations {system.api}/registrations",
-        "  .venv/bin/python -m device --home .local/phone run",
+        "  .venv/bin/python -m syncpoint_device --home .local/phone run",
         "",
         "Press Ctrl-C to stop.",
     ]

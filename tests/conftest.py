@@ -14,11 +14,11 @@ from chalicelib.aws.claims import Claims
 from chalicelib.aws.rate_limiter import RateLimiter
 from chalicelib.couch import Database, Server
 from chalicelib.engine.context import Context
-from device.registration import NewDevice
 from local.aws import LocalAws
 from local.cleanup import remove_all_of
 from local.couchdb_process import EmbeddedCouchDB
 from local.system import prepare_process
+from syncpoint_device.registration import NewDevice
 from tests.kit.basics import (
     FakeClock,
     FakeMailer,

@@ -1,4 +1,4 @@
-"""A device of the demo: an own CouchDB, and `python -m device` in processes of its own."""
+"""A device of the demo: its own CouchDB, and the agent's commands in processes of its own."""
 
 import json
 import subprocess
@@ -10,11 +10,11 @@ from typing import IO
 
 from chalicelib.couch import Database, Server
 from chalicelib.domain.documents import JsonDict
-from device.databases import Device, Say
-from device.home import Home
 from local.couchdb_process import EmbeddedCouchDB
 from local.errors import LocalError
 from local.system import ROOT
+from syncpoint_device.databases import Device, Say
+from syncpoint_device.home import Home
 
 END_LIMIT_S = 30
 _MAX_DATABASES = 1000

@@ -9,11 +9,11 @@ import pytest
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.channel import DEFAULT_NAME
 from chalicelib.domain.names import subscription_id
-from device import channels, lifecycle
-from device.errors import CloudFailed, DeviceError, Revoked
-from device.refusals import undo
-from device.replications import count_missing
 from local.net import Net
+from syncpoint_device import channels, lifecycle
+from syncpoint_device.errors import CloudFailed, DeviceError, Revoked
+from syncpoint_device.refusals import undo
+from syncpoint_device.replications import count_missing
 from tests.e2e.conftest import MakeGadget
 from tests.kit.basics import an_address, wait_for
 from tests.kit.device.gadget import (

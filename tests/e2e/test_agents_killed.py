@@ -10,9 +10,9 @@ from itertools import count
 
 import pytest
 
-from device import channels
-from device.replications import Replications
 from local.system import ROOT
+from syncpoint_device import channels
+from syncpoint_device.replications import Replications
 from tests.e2e.conftest import MakeGadget
 from tests.kit.basics import wait_for
 from tests.kit.device.gadget import (

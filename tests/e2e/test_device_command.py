@@ -1,4 +1,4 @@
-"""`python -m device` as a person uses it: words, JSON, exit codes, signals."""
+"""`python -m syncpoint_device` as a person uses it: words, JSON, exit codes, signals."""
 
 import json
 import os
@@ -84,7 +84,7 @@ def phone(shell: Shell) -> Shell:
 def test_every_command_has_a_help(shell: Shell, command: list[str]) -> None:
     printed = shell.type(*command, "--help")
     assert printed.code == 0
-    assert printed.out.startswith(" ".join(["usage: python -m device", *command]))
+    assert printed.out.startswith(" ".join(["usage: python -m syncpoint_device", *command]))
     assert printed.err == ""
 
 
@@ -118,7 +118,7 @@ def test_what_cannot_be_understood_is_told_with_the_usage(shell: Shell, words: l
     printed = shell.type(*words)
     assert printed.code == 2
     assert printed.out == ""
-    assert "usage: python -m device" in printed.err
+    assert "usage: python -m syncpoint_device" in printed.err
     assert "error: " in printed.err
     assert not shell.folder.exists()
 
@@ -150,7 +150,7 @@ def test_register_names_the_python_that_runs_as_it_is_called_in_the_folder(
 ) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / ".venv" / "bin" / "python"))
     monkeypatch.chdir(tmp_path)
-    run = f"-m device --home {shell.folder} run"
+    run = f"-m syncpoint_device --home {shell.folder} run"
     assert shell.register().out.splitlines()[-1] == f"  .venv/bin/python {run}"
 
 
@@ -271,7 +271,7 @@ def test_where_no_device_is_registered_that_is_told(shell: Shell, words: list[st
     printed = shell.run(*words)
     assert (printed.code, printed.out) == (1, "")
     assert printed.err == (
-        "error: this device is not registered; run `python -m device register` first"
+        "error: this device is not registered; run `python -m syncpoint_device register` first"
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from chalicelib.couch import Database, Server
 from chalicelib.domain.addresses import owner_id_of
-from device.registration import NewDevice
+from syncpoint_device.registration import NewDevice
 from tests.kit.basics import a_device, wait_for
 from tests.kit.system.registering import Where, mails_about, post, replicate_once
 from tests.kit.system.sharing import SystemOwner, an_owner, wait_until

@@ -15,7 +15,7 @@ from chalicelib.couch import Database, Server
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import confirm_id
 from chalicelib.handlers.all import registry
-from device.registration import NewDevice
+from syncpoint_device.registration import NewDevice
 from tests.e2e.conftest import Register
 from tests.kit.basics import a_device, an_address, wait_for
 from tests.kit.cases.registrations import REFUSED

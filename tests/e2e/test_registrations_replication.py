@@ -14,9 +14,9 @@ import requests
 from chalicelib.aws.rate_limiter import RateLimiter
 from chalicelib.couch import Conflict, Database, NotFound, Server
 from chalicelib.domain.documents import JsonDict
-from device.registration import NewDevice
 from local.lambdas import Api, load_app
 from local.system import ROOT
+from syncpoint_device.registration import NewDevice
 from tests.kit.basics import (
     FakeClock,
     FakeDependencies,

@@ -17,7 +17,7 @@ from chalicelib.couch import (
 from chalicelib.domain.credentials import login_user
 from chalicelib.domain.documents import JsonDict
 from chalicelib.handlers.logins import remove_login
-from device.registration import NewDevice
+from syncpoint_device.registration import NewDevice
 from tests.kit.basics import a_device, an_address, is_refused, wait_until_shut_out, without
 from tests.kit.cloud.access import client_of, refusal, skip_on_embedded
 from tests.kit.fakes.couch import FakeCouch

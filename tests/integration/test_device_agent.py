@@ -9,12 +9,12 @@ import pytest
 
 from chalicelib.couch import Server
 from chalicelib.domain.documents import JsonDict
-from device import channels, lifecycle, texts
-from device.agent import Agent, Intervals
-from device.cloud import fill_outbox
-from device.errors import DeviceError, Revoked
-from device.home import Home
-from device.status import status
+from syncpoint_device import channels, lifecycle, texts
+from syncpoint_device.agent import Agent, Intervals
+from syncpoint_device.cloud import fill_outbox
+from syncpoint_device.errors import DeviceError, Revoked
+from syncpoint_device.home import Home
+from syncpoint_device.status import status
 from tests.kit.basics import FakeClock, looked_for, wait_for
 from tests.kit.cases.attacks import nested_text
 from tests.kit.cloud.access import put_text

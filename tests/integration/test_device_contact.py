@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chalicelib.couch import NotFound
-from device.cloud import (
+from syncpoint_device.cloud import (
     CloudMonitor,
     CloudStatus,
     Registrations,
@@ -15,7 +15,7 @@ from device.cloud import (
     find_cloud,
     remove_outbox,
 )
-from device.errors import DeviceError, Revoked
+from syncpoint_device.errors import DeviceError, Revoked
 from tests.kit.device.by_hand import Kit, MakeKit
 from tests.kit.device.fake_cloud import NOT_FOUND, TOO_MANY, UNAUTHORIZED, UNAVAILABLE, FakeCloud
 from tests.kit.device.profiles import PASSWORD, a_profile

@@ -7,9 +7,9 @@ import pytest
 
 from chalicelib.couch import NotFound, Server
 from chalicelib.domain.names import owner_control_db
-from device import channels, lifecycle
-from device.errors import DeviceError
-from device.home import Home
+from syncpoint_device import channels, lifecycle
+from syncpoint_device.errors import DeviceError
+from syncpoint_device.home import Home
 from tests.kit.basics import FakeClock, an_address
 from tests.kit.device.by_hand import Kit, MakeKit
 from tests.kit.device.fake_cloud import TOO_MANY, UNAVAILABLE, FakeCloud

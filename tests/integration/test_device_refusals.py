@@ -18,12 +18,12 @@ from requests.adapters import HTTPAdapter
 
 from chalicelib.couch import Database, Server
 from chalicelib.domain.documents import JsonDict
-from device import refusals, texts
-from device.databases import CONTROL, Device
-from device.errors import CloudFailed, DeviceError, Revoked
-from device.refusals import Refusal, Refusals, undo
-from device.replications import count_missing, find_missing, leaf_page
-from device.status import status
+from syncpoint_device import refusals, texts
+from syncpoint_device.databases import CONTROL, Device
+from syncpoint_device.errors import CloudFailed, DeviceError, Revoked
+from syncpoint_device.refusals import Refusal, Refusals, undo
+from syncpoint_device.replications import count_missing, find_missing, leaf_page
+from syncpoint_device.status import status
 from tests.kit.basics import wait_for
 from tests.kit.cloud.steps import Owner
 from tests.kit.device.by_hand import Kit, MakeKit

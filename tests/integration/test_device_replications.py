@@ -10,9 +10,9 @@ import pytest
 
 from chalicelib.couch import Conflict, Database, Forbidden, Server
 from chalicelib.domain.documents import JsonDict
-from device.databases import CONTROL, Device
-from device.endpoints import endpoint
-from device.replications import Direction, Replication, Replications, count_missing
+from syncpoint_device.databases import CONTROL, Device
+from syncpoint_device.endpoints import endpoint
+from syncpoint_device.replications import Direction, Replication, Replications, count_missing
 from tests.kit.basics import wait_for
 from tests.kit.device.by_hand import Kit, MakeKit
 from tests.kit.device.profiles import CLOUD, PASSWORD

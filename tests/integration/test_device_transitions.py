@@ -9,8 +9,8 @@ from chalicelib.couch import Database, NotFound, Server
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import channel_db
 from chalicelib.engine.runner import Outcome
-from device.errors import Revoked
-from device.transitions import resolve_conflict
+from syncpoint_device.errors import Revoked
+from syncpoint_device.transitions import resolve_conflict
 from tests.kit.device.by_hand import Kit, MakeKit
 from tests.kit.device.profiles import CLOUD, PASSWORD, PHOTOS
 

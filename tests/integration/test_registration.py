@@ -24,8 +24,8 @@ from chalicelib.handlers import confirmations, devices
 from chalicelib.handlers.all import registry
 from chalicelib.settings import PollerSettings
 from chalicelib.web import confirm as pages
-from device.registration import NewDevice
 from poller.app import run as poll
+from syncpoint_device.registration import NewDevice
 from tests.kit.basics import (
     PUBLIC_URL,
     FakeClock,

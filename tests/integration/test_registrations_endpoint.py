@@ -17,7 +17,7 @@ from chalicelib.engine.runner import Outcome
 from chalicelib.web import confirm, registrations
 from chalicelib.web.registrations import Answer
 from chalicelib.web.replication import MAX_DOCS
-from device.registration import NewDevice
+from syncpoint_device.registration import NewDevice
 from tests.kit.basics import a_device, an_address, at_once
 from tests.kit.cloud.access import contents
 from tests.kit.cloud.site import with_settings

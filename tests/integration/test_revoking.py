@@ -14,7 +14,7 @@ from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import owner_role
 from chalicelib.engine.runner import Message, Outcome
 from chalicelib.handlers import devices
-from device.registration import NewDevice
+from syncpoint_device.registration import NewDevice
 from tests.kit.basics import a_device, an_address, wait_for, wait_until_shut_out
 from tests.kit.cloud.access import logged_in
 from tests.kit.cloud.steps import Owner, Steps

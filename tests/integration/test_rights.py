@@ -12,7 +12,7 @@ from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.link_tokens import InvitationRef
 from chalicelib.domain.names import channel_db, owner_role
 from chalicelib.engine.runner import Outcome
-from device.registration import NewDevice
+from syncpoint_device.registration import NewDevice
 from tests.kit.basics import a_device, an_address, is_refused, without_hash
 from tests.kit.cloud.access import (
     HONEST_WAYS,

@@ -40,7 +40,7 @@ from chalicelib.engine.runner import Message, Outcome
 from chalicelib.settings import Settings
 from chalicelib.web.pages import Page
 from chalicelib.web.unavailable import answer_unavailable, context_of
-from device.registration import NewDevice, new_device
+from syncpoint_device.registration import NewDevice, new_device
 from tests.kit.planted import plant
 
 Value = TypeVar("Value")

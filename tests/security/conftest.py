@@ -11,9 +11,9 @@ from chalice.test import Client
 from chalicelib.aws.claims import Claims
 from chalicelib.couch import Database, Server
 from chalicelib.engine.dependencies import Dependencies
-from device.registration import NewDevice
 from local.lambdas import load_app
 from local.system import ROOT
+from syncpoint_device.registration import NewDevice
 from tests.kit.basics import LINK_KEY, PUBLIC_URL, FakeClock, FakeMailer
 from tests.kit.cloud.site import Recorder, Site
 from tests.kit.cloud.steps import Owner, Steps

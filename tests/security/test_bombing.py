@@ -10,7 +10,7 @@ from chalicelib.aws.ses import MailNotSent
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict
 from chalicelib.web import registrations
-from device.registration import NewDevice
+from syncpoint_device.registration import NewDevice
 from tests.kit.basics import a_device, an_address
 from tests.kit.cases.attacks import MISSPELLINGS, SPELLINGS
 from tests.kit.cloud.site import with_settings

@@ -8,9 +8,9 @@ from chalice.test import HTTPResponse
 
 from chalicelib.couch import CouchError
 from chalicelib.domain.documents import JsonDict
-from device.registration import NewDevice
 from local.lambdas import load_app
 from local.system import ROOT
+from syncpoint_device.registration import NewDevice
 from tests.kit.basics import a_device, an_address
 from tests.kit.cases.attacks import BARE_CONTENT_TYPES, SLY_CONTENT_TYPES
 from tests.kit.cloud.access import contents

@@ -6,7 +6,7 @@ from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.link_tokens import LinkKeys
 from chalicelib.domain.names import confirm_id
 from chalicelib.web import confirm, invitation
-from device.registration import NewDevice
+from syncpoint_device.registration import NewDevice
 from tests.kit.basics import LINK_KEY, a_device, an_address
 from tests.kit.cases.attacks import forged_codes, url_safe
 from tests.kit.cloud.access import contents

@@ -8,7 +8,7 @@ from chalice.test import HTTPResponse
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict, timestamp
 from chalicelib.domain.names import confirm_id
-from device.registration import NewDevice
+from syncpoint_device.registration import NewDevice
 from tests.kit.basics import a_device, an_address
 from tests.kit.cloud.site import Site, whole
 from tests.kit.cloud.steps import Owner, Steps

@@ -16,7 +16,7 @@ from chalicelib.aws.ses import SesMailer
 from chalicelib.couch import Unavailable
 from chalicelib.domain.documents import JsonDict
 from chalicelib.engine.runner import Message
-from device.registration import NewDevice
+from syncpoint_device.registration import NewDevice
 from tests.kit.basics import PUBLIC_URL, FakeMailer, a_device, an_address, failing_view
 from tests.kit.cases.attacks import ADDRESSES, IDS, TEXTS
 from tests.kit.cloud.site import Site, elements, handle_messages

@@ -10,7 +10,7 @@ import requests
 from chalicelib.couch import Unreadable
 from chalicelib.domain.documents import JsonDict
 from chalicelib.engine.runner import Message, Outcome
-from device.registration import NewDevice
+from syncpoint_device.registration import NewDevice
 from tests.kit.basics import a_device, an_address
 from tests.kit.cases.attacks import FORMS, documents_too_large, nested_text
 from tests.kit.cloud.access import as_device, contents

@@ -9,8 +9,8 @@ import pytest
 
 from chalicelib.domain.device_codes import plain_device_code, same_device_code
 from chalicelib.domain.link_tokens import LinkKeys
-from device.registration import NewDevice
 from local.system import ROOT
+from syncpoint_device.registration import NewDevice
 from tests.kit.basics import a_device, an_address
 from tests.kit.cases.attacks import forged_codes
 from tests.kit.cloud.site import Site

@@ -17,7 +17,7 @@ from chalicelib.domain.credentials import (
 )
 from chalicelib.domain.documents import JsonDict
 from chalicelib.handlers.oauth1 import new_oauth_user, oauth_config, with_oauth
-from device.registration import new_device
+from syncpoint_device.registration import new_device
 from tests.kit.basics import without
 from tests.kit.cases.devices import json_values
 

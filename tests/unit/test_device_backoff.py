@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device.backoff import BackOff
+from syncpoint_device.backoff import BackOff
 from tests.kit.basics import Seconds
 
 waits = st.floats(0.01, 10_000)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.domain.documents import JsonDict
-from device.transitions import pick_winner
+from syncpoint_device.transitions import pick_winner
 
 STATES = st.sampled_from(["active", "paused", "stopped"])
 LEAVES = st.fixed_dictionaries(

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from device.endpoints import endpoint, is_in_cloud, is_plain_url, split_login
 from local.couchdb_process import find_node
+from syncpoint_device.endpoints import endpoint, is_in_cloud, is_plain_url, split_login
 from tests.kit.cases.devices import any_text
 
 CLOUD = "https://cloud.example.com"

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from chalicelib.domain import registration
 from chalicelib.domain.device import parse_device
 from chalicelib.domain.documents import timestamp
-from device import lifecycle
-from device.errors import DeviceError
-from device.home import Home
-from device.registration import ITERATIONS, new_device, new_device_code
+from syncpoint_device import lifecycle
+from syncpoint_device.errors import DeviceError
+from syncpoint_device.home import Home
+from syncpoint_device.registration import ITERATIONS, new_device, new_device_code
 from tests.kit.basics import START, FakeClock
 from tests.kit.device.profiles import a_profile
 

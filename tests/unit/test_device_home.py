@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from chalicelib.domain.addresses import owner_id_of
-from device.errors import DeviceError
-from device.home import Home, Profile
 from local.system import ROOT
+from syncpoint_device.errors import DeviceError
+from syncpoint_device.home import Home, Profile
 from tests.kit.device.profiles import ADMIN_PASSWORD, PASSWORD, a_profile
 
 PROCESS_LIMIT_S = 60
@@ -24,7 +24,7 @@ CRASH = """
 import os, sys
 from dataclasses import replace
 from pathlib import Path
-from device.home import Home
+from syncpoint_device.home import Home
 Path.replace = lambda *paths: os._exit(9)
 Home(Path(sys.argv[1])).update(lambda kept: replace(kept, cloud="https://new.example.com"))
 """
@@ -32,7 +32,7 @@ COUNT = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from device.home import Home
+from syncpoint_device.home import Home
 home = Home(Path(sys.argv[1]))
 for _ in range(int(sys.argv[2])):
     home.update(lambda kept: replace(kept, doc={**kept.doc, "count": kept.doc["count"] + 1}))
@@ -40,7 +40,7 @@ for _ in range(int(sys.argv[2])):
 BE_THE_AGENT = """
 import sys
 from pathlib import Path
-from device.home import Home
+from syncpoint_device.home import Home
 with Home(Path(sys.argv[1])).only_agent():
     print("running", flush=True)
     sys.stdin.read()
@@ -227,7 +227,9 @@ def test_two_devices_have_an_agent_each(tmp_path: Path) -> None:
 
 
 def test_where_no_device_is_registered_that_is_said_with_how_to_begin(home: Home) -> None:
-    with pytest.raises(DeviceError, match="is not registered; run `python -m device regist"):
+    with pytest.raises(
+        DeviceError, match="is not registered; run `python -m syncpoint_device regist"
+    ):
         home.load()
     with pytest.raises(DeviceError, match="is not registered"):
         home.update(lambda kept: kept)

@@ -8,7 +8,7 @@ from chalicelib.couch import Database
 from chalicelib.domain.documents import JsonDict
 from chalicelib.engine.docstate import Registry, RegistryError
 from chalicelib.engine.runner import Message, Outcome, handle
-from device.transitions import registry
+from syncpoint_device.transitions import registry
 from tests.kit.basics import FakeClock, FakeDatabase, FakeTools
 
 NEW: JsonDict = {"_id": "a", "type": "mail", "state": "new"}

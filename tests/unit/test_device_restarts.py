@@ -1,6 +1,6 @@
 """When stalled replications are restarted."""
 
-from device.backoff import MIN_STABLE_S, Restarts
+from syncpoint_device.backoff import MIN_STABLE_S, Restarts
 from tests.kit.basics import Seconds
 
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.domain.documents import JsonDict
-from device import texts
-from device.registration import _CODE_LETTERS
+from syncpoint_device import texts
+from syncpoint_device.registration import _CODE_LETTERS
 
 CODE = "DK5Q-SHRD"
 STATUS: JsonDict = {
@@ -40,12 +40,12 @@ def channel_line(**changes: Any) -> str:
 
 def test_after_register_the_device_code_is_shown_large_and_plain() -> None:
     said = texts.registered(
-        {"device_code": CODE, "owner": "ada@example.com"}, "python -m device run"
+        {"device_code": CODE, "owner": "ada@example.com"}, "python -m syncpoint_device run"
     )
     large, _, plain = said.partition(f"The device code is {CODE}.")
     assert len([line for line in large.splitlines() if line.strip()]) >= 5
     assert "The cloud sends a mail to ada@example.com" in plain
-    assert plain.endswith("\n\n  python -m device run")
+    assert plain.endswith("\n\n  python -m syncpoint_device run")
     assert CODE not in large
 
 

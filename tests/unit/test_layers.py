@@ -11,8 +11,8 @@ import pytest
 
 from local.system import ROOT
 
-SHIPPED = ("app.py", "chalicelib", "poller", "device", "local")
-OURS = {"app", "chalicelib", "poller", "device", "local"}
+SHIPPED = ("app.py", "chalicelib", "poller", "syncpoint_device", "local")
+OURS = {"app", "chalicelib", "poller", "syncpoint_device", "local"}
 
 
 def sources(*tops: str) -> Iterator[Path]:
@@ -54,19 +54,19 @@ def test_the_environment_is_read_at_the_edges_only() -> None:
 def test_a_device_needs_nothing_but_what_its_requirements_pin() -> None:
     lines = (ROOT / "requirements-device.txt").read_text(encoding="utf-8").splitlines()
     pinned = {line.partition("==")[0].replace("-", "_").lower() for line in lines}
-    used = set().union(*(packages_of(path) for path in sources("device")))
-    assert used - set(sys.stdlib_module_names) - {"chalicelib", "device"} <= pinned
+    used = set().union(*(packages_of(path) for path in sources("syncpoint_device")))
+    assert used - set(sys.stdlib_module_names) - {"chalicelib", "syncpoint_device"} <= pinned
 
 
 @pytest.mark.io
 def test_a_device_brings_none_of_the_clouds_packages_along() -> None:
     """In a process of its own: in this one the tests have imported everything."""
-    script = "import device.__main__, json, sys; print(json.dumps(sorted(sys.modules)))"
+    script = "import syncpoint_device.__main__, json, sys; print(json.dumps(sorted(sys.modules)))"
     command = [sys.executable, "-c", script]
     answer = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
     )
     imported = {name.split(".")[0] for name in json.loads(answer.stdout)}
-    assert {"device", "chalicelib", "requests"} <= imported
+    assert {"syncpoint_device", "chalicelib", "requests"} <= imported
     assert not imported & {"boto3", "botocore", "chalice", "jinja2", "aws_lambda_powertools"}
     assert not imported & {"app", "poller", "local", "tests", "pyfiglet", "email_validator"}

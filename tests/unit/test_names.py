@@ -12,7 +12,7 @@ from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.channel import CHANNEL_NAME_LENGTH, parse_channel
 from chalicelib.domain.device import DEVICE_NAME_LENGTH, parse_device
 from chalicelib.domain.documents import JsonDict, Rejected
-from device.channels import is_called
+from syncpoint_device.channels import is_called
 from tests.kit.cases.devices import VALID
 from tests.kit.cases.names import NAMES, NameCase
 

@@ -33,7 +33,9 @@ def project(root: Path) -> Path:
     return root
 
 
-@pytest.mark.parametrize("folder", ["device", "local", "tests", "ops", "bench", "events", "docs"])
+@pytest.mark.parametrize(
+    "folder", ["syncpoint_device", "local", "tests", "ops", "bench", "events", "docs"]
+)
 def test_a_folder_that_no_lambda_needs_is_refused(tmp_path: Path, folder: str) -> None:
     path = artifact(tmp_path / "deployment.zip", **{"app.py": 1, f"{folder}__agent.py": 1})
     with pytest.raises(

@@ -8,7 +8,7 @@ import pytest
 
 from chalicelib.couch import CouchError, Database, NotFound, Server
 from chalicelib.domain.documents import JsonDict
-from device.registration import NewDevice
+from syncpoint_device.registration import NewDevice
 from tests.kit.cloud.steps import Owner
 
 # A way to write a document: returns the server's refusal, None where it took the document.

@@ -14,7 +14,7 @@ from chalicelib.domain.names import confirm_id, owner_control_db
 from chalicelib.engine.context import Context
 from chalicelib.engine.runner import Message, Outcome, handle
 from chalicelib.handlers.all import registry
-from device.registration import NewDevice
+from syncpoint_device.registration import NewDevice
 from tests.kit.basics import PUBLIC_URL, FakeClock, FakeMailer, a_device, an_address
 
 

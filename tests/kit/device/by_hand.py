@@ -11,9 +11,9 @@ from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import subscription_id
 from chalicelib.engine.runner import Message, Outcome, handle
-from device.databases import Device
-from device.home import Home, Profile
-from device.transitions import registry
+from syncpoint_device.databases import Device
+from syncpoint_device.home import Home, Profile
+from syncpoint_device.transitions import registry
 from tests.kit.basics import FakeClock
 from tests.kit.cloud.access import exists
 from tests.kit.device.profiles import a_profile

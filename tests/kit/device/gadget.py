@@ -10,13 +10,13 @@ from chalicelib.couch import Database, NotFound, Server
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import owner_control_db, subscription_id
-from device import channels, lifecycle
-from device.agent import Agent, Intervals
-from device.cloud import Registrations
-from device.databases import Device
-from device.home import Home
-from device.replications import Replications
 from local.net import Net
+from syncpoint_device import channels, lifecycle
+from syncpoint_device.agent import Agent, Intervals
+from syncpoint_device.cloud import Registrations
+from syncpoint_device.databases import Device
+from syncpoint_device.home import Home
+from syncpoint_device.replications import Replications
 from tests.kit.basics import wait_for
 from tests.kit.system.registering import Where, mails_about, post, replicate_once
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from requests.adapters import HTTPAdapter
 
-from device.agent import Agent
-from device.home import Home
+from syncpoint_device.agent import Agent
+from syncpoint_device.home import Home
 from tests.kit.device.gadget import QUICK, now
 
 TURNS = 3

@@ -1,7 +1,7 @@
 """Devices as unit and integration tests have them: a profile, made without asking anybody."""
 
 from chalicelib.domain.documents import JsonDict
-from device.home import Profile
+from syncpoint_device.home import Profile
 from tests.kit.basics import a_device, an_address
 
 # What no command may ever show.

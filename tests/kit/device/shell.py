@@ -1,4 +1,4 @@
-"""`python -m device` as somebody types it, in this process or in one of its own."""
+"""`python -m syncpoint_device` as somebody types it, in this process or in one of its own."""
 
 import contextlib
 import json
@@ -17,10 +17,10 @@ import pytest
 
 from chalicelib.couch import Server
 from chalicelib.domain.documents import JsonDict
-from device.__main__ import main
-from device.databases import Device
-from device.home import Home, Profile
 from local.system import ROOT
+from syncpoint_device.__main__ import main
+from syncpoint_device.databases import Device
+from syncpoint_device.home import Home, Profile
 from tests.kit.basics import FakeClock, looked_for, wait_for
 
 END_LIMIT_S = 30

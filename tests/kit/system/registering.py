@@ -9,7 +9,7 @@ import requests
 from chalicelib.couch import Database, Server
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import confirm_id
-from device.registration import NewDevice
+from syncpoint_device.registration import NewDevice
 from tests.kit.basics import a_device, an_address, wait_for
 from tests.kit.tokens import subject_of_link
 

@@ -1,4 +1,4 @@
-"""The command line of a device, `python -m device`: its options, its commands, its exit codes."""
+"""The command line of a device, `python -m syncpoint_device`: options, commands, exit codes."""
 
 import argparse
 import getpass
@@ -17,13 +17,13 @@ from urllib.parse import quote
 
 from chalicelib.couch import CouchError
 from chalicelib.domain.documents import JsonDict
-from device import channels, lifecycle, texts
-from device.agent import Agent, Intervals
-from device.databases import Device
-from device.errors import DeviceError, Revoked, without_full_stop
-from device.home import Home
-from device.refusals import undo
-from device.status import status
+from syncpoint_device import channels, lifecycle, texts
+from syncpoint_device.agent import Agent, Intervals
+from syncpoint_device.databases import Device
+from syncpoint_device.errors import DeviceError, Revoked, without_full_stop
+from syncpoint_device.home import Home
+from syncpoint_device.refusals import undo
+from syncpoint_device.status import status
 
 EXIT_FAILED, EXIT_REVOKED, EXIT_INTERRUPTED = 1, 3, 130
 DESCRIPTION = "Registers this device, and keeps the channels of its owner in sync on it."
@@ -223,7 +223,7 @@ def _print(arguments: Arguments, result: JsonDict, text: str) -> None:
 
 def make_parser() -> argparse.ArgumentParser:
     """Create the parser. What it parses has `run`, the function of the command."""
-    parser = argparse.ArgumentParser(prog="python -m device", description=DESCRIPTION)
+    parser = argparse.ArgumentParser(prog="python -m syncpoint_device", description=DESCRIPTION)
     _add_common(parser, home=Path.home() / ".syncpoint", json=False)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_register(commands)

@@ -3,12 +3,12 @@
 from chalicelib.couch import CouchError, Database, InvalidName
 from chalicelib.domain.channel import DEFAULT_NAME
 from chalicelib.domain.documents import JsonDict
-from device import channels
-from device.cloud import Registrations
-from device.databases import Device
-from device.errors import CloudFailed
-from device.refusals import Refusals
-from device.replications import count_missing
+from syncpoint_device import channels
+from syncpoint_device.cloud import Registrations
+from syncpoint_device.databases import Device
+from syncpoint_device.errors import CloudFailed
+from syncpoint_device.refusals import Refusals
+from syncpoint_device.replications import count_missing
 
 # The states of a registration in which nobody is asked for the device code any more.
 _ANSWERED = {"active", "revoking", "revoked", "rejected"}

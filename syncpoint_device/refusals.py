@@ -22,10 +22,10 @@ from chalicelib.couch import (
     Unreadable,
 )
 from chalicelib.domain.documents import JsonDict
-from device.databases import Device
-from device.errors import CloudFailed, DeviceError, Revoked, without_full_stop
-from device.home import Home
-from device.replications import find_missing, leaf_page
+from syncpoint_device.databases import Device
+from syncpoint_device.errors import CloudFailed, DeviceError, Revoked, without_full_stop
+from syncpoint_device.home import Home
+from syncpoint_device.replications import find_missing, leaf_page
 
 # How many revisions are sent again in one round, and how many may wait for their round.
 _MAX_ASKED = 20

@@ -14,15 +14,15 @@ from chalicelib.domain.addresses import shown_address
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import subscription_id
 from chalicelib.engine.runner import Message, handle
-from device.backoff import BackOff, Restarts
-from device.cloud import CloudMonitor, CloudStatus, fill_outbox, remove_outbox
-from device.databases import CONTROL, Device, Say
-from device.errors import CloudFailed, DeviceError, Revoked
-from device.home import Home
-from device.refusals import Refusals
-from device.replications import Replication
-from device.texts import refused
-from device.transitions import registry
+from syncpoint_device.backoff import BackOff, Restarts
+from syncpoint_device.cloud import CloudMonitor, CloudStatus, fill_outbox, remove_outbox
+from syncpoint_device.databases import CONTROL, Device, Say
+from syncpoint_device.errors import CloudFailed, DeviceError, Revoked
+from syncpoint_device.home import Home
+from syncpoint_device.refusals import Refusals
+from syncpoint_device.replications import Replication
+from syncpoint_device.texts import refused
+from syncpoint_device.transitions import registry
 
 _PAGE = 100
 # Errors that a server answers because of the document, as with an id of 40,000 characters.

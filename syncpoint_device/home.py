@@ -12,7 +12,7 @@ from typing import IO
 
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict
-from device.errors import AgentRunning, DeviceError
+from syncpoint_device.errors import AgentRunning, DeviceError
 
 _FILE = "device.json"
 # Fields of the document that the commands rely on.
@@ -104,7 +104,7 @@ class Home:
             return _checked(Profile(**json.loads(self.path.read_text(encoding="utf-8"))))
         except FileNotFoundError:
             raise DeviceError(
-                "this device is not registered; run `python -m device register` first"
+                "this device is not registered; run `python -m syncpoint_device register` first"
             ) from None
         except (OSError, ValueError, TypeError, RecursionError) as exc:
             raise DeviceError(

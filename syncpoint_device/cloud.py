@@ -7,10 +7,10 @@ from chalicelib.couch import Connection, CouchError, NotFound, Unauthorized
 from chalicelib.domain.addresses import shown_address
 from chalicelib.domain.documents import JsonDict, generation_of
 from chalicelib.domain.names import owner_control_db
-from device.databases import OUTBOX, Device, Say
-from device.endpoints import is_in_cloud, is_plain_url
-from device.errors import DeviceError, Revoked
-from device.home import Home, Profile
+from syncpoint_device.databases import OUTBOX, Device, Say
+from syncpoint_device.endpoints import is_in_cloud, is_plain_url
+from syncpoint_device.errors import DeviceError, Revoked
+from syncpoint_device.home import Home, Profile
 
 # What the agent prints about a registration, by the registration's state.
 _PROGRESS = {

@@ -5,7 +5,7 @@ import unicodedata
 
 from chalicelib.domain.addresses import shown_address
 from chalicelib.domain.documents import JsonDict
-from device.errors import without_full_stop
+from syncpoint_device.errors import without_full_stop
 
 # Control and formatting characters, halves of pairs, line and paragraph separators. A terminal may
 # obey them, or show a line in another order.

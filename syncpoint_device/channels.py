@@ -10,11 +10,11 @@ from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.channel import CHANNEL_NAME_LENGTH, DEFAULT_NAME
 from chalicelib.domain.documents import JsonDict, Rejected, timestamp
 from chalicelib.domain.names import subscription_id
-from device.databases import Device
-from device.errors import AgentRunning, DeviceError
-from device.home import Home
-from device.replications import count_missing
-from device.transitions import reconcile_subscription
+from syncpoint_device.databases import Device
+from syncpoint_device.errors import AgentRunning, DeviceError
+from syncpoint_device.home import Home
+from syncpoint_device.replications import count_missing
+from syncpoint_device.transitions import reconcile_subscription
 
 # The state of a subscription after each `subscription` command.
 STATES = {"pause": "paused", "resume": "active", "stop": "stopped"}

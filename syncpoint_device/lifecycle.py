@@ -11,13 +11,13 @@ from chalicelib.couch import CouchError
 from chalicelib.domain.addresses import shown_address
 from chalicelib.domain.device import parse_device
 from chalicelib.domain.documents import JsonDict, Rejected, generation_of, timestamp
-from device import channels
-from device.cloud import Registrations, fill_outbox, find_cloud
-from device.databases import Device, Say
-from device.endpoints import is_plain_url, split_login
-from device.errors import DeviceError, without_full_stop
-from device.home import Home, Profile
-from device.registration import new_device
+from syncpoint_device import channels
+from syncpoint_device.cloud import Registrations, fill_outbox, find_cloud
+from syncpoint_device.databases import Device, Say
+from syncpoint_device.endpoints import is_plain_url, split_login
+from syncpoint_device.errors import DeviceError, without_full_stop
+from syncpoint_device.home import Home, Profile
+from syncpoint_device.registration import new_device
 
 _PREFIX = re.compile(r"([a-z][a-z0-9_-]{0,60})?", re.ASCII)
 _THIS_MACHINE = {"localhost", "127.0.0.1", "::1"}

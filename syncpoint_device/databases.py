@@ -10,10 +10,10 @@ from chalicelib.couch import CouchError, Database, InvalidName, NoDatabase, Serv
 from chalicelib.domain.channel import DEFAULT_NAME
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import channel_db, owner_control_db
-from device.endpoints import endpoint, is_in_cloud, is_plain_url, split_login
-from device.errors import DeviceError, without_full_stop
-from device.home import Profile
-from device.replications import Direction, Replications
+from syncpoint_device.endpoints import endpoint, is_in_cloud, is_plain_url, split_login
+from syncpoint_device.errors import DeviceError, without_full_stop
+from syncpoint_device.home import Profile
+from syncpoint_device.replications import Direction, Replications
 
 # Called with a subject and a message for the person at the device.
 Say = Callable[[str, str], None]

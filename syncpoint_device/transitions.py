@@ -10,9 +10,9 @@ from chalicelib.couch import Conflict, Database, InvalidName, NotFound, Unreadab
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import subscription_id
 from chalicelib.engine.docstate import Registry
-from device.databases import Device
-from device.endpoints import is_in_cloud, is_plain_url
-from device.errors import Revoked
+from syncpoint_device.databases import Device
+from syncpoint_device.endpoints import is_in_cloud, is_plain_url
+from syncpoint_device.errors import Revoked
 
 registry = Registry()
 
