@@ -10,6 +10,7 @@ from dataclasses import dataclass
 TRIES = "quota#tries#*"
 MAILS_FROM = "quota#mails-from#*"
 MAILS_BY = "quota#mails-by#*"
+INVITATIONS_FROM = "quota#invitations-from#*"
 MAILS_TO = "quota#mails-to#*"
 HOURS = "hour#*"
 CHANNELS_OF = "quota#channels-of#*"
@@ -70,8 +71,8 @@ RIGHTS: Mapping[str, Rights] = {
     "invitation_new": Rights(
         queue="invitation-new",
         claims=True,
-        counts=(MAILS_BY,),
-        reads=(SUPPRESSED,),
+        counts=(MAILS_BY, INVITATIONS_FROM),
+        reads=(SUPPRESSED, MAILS_TO),
         writes=(MAILS_TO,),
         looks=(HOURS,),
         adds=(HOURS,),

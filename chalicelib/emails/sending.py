@@ -1,7 +1,8 @@
 """Sends the cloud's mails, and counts them against quotas.
 
 Every mail is counted against the address that it goes to, and against its sender: the network that
-a registration came from, or the owner who invites. These limits are hard. A busy hour of the whole
+a registration came from; or the owner who invites, and the network that this owner's first device
+came from. These limits are hard. A busy hour of the whole
 installation, or of one recipient domain, is a matter of fairness: from then on each sender gets a
 small share. So nobody can use up what others need, and newcomers still get through.
 """
@@ -97,16 +98,32 @@ def count_from_network(context: Context, doc: JsonDict, key: str, address: str) 
     settings, network = context.settings, doc.get("network")
     if isinstance(network, str):
         per_hour, per_day = settings.mails_per_network_hour, settings.mails_per_network_day
-        bucket = f"mails-from#{network}"
-        _count_sender(context, bucket, key, address, per_hour, per_day, "from this network")
+        busy = _busy(context, address)
+        bucket, which = f"mails-from#{network}", "from this network"
+        _count_sender(context, bucket, key, per_hour, per_day, which, busy)
 
 
-def count_by_owner(context: Context, owner_id: str, key: str, address: str) -> None:
-    """Count a mail against the owner whose device caused it; as `count_from_network`."""
+def count_by_owner(
+    context: Context, owner_id: str, network: str | None, key: str, address: str
+) -> None:
+    """Count a mail against the owner whose device caused it; as `count_from_network`.
+
+    And against the owner's network, if that is known. One network's registrations and the
+    invitations of its owners do not count together: neither uses up the other's quota. Only a mail
+    that its address has room for counts against the network, because that is shared with others.
+
+    Three requests; up to six with a network.
+    """
     settings = context.settings
     per_hour, per_day = settings.mails_per_owner_hour, settings.mails_per_owner_day
-    bucket = f"mails-by#{owner_id}"
-    _count_sender(context, bucket, key, address, per_hour, per_day, "for this owner")
+    busy = _busy(context, address)
+    bucket, which = f"mails-by#{owner_id}", "for this owner"
+    _count_sender(context, bucket, key, per_hour, per_day, which, busy)
+    if network is not None:
+        check_room_for_address(context, key, address)
+        per_hour, per_day = settings.mails_per_network_hour, settings.mails_per_network_day
+        bucket, which = f"invitations-from#{network}", "from the network that you registered from"
+        _count_sender(context, bucket, key, per_hour, per_day, which, busy)
 
 
 def count_to_address(context: Context, key: str, address: str) -> None:
@@ -164,28 +181,37 @@ def send(
     context.count_mail("sent")
 
 
+def _busy(context: Context, address: str) -> str:
+    """Return whether the hour is busy: the words for a refused mail, empty if it is not.
+
+    One request.
+    """
+    names = _counters(address)
+    counts = context.hour_counters.read(list(names), context.clock().timestamp())
+    limits = (context.settings.mails_busy_hour, context.settings.mails_busy_domain_hour)
+    busy = ""
+    for (outcome, where), count, limit in zip(names.values(), counts, limits, strict=True):
+        if count >= limit:
+            context.count_mail(outcome)
+            busy = busy or where
+    return busy
+
+
 def _count_sender(
     context: Context,
     bucket: str,
     key: str,
-    address: str,
     per_hour: int,
     per_day: int,
     which: str,
+    busy: str,
 ) -> None:
     """Count a mail against its sender, who gets only a small share while the hour is busy."""
-    now_s = context.clock().timestamp()
-    names = _counters(address)
-    counts = context.hour_counters.read(list(names), now_s)
-    limits = (context.settings.mails_busy_hour, context.settings.mails_busy_domain_hour)
-    for (outcome, where), count, limit in zip(names.values(), counts, limits, strict=True):
-        if count >= limit:
-            context.count_mail(outcome)
-            if context.settings.mails_share_hour < per_hour:
-                per_hour = context.settings.mails_share_hour
-                which += where
+    if busy and context.settings.mails_share_hour < per_hour:
+        per_hour = context.settings.mails_share_hour
+        which += busy
     decision = context.rate_limiter.allow(
-        bucket, key, _quotas(per_hour, per_day), now_s, is_moved=True
+        bucket, key, _quotas(per_hour, per_day), context.clock().timestamp(), is_moved=True
     )
     if decision.retry_at_s is not None:
         raise _refused(context, which, decision.retry_at_s)
