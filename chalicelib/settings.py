@@ -240,6 +240,13 @@ class Settings(Deployed):
     mails_per_network_day: int = variable(
         "MAILS_PER_NETWORK_DAY", "the most mails caused by one network in any day", "200", _QUOTA
     )
+    bounces_per_sender_day: int = variable(
+        "BOUNCES_PER_SENDER_DAY",
+        "after how many mails of one owner or one network that did not arrive for good, or were"
+        " reported as spam, in any day, their further mails are refused",
+        "10",
+        Count(1, MAX_QUOTA),
+    )
     # An account that has just left SES's sandbox may often send 50,000 mails a day, which is some
     # 2,000 an hour; `make doctor` compares the account's own quota.
     # Source: https://docs.aws.amazon.com/ses/latest/dg/quotas.html
