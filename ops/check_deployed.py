@@ -16,6 +16,15 @@ from ops.stage import Stage, lambda_name
 from ops.tools import Client, is_missing
 
 NOT_DEPLOYED = ok("not deployed yet; run `make deploy`")
+# What /health does not tell the world.
+_REFUSED = {
+    "failed: 401": "failed: CouchDB refuses the name or the password in the secret",
+    "failed: 403": (
+        "failed: CouchDB refuses the login; perhaps it is locked for some minutes, because "
+        "somebody sent wrong passwords. The API's log says why"
+    ),
+}
+
 
 
 def check_stack(stage: Stage, client: Client) -> Verdict:
@@ -160,7 +169,8 @@ def check_health(url: str) -> Verdict:
     answer = requests.get(f"{url.rstrip('/')}/health", timeout=TIME_LIMIT_S, allow_redirects=False)
     try:
         said = answer.json()
-        parts = [f"{name}: {said[name]}" for name in ("couchdb", "dynamodb", "sqs", "poller")]
+        answers = {name: said[name] for name in ("couchdb", "dynamodb", "sqs", "poller")}
+        parts = [f"{name}: {_REFUSED.get(text, text)}" for name, text in answers.items()]
     except (ValueError, TypeError, KeyError):
         return wrong(
             f"{url}/health answers {answer.status_code}, but not as Syncpoint does; check the URL"

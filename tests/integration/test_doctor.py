@@ -733,6 +733,19 @@ def test_alarms_that_are_on_are_named(operator: Operator) -> None:
     )
     cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="a test")
     verdict = check_deployed.check_alarms(operator.stage, operator.client)
+@pytest.mark.parametrize(
+    ("status", "words"), [(401, "name or the password"), (403, "locked for some minutes")]
+)
+def test_doctor_has_words_for_a_login_that_is_refused(
+    operator: Operator, status: int, words: str
+) -> None:
+    ill = {**WELL, "ok": False, "couchdb": f"failed: {status}"}
+    with answering({"/health": (503, ill)}) as url:
+        level, text = check_deployed.check_health(url)
+    assert level is Level.WRONG
+    assert words in text
+
+
     assert verdict == (Level.WARNING, f"active: {name}; CloudWatch shows their descriptions")
 
 
