@@ -275,6 +275,22 @@ class Settings(Deployed):
     channels_per_owner_day: int = variable(
         "CHANNELS_PER_OWNER_DAY", "the most new channels of one owner in any day", "300", _QUOTA
     )
+    # 10,000 and 5,000 are an account's own limits in most regions.
+    # Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
+    api_requests_second: int = variable(
+        "API_REQUESTS_PER_SECOND",
+        "how many requests a second the API takes from all clients together, in the long run;"
+        " takes effect at deployment",
+        "50",
+        Count(1, 10_000),
+    )
+    api_burst: int = variable(
+        "API_BURST",
+        "how many requests the API takes at once, above which it answers 429; takes effect at"
+        " deployment",
+        "100",
+        Count(1, 5_000),
+    )
     poller_shards: int = variable("POLLER_SHARDS", "how many pollers there are", "1", _SHARDS)
 
     def __post_init__(self) -> None:

@@ -6,16 +6,16 @@ import requests
 from botocore.exceptions import ClientError
 
 from chalicelib.handlers.all import registry
-from chalicelib.settings import POLLER_SILENT_S, poller_key, queue_name
+from chalicelib.settings import POLLER_SILENT_S, Settings, poller_key, queue_name
 from ops.check_couchdb import TIME_LIMIT_S
 from ops.dead_letters import age
 from ops.findings import Verdict, ok, warning, wrong
 from ops.lookups import read_public_url
+from ops.record import find_api_id
 from ops.rights import RIGHTS
 from ops.stage import Stage, lambda_name
 from ops.tools import Client, is_missing
 
-NOT_DEPLOYED = ok("not deployed yet; run `make deploy`")
 # What /health does not tell the world.
 _REFUSED = {
     "failed: 401": "failed: CouchDB refuses the name or the password in the secret",
@@ -25,6 +25,7 @@ _REFUSED = {
     ),
 }
 
+NOT_DEPLOYED = ok("not deployed yet; run `make deploy`")
 
 
 def check_stack(stage: Stage, client: Client) -> Verdict:
@@ -162,6 +163,23 @@ def check_public_url(stage: Stage, client: Client) -> Verdict:
             "without it; deploy again"
         )
     return ok(url)
+
+
+def check_throttle(stage: Stage, client: Client) -> Verdict:
+    """Check that the API takes as many requests as the settings say. Some requests."""
+    api_id = find_api_id(stage, client)
+    if api_id is None:
+        return wrong("the API does not exist; deploy again")
+    answer = client("apigateway").get_stage(restApiId=api_id, stageName=stage.api_stage)
+    found = answer.get("methodSettings", {}).get("*/*", {})
+    limits = (found.get("throttlingRateLimit"), found.get("throttlingBurstLimit"))
+    settings = Settings.read(stage.variables)
+    if limits != (settings.api_requests_second, settings.api_burst):
+        return wrong(
+            "the API has not the limits of API_REQUESTS_PER_SECOND and API_BURST, so anybody can "
+            "run up its bill; deploy again"
+        )
+    return ok(f"the API takes {limits[0]:g} requests a second, {limits[1]} at once")
 
 
 def check_health(url: str) -> Verdict:
