@@ -119,10 +119,11 @@ package: $(VENV)/.dev ## build both artifacts and print their sizes: STAGE=dev
 doctor: $(VENV)/.dev ## what is missing or wrong, before a deployment and after: STAGE=dev
 	@$(BIN)/python -m ops.doctor $(STAGE)
 
-deploy: $(VENV)/.dev ## to AWS: STAGE=dev [ALARM_ADDRESS=you@example.com] [POLL_WINDOW=0] (docs/deploy.md)
+deploy: $(VENV)/.dev ## to AWS: STAGE=dev [ALARM_ADDRESS=you@example.com] [POLL_WINDOW=0] [POLLER_CONCURRENCY=2] (docs/deploy.md)
 	@$(BIN)/python -m ops.deploy $(STAGE) $(if $(SECRET_ARN),--secret-arn "$(SECRET_ARN)") \
 	  $(if $(filter-out undefined,$(origin ALARM_ADDRESS)),--alarm-address "$(ALARM_ADDRESS)") \
-	  $(if $(POLL_WINDOW),--poll-window "$(POLL_WINDOW)")
+	  $(if $(POLL_WINDOW),--poll-window "$(POLL_WINDOW)") \
+	  $(if $(filter-out undefined,$(origin POLLER_CONCURRENCY)),--poller-concurrency "$(POLLER_CONCURRENCY)")
 
 upgrade: $(VENV)/.dev ## design documents of existing databases, to what STAGE=dev has deployed
 	@$(BIN)/python -m ops.upgrade $(STAGE)

@@ -89,6 +89,7 @@ def _examine_deployed(stage: Stage, tools: Tools, now_s: Callable[[], float]) ->
     yield public_url
     if public_url.level is not Level.WRONG:
         yield find("health", lambda: check_deployed.check_health(public_url.text))
+    yield find("throttle", lambda: check_deployed.check_throttle(stage, client))
     yield find("alarms", lambda: check_deployed.check_alarms(stage, client))
     yield find("alarm address", lambda: check_deployed.check_alarm_address(stage, client))
 

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from chalicelib.domain.documents import JsonDict
-from ops import deploy
+from ops import deploy, policies
+from ops.check_deployed import check_throttle
+from ops.findings import Level
 from ops.lookups import find_log_groups
 from ops.record import mend_record, read_record, record_path
 from ops.stage import OpsError
@@ -72,6 +74,31 @@ def test_deploying_again_changes_nothing_and_writes_the_url_no_second_time(place
     assert deployed(place) == before
     assert public_url(place)["Version"] == 1
     assert place.parameters.keys() == {"Stage", "ControlDb", "SecretArn"}
+
+
+def limits_of_api(place: Place) -> tuple[float, int]:
+    [api_id] = apis(place)
+    stage = place.client("apigateway").get_stage(restApiId=api_id, stageName="api")
+    found = stage["methodSettings"]["*/*"]
+    return found["throttlingRateLimit"], found["throttlingBurstLimit"]
+
+
+def test_the_api_has_the_throttle_of_the_settings(place: Place) -> None:
+    place.deploy()
+    assert limits_of_api(place) == (50, 100)
+    assert "    it takes 50 requests a second, 100 at once" in place.said
+    variables = '"API_REQUESTS_PER_SECOND": "7", "API_BURST": "9", "STAGE": "dev"'
+    place.edit(".chalice/config.json", '"STAGE": "dev"', variables)
+    policies.main(place.root)
+    for _ in range(2):
+        place.deploy()
+        assert limits_of_api(place) == (7, 9)
+    assert check_throttle(place.stage, place.client)[0] is Level.OK
+
+
+def test_a_reserved_concurrency_for_the_poller_is_deployed(place: Place) -> None:
+    place.deploy("--poller-concurrency", "2")
+    assert place.parameters["PollerConcurrency"] == "2"
 
 
 def test_an_empty_alarm_address_and_a_poll_window_of_0_are_deployed(
@@ -174,6 +201,8 @@ def test_a_stage_whose_names_the_policies_do_not_know(place: Place) -> None:
     [
         ("CLAIM_LEASE_SECONDS", "30", "must be more than 30, the lambda_timeout of device_new"),
         ("MAILS_PER_OWNER_DAY", "5001", "must be a whole number from 0 to 5000"),
+        ("API_REQUESTS_PER_SECOND", "0", "must be a whole number from 1 to 10000"),
+        ("API_BURST", "5001", "must be a whole number from 1 to 5000"),
     ],
 )
 def test_settings_that_do_harm_are_not_deployed(
