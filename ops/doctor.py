@@ -65,6 +65,7 @@ def _examine_couchdb(
     yield rights
     if rights.level is Level.WRONG:
         return
+    yield find("login hashes", lambda: check_couchdb.check_login_hashes(couchdb))
     yield find("_users", lambda: check_couchdb.check_users(couchdb))
     yield find("_global_changes", lambda: check_couchdb.check_global_changes(couchdb))
     control_db = stage.control_db

@@ -214,6 +214,7 @@ def test_before_a_deployment_all_that_must_be_set_is_looked_at(prepared: Operato
         "version",
         "CouchDB's clock",
         "rights",
+        "login hashes",
         "_users",
         "_global_changes",
         prepared.stage.control_db,
@@ -469,6 +470,64 @@ def test_credentials_that_are_no_administrators(operator: Operator, couch_url: s
     assert found["rights"].text.endswith("must have the credentials of a server administrator")
     assert found["rights"].level is Level.WRONG
     assert "_users" not in found
+
+
+CONFIG = "/_node/_local/_config/chttpd_auth/upgrade_hash_on_auth"
+WELCOME: JsonDict = {"couchdb": "Welcome", "version": "3.5.2"}
+NOT_SET: JsonDict = {"error": "not_found", "reason": "unknown_config_value"}
+HIDDEN: JsonDict = {"error": "forbidden", "reason": "not for you"}
+
+
+def test_logins_whose_hashes_stay_are_well() -> None:
+    with answering({"/": (200, WELCOME), CONFIG: (200, "false")}) as url:
+        assert check_couchdb.check_login_hashes(CouchDB(url))[0] is Level.OK
+
+
+# CouchDB 3.5.2 takes all these for true.
+@pytest.mark.parametrize("value", ["true", "False", "0", "off", ""])
+def test_a_server_that_raises_the_iterations_of_logins(value: str) -> None:
+    with answering({"/": (200, WELCOME), CONFIG: (200, value)}) as url:
+        level, text = check_couchdb.check_login_hashes(CouchDB(url))
+    assert level is Level.WARNING
+    assert f"curl -X PUT …{CONFIG} -d '\"false\"'" in text
+
+
+def test_a_server_raises_the_iterations_where_nothing_is_set() -> None:
+    with answering({"/": (200, WELCOME), CONFIG: (404, NOT_SET)}) as url:
+        level, text = check_couchdb.check_login_hashes(CouchDB(url))
+    assert level is Level.WARNING
+    assert f"curl -X PUT …{CONFIG} -d '\"false\"'" in text
+
+
+@pytest.mark.parametrize(
+    ("status", "answer"),
+    [(401, HIDDEN), (403, HIDDEN), (404, HIDDEN), (405, HIDDEN), (500, HIDDEN)],
+)
+def test_a_server_that_does_not_show_its_configuration(status: int, answer: JsonDict) -> None:
+    with answering({"/": (200, WELCOME), CONFIG: (status, answer)}) as url:
+        level, text = check_couchdb.check_login_hashes(CouchDB(url))
+    assert level is Level.WARNING
+    assert "ask whoever runs it to set [chttpd_auth] upgrade_hash_on_auth to false" in text
+
+
+def test_the_setting_for_login_hashes_is_read_where_it_is_set(
+    server: Server, couch_url: str
+) -> None:
+    """The embedded server keeps its configuration elsewhere, and so does not show it."""
+    section, key = CONFIG.split("/")[-2:]
+    before = server.config_get(section, key)
+    levels = []
+    try:
+        for value in ("true", "false"):
+            server.config_set(section, key, value)
+            levels.append(check_couchdb.check_login_hashes(CouchDB(couch_url))[0])
+    finally:
+        if before is None:
+            server.config_delete(section, key)
+        else:
+            server.config_set(section, key, before)
+    is_couchdb = "couchdb" in server.info()
+    assert levels == [Level.WARNING, Level.OK if is_couchdb else Level.WARNING]
 
 
 @pytest.mark.parametrize(
