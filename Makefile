@@ -11,7 +11,9 @@ STAGE ?= dev
 NODE_MODULES := local/couchdb/node_modules
 # TypeScript, for `make types` and the git hooks only.
 TYPESCRIPT := tests/javascript/node_modules
-export PYTHONDONTWRITEBYTECODE := 1
+# Bytecode is kept, also where the environment says otherwise: else each of the many processes of a
+# test run compiles all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 # Where a CouchDB is given, the embedded one (and Node.js with it) is not needed.
