@@ -17,7 +17,6 @@ from chalicelib.engine.context import Context
 from device.registration import NewDevice
 from local.aws import LocalAws
 from local.cleanup import remove_all_of
-from local.couchdb_process import EmbeddedCouchDB
 from local.system import prepare_process
 from tests.kit.basics import (
     FakeClock,
@@ -29,6 +28,7 @@ from tests.kit.basics import (
     make_context,
 )
 from tests.kit.cloud.steps import Owner, Steps
+from tests.kit.embedded import start_quietly
 from tests.kit.metrics import Metrics, printed
 from tests.kit.planted import plant, pytest_runtest_makereport  # noqa: F401 - a hook
 
@@ -51,7 +51,7 @@ def couch_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if given:
         yield given.rstrip("/")
         return
-    couchdb = EmbeddedCouchDB(tmp_path_factory.mktemp("couchdb"), plant(uuid.uuid4().hex))
+    couchdb = start_quietly(tmp_path_factory.mktemp("couchdb"), plant(uuid.uuid4().hex))
     yield couchdb.url
     couchdb.stop()
 
