@@ -5,6 +5,7 @@ import hashlib
 import json
 import sys
 import zipfile
+from collections.abc import Iterator
 from importlib.util import cache_from_source
 from pathlib import Path
 
@@ -18,7 +19,9 @@ from ops.lookups import find_log_groups
 from ops.record import mend_record, read_record, record_path
 from ops.stage import OpsError
 from ops.tools import end
-from tests.kit.ops.deployment import STAGE, Place, apis, deployed
+from tests.kit.ops.deployment import STAGE, Place, apis, deployed, running_aws
+
+pytestmark = [pytest.mark.io, pytest.mark.slow]
 
 STEPS = ["sam build", "sam deploy", "chalice package", "chalice deploy"]
 
@@ -28,6 +31,24 @@ def place(own_aws: str, tmp_path: Path) -> Place:
     return Place.make(own_aws, tmp_path)
 
 
+@pytest.fixture(scope="module")
+def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """What was deployed once, for tests that only look at it."""
+    with running_aws() as endpoint:
+        place = Place.make(endpoint, tmp_path_factory.mktemp("project"))
+        assert place.deploy("--alarm-address", "ops@example.com") == 0
+        yield place
+
+
+def stop_before(place: Place, step: str) -> None:
+    """Let a step of the deployment fail."""
+
+    def fail() -> None:
+        raise OpsError(f"`{step}` failed, see above; nothing after it was done")
+
+    place.instead[step] = fail
+
+
 def public_url(place: Place) -> JsonDict:
     answer = place.client("ssm").get_parameter(Name=f"/syncpoint/{STAGE}/public-url")
     found: JsonDict = answer["Parameter"]
@@ -35,9 +56,9 @@ def public_url(place: Place) -> JsonDict:
 
 
 def test_the_stack_the_functions_the_url_and_the_design_documents_in_this_order(
-    place: Place,
+    there: Place,
 ) -> None:
-    assert place.deploy("--alarm-address", "ops@example.com") == 0
+    place = there
     assert place.ran == STEPS
     assert place.functions.invoked == [f"syncpoint-{STAGE}-upgrade_designs"]
     secret = place.client("secretsmanager").describe_secret(SecretId="syncpoint/dev")
@@ -54,8 +75,8 @@ def test_the_stack_the_functions_the_url_and_the_design_documents_in_this_order(
     assert place.said[-1].startswith(f"deployed: {url}\n")
 
 
-def test_what_is_deployed_is_the_package_with_bytecode(place: Place) -> None:
-    place.deploy()
+def test_what_is_deployed_is_the_package_with_bytecode(there: Place) -> None:
+    place = there
     [package] = (place.root / ".chalice/deployments").glob("*.zip")
     function = place.client("lambda").get_function(FunctionName=f"syncpoint-{STAGE}-device_new")
     digest = base64.b64encode(hashlib.sha256(package.read_bytes()).digest()).decode()
@@ -65,6 +86,23 @@ def test_what_is_deployed_is_the_package_with_bytecode(place: Place) -> None:
         assert cache_from_source("app.py") in bytecode
         # Flags 3: goes by the hash of its source (PEP 552).
         assert {archive.read(name)[4] for name in bytecode} == {3}
+
+
+def test_a_whole_record_costs_no_request(there: Place) -> None:
+    def refuse(service: str) -> None:
+        raise AssertionError(service)
+
+    tools = there.tools
+    assert mend_record(there.stage, type(tools)(refuse, tools.run, tools.tell, tools.root)) == []
+
+
+def test_an_api_that_leads_to_another_stage_is_not_taken_for_ours(there: Place) -> None:
+    [ours] = apis(there)
+    other = there.client("apigateway").create_rest_api(name="syncpoint")["id"]
+    record_path(there.stage, there.root).unlink()
+    mend_record(there.stage, there.tools)
+    there.client("apigateway").delete_rest_api(restApiId=other)
+    assert read_record(there.stage, there.root)["rest_api"]["rest_api_id"] == ours
 
 
 def test_deploying_again_changes_nothing_and_writes_the_url_no_second_time(place: Place) -> None:
@@ -104,7 +142,9 @@ def test_a_reserved_concurrency_for_the_poller_is_deployed(place: Place) -> None
 def test_an_empty_alarm_address_and_a_poll_window_of_0_are_deployed(
     place: Place,
 ) -> None:
-    place.deploy("--alarm-address", "", "--poll-window", "0")
+    stop_before(place, "chalice package")
+    with pytest.raises(OpsError, match="chalice package"):
+        place.deploy("--alarm-address", "", "--poll-window", "0")
     assert place.parameters["AlarmAddress"] == ""
     assert place.parameters["PollWindowSeconds"] == "0"
 
@@ -143,32 +183,11 @@ def test_a_deployment_that_chalice_gave_up_in_the_middle_is_deployed_again(place
     assert (len(there["mappings"]), len(there["apis"]), len(there["subscriptions"])) == (9, 1, 1)
 
 
-def test_an_api_that_leads_to_another_stage_is_not_taken_for_ours(place: Place) -> None:
-    place.deploy()
-    other = place.client("apigateway").create_rest_api(name="syncpoint")["id"]
-    record_path(place.stage, place.root).unlink()
-    mend_record(place.stage, place.tools)
-    assert read_record(place.stage, place.root)["rest_api"]["rest_api_id"] != other
-
-
-def test_a_whole_record_costs_no_request(place: Place) -> None:
-    place.deploy()
-
-    def refuse(service: str) -> None:
-        raise AssertionError(service)
-
-    tools = place.tools
-    assert mend_record(place.stage, type(tools)(refuse, tools.run, tools.tell, tools.root)) == []
-
-
 @pytest.mark.parametrize("step", STEPS)
 def test_a_step_that_fails_is_the_last_one(
     place: Place, step: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail() -> None:
-        raise OpsError(f"`{step}` failed, see above; nothing after it was done")
-
-    place.instead[step] = fail
+    stop_before(place, step)
     assert end(lambda: place.deploy()) == 1
     assert place.ran == STEPS[: STEPS.index(step) + 1]
     assert place.functions.invoked == []
@@ -274,7 +293,9 @@ def test_log_groups_that_were_kept_stop_a_deployment_of_their_stage(
     for command in commands:
         assert command[:3] == ["aws", "logs", "delete-log-group"]
         logs.delete_log_group(logGroupName=command[-1])
-    assert place.deploy() == 0
+    stop_before(place, "sam build")
+    with pytest.raises(OpsError, match="sam build"):
+        place.deploy()
 
 
 def test_the_logs_that_are_looked_for_are_those_that_the_template_makes(place: Place) -> None:

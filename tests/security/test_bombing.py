@@ -235,9 +235,9 @@ def test_every_mail_counts_however_its_invitation_is_written(
 
 
 def letter_cases(address: str) -> list[str]:
-    """Eight ways to write an address."""
+    """Five ways to write an address: more than an address is sent mails in an hour."""
     at = address.index("@") + 1
-    letters = range(at, at + 7)
+    letters = range(at, at + 4)
     return [address, *(address[:n] + address[n].upper() + address[n + 1 :] for n in letters)]
 
 
