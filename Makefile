@@ -11,7 +11,9 @@ STAGE ?= dev
 NODE_MODULES := local/couchdb/node_modules
 # TypeScript, for `make types` and the git hooks only.
 TYPESCRIPT := tests/javascript/node_modules
-export PYTHONDONTWRITEBYTECODE := 1
+# Bytecode is kept, also where the environment says otherwise: else each of the many processes of a
+# test run compiles all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 # Where a CouchDB is given, the embedded one (and Node.js with it) is not needed.
@@ -31,7 +33,7 @@ SPEAKS_TO_COUCHDB := "couchdb and not browser"
 LOCKED := requirements requirements-poller requirements-device requirements-local \
   requirements-dev requirements-node requirements-lock
 
-.PHONY: help demo run unit test slow check couchdb couchdb-url couchdb3 format lint layers types template audit docs setup hooks lock clean
+.PHONY: help demo run unit test slow check static couchdb couchdb-url couchdb3 format lint layers types template audit docs setup hooks lock clean
 .PHONY: faults mutants bench estimate load cold-start package doctor deploy upgrade redrive reread destroy
 
 help: ## list the commands
@@ -46,13 +48,16 @@ run: $(VENV)/.local $(EMBEDDED) ## keep the local system up and say where; Ctrl-
 unit: $(VENV)/.dev ## the tests without I/O, under a minute
 	@$(PYTEST) -m "not io and not slow"
 
-test: setup ## the tests to run after a change, about eight minutes
+test: setup ## the tests to run after a change, about seven minutes
 	@$(PYTEST) -m "not slow"
 
 slow: setup $(TYPESCRIPT)/.done ## the tests that `make test` leaves out
 	@$(PYTEST) -m slow
 
-check: test format lint layers types template audit slow ## the gate: all tests, all static checks
+check: test static slow ## the gate: all tests, all static checks
+
+static: setup ## all static checks, two at a time
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync format lint layers types template audit
 
 couchdb: couchdb-url setup ## the tests that speak to CouchDB, on a real one: COUCHDB_URL=http://…
 	@$(PYTEST) -m $(SPEAKS_TO_COUCHDB)
@@ -119,10 +124,11 @@ package: $(VENV)/.dev ## build both artifacts and print their sizes: STAGE=dev
 doctor: $(VENV)/.dev ## what is missing or wrong, before a deployment and after: STAGE=dev
 	@$(BIN)/python -m ops.doctor $(STAGE)
 
-deploy: $(VENV)/.dev ## to AWS: STAGE=dev [ALARM_ADDRESS=you@example.com] [POLL_WINDOW=0] (docs/deploy.md)
+deploy: $(VENV)/.dev ## to AWS: STAGE=dev [ALARM_ADDRESS=you@example.com] [POLL_WINDOW=0] [POLLER_CONCURRENCY=2] (docs/deploy.md)
 	@$(BIN)/python -m ops.deploy $(STAGE) $(if $(SECRET_ARN),--secret-arn "$(SECRET_ARN)") \
 	  $(if $(filter-out undefined,$(origin ALARM_ADDRESS)),--alarm-address "$(ALARM_ADDRESS)") \
-	  $(if $(POLL_WINDOW),--poll-window "$(POLL_WINDOW)")
+	  $(if $(POLL_WINDOW),--poll-window "$(POLL_WINDOW)") \
+	  $(if $(filter-out undefined,$(origin POLLER_CONCURRENCY)),--poller-concurrency "$(POLLER_CONCURRENCY)")
 
 upgrade: $(VENV)/.dev ## design documents of existing databases, to what STAGE=dev has deployed
 	@$(BIN)/python -m ops.upgrade $(STAGE)

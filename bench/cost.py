@@ -22,7 +22,7 @@ Costs = Mapping[str, list[str]]
 # The kind of a request, by the beginning of its name.
 KINDS = {
     "couchdb.GET": "CouchDB read",
-    "couchdb.POST": "CouchDB read",  # only _dbs_info and _find are sent
+    "couchdb.POST": "CouchDB read",  # only _all_docs, _dbs_info and _find are sent
     "couchdb.PUT": "CouchDB write",
     "couchdb.DELETE": "CouchDB write",
     "dynamodb.GetItem": "DynamoDB read",

@@ -527,6 +527,26 @@ class Database:
         except NotFound:
             return None
 
+    def find_all(self, doc_ids: Sequence[str]) -> dict[str, JsonDict | None]:
+        """Read documents by their ids, in their winning revisions.
+
+        Returns
+        -------
+        dict
+            By id; None for a document that does not exist or was deleted. Empty if one of them
+            cannot be read, or they are too large together: then each has to be read by itself.
+
+        Source
+        ------
+        https://docs.couchdb.org/en/stable/api/database/bulk-api.html#post--db-_all_docs
+        """
+        keys, params = {"keys": list(doc_ids)}, {"include_docs": "true"}
+        try:
+            rows = self.request("POST", "_all_docs", params=params, body=keys)["rows"]
+        except Unreadable:
+            return {}
+        return {row["key"]: row.get("doc") for row in rows}
+
     def stub(self, doc_id: str) -> JsonDict:
         """Return a document's ``_id`` and ``_rev`` alone, however large or unreadable it is.
 

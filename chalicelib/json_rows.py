@@ -330,7 +330,7 @@ def _bad_row(outline: str, reason: str) -> BadRow:
     """Describe a row by its outline: the row with empty lists and objects as values."""
     try:
         found = _DECODER.decode(outline)
-    except (ValueError, RecursionError):
+    except ValueError:
         found = None
     members = found if isinstance(found, dict) else {}
     return BadRow(_text(members.get("id", members.get("_id"))), _text(members.get("seq")), reason)

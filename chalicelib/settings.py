@@ -240,6 +240,13 @@ class Settings(Deployed):
     mails_per_network_day: int = variable(
         "MAILS_PER_NETWORK_DAY", "the most mails caused by one network in any day", "200", _QUOTA
     )
+    bounces_per_sender_day: int = variable(
+        "BOUNCES_PER_SENDER_DAY",
+        "after how many mails of one owner or one network that did not arrive for good, or were"
+        " reported as spam, in any day, their further mails are refused",
+        "10",
+        Count(1, MAX_QUOTA),
+    )
     # An account that has just left SES's sandbox may often send 50,000 mails a day, which is some
     # 2,000 an hour; `make doctor` compares the account's own quota.
     # Source: https://docs.aws.amazon.com/ses/latest/dg/quotas.html
@@ -267,6 +274,22 @@ class Settings(Deployed):
     )
     channels_per_owner_day: int = variable(
         "CHANNELS_PER_OWNER_DAY", "the most new channels of one owner in any day", "300", _QUOTA
+    )
+    # 10,000 and 5,000 are an account's own limits in most regions.
+    # Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
+    api_requests_second: int = variable(
+        "API_REQUESTS_PER_SECOND",
+        "how many requests a second the API takes from all clients together, in the long run;"
+        " takes effect at deployment",
+        "50",
+        Count(1, 10_000),
+    )
+    api_burst: int = variable(
+        "API_BURST",
+        "how many requests the API takes at once, above which it answers 429; takes effect at"
+        " deployment",
+        "100",
+        Count(1, 5_000),
     )
     poller_shards: int = variable("POLLER_SHARDS", "how many pollers there are", "1", _SHARDS)
 

@@ -9,13 +9,20 @@ from urllib.parse import urlsplit
 
 import requests
 
-from chalicelib.couch import NotFound, Server
+from chalicelib.couch import CouchError, NotFound, Server
 from ops.findings import Verdict, ok, warning, wrong
 
 TIME_LIMIT_S = (3.05, 10.0)
 MAX_SKEW_S = 60
 OLDEST = (3, 4)
 HERE = {"127.0.0.1", "::1", "localhost"}
+
+_UPGRADE_HASH = "/_node/_local/_config/chttpd_auth/upgrade_hash_on_auth"
+_SETTING = "[chttpd_auth] upgrade_hash_on_auth"
+_WHY = (
+    "CouchDB raises each login's iterations to 600,000 at its first login, and sixteen wrong "
+    "logins at once then take seconds"
+)
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,28 @@ def check_rights(couchdb: CouchDB) -> Verdict:
     if "_admin" in user.get("roles", []):
         return ok("the credentials are those of an administrator")
     return wrong("the secret's couchdb_url must have the credentials of a server administrator")
+
+
+def check_login_hashes(couchdb: CouchDB) -> Verdict:
+    """Check that CouchDB leaves the iterations of the devices' logins as they are.
+
+    It takes only the text ``false`` for that; every other value, and none, is the same as ``true``.
+    """
+    try:
+        value = couchdb.server.http.request("GET", _UPGRADE_HASH)
+    except CouchError as exc:
+        if exc.reason != "unknown_config_value":
+            return warning(
+                f"CouchDB does not show its configuration ({exc.status} {exc.error}); "
+                f"ask whoever runs it to set {_SETTING} to false: {_WHY}"
+            )
+        value = None
+    if value == "false":
+        return ok("CouchDB does not raise the iterations of logins")
+    return warning(
+        f"{_WHY}; set {_SETTING} to false, on each node: "
+        f"`curl -X PUT …{_UPGRADE_HASH} -d '\"false\"'`"
+    )
 
 
 def check_users(couchdb: CouchDB) -> Verdict:

@@ -6,14 +6,24 @@ import requests
 from botocore.exceptions import ClientError
 
 from chalicelib.handlers.all import registry
-from chalicelib.settings import POLLER_SILENT_S, poller_key, queue_name
+from chalicelib.settings import POLLER_SILENT_S, Settings, poller_key, queue_name
 from ops.check_couchdb import TIME_LIMIT_S
 from ops.dead_letters import age
 from ops.findings import Verdict, ok, warning, wrong
 from ops.lookups import read_public_url
+from ops.record import find_api_id
 from ops.rights import RIGHTS
 from ops.stage import Stage, lambda_name
 from ops.tools import Client, is_missing
+
+# What /health does not tell the world.
+_REFUSED = {
+    "failed: 401": "failed: CouchDB refuses the name or the password in the secret",
+    "failed: 403": (
+        "failed: CouchDB refuses the login; perhaps it is locked for some minutes, because "
+        "somebody sent wrong passwords. The API's log says why"
+    ),
+}
 
 NOT_DEPLOYED = ok("not deployed yet; run `make deploy`")
 
@@ -155,12 +165,30 @@ def check_public_url(stage: Stage, client: Client) -> Verdict:
     return ok(url)
 
 
+def check_throttle(stage: Stage, client: Client) -> Verdict:
+    """Check that the API takes as many requests as the settings say. Some requests."""
+    api_id = find_api_id(stage, client)
+    if api_id is None:
+        return wrong("the API does not exist; deploy again")
+    answer = client("apigateway").get_stage(restApiId=api_id, stageName=stage.api_stage)
+    found = answer.get("methodSettings", {}).get("*/*", {})
+    limits = (found.get("throttlingRateLimit"), found.get("throttlingBurstLimit"))
+    settings = Settings.read(stage.variables)
+    if limits != (settings.api_requests_second, settings.api_burst):
+        return wrong(
+            "the API has not the limits of API_REQUESTS_PER_SECOND and API_BURST, so anybody can "
+            "run up its bill; deploy again"
+        )
+    return ok(f"the API takes {limits[0]:g} requests a second, {limits[1]} at once")
+
+
 def check_health(url: str) -> Verdict:
     """Check that the API answers, and reaches CouchDB and AWS."""
     answer = requests.get(f"{url.rstrip('/')}/health", timeout=TIME_LIMIT_S, allow_redirects=False)
     try:
         said = answer.json()
-        parts = [f"{name}: {said[name]}" for name in ("couchdb", "dynamodb", "sqs", "poller")]
+        answers = {name: said[name] for name in ("couchdb", "dynamodb", "sqs", "poller")}
+        parts = [f"{name}: {_REFUSED.get(text, text)}" for name, text in answers.items()]
     except (ValueError, TypeError, KeyError):
         return wrong(
             f"{url}/health answers {answer.status_code}, but not as Syncpoint does; check the URL"

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from samtranslator.yaml_helper import yaml_parse
 
+from chalicelib.settings import Settings
 from ops import policies, upgrade
 from ops.lookups import account, find_log_groups, find_secret, has_stack, has_table, read_public_url
 from ops.package import pack_handlers
@@ -35,6 +36,11 @@ def main(arguments: list[str], tools: Tools) -> int:
         metavar="SECONDS",
         help="how long a run of the poller waits for changes; 0: it does not wait",
     )
+    parser.add_argument(
+        "--poller-concurrency",
+        metavar="COUNT",
+        help="how much of the account's concurrency is the poller's alone; empty: none",
+    )
     given = parser.parse_args(arguments)
     stage = read_stage(given.stage, tools.root)
     check_settings(stage, tools.root)
@@ -43,10 +49,15 @@ def main(arguments: list[str], tools: Tools) -> int:
     secret_arn = given.secret_arn or find_secret(stage, tools.client)
     check_secret(stage, secret_arn)
     tools.tell("1/4 the stack: table, queues, poller, alarms")
-    said = {"AlarmAddress": given.alarm_address, "PollWindowSeconds": given.poll_window}
+    said = {
+        "AlarmAddress": given.alarm_address,
+        "PollWindowSeconds": given.poll_window,
+        "PollerConcurrency": given.poller_concurrency,
+    }
     deploy_stack(stage, secret_arn, said, tools)
     tools.tell("2/4 the functions and the API")
     deploy_functions(stage, tools)
+    throttle_api(stage, tools)
     tools.tell("3/4 the API's URL")
     url = store_public_url(stage, tools)
     tools.tell("4/4 design documents of existing databases")
@@ -170,6 +181,40 @@ def deploy_functions(stage: Stage, tools: Tools) -> None:
     tools.run(["chalice", "deploy", "--stage", stage.name], tools.root)
 
 
+def throttle_api(stage: Stage, tools: Tools) -> None:
+    """Set how many requests the API takes. Chalice cannot. One request.
+
+    Raises
+    ------
+    OpsError
+        If Chalice has deployed no API.
+
+    Source
+    ------
+    https://docs.aws.amazon.com/apigateway/latest/api/patch-operations.html#UpdateStage-Patch
+    """
+    api = read_record(stage, tools.root).get("rest_api")
+    if api is None:
+        raise _no_api(stage)
+    settings = Settings.read(stage.variables)
+    limits = {"rateLimit": settings.api_requests_second, "burstLimit": settings.api_burst}
+    tools.client("apigateway").update_stage(
+        restApiId=api["rest_api_id"],
+        stageName=stage.api_stage,
+        patchOperations=[
+            {"op": "replace", "path": f"/*/*/throttling/{name}", "value": str(limit)}
+            for name, limit in limits.items()
+        ],
+    )
+    tools.tell(
+        f"    it takes {limits['rateLimit']} requests a second, {limits['burstLimit']} at once"
+    )
+
+
+def _no_api(stage: Stage) -> OpsError:
+    return OpsError(f"Chalice has deployed no API of stage {stage.name}; run `make deploy` again")
+
+
 def store_public_url(stage: Stage, tools: Tools) -> str:
     """Write the API's URL into SSM, for the links in mails. One or two requests.
 
@@ -185,9 +230,7 @@ def store_public_url(stage: Stage, tools: Tools) -> str:
     """
     url = stage.variables.get("PUBLIC_URL") or deployed_url(stage, tools)
     if not url:
-        raise OpsError(
-            f"Chalice has deployed no API of stage {stage.name}; run `make deploy` again"
-        )
+        raise _no_api(stage)
     url = url.rstrip("/")
     if url != read_public_url(stage, tools.client):
         tools.client("ssm").put_parameter(

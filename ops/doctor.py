@@ -65,6 +65,7 @@ def _examine_couchdb(
     yield rights
     if rights.level is Level.WRONG:
         return
+    yield find("login hashes", lambda: check_couchdb.check_login_hashes(couchdb))
     yield find("_users", lambda: check_couchdb.check_users(couchdb))
     yield find("_global_changes", lambda: check_couchdb.check_global_changes(couchdb))
     control_db = stage.control_db
@@ -89,6 +90,7 @@ def _examine_deployed(stage: Stage, tools: Tools, now_s: Callable[[], float]) ->
     yield public_url
     if public_url.level is not Level.WRONG:
         yield find("health", lambda: check_deployed.check_health(public_url.text))
+    yield find("throttle", lambda: check_deployed.check_throttle(stage, client))
     yield find("alarms", lambda: check_deployed.check_alarms(stage, client))
     yield find("alarm address", lambda: check_deployed.check_alarm_address(stage, client))
 

@@ -55,6 +55,24 @@ def mend_record(stage: Stage, tools: Tools) -> list[str]:
     return missing
 
 
+def find_api_id(stage: Stage, client: Client) -> str | None:
+    """Return the id of the stage's API in AWS; None if there is none.
+
+    One request, and one or two for each API of the account that is named as ours.
+    """
+    try:
+        name = lambda_name(stage.name, "api_handler")
+        function = client("lambda").get_function(FunctionName=name)
+    except ClientError as exc:
+        if not is_missing(exc):
+            raise
+        return None
+    arn = function["Configuration"]["FunctionArn"]
+    for resource in _rest_api(stage, client("apigateway"), arn):
+        return str(resource["rest_api_id"])
+    return None
+
+
 def _names() -> set[str]:
     """Return the names of a complete record."""
     names = {"rest_api", f"{SCHEDULED}-event", f"{NOTIFIED}-sns-subscription"}

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 TRIES = "quota#tries#*"
 MAILS_FROM = "quota#mails-from#*"
 MAILS_BY = "quota#mails-by#*"
+INVITATIONS_FROM = "quota#invitations-from#*"
 MAILS_TO = "quota#mails-to#*"
+BOUNCES_OF = "quota#bounces-of#*"
 HOURS = "hour#*"
 CHANNELS_OF = "quota#channels-of#*"
 SUPPRESSED = "suppressed#*"
@@ -33,8 +35,8 @@ class Rights:
         Key prefixes: of quotas that it reads and writes, of items that it only reads, and of items
         that it only writes (also quotas, see `RateLimiter.allow`).
     looks, adds : tuple of str
-        Key prefixes: of counters that it reads, and of those that it increments
-        (chalicelib/aws/hour_counters.py).
+        Key prefixes: of counters, and quotas beside them, that it reads in one request, and of
+        counters that it increments (chalicelib/aws/hour_counters.py).
     mails : bool
         Whether it may send mail, and read the API's public URL for the links in it.
     """
@@ -57,7 +59,7 @@ RIGHTS: Mapping[str, Rights] = {
         counts=(MAILS_FROM,),
         reads=(SUPPRESSED,),
         writes=(MAILS_TO,),
-        looks=(HOURS,),
+        looks=(HOURS, BOUNCES_OF),
         adds=(HOURS,),
         mails=True,
     ),
@@ -70,15 +72,14 @@ RIGHTS: Mapping[str, Rights] = {
     "invitation_new": Rights(
         queue="invitation-new",
         claims=True,
-        counts=(MAILS_BY,),
+        counts=(MAILS_BY, INVITATIONS_FROM, MAILS_TO),
         reads=(SUPPRESSED,),
-        writes=(MAILS_TO,),
-        looks=(HOURS,),
+        looks=(HOURS, BOUNCES_OF),
         adds=(HOURS,),
         mails=True,
     ),
     "invitation_accepting": Rights(queue="invitation-accepting"),
-    "mail_feedback": Rights(writes=(SUPPRESSED,)),
+    "mail_feedback": Rights(counts=(BOUNCES_OF,), writes=(SUPPRESSED,)),
     "sweep_expired": Rights(),
     "upgrade_designs": Rights(),
     # All routes of the API: the pages, the registrations endpoint, /health.
@@ -87,6 +88,6 @@ RIGHTS: Mapping[str, Rights] = {
         counts=(MAILS_FROM,),
         reads=(MAILS_TO, POLLER),
         writes=(TRIES,),
-        looks=(HOURS,),
+        looks=(HOURS, BOUNCES_OF),
     ),
 }

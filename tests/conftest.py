@@ -2,6 +2,7 @@
 
 import io
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +17,6 @@ from chalicelib.couch import Database, Server
 from chalicelib.engine.context import Context
 from local.aws import LocalAws
 from local.cleanup import remove_all_of
-from local.couchdb_process import EmbeddedCouchDB
 from local.system import prepare_process
 from syncpoint_device.registration import NewDevice
 from tests.kit.basics import (
@@ -24,11 +24,12 @@ from tests.kit.basics import (
     FakeMailer,
     a_device,
     an_address,
-    create_table,
     logged,
     make_context,
 )
 from tests.kit.cloud.steps import Owner, Steps
+from tests.kit.embedded import start_quietly
+from tests.kit.fakes.aws import FakeAws
 from tests.kit.metrics import Metrics, printed
 from tests.kit.planted import plant, pytest_runtest_makereport  # noqa: F401 - a hook
 
@@ -51,7 +52,7 @@ def couch_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if given:
         yield given.rstrip("/")
         return
-    couchdb = EmbeddedCouchDB(tmp_path_factory.mktemp("couchdb"), plant(uuid.uuid4().hex))
+    couchdb = start_quietly(tmp_path_factory.mktemp("couchdb"), plant(uuid.uuid4().hex))
     yield couchdb.url
     couchdb.stop()
 
@@ -80,18 +81,22 @@ def aws() -> Iterator[LocalAws]:
     aws.stop()
 
 
-@pytest.fixture(scope="session")
-def dynamodb(aws: LocalAws) -> Any:
-    return aws.client("dynamodb")
+@pytest.fixture
+def fake_aws() -> FakeAws:
+    """An AWS in memory: it answers as moto does (tests/contracts), without a server."""
+    return FakeAws(time.time)
 
 
 @pytest.fixture
-def table_name(dynamodb: Any) -> Iterator[str]:
+def dynamodb(fake_aws: FakeAws) -> Any:
+    return fake_aws.client("dynamodb")
+
+
+@pytest.fixture
+def table_name(fake_aws: FakeAws) -> str:
     """An empty table like template.yaml's."""
-    name = f"syncpoint-test-{uuid.uuid4().hex[:12]}"
-    create_table(dynamodb, name)
-    yield name
-    dynamodb.delete_table(TableName=name)
+    fake_aws.create_table("syncpoint-test")
+    return "syncpoint-test"
 
 
 @pytest.fixture
@@ -118,7 +123,7 @@ def context(
     mailer: FakeMailer,
     clock: FakeClock,
 ) -> Context:
-    """A transition's tools: real CouchDB and DynamoDB, a mailer and a clock to look at."""
+    """A transition's tools: a real CouchDB, a DynamoDB in memory, a mailer and a clock."""
     return make_context(server, control.name, RateLimiter(dynamodb, table_name), mailer, clock)
 
 

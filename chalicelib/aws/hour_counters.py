@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from chalicelib.aws.rate_limiter import Item, bucket_pk
+
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
@@ -23,15 +25,31 @@ class HourCounters:
     client: "DynamoDBClient"
     table_name: str
 
-    def read(self, names: Sequence[str], now_s: float) -> list[int]:
-        """Return the counters of the current hour, in the order of `names`. One request."""
+    def read(
+        self, names: Sequence[str], now_s: float, bucket: str = ""
+    ) -> tuple[list[int], Item | None]:
+        """Return the counters of the current hour, and a bucket of the rate limiter. One request.
+
+        Parameters
+        ----------
+        bucket : str
+            The bucket that is read beside the counters; empty: none.
+
+        Returns
+        -------
+        (counts, item)
+            The counters in the order of `names`, and the bucket's item, None if there is none.
+        """
         pks = [_pk(name, now_s) for name in names]
+        keys = [*pks, bucket_pk(bucket)] if bucket else pks
         answer = self.client.batch_get_item(
-            RequestItems={self.table_name: {"Keys": [{"pk": {"S": pk}} for pk in pks]}}
+            RequestItems={self.table_name: {"Keys": [{"pk": {"S": pk}} for pk in keys]}}
         )
-        items = answer["Responses"].get(self.table_name, [])
-        counts = {item["pk"]["S"]: int(item["count"]["N"]) for item in items}
-        return [counts.get(pk, 0) for pk in pks]
+        items: dict[str, Item] = {
+            item["pk"]["S"]: item for item in answer["Responses"].get(self.table_name, [])
+        }
+        counts = [int(items[pk]["count"]["N"]) if pk in items else 0 for pk in pks]
+        return counts, items.get(bucket_pk(bucket))
 
     def increment(self, names: Sequence[str], now_s: float) -> None:
         """Add one to each counter of the current hour. One request for each."""

@@ -113,7 +113,7 @@ class RateLimiter:
         RateLimiterBusy
             If others wrote the bucket at every attempt.
         """
-        pk, key = f"quota#{bucket}", key_hash(key)
+        pk, key = bucket_pk(bucket), key_hash(key)
         item: Item | None = {} if is_likely_first else self._read(pk)
         for _ in range(_WRITE_ATTEMPTS):
             entries = _entries(item)
@@ -130,8 +130,7 @@ class RateLimiter:
         self, bucket: str, key: str, quotas: Sequence[Quota], now_s: float
     ) -> int | None:
         """Return what `allow` would decide, and count nothing. One request."""
-        entries = _entries(self._read(f"quota#{bucket}"))
-        return check_quotas(entries, key_hash(key), quotas, int(now_s), is_moved=True)[1]
+        return room_at_s(self._read(bucket_pk(bucket)), key, quotas, now_s)
 
     def _read(self, pk: str) -> Item:
         answer = self.client.get_item(
@@ -160,6 +159,16 @@ class RateLimiter:
         except self.client.exceptions.ConditionalCheckFailedException as exc:
             return exc.response.get("Item", {})
         return None
+
+
+def bucket_pk(bucket: str) -> str:
+    """Return the key of a bucket's item."""
+    return f"quota#{bucket}"
+
+
+def room_at_s(item: Item | None, key: str, quotas: Sequence[Quota], now_s: float) -> int | None:
+    """Return what `RateLimiter.allow` would decide by a bucket's item, without I/O."""
+    return check_quotas(_entries(item), key_hash(key), quotas, int(now_s), is_moved=True)[1]
 
 
 def key_hash(key: str) -> str:

@@ -114,6 +114,13 @@ class LinkKeys:
         text = f"guess:{device_id}:{plain_device_code(device_code)}"
         return [self._mac(key, text, 0) for key in self.keys]
 
+    def pseudonym(self, network: str) -> str:
+        """Return an identifier for a network that does not reveal it.
+
+        After a key rotation it is another one.
+        """
+        return self._mac(self.keys[0], f"network:{network}", 0)
+
     def _mac(self, key: bytes, subject: str, generation: int) -> str:
         text = f"{self.purpose}\n{subject}\n{generation}".encode("utf-8", "surrogatepass")
         return _base32(hmac.new(key, text, hashlib.sha256).digest()[:_MAC_BYTES])

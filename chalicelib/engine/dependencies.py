@@ -16,6 +16,7 @@ from chalicelib.aws.rate_limiter import RateLimiter
 from chalicelib.aws.ses import SesMailer
 from chalicelib.aws.suppressions import Suppressions
 from chalicelib.couch import Server, Unauthorized
+from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.link_tokens import LinkKeys
 from chalicelib.engine.context import Clock, Context, utc_now
 from chalicelib.errors import NoEffect
@@ -50,6 +51,11 @@ class Dependencies:
         Makes the AWS client for the name of a service.
     server : callable
         Makes the CouchDB server for its URL.
+
+    Attributes
+    ----------
+    health : tuple
+        The last answer of the health check, and when it was given (chalicelib/web/health.py).
     """
 
     def __init__(
@@ -66,6 +72,7 @@ class Dependencies:
         self._context: Context | None = None
         self._context_until_s = 0.0
         self._known_pages_url = ""
+        self.health: tuple[float, tuple[int, JsonDict] | None] = (0.0, None)
 
     @cached_property
     def settings(self) -> Settings:

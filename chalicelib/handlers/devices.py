@@ -74,7 +74,7 @@ def activate(doc: JsonDict, context: Context) -> JsonDict:
         ``token_used`` if the login's name, the key or the token belongs to another device.
     """
     device = _checked(doc, context, is_mailed=True)
-    database = owners.ensure_database(context, doc["owner"])
+    database = owners.ensure_database(context, doc["owner"], doc.get("network"))
     try:
         logins.create_login(context, device)
     except TokenUsed as exc:

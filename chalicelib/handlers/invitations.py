@@ -55,17 +55,19 @@ def request_answer(doc: JsonDict, context: Context, claim: Claim) -> JsonDict:
     channel = channels.channel_of(channel_doc, context)
     if invitation.ref.guest_id in channel.members:
         raise Rejected("email: this guest has the channel already")
-    sending.count_by_owner(context, invitation.ref.owner_id, claim.pk, invitation.address)
+    inviter = owners.owner_of(context.database)
+    sending.count_by_owner(
+        context, invitation.ref.owner_id, inviter.network, claim.pk, invitation.address
+    )
     sending.count_to_address(context, claim.pk, invitation.address)
     now = context.clock()
     expires_at = timestamp(now + timedelta(seconds=context.settings.invitation_ttl_s))
     _note_expiry(context, doc, invitation.ref.owner_id, expires_at)
-    inviter = owners.address_of(context.database)
-    mail = _mail(invitation, generation_of(doc), inviter, channel.name, context)
+    mail = _mail(invitation, generation_of(doc), inviter.address, channel.name, context)
     sending.send(context, claim, doc, invitation.address, mail, field="email")
     return {
         "state": "sent",
-        "invited_by": inviter,
+        "invited_by": inviter.address,
         "channel_name": channel.name,
         "sent_at": timestamp(now),
         "sent_rev": max(revision_number(doc), doc.get("sent_rev", 0)),

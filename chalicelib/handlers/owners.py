@@ -1,5 +1,7 @@
 """Owners' control databases, and the devices that their owners see there. Idempotent."""
 
+from dataclasses import dataclass
+
 from chalicelib.couch import Database, NotFound
 from chalicelib.design import OWNER_CONTROL
 from chalicelib.domain.addresses import normalise_address, owner_id_of
@@ -16,7 +18,24 @@ def database_of(context: Context, owner_id: str) -> Database:
     return context.server.database(owner_control_db(context.settings.control_db, owner_id))
 
 
-def ensure_database(context: Context, address: str) -> Database:
+@dataclass(frozen=True)
+class Owner:
+    """The owner of a control database, as its security object says.
+
+    Attributes
+    ----------
+    address : str
+        The owner's e-mail address.
+    network : str or None
+        Stands for the network from which the owner's first device was registered, and does not
+        reveal it. None for a guest without a device, and in databases of earlier versions.
+    """
+
+    address: str
+    network: str | None
+
+
+def ensure_database(context: Context, address: str, network: object = None) -> Database:
     """Return the owner's control database; create it if it is missing.
 
     Three requests; two if it exists.
@@ -26,16 +45,25 @@ def ensure_database(context: Context, address: str) -> Database:
     address : str
         The owner's e-mail address. It is stored in the security object, which only the cloud
         writes.
+    network : object
+        The field `network` of the owner's device. It is noted there too, as a pseudonym, unless
+        another one is.
     """
     owner_id = owner_id_of(address)
     database = database_of(context, owner_id)
+    is_new = database.create()
+    found = {} if is_new else database.security()
+    mark = {"owner": normalise_address(address)}
+    if known := found.get("syncpoint", {}).get("network"):
+        mark["network"] = known
+    elif isinstance(network, str):
+        mark["network"] = context.confirmation_links.pseudonym(network)
     security = {
         "admins": {"names": [], "roles": ["_admin"]},
         "members": {"names": [], "roles": [owner_role(owner_id)]},
-        "syncpoint": {"owner": normalise_address(address)},
+        "syncpoint": mark,
     }
-    is_new = database.create()
-    if is_new or database.security() != security:
+    if found != security:
         # The validation function first: without it, nobody may have access. If a run ends between
         # the two, the security object is still wrong, and the next run writes both again.
         OWNER_CONTROL.install(database, is_new=is_new)
@@ -43,9 +71,10 @@ def ensure_database(context: Context, address: str) -> Database:
     return database
 
 
-def address_of(database: Database) -> str:
-    """Return the e-mail address of a control database's owner. One request."""
-    return str(database.security()["syncpoint"]["owner"])
+def owner_of(database: Database) -> Owner:
+    """Return the owner of a control database. One request."""
+    mark = database.security()["syncpoint"]
+    return Owner(str(mark["owner"]), mark.get("network"))
 
 
 def show_device(database: Database, device: JsonDict, changes: JsonDict) -> None:

@@ -10,6 +10,7 @@ from chalicelib.domain import documents
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict, generation_of, timestamp
 from chalicelib.domain.names import is_owner_id
+from chalicelib.emails import sending
 from chalicelib.emails.sending import MailRef
 from chalicelib.engine.context import Context
 from chalicelib.handlers import devices, invitations, owners
@@ -18,7 +19,8 @@ from chalicelib.handlers import devices, invitations, owners
 # such as out-of-office notes. The document goes on waiting for its answer, until it expires.
 _MAY_HAVE_ARRIVED = {("Transient", "General")}
 # Only these types say that a mail did not arrive: "Undetermined" and unknown ones do not.
-_FAILED = {"Permanent", "Transient"}
+_PERMANENT = "Permanent"
+_FAILED = {_PERMANENT, "Transient"}
 
 
 class TooEarly(Exception):
@@ -35,10 +37,13 @@ class InvalidNotification(Exception):
 def handle_notification(context: Context, message: str) -> str:
     """Handle one notification: change the mail's document; after a complaint, suppress the address.
 
+    A complaint, and a bounce for good, counts against the mail's sender.
+
     Parameters
     ----------
     message : str
-        The text of an SNS message: ``{eventType, mail: {destination, tags}, bounce | complaint}``.
+        The text of an SNS message:
+        ``{eventType, mail: {messageId, destination, tags}, bounce | complaint}``.
 
     Returns
     -------
@@ -60,6 +65,7 @@ def handle_notification(context: Context, message: str) -> str:
         mail = notification["mail"]
         ref, reason = MailRef.parse(mail.get("tags", {})), _reason(kind, notification)
         addresses = [str(address) for address in mail["destination"]]
+        message_id = str(mail.get("messageId"))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as exc:
         raise InvalidNotification(f"no notification of SES's: {type(exc).__name__}") from exc
     if reason is None:
@@ -68,6 +74,9 @@ def handle_notification(context: Context, message: str) -> str:
         for address in addresses:
             context.suppressions.add(owner_id_of(address), reason, timestamp(context.clock()))
     if ref is not None:
+        is_temporary = kind == "bounce" and notification["bounce"]["bounceType"] != _PERMANENT
+        if ref.sender and not is_temporary:
+            sending.count_failed(context, ref.sender, message_id)
         _record_failure(context, ref, reason)
     return kind
 

@@ -4,14 +4,18 @@ from collections.abc import Callable
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib.couch import AccountLocked, CouchError, Unauthorized
+from chalicelib.couch import AccountLocked, CouchError, Forbidden, Unauthorized
 from chalicelib.domain.documents import JsonDict
 from chalicelib.engine.dependencies import Dependencies
 from chalicelib.settings import POLLER_SILENT_S, InvalidSettings, poller_key
+from chalicelib.telemetry import logger
+
+# For so long an answer is kept, in each instance of the Lambda: a flood costs no requests.
+HEALTH_AGE_S = 5
 
 
 def check_health(dependencies: Dependencies, doc_type: str, state: str) -> tuple[int, JsonDict]:
-    """Check CouchDB, DynamoDB, SQS and the pollers.
+    """Check CouchDB, DynamoDB, SQS and the pollers, unless that was done in the last seconds.
 
     One or two requests to each service, and one for each poller.
 
@@ -25,8 +29,18 @@ def check_health(dependencies: Dependencies, doc_type: str, state: str) -> tuple
     (status, body)
         200 or 503; ``{"ok", "couchdb", "dynamodb", "sqs", "poller": "ok" or what is wrong,
         "poller_age_s": seconds or None}``. The age is that of the poller that was not seen for
-        longest. The body has no address, no host name and no secret.
+        longest. The body has no address, no host name and no secret. Nor does it tell why CouchDB
+        refuses the login: who sends wrong passwords should not learn that they lock it.
     """
+    now_s = dependencies.now().timestamp()
+    at_s, kept = dependencies.health
+    if kept is None or not at_s <= now_s < at_s + HEALTH_AGE_S:
+        kept = _check(dependencies, doc_type, state)
+        dependencies.health = (now_s, kept)
+    return kept
+
+
+def _check(dependencies: Dependencies, doc_type: str, state: str) -> tuple[int, JsonDict]:
     age_s: float | None = None
 
     def couchdb() -> None:
@@ -51,13 +65,10 @@ def check_health(dependencies: Dependencies, doc_type: str, state: str) -> tuple
 def _ask(question: Callable[[], object]) -> str:
     try:
         question()
-    except Unauthorized:
-        return "failed: CouchDB refuses the name or the password in the secret's couchdb_url"
-    except AccountLocked:
-        return (
-            "failed: CouchDB has locked the login in the secret's couchdb_url for some minutes, "
-            "because somebody sent wrong passwords"
-        )
+    except (Unauthorized, Forbidden) as exc:
+        # The words are for the operator.
+        logger.warning("CouchDB refuses the cloud's login: %s", _why(exc))
+        return f"failed: {exc.status}"
     except CouchError as exc:
         return f"failed: {exc.status} {exc.error}"
     except ClientError as exc:
@@ -67,6 +78,14 @@ def _ask(question: Callable[[], object]) -> str:
     except InvalidSettings:
         return "failed: settings"  # the logs of other functions name the variable or the secret
     return "ok"
+
+
+def _why(exc: CouchError) -> str:
+    if isinstance(exc, AccountLocked):
+        return "it is locked for some minutes, because somebody sent wrong passwords"
+    if isinstance(exc, Unauthorized):
+        return "the name or the password in the secret's couchdb_url is wrong"
+    return exc.reason
 
 
 def _poller_age_s(dependencies: Dependencies) -> float | None:

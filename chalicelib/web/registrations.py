@@ -3,8 +3,9 @@
 Source: https://docs.couchdb.org/en/stable/replication/protocol.html
 """
 
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
@@ -83,7 +84,8 @@ def revs_diff(headers: Headers, body: bytes | str) -> Answer:
 def bulk_docs(context: Context, headers: Headers, body: bytes | str, source_ip: object) -> Answer:
     """Take new device documents; return those that were refused, with reasons.
 
-    Two requests to CouchDB for each document that is taken, and three or four to DynamoDB.
+    One request to CouchDB for all documents, and one for each that is taken. Two or three to
+    DynamoDB for each that causes a mail. A document that changes nothing costs no further request.
 
     Parameters
     ----------
@@ -91,19 +93,14 @@ def bulk_docs(context: Context, headers: Headers, body: bytes | str, source_ip: 
         The IP address that the request came from, according to API Gateway.
     """
     network = registration.network_of(source_ip)
-    refused: list[JsonDict] = []
     try:
-        for doc in docs_of(headers, body):
-            try:
-                _take(
-                    context,
-                    registration.parse_registration(doc, context.settings.device_auth, network),
-                )
-            except Rejected as exc:
-                refused.append(_row(doc, exc.reason))
+        docs = docs_of(headers, body)
+        parsed = [_parse(doc, context.settings.device_auth, network) for doc in docs]
+        reasons = _take_all(context, parsed)
     except RefusedRequest as exc:
         return _refusal(exc)
-    return Answer(201, refused)
+    rows = zip(docs, reasons, strict=True)
+    return Answer(201, [_row(doc, reason) for doc, reason in rows if reason])
 
 
 def show_state(context: Context, device_id: str) -> Answer:
@@ -123,8 +120,49 @@ def refuse() -> Answer:
     return _error(403, "forbidden", reason)
 
 
-def _take(context: Context, mail_request: registration.MailRequest) -> None:
-    """Store a new device document, move a stored one back to ``new``, or change nothing."""
+def _parse(doc: object, device_auth: str, network: str) -> registration.MailRequest | str:
+    """Return what a document asks for, or why it is refused."""
+    try:
+        return registration.parse_registration(doc, device_auth, network)
+    except Rejected as exc:
+        return exc.reason
+
+
+def _take_all(context: Context, parsed: Sequence[registration.MailRequest | str]) -> list[str]:
+    """Take what is not refused, in its order; return the reasons, empty for what was taken.
+
+    The same document again is not handled again.
+    """
+    doc_ids = {each.doc["_id"]: None for each in parsed if not isinstance(each, str)}
+    known = context.control_database.find_all(list(doc_ids)) if doc_ids else {}
+    taken: dict[str, str] = {}
+    reasons = []
+    for each in parsed:
+        if isinstance(each, str):
+            reasons.append(each)
+            continue
+        name = json.dumps(each.doc, sort_keys=True)
+        if name not in taken:
+            taken[name] = _take(context, each, known)
+        reasons.append(taken[name])
+    return reasons
+
+
+def _take(
+    context: Context, mail_request: registration.MailRequest, known: dict[str, JsonDict | None]
+) -> str:
+    """Store a new device document, move a stored one back to ``new``, or change nothing.
+
+    Parameters
+    ----------
+    known : dict
+        What is stored, as `Database.find_all` returns it. The document is replaced in it.
+
+    Returns
+    -------
+    str
+        Why the document is refused; empty if it is not.
+    """
 
     def change(stored: JsonDict) -> JsonDict:
         is_new = "_rev" not in stored
@@ -134,7 +172,13 @@ def _take(context: Context, mail_request: registration.MailRequest) -> None:
         return after
 
     doc_id = mail_request.doc["_id"]
-    context.control_database.update(doc_id, change, default={"_id": doc_id})
+    default = {"_id": doc_id}
+    before = (known[doc_id] or default) if doc_id in known else None
+    try:
+        known[doc_id] = context.control_database.update(doc_id, change, default, before)
+    except Rejected as exc:
+        return exc.reason
+    return ""
 
 
 def _count(context: Context, doc: JsonDict, address: str, *, is_new: bool) -> None:

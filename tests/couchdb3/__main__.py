@@ -7,7 +7,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from local.couchdb_process import EmbeddedCouchDB, find_node
+from local.couchdb_process import find_node
+from tests.kit.embedded import start_quietly
 
 PROXY = Path(__file__).parent / "proxy.js"
 
@@ -16,7 +17,7 @@ def main(command: list[str]) -> int:
     """Run the command; return its exit code."""
     with tempfile.TemporaryDirectory() as folder:
         # An ordinary word, as on many a server: no test may take it for a secret of its own.
-        couchdb = EmbeddedCouchDB(Path(folder), "password")
+        couchdb = start_quietly(Path(folder), "password")
         proxy = subprocess.Popen(
             [find_node(), str(PROXY), couchdb.url],
             stdin=subprocess.PIPE,

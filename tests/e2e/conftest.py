@@ -19,6 +19,7 @@ from local.net import Net
 from local.system import LocalSystem, Options
 from tests.kit.basics import an_address, looked_for
 from tests.kit.device.gadget import Gadget
+from tests.kit.embedded import start_quietly
 from tests.kit.planted import plant
 from tests.kit.system import registering
 from tests.kit.system.browser import Visit, is_only_a_status, origin, stand_still
@@ -95,7 +96,7 @@ def couches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
             return given.rstrip("/")
         if name not in started:
             folder = tmp_path_factory.mktemp(name)
-            started[name] = EmbeddedCouchDB(folder, uuid.uuid4().hex)
+            started[name] = start_quietly(folder, uuid.uuid4().hex)
         return started[name].url
 
     yield couch_of

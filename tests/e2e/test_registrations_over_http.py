@@ -157,7 +157,7 @@ REQUESTS = {
 
 
 @pytest.fixture(scope="module")
-def control(where: Where) -> Database:
+def control(where: Where, registered: Registered) -> Database:
     """The control database, in which nothing moves any more."""
     control = Server(where.couch).database(where.control_db)
     moving = {(t.doc_type, t.state) for t in registry if t.state not in t.to}
@@ -201,17 +201,16 @@ def bring(where: Where, *docs: Any) -> list[JsonDict]:
     return rows
 
 
-@pytest.mark.parametrize("name", REQUESTS)
 def test_a_request_that_is_no_replicators_is_refused_with_a_reason(
-    where: Where, registered: Registered, control: Database, name: str
+    where: Where, control: Database
 ) -> None:
     before = snapshot(where, control)
-    status, answer, headers = ask(where, REQUESTS[name])
-    assert status == REQUESTS[name].status
-    assert set(answer) == {"error", "reason"}
-    assert answer["reason"]
-    assert headers["Cache-Control"] == "no-store"
-    assert "Traceback" not in answer["reason"]
+    for name, request in REQUESTS.items():
+        status, answer, headers = ask(where, request)
+        assert (status, set(answer)) == (request.status, {"error", "reason"}), name
+        assert answer["reason"], name
+        assert headers["Cache-Control"] == "no-store", name
+        assert "Traceback" not in answer["reason"], name
     assert snapshot(where, control) == before
 
 
@@ -241,25 +240,22 @@ def over_an_existing_one(device: NewDevice) -> dict[str, Any]:
     }
 
 
-OVER = list(over_an_existing_one(a_device()))
-
-
-@pytest.mark.parametrize("name", [*REFUSED, *OVER])
 def test_a_document_that_is_no_new_registration_is_refused_with_a_reason(
-    where: Where, registered: Registered, control: Database, name: str
+    where: Where, registered: Registered, control: Database
 ) -> None:
+    refused = {
+        name: (change(a_device(owner=an_address()).doc), begins)
+        for name, (change, begins) in REFUSED.items()
+    }
+    over = over_an_existing_one(registered.device)
     before = snapshot(where, control)
-    if name in OVER:
-        doc, begins = over_an_existing_one(registered.device)[name], ""
-    else:
-        change, begins = REFUSED[name]
-        doc = change(a_device(owner=an_address()).doc)
-    [row] = bring(where, doc)
-    assert row["error"] == "forbidden"
-    assert row["reason"].startswith(begins)
-    assert " " in row["reason"]
-    given = doc.get("_id") if isinstance(doc, dict) else None
-    assert row["id"] == (given if isinstance(given, str) else "")
+    for name, (doc, begins) in {**refused, **{name: (over[name], "") for name in over}}.items():
+        [row] = bring(where, doc)
+        assert row["error"] == "forbidden", name
+        assert row["reason"].startswith(begins), name
+        assert " " in row["reason"], name
+        given = doc.get("_id") if isinstance(doc, dict) else None
+        assert row["id"] == (given if isinstance(given, str) else ""), name
     assert snapshot(where, control) == before
 
 

@@ -31,8 +31,8 @@ def steps(context: Context, claims: Claims, mailer: FakeMailer, clock: FakeClock
 
 
 @pytest.fixture
-def poller(aws: LocalAws, couch_url: str, control: Database, table_name: str) -> Iterator[Poller]:
-    with a_poller(aws, couch_url, control, table_name) as poller:
+def poller(aws: LocalAws, couch_url: str, control: Database) -> Iterator[Poller]:
+    with a_poller(aws, couch_url, control) as poller:
         yield poller
 
 

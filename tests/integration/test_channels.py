@@ -210,23 +210,29 @@ def test_closing_may_be_run_again(ada: Owner, steps: Steps) -> None:
     channels.close(ada.control.get("channel-photos"), steps.context.at(ada.control.name))
 
 
-def test_a_channel_in_error_can_be_closed(ada: Owner) -> None:
-    ada.put({"_id": "c", "type": "channel", "state": "new", "name": "\u202e"})
+@pytest.mark.parametrize("fields", [{"name": "\u202e"}, {"name": 7}, {"public": "yes"}])
+def test_a_channel_in_error_can_be_closed(ada: Owner, fields: JsonDict) -> None:
+    ada.put({"_id": "c", "type": "channel", "state": "new", **fields})
     assert ada.after("c")["state"] == "error"
     ada.edit("c", state="closing")
     assert ada.after("c")["state"] == "closed"
 
 
+@pytest.mark.parametrize("is_over", [True, False], ids=["closed", "closing"])
 def test_a_slow_provisioning_leaves_no_database_of_a_channel_that_was_closed(
-    ada: Owner, steps: Steps
+    ada: Owner, steps: Steps, is_over: bool
 ) -> None:
-    """A: reads new … makes the database          B: ready, closed, the database goes."""
+    """A: reads new … makes the database          B: ready, closed, the database goes.
+
+    While it is closing, B may have looked for the database already.
+    """
     ada.channel()
     early = ada.control.get("channel-photos")
     message = Message(ada.control.name, "channel-photos", "channel", "new", None)
     database = ada.channel_database()
     ada.edit("channel-photos", state="closing")
-    ada.run("channel-photos")
+    if is_over:
+        ada.run("channel-photos")
     channels.provision({**early, "state": "new"}, steps.context.at(ada.control.name))
     assert exists(database)
     assert steps.deliver(message) is Outcome.STALE
@@ -266,6 +272,58 @@ def test_a_slow_provisioning_does_not_open_a_channel_made_private(ada: Owner, st
     with steps.meanwhile(database, "put_security", another_run):
         steps.deliver(message)
     assert ada.control.get("channel-photos")["state"] == "ready"
+    assert roles(database) == [owner_role(ada.id)]
+
+
+def test_a_database_that_goes_while_it_is_closed_is_gone(ada: Owner, steps: Steps) -> None:
+    ada.channel()
+    database = ada.channel_database()
+    ada.edit("channel-photos", state="closing")
+    with steps.meanwhile(database, "put_security", database.delete):
+        assert ada.after("channel-photos")["state"] == "closed"
+    assert not exists(database)
+
+
+def test_another_channels_database_is_never_touched(ada: Owner, ben: Owner, steps: Steps) -> None:
+    """Nor are its guests told that it has ended."""
+    ada.channel()
+    database = ada.channel_database()
+    message = Message(ada.control.name, "channel-photos", "channel", "new", None)
+    theirs = {**database.security(), "syncpoint": {"channel": "another", "control": "other"}}
+    database.put_security(theirs)
+    ada.edit("channel-photos", state="new")
+    assert "belongs to another channel" in ada.after("channel-photos")["error"]["reason"]
+    shared = {"_id": database.name, "type": "channel", "state": "shared", "name": "Theirs"}
+    ben.put(shared)
+    for fields in ({"state": "closing", "members": [ben.id]}, {"state": "closing"}):
+        ada.edit("channel-photos", **fields)
+        assert steps.deliver(message) is Outcome.STALE
+        assert ada.after("channel-photos")["state"] == "closed"
+        assert steps.deliver(message) is Outcome.STALE
+    assert database.security() == theirs
+    assert ben.control.get(database.name)["state"] == "shared"
+
+
+def test_a_channel_that_is_made_again_was_ready_since_the_first_time(
+    ada: Owner, steps: Steps
+) -> None:
+    first = ada.channel()["ready_at"]
+    steps.clock.move(3600)
+    ada.edit("channel-photos", state="new")
+    assert ada.after("channel-photos")["ready_at"] == first
+
+
+def test_rights_are_written_although_the_channels_document_goes(
+    ada: Owner, steps: Steps, guest: str
+) -> None:
+    """Who is leaving cannot be noted then."""
+    ada.channel()
+    database = ada.channel_database()
+    ada.share(guest)
+    doc = ada.edit("channel-photos", members=[])
+    channel = channels.channel_of(doc, steps.context.at(ada.control.name))
+    ada.control.remove(ada.control.get("channel-photos"))
+    assert channels.write_rights(steps.context.at(ada.control.name), channel)
     assert roles(database) == [owner_role(ada.id)]
 
 
@@ -341,6 +399,45 @@ def test_a_channel_that_one_device_closed_is_closed_for_the_one_that_renamed_it(
     assert ada.after("channel-photos")["state"] == "closed"
     assert not exists(database)
     assert conflicts(ada, "channel-photos") == []
+
+
+def test_one_run_removes_a_bounded_number_of_conflicts(
+    ada: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channels, "_MAX_LOSERS", 2)
+    doc = ada.channel()
+    for number in range(4):
+        ada.control.put_revision({**doc, "_rev": f"1-{number:032x}"})
+    assert len(conflicts(ada, "channel-photos")) == 4
+    ada.run("channel-photos")
+    assert len(conflicts(ada, "channel-photos")) == 2
+
+
+def test_a_conflict_that_another_run_removed_is_no_error(ada: Owner, steps: Steps) -> None:
+    doc = ada.channel()
+    loser = {**doc, "_rev": f"1-{7:032x}"}
+    ada.control.put_revision(loser)
+
+    def another_run() -> None:
+        ada.control.remove(loser)
+
+    with steps.meanwhile(ada.control, "remove", another_run):
+        assert ada.after("channel-photos") == doc
+    assert conflicts(ada, "channel-photos") == []
+
+
+def test_a_crash_while_conflicts_are_merged_loses_none(ada: Owner, steps: Steps) -> None:
+    doc = ada.channel()
+    ada.control.put_revision({**doc, "state": "closing", "_rev": f"1-{7:032x}"})
+
+    def die() -> None:
+        raise SystemExit
+
+    with steps.meanwhile(ada.control, "put", die), pytest.raises(SystemExit):
+        ada.run("channel-photos")
+    assert len(conflicts(ada, "channel-photos")) == 1
+    ada.run("channel-photos")
+    assert ada.after("channel-photos")["state"] == "closed"
 
 
 def test_a_ready_channel_whose_database_is_gone_says_so(ada: Owner) -> None:

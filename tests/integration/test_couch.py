@@ -916,3 +916,13 @@ def test_leaves_that_changed_meanwhile_are_a_conflict(control: Database) -> None
     with pytest.raises(Conflict):
         control.remove_leaves(doc)
     assert control.get("d")["newer"]
+
+
+def test_documents_are_found_by_their_ids_in_one_request(control: Database) -> None:
+    control.put({"_id": "one", "n": 1})
+    control.put({"_id": "gone"})
+    control.remove(control.get("gone"))
+    found = control.find_all(["one", "missing", "gone"])
+    assert found == {"one": control.get("one"), "missing": None, "gone": None}
+    control.put({"_id": "large", "x": "x" * MAX_ANSWER_BYTES})
+    assert control.find_all(["one", "large"]) == {}

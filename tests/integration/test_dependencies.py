@@ -14,8 +14,9 @@ from chalicelib.couch import Unauthorized
 from chalicelib.engine.dependencies import SECRET_AGE_S, Dependencies, PublicUrlUnknown
 from chalicelib.errors import NoEffect
 from chalicelib.settings import InvalidSettings
+from chalicelib.telemetry import logger
 from chalicelib.web import confirm, health
-from tests.kit.basics import FakeClock, view_page
+from tests.kit.basics import FakeClock, logged, view_page
 from tests.kit.fakes.couch_http import Refusal
 from tests.kit.fakes.couch_watched import WatchedCouch
 
@@ -111,39 +112,86 @@ def test_health_says_which_part_does_not_answer(
     assert "couch.example.com" not in json.dumps(body)
 
 
-@pytest.mark.parametrize(
-    ("refusal", "words"),
-    [
-        (
-            Refusal(401, "unauthorized", "Name or password is incorrect."),
-            "failed: CouchDB refuses the name or the password in the secret's couchdb_url",
-        ),
-        (
-            Refusal(
-                403,
-                "forbidden",
-                "Account is temporarily locked due to multiple authentication failures",
-            ),
-            "failed: CouchDB has locked the login in the secret's couchdb_url for some minutes, "
-            "because somebody sent wrong passwords",
-        ),
-        (Refusal(500, "badmatch", ""), "failed: 500 badmatch"),
-    ],
+WRONG_PASSWORD = Refusal(401, "unauthorized", "Name or password is incorrect.")
+LOCKED = Refusal(
+    403, "forbidden", "Account is temporarily locked due to multiple authentication failures"
 )
-def test_health_says_in_words_that_couchdb_refuses_the_login(
-    secret: Secret, clock: FakeClock, aws: Any, refusal: Refusal, words: str
-) -> None:
-    couch = WatchedCouch()
-    couch.refuse("GET /control", refusal)
+
+
+@pytest.fixture
+def watched(
+    secret: Secret, clock: FakeClock, aws: Any
+) -> tuple[Dependencies, WatchedCouch, list[str]]:
+    """Dependencies with a CouchDB in memory; it, and the services of AWS that are asked."""
+    couch, asked = WatchedCouch(), list[str]()
+    couch.create("control")
     environment = {
         "TABLE_NAME": "unused",
         "SECRET_ID": secret.name,
         "PUBLIC_URL": "https://sync.example.com",
         "MAIL_FROM": "sync@example.com",
     }
-    dependencies = Dependencies(environment, clock, aws.client, lambda url: couch.server())
-    status, body = health.check_health(dependencies, "device", "new")
-    assert (status, body["couchdb"]) == (503, words)
+
+    def client(service: str) -> Any:
+        return Noted(aws.client(service), service, asked)
+
+    return Dependencies(environment, clock, client, lambda url: couch.server()), couch, asked
+
+
+@dataclass
+class Noted:
+    """A client that notes that its service is asked."""
+
+    client: Any
+    service: str
+    asked: list[str]
+
+    def __getattr__(self, name: str) -> Any:
+        self.asked.append(self.service)
+        return getattr(self.client, name)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "said", "words"),
+    [
+        (
+            WRONG_PASSWORD,
+            "failed: 401",
+            "name or the password in the secret's couchdb_url is wrong",
+        ),
+        (LOCKED, "failed: 403", "locked for some minutes, because somebody sent wrong passwords"),
+        (Refusal(403, "forbidden", "You are no admin."), "failed: 403", "You are no admin."),
+        (Refusal(500, "badmatch", ""), "failed: 500 badmatch", ""),
+    ],
+)
+def test_why_couchdb_refuses_the_login_is_for_the_log_and_not_for_the_world(
+    watched: tuple[Dependencies, WatchedCouch, list[str]],
+    refusal: Refusal,
+    said: str,
+    words: str,
+) -> None:
+    dependencies, couch, _ = watched
+    couch.refuse("GET /control", refusal)
+    with logged(logger) as log:
+        status, body = health.check_health(dependencies, "device", "new")
+    assert (status, body["couchdb"]) == (503, said)
+    assert words in log.getvalue()
+    assert bool(log.getvalue()) is bool(words)
+
+
+def test_a_flood_of_health_checks_costs_no_requests(
+    watched: tuple[Dependencies, WatchedCouch, list[str]], clock: FakeClock
+) -> None:
+    dependencies, couch, asked = watched
+    first = health.check_health(dependencies, "device", "new")
+    before = (list(couch.asked), list(asked))
+    couch.refuse("GET /control")
+    for _ in range(100):
+        assert health.check_health(dependencies, "device", "new") == first
+    assert (couch.asked, asked) == before
+    clock.move(health.HEALTH_AGE_S)
+    assert health.check_health(dependencies, "device", "new") != first
+    assert len(couch.asked) > len(before[0])
 
 
 def test_health_says_that_the_secret_is_malformed_and_nothing_of_it(

@@ -5,18 +5,23 @@ import hashlib
 import json
 import sys
 import zipfile
+from collections.abc import Iterator
 from importlib.util import cache_from_source
 from pathlib import Path
 
 import pytest
 
 from chalicelib.domain.documents import JsonDict
-from ops import deploy
+from ops import deploy, policies
+from ops.check_deployed import check_throttle
+from ops.findings import Level
 from ops.lookups import find_log_groups
 from ops.record import mend_record, read_record, record_path
 from ops.stage import OpsError
 from ops.tools import end
-from tests.kit.ops.deployment import STAGE, Place, apis, deployed
+from tests.kit.ops.deployment import STAGE, Place, apis, deployed, running_aws
+
+pytestmark = [pytest.mark.io, pytest.mark.slow]
 
 STEPS = ["sam build", "sam deploy", "chalice package", "chalice deploy"]
 
@@ -26,6 +31,24 @@ def place(own_aws: str, tmp_path: Path) -> Place:
     return Place.make(own_aws, tmp_path)
 
 
+@pytest.fixture(scope="module")
+def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """What was deployed once, for tests that only look at it."""
+    with running_aws() as endpoint:
+        place = Place.make(endpoint, tmp_path_factory.mktemp("project"))
+        assert place.deploy("--alarm-address", "ops@example.com") == 0
+        yield place
+
+
+def stop_before(place: Place, step: str) -> None:
+    """Let a step of the deployment fail."""
+
+    def fail() -> None:
+        raise OpsError(f"`{step}` failed, see above; nothing after it was done")
+
+    place.instead[step] = fail
+
+
 def public_url(place: Place) -> JsonDict:
     answer = place.client("ssm").get_parameter(Name=f"/syncpoint/{STAGE}/public-url")
     found: JsonDict = answer["Parameter"]
@@ -33,9 +56,9 @@ def public_url(place: Place) -> JsonDict:
 
 
 def test_the_stack_the_functions_the_url_and_the_design_documents_in_this_order(
-    place: Place,
+    there: Place,
 ) -> None:
-    assert place.deploy("--alarm-address", "ops@example.com") == 0
+    place = there
     assert place.ran == STEPS
     assert place.functions.invoked == [f"syncpoint-{STAGE}-upgrade_designs"]
     secret = place.client("secretsmanager").describe_secret(SecretId="syncpoint/dev")
@@ -52,8 +75,8 @@ def test_the_stack_the_functions_the_url_and_the_design_documents_in_this_order(
     assert place.said[-1].startswith(f"deployed: {url}\n")
 
 
-def test_what_is_deployed_is_the_package_with_bytecode(place: Place) -> None:
-    place.deploy()
+def test_what_is_deployed_is_the_package_with_bytecode(there: Place) -> None:
+    place = there
     [package] = (place.root / ".chalice/deployments").glob("*.zip")
     function = place.client("lambda").get_function(FunctionName=f"syncpoint-{STAGE}-device_new")
     digest = base64.b64encode(hashlib.sha256(package.read_bytes()).digest()).decode()
@@ -65,6 +88,23 @@ def test_what_is_deployed_is_the_package_with_bytecode(place: Place) -> None:
         assert {archive.read(name)[4] for name in bytecode} == {3}
 
 
+def test_a_whole_record_costs_no_request(there: Place) -> None:
+    def refuse(service: str) -> None:
+        raise AssertionError(service)
+
+    tools = there.tools
+    assert mend_record(there.stage, type(tools)(refuse, tools.run, tools.tell, tools.root)) == []
+
+
+def test_an_api_that_leads_to_another_stage_is_not_taken_for_ours(there: Place) -> None:
+    [ours] = apis(there)
+    other = there.client("apigateway").create_rest_api(name="syncpoint")["id"]
+    record_path(there.stage, there.root).unlink()
+    mend_record(there.stage, there.tools)
+    there.client("apigateway").delete_rest_api(restApiId=other)
+    assert read_record(there.stage, there.root)["rest_api"]["rest_api_id"] == ours
+
+
 def test_deploying_again_changes_nothing_and_writes_the_url_no_second_time(place: Place) -> None:
     place.deploy()
     before = deployed(place)
@@ -74,10 +114,37 @@ def test_deploying_again_changes_nothing_and_writes_the_url_no_second_time(place
     assert place.parameters.keys() == {"Stage", "ControlDb", "SecretArn"}
 
 
+def limits_of_api(place: Place) -> tuple[float, int]:
+    [api_id] = apis(place)
+    stage = place.client("apigateway").get_stage(restApiId=api_id, stageName="api")
+    found = stage["methodSettings"]["*/*"]
+    return found["throttlingRateLimit"], found["throttlingBurstLimit"]
+
+
+def test_the_api_has_the_throttle_of_the_settings(place: Place) -> None:
+    place.deploy()
+    assert limits_of_api(place) == (50, 100)
+    assert "    it takes 50 requests a second, 100 at once" in place.said
+    variables = '"API_REQUESTS_PER_SECOND": "7", "API_BURST": "9", "STAGE": "dev"'
+    place.edit(".chalice/config.json", '"STAGE": "dev"', variables)
+    policies.main(place.root)
+    for _ in range(2):
+        place.deploy()
+        assert limits_of_api(place) == (7, 9)
+    assert check_throttle(place.stage, place.client)[0] is Level.OK
+
+
+def test_a_reserved_concurrency_for_the_poller_is_deployed(place: Place) -> None:
+    place.deploy("--poller-concurrency", "2")
+    assert place.parameters["PollerConcurrency"] == "2"
+
+
 def test_an_empty_alarm_address_and_a_poll_window_of_0_are_deployed(
     place: Place,
 ) -> None:
-    place.deploy("--alarm-address", "", "--poll-window", "0")
+    stop_before(place, "chalice package")
+    with pytest.raises(OpsError, match="chalice package"):
+        place.deploy("--alarm-address", "", "--poll-window", "0")
     assert place.parameters["AlarmAddress"] == ""
     assert place.parameters["PollWindowSeconds"] == "0"
 
@@ -116,32 +183,11 @@ def test_a_deployment_that_chalice_gave_up_in_the_middle_is_deployed_again(place
     assert (len(there["mappings"]), len(there["apis"]), len(there["subscriptions"])) == (9, 1, 1)
 
 
-def test_an_api_that_leads_to_another_stage_is_not_taken_for_ours(place: Place) -> None:
-    place.deploy()
-    other = place.client("apigateway").create_rest_api(name="syncpoint")["id"]
-    record_path(place.stage, place.root).unlink()
-    mend_record(place.stage, place.tools)
-    assert read_record(place.stage, place.root)["rest_api"]["rest_api_id"] != other
-
-
-def test_a_whole_record_costs_no_request(place: Place) -> None:
-    place.deploy()
-
-    def refuse(service: str) -> None:
-        raise AssertionError(service)
-
-    tools = place.tools
-    assert mend_record(place.stage, type(tools)(refuse, tools.run, tools.tell, tools.root)) == []
-
-
 @pytest.mark.parametrize("step", STEPS)
 def test_a_step_that_fails_is_the_last_one(
     place: Place, step: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail() -> None:
-        raise OpsError(f"`{step}` failed, see above; nothing after it was done")
-
-    place.instead[step] = fail
+    stop_before(place, step)
     assert end(lambda: place.deploy()) == 1
     assert place.ran == STEPS[: STEPS.index(step) + 1]
     assert place.functions.invoked == []
@@ -174,6 +220,8 @@ def test_a_stage_whose_names_the_policies_do_not_know(place: Place) -> None:
     [
         ("CLAIM_LEASE_SECONDS", "30", "must be more than 30, the lambda_timeout of device_new"),
         ("MAILS_PER_OWNER_DAY", "5001", "must be a whole number from 0 to 5000"),
+        ("API_REQUESTS_PER_SECOND", "0", "must be a whole number from 1 to 10000"),
+        ("API_BURST", "5001", "must be a whole number from 1 to 5000"),
     ],
 )
 def test_settings_that_do_harm_are_not_deployed(
@@ -245,7 +293,9 @@ def test_log_groups_that_were_kept_stop_a_deployment_of_their_stage(
     for command in commands:
         assert command[:3] == ["aws", "logs", "delete-log-group"]
         logs.delete_log_group(logGroupName=command[-1])
-    assert place.deploy() == 0
+    stop_before(place, "sam build")
+    with pytest.raises(OpsError, match="sam build"):
+        place.deploy()
 
 
 def test_the_logs_that_are_looked_for_are_those_that_the_template_makes(place: Place) -> None:

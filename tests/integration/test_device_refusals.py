@@ -278,24 +278,26 @@ REFUSED_EDITS: dict[str, Edit] = {
 }
 
 
-@pytest.mark.parametrize("is_pulled", [True, False], ids=["pulled", "not pulled"])
-@pytest.mark.parametrize("has_moved", [True, False], ids=["cloud moved", "cloud same"])
 @pytest.mark.parametrize("edit", REFUSED_EDITS.values(), ids=REFUSED_EDITS)
-def test_after_an_undo_both_have_the_clouds_version(
-    photos: Phone, edit: Edit, has_moved: bool, is_pulled: bool
-) -> None:
-    edit(photos)
-    photos.push()
-    if has_moved:
-        photos.ada.edit(DOC_ID, name="Holidays")
-    if is_pulled:
+def test_after_an_undo_both_have_the_clouds_version(photos: Phone, edit: Edit) -> None:
+    """Whether the cloud's version has moved on since, and whether it is here already."""
+    for has_moved, is_pulled in itertools.product([False, True], repeat=2):
+        name = f"Photos, {has_moved}, {is_pulled}"  # else the edit is the one that was undone
+        photos.ada.edit(DOC_ID, name=name)
         photos.pull()
-    # The cloud's newer version wins over a deletion.
-    is_back = edit is REFUSED_EDITS["a deletion"] and has_moved and is_pulled
-    assert photos.undo()["undone"] is not is_back
-    assert photos.local.get(DOC_ID)["name"] == ("Holidays" if has_moved else "Photos")
-    assert photos.is_as_in_the_cloud()
-    assert photos.push() == 0
+        edit(photos)
+        photos.push()
+        if has_moved:
+            name = f"Holidays, {is_pulled}"
+            photos.ada.edit(DOC_ID, name=name)
+        if is_pulled:
+            photos.pull()
+        # The cloud's newer version wins over a deletion.
+        is_back = edit is REFUSED_EDITS["a deletion"] and has_moved and is_pulled
+        assert photos.undo()["undone"] is not is_back
+        assert photos.local.get(DOC_ID)["name"] == name
+        assert photos.is_as_in_the_cloud()
+        assert photos.push() == 0
 
 
 @pytest.mark.parametrize("doc_id", ["odd", "a b/é?#%", "-x", ".", "x" * 9000])

@@ -22,6 +22,7 @@ from local.system import ROOT
 from ops import check_couchdb, check_deployed, check_mail, check_project, doctor
 from ops.check_couchdb import CouchDB
 from ops.findings import Finding, Level, find
+from ops.record import find_api_id
 from ops.rights import RIGHTS
 from ops.stage import OpsError, lambda_name
 from tests.kit.ops.operator import Operator, answering
@@ -92,6 +93,7 @@ def deployed(prepared: Operator) -> Iterator[Operator]:
         operator, "mail-feedback", "lambda", arn("lambda", f"function:{stage.prefix}-mail_feedback")
     )
     subscribe(operator, "alarms", "email", "ops@example.com")
+    make_api(operator)
     see_poller(operator, time.time() - 5)
     with answering({"/api/health": (200, WELL)}) as url:
         operator.client("ssm").put_parameter(
@@ -147,6 +149,32 @@ def see_poller(operator: Operator, at_s: float) -> None:
     operator.client("dynamodb").put_item(TableName=operator.stage.prefix, Item=item)
 
 
+def make_api(operator: Operator) -> None:
+    """An API with the settings' limits, whose one route leads to the stage's function."""
+    api, function = operator.client("apigateway"), lambda_name(operator.name, "api_handler")
+    uri = "arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/{}/invocations"
+    api_id = api.create_rest_api(name="syncpoint")["id"]
+    [root] = api.get_resources(restApiId=api_id)["items"]
+    route = {"restApiId": api_id, "resourceId": root["id"], "httpMethod": "GET"}
+    api.put_method(**route, authorizationType="NONE")
+    target = uri.format(arn("lambda", f"function:{function}"))
+    api.put_integration(**route, type="AWS_PROXY", integrationHttpMethod="POST", uri=target)
+    api.create_deployment(restApiId=api_id, stageName="api")
+    throttle(operator, 50, 100)
+
+
+def throttle(operator: Operator, per_second: int, burst: int) -> None:
+    limits = {"rateLimit": per_second, "burstLimit": burst}
+    operator.client("apigateway").update_stage(
+        restApiId=find_api_id(operator.stage, operator.client),
+        stageName="api",
+        patchOperations=[
+            {"op": "replace", "path": f"/*/*/throttling/{name}", "value": str(limit)}
+            for name, limit in limits.items()
+        ],
+    )
+
+
 def findings(operator: Operator, now_s: float | None = None) -> dict[str, Finding]:
     clock = time.time if now_s is None else lambda: now_s
     found = list(doctor.examine(operator.stage, operator.tools, clock))
@@ -186,6 +214,7 @@ def test_before_a_deployment_all_that_must_be_set_is_looked_at(prepared: Operato
         "version",
         "CouchDB's clock",
         "rights",
+        "login hashes",
         "_users",
         "_global_changes",
         prepared.stage.control_db,
@@ -202,7 +231,7 @@ def test_before_a_deployment_all_that_must_be_set_is_looked_at(prepared: Operato
 def test_after_a_deployment_what_is_deployed_is_looked_at_too(deployed: Operator) -> None:
     found = findings(deployed)
     assert wrong(found) == []
-    assert list(found)[-13:] == [
+    assert list(found)[-14:] == [
         "stack",
         "table",
         "queues",
@@ -214,10 +243,11 @@ def test_after_a_deployment_what_is_deployed_is_looked_at_too(deployed: Operator
         "poller",
         "public URL",
         "health",
+        "throttle",
         "alarms",
         "alarm address",
     ]
-    assert {finding.level for finding in list(found.values())[-13:]} == {Level.OK}
+    assert {finding.level for finding in list(found.values())[-14:]} == {Level.OK}
 
 
 def test_a_line_for_each_finding_and_the_exit_code(deployed: Operator) -> None:
@@ -440,6 +470,64 @@ def test_credentials_that_are_no_administrators(operator: Operator, couch_url: s
     assert found["rights"].text.endswith("must have the credentials of a server administrator")
     assert found["rights"].level is Level.WRONG
     assert "_users" not in found
+
+
+CONFIG = "/_node/_local/_config/chttpd_auth/upgrade_hash_on_auth"
+WELCOME: JsonDict = {"couchdb": "Welcome", "version": "3.5.2"}
+NOT_SET: JsonDict = {"error": "not_found", "reason": "unknown_config_value"}
+HIDDEN: JsonDict = {"error": "forbidden", "reason": "not for you"}
+
+
+def test_logins_whose_hashes_stay_are_well() -> None:
+    with answering({"/": (200, WELCOME), CONFIG: (200, "false")}) as url:
+        assert check_couchdb.check_login_hashes(CouchDB(url))[0] is Level.OK
+
+
+# CouchDB 3.5.2 takes all these for true.
+@pytest.mark.parametrize("value", ["true", "False", "0", "off", ""])
+def test_a_server_that_raises_the_iterations_of_logins(value: str) -> None:
+    with answering({"/": (200, WELCOME), CONFIG: (200, value)}) as url:
+        level, text = check_couchdb.check_login_hashes(CouchDB(url))
+    assert level is Level.WARNING
+    assert f"curl -X PUT …{CONFIG} -d '\"false\"'" in text
+
+
+def test_a_server_raises_the_iterations_where_nothing_is_set() -> None:
+    with answering({"/": (200, WELCOME), CONFIG: (404, NOT_SET)}) as url:
+        level, text = check_couchdb.check_login_hashes(CouchDB(url))
+    assert level is Level.WARNING
+    assert f"curl -X PUT …{CONFIG} -d '\"false\"'" in text
+
+
+@pytest.mark.parametrize(
+    ("status", "answer"),
+    [(401, HIDDEN), (403, HIDDEN), (404, HIDDEN), (405, HIDDEN), (500, HIDDEN)],
+)
+def test_a_server_that_does_not_show_its_configuration(status: int, answer: JsonDict) -> None:
+    with answering({"/": (200, WELCOME), CONFIG: (status, answer)}) as url:
+        level, text = check_couchdb.check_login_hashes(CouchDB(url))
+    assert level is Level.WARNING
+    assert "ask whoever runs it to set [chttpd_auth] upgrade_hash_on_auth to false" in text
+
+
+def test_the_setting_for_login_hashes_is_read_where_it_is_set(
+    server: Server, couch_url: str
+) -> None:
+    """The embedded server keeps its configuration elsewhere, and so does not show it."""
+    section, key = CONFIG.split("/")[-2:]
+    before = server.config_get(section, key)
+    levels = []
+    try:
+        for value in ("true", "false"):
+            server.config_set(section, key, value)
+            levels.append(check_couchdb.check_login_hashes(CouchDB(couch_url))[0])
+    finally:
+        if before is None:
+            server.config_delete(section, key)
+        else:
+            server.config_set(section, key, before)
+    is_couchdb = "couchdb" in server.info()
+    assert levels == [Level.WARNING, Level.OK if is_couchdb else Level.WARNING]
 
 
 @pytest.mark.parametrize(
@@ -704,6 +792,19 @@ def test_an_api_that_does_not_reach_something(operator: Operator) -> None:
     assert text == "couchdb: failed: 0 unreachable; poller: not seen lately"
 
 
+@pytest.mark.parametrize(
+    ("status", "words"), [(401, "name or the password"), (403, "locked for some minutes")]
+)
+def test_doctor_has_words_for_a_login_that_is_refused(
+    operator: Operator, status: int, words: str
+) -> None:
+    ill = {**WELL, "ok": False, "couchdb": f"failed: {status}"}
+    with answering({"/health": (503, ill)}) as url:
+        level, text = check_deployed.check_health(url)
+    assert level is Level.WRONG
+    assert words in text
+
+
 def test_something_else_behind_the_public_url(operator: Operator) -> None:
     with answering({}) as url:
         level, text = check_deployed.check_health(url)
@@ -716,6 +817,23 @@ def test_an_api_that_is_not_reached(operator: Operator) -> None:
         port = server.getsockname()[1]
     finding = find("health", lambda: check_deployed.check_health(f"http://127.0.0.1:{port}"))
     assert told(finding) == ("wrong", "no answer: ConnectionError")
+
+
+def test_an_api_that_takes_other_numbers_of_requests_than_were_set(deployed: Operator) -> None:
+    assert told(findings(deployed)["throttle"]) == (
+        "ok",
+        "the API takes 50 requests a second, 100 at once",
+    )
+    for limits in ((51, 100), (50, 101)):
+        throttle(deployed, *limits)
+        finding = findings(deployed)["throttle"]
+        assert finding.level is Level.WRONG
+        assert "API_REQUESTS_PER_SECOND" in finding.text
+
+
+def test_an_api_that_is_missing(operator: Operator) -> None:
+    level, text = check_deployed.check_throttle(operator.stage, operator.client)
+    assert (level, text) == (Level.WRONG, "the API does not exist; deploy again")
 
 
 def test_alarms_that_are_on_are_named(operator: Operator) -> None:

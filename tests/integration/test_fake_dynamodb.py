@@ -1,13 +1,6 @@
 # ruff: noqa: F401, F403 - pytest finds the tests here under their own names
 """The tests of claims and quotas again, over the fake DynamoDB: it serves them like moto."""
 
-import uuid
-from typing import Any
-
-import pytest
-
-from tests.kit.basics import START
-from tests.kit.fakes.aws import FakeAws
 from tests.unit.test_claims import *
 from tests.unit.test_hour_counters import *
 from tests.unit.test_rate_limiter import (
@@ -26,22 +19,3 @@ from tests.unit.test_rate_limiter import (
     test_racing_strangers_are_never_allowed_beyond_the_limit,
     test_what_the_table_has_not_forgotten_yet_does_not_count,
 )
-
-# What `claims` and `rate_limiter` are made of, in place of moto's.
-
-
-@pytest.fixture
-def aws() -> FakeAws:
-    return FakeAws(START.timestamp)
-
-
-@pytest.fixture
-def dynamodb(aws: FakeAws) -> Any:
-    return aws.client("dynamodb")
-
-
-@pytest.fixture
-def table_name(aws: FakeAws) -> str:
-    name = f"table-{uuid.uuid4().hex[:12]}"
-    aws.create_table(name)
-    return name

@@ -1,7 +1,6 @@
 """What SES says of mails: bounces and complaints, as its configuration set publishes them."""
 
 import json
-from typing import Any
 
 import pytest
 
@@ -9,39 +8,11 @@ from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict
 from chalicelib.jobs import mail_feedback
 from chalicelib.jobs.mail_feedback import InvalidNotification, TooEarly
+from chalicelib.web import registrations
 from tests.kit.basics import Mail, a_device, an_address
+from tests.kit.cloud.feedback import bounce, complaint, notification
+from tests.kit.cloud.site import with_settings
 from tests.kit.cloud.steps import Owner, Steps
-
-
-def notification(mail: Mail, kind: str, **said: Any) -> str:
-    """As SES publishes it.
-
-    Source: https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-examples.html
-    """
-    tags = {"ses:configuration-set": ["syncpoint-test"]}
-    return json.dumps(
-        {
-            "eventType": kind,
-            "mail": {
-                "timestamp": "2026-11-23T06:00:00.000Z",
-                "messageId": "0100",
-                "destination": [mail.to],
-                "tags": tags | {name: [value] for name, value in mail.tags.items()},
-            },
-            **said,
-        }
-    )
-
-
-def bounce(mail: Mail, kind: str = "Permanent", sub_kind: str = "NoEmail") -> str:
-    recipients = [{"emailAddress": mail.to, "diagnosticCode": f"550 no {mail.to} here"}]
-    said = {"bounceType": kind, "bounceSubType": sub_kind, "bouncedRecipients": recipients}
-    return notification(mail, "Bounce", bounce=said)
-
-
-def complaint(mail: Mail) -> str:
-    recipients = [{"emailAddress": mail.to}]
-    return notification(mail, "Complaint", complaint={"complainedRecipients": recipients})
 
 
 @pytest.fixture
@@ -241,6 +212,131 @@ def test_what_ses_says_when_it_finds_the_topic_is_no_failure(steps: Steps) -> No
 def test_what_ses_did_not_send_is_refused(steps: Steps, message: str) -> None:
     with pytest.raises(InvalidNotification):
         mail_feedback.handle_notification(steps.context, message)
+
+
+# Senders of mails that fail.
+
+HERE = {"network": "192.0.2.0/24"}
+LATER = "; ask again after 2026-11-24T06:00:00Z"
+OF_OWNER = f"too many of your mails did not arrive or were reported as spam{LATER}"
+OF_NETWORK = f"too many mails from this network did not arrive or were reported as spam{LATER}"
+
+
+def reason(doc: JsonDict) -> str:
+    return str(doc.get("error", {}).get("reason", ""))
+
+
+def tell(steps: Steps, *messages: str) -> None:
+    for message in messages:
+        mail_feedback.handle_notification(steps.context, message)
+
+
+@pytest.fixture
+def ada(steps: Steps) -> Owner:
+    """An owner who invites; after two mails that fail there is no other for a day."""
+    with_settings(steps, bounces_per_sender_day=2)
+    ada = steps.an_owner()
+    ada.channel()
+    return ada
+
+
+def mails_after(steps: Steps, ada: Owner, *messages: str) -> str:
+    """Tell what became of mails; why the owner's next invitation is refused."""
+    tell(steps, *messages)
+    return reason(ada.invite(an_address(), invitation_id="next"))
+
+
+def two_mails(steps: Steps, ada: Owner) -> list[Mail]:
+    for number in range(2):
+        ada.invite(an_address(), invitation_id=f"i-{number}")
+    return steps.mailer.sent[-2:]
+
+
+def test_who_invites_addresses_that_do_not_exist_waits_a_day(steps: Steps, ada: Owner) -> None:
+    one, other = two_mails(steps, ada)
+    assert mails_after(steps, ada, bounce(one), bounce(other)) == OF_OWNER
+    assert steps.mailer.outcomes[-1] == "over_quota"
+    ben = steps.an_owner()
+    ben.channel()
+    assert not reason(ben.invite(an_address()))
+    steps.clock.move(24 * 3600)
+    assert not reason(ada.invite(an_address(), invitation_id="later"))
+
+
+def test_a_complaint_counts_against_the_sender_as_a_bounce_does(steps: Steps, ada: Owner) -> None:
+    one, other = two_mails(steps, ada)
+    assert mails_after(steps, ada, bounce(one), complaint(other)) == OF_OWNER
+
+
+@pytest.mark.parametrize("told", ["twice", "as bounce and complaint"])
+def test_a_mail_that_failed_counts_once(steps: Steps, ada: Owner, told: str) -> None:
+    one, _ = two_mails(steps, ada)
+    again = bounce(one) if told == "twice" else complaint(one)
+    assert not mails_after(steps, ada, bounce(one), again)
+
+
+def test_each_mail_of_one_invitation_counts(steps: Steps, ada: Owner) -> None:
+    """Deleted and made again for another guest, it has the same id and generation."""
+    mails = []
+    for _ in range(2):
+        ada.invite(an_address())
+        mails.append(steps.mailer.sent[-1])
+        ada.control.remove(ada.control.get("invitation-1"))
+    assert mails_after(steps, ada, *map(bounce, mails)) == OF_OWNER
+
+
+@pytest.mark.parametrize(("kind", "sub_kind", "has_failed"), BOUNCES)
+def test_only_a_bounce_for_good_counts_against_the_sender(
+    steps: Steps, ada: Owner, kind: str, sub_kind: str, *, has_failed: bool
+) -> None:
+    mails = two_mails(steps, ada)
+    refused = mails_after(steps, ada, *(bounce(mail, kind, sub_kind) for mail in mails))
+    assert bool(refused) is (kind == "Permanent")
+    assert has_failed or not refused
+
+
+def test_a_network_that_registers_addresses_that_do_not_exist_is_refused(steps: Steps) -> None:
+    with_settings(steps, bounces_per_sender_day=2)
+    for _ in range(2):
+        steps.register(a_device(owner=an_address()), **HERE)
+    waiting = a_device(owner=an_address())
+    steps.control.put({**waiting.doc, **HERE})
+    tell(steps, *map(bounce, steps.mailer.sent))
+    body = json.dumps({"docs": [a_device(owner=an_address()).doc], "new_edits": False})
+    answer = registrations.bulk_docs(steps.context, {}, body, "192.0.2.9")
+    assert (answer.status, answer.body["reason"]) == (429, OF_NETWORK)
+    assert answer.headers == {"Retry-After": str(24 * 3600)}
+    steps.run(waiting.device_id)  # it was accepted before
+    assert reason(steps.control.get(waiting.device_id)) == OF_NETWORK
+    elsewhere = registrations.bulk_docs(steps.context, {}, body, "198.51.100.9")
+    assert elsewhere.status == 201
+
+
+def test_a_bounce_counts_against_the_network_that_its_mail_came_from(steps: Steps) -> None:
+    """Not against the one from which the device has asked for another mail since."""
+    with_settings(steps, bounces_per_sender_day=1)
+    device = a_device(owner=an_address())
+    steps.register(device, **HERE)
+    doc = steps.control.get(device.device_id)
+    steps.control.put({**doc, "state": "new", "generation": 1, "network": "198.51.100.0/24"})
+    tell(steps, bounce(steps.mailer.sent[0]))
+    steps.run(device.device_id)
+    assert steps.control.get(device.device_id)["state"] == "confirming"
+    assert reason(steps.register(a_device(owner=an_address()), **HERE)) == OF_NETWORK
+
+
+def test_a_bounce_of_a_mail_without_a_known_sender_counts_against_nobody(steps: Steps) -> None:
+    with_settings(steps, bounces_per_sender_day=1)
+    steps.register(a_device(owner=an_address()))
+    tell(steps, bounce(steps.mailer.sent[0]))
+    assert steps.register(a_device(owner=an_address()))["state"] == "confirming"
+
+
+def test_a_member_does_not_say_whom_a_bounce_counts_against(steps: Steps, ada: Owner) -> None:
+    doc = {"_id": "i", "type": "invitation", "state": "new", "email": an_address(), **HERE}
+    ada.put({**doc, "channel": "channel-photos"})
+    ada.run("i")
+    assert set(steps.mailer.sent[-1].tags) == {"doc", "generation", "owner"}
 
 
 def test_a_mail_over_its_quota_is_counted_as_such(steps: Steps) -> None:

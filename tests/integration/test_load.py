@@ -52,7 +52,7 @@ def test_each_device_has_one_mail_though_the_first_write_after_it_never_arrives(
 def test_a_message_that_nobody_can_handle_fails_the_load() -> None:
     def refuse(name: str, call: Callable[[], Any]) -> Any:
         if re.match(r"couchdb\.PUT /_users/", name):
-            raise requests.ConnectionError
+            raise RuntimeError(name)
         return call()
 
     with pytest.raises(CheckFailed, match="2 dead letters"):

@@ -190,19 +190,18 @@ def test_another_number_of_shards_goes_on_from_what_was_sent(
 def test_the_poller_is_as_old_as_the_one_of_them_not_seen_for_longest(
     poller: Poller,
 ) -> None:
-    dependencies = Dependencies(
-        {
-            "TABLE_NAME": poller.settings.table_name,
-            "SECRET_ID": poller.settings.secret_id,
-            "CONTROL_DB": poller.control.name,
-            "PUBLIC_URL": PUBLIC_URL,
-            "MAIL_FROM": "sync@example.com",
-            "POLLER_SHARDS": "2",
-        }
-    )
+    environment = {
+        "TABLE_NAME": poller.settings.table_name,
+        "SECRET_ID": poller.settings.secret_id,
+        "CONTROL_DB": poller.control.name,
+        "PUBLIC_URL": PUBLIC_URL,
+        "MAIL_FROM": "sync@example.com",
+        "POLLER_SHARDS": "2",
+    }
 
     def health() -> JsonDict:
-        return check_health(dependencies, "device", "new")[1]
+        """Ask a new instance, which has kept no answer."""
+        return check_health(Dependencies(environment), "device", "new")[1]
 
     poller.lease(now_s=time.time() - 1000, shards=2).take()
     assert health()["poller_age_s"] is None

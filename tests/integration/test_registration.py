@@ -39,6 +39,7 @@ from tests.kit.basics import (
 from tests.kit.cloud.access import logged_in
 from tests.kit.cloud.site import with_settings
 from tests.kit.cloud.steps import Steps
+from tests.kit.fakes.aws import FakeAws
 from tests.kit.tokens import MAC_LENGTH, put_together
 
 HOUR_S, DAY_S = 3600, 24 * 3600
@@ -163,7 +164,7 @@ def test_an_edit_between_mail_and_save_sends_no_second_mail(
 
 
 def test_a_lost_table_and_every_message_again_send_no_second_mail(
-    steps: Steps, aws: Any, couch_url: str, dynamodb: Any
+    steps: Steps, aws: Any, couch_url: str, fake_aws: FakeAws
 ) -> None:
     waiting, active, clicked, wrong = every = [a_device(owner=an_address()) for _ in range(4)]
     steps.register(waiting)
@@ -174,15 +175,15 @@ def test_a_lost_table_and_every_message_again_send_no_second_mail(
     before = {device.device_id: steps.control.get(device.device_id) for device in every}
     sent, seen = len(steps.mailer.sent), list(steps.messages)
     assert len(seen) >= 6
-    dynamodb.delete_table(TableName=steps.claims.table_name)
-    create_table(dynamodb, steps.claims.table_name)
+    fake_aws.drop_table_items(steps.claims.table_name)
     # Every message that was ever sent comes again, and the real poller begins at 0.
     assert {steps.deliver(message) for message in seen} == {Outcome.STALE}
     name = f"test-{uuid.uuid4().hex[:12]}"
+    create_table(aws.client("dynamodb"), name)
     queue_url = aws.client("sqs").create_queue(QueueName=name)["QueueUrl"]
     settings = PollerSettings(
         stage="test",
-        table_name=steps.claims.table_name,
+        table_name=name,
         secret_id=aws.create_secret(name, couch_url, "00" * 32),
         control_db=steps.control.name,
         routes={f"{t.doc_type}/{t.state}": queue_url for t in registry},

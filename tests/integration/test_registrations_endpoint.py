@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from chalicelib.couch import CouchError, NotFound, Server, Unavailable
+from chalicelib.couch import (
+    MAX_ANSWER_BYTES,
+    CouchError,
+    NotFound,
+    Server,
+    Unavailable,
+    Unreadable,
+)
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import confirm_id
@@ -22,6 +29,7 @@ from tests.kit.basics import a_device, an_address, at_once
 from tests.kit.cloud.access import contents
 from tests.kit.cloud.site import with_settings
 from tests.kit.cloud.steps import Steps
+from tests.kit.fakes.couch_watched import WatchedCouch
 from tests.kit.tokens import take_apart
 
 HERE, ELSEWHERE = "192.0.2.1", "198.51.100.1"
@@ -142,6 +150,81 @@ def test_a_registration_that_was_removed_may_come_again(steps: Steps, device: Ne
     assert registrations.show_state(steps.context, device.device_id).status == 404
     assert send(steps, device.doc) == Answer(201, [])
     assert state(steps, device) == {"state": "new"}
+
+
+# What a registration costs that is here already.
+
+
+@pytest.fixture
+def couch(steps: Steps) -> WatchedCouch:
+    """A CouchDB in memory, in the place of the real one, that notes what it is asked."""
+    couch = WatchedCouch()
+    couch.create("control")
+    server = couch.server()
+    with_settings(steps, control_db="control", mails_per_network_hour=MAX_DOCS)
+    steps.context = replace(steps.context, server=server, database=server.database("control"))
+    return couch
+
+
+def test_stored_registrations_sent_again_are_read_in_one_request(
+    steps: Steps, couch: WatchedCouch
+) -> None:
+    devices = [a_device(owner=an_address()) for _ in range(MAX_DOCS)]
+    docs = [device.doc for device in devices]
+    for number, writes in ((0, MAX_DOCS), (1, 0)):
+        couch.asked.clear()
+        assert send(steps, *docs) == Answer(201, []), number
+        assert couch.asked[0] == "POST /control/_all_docs"
+        assert len(couch.asked) == 1 + writes
+
+
+def test_one_document_many_times_is_one(steps: Steps, couch: WatchedCouch) -> None:
+    device, stored = a_device(owner=an_address()), a_device(owner=an_address())
+    send(steps, stored.doc)
+    couch.asked.clear()
+    other = {**stored.doc, "name": "Eve's phone"}
+    answer = send(steps, *[device.doc] * 30, *[stored.doc] * 30, *[other] * 30)
+    assert [row["id"] for row in answer.body] == [stored.device_id] * 30
+    assert couch.asked == ["POST /control/_all_docs", f"PUT /control/{device.device_id}"]
+
+
+def test_a_refused_resend_asks_once_whether_its_address_has_room(
+    steps: Steps, device: NewDevice
+) -> None:
+    limit(steps, address=1)
+    send(steps, device.doc)
+    steps.run(device.device_id)
+    asked = list[str]()
+    limiter = steps.context.rate_limiter
+
+    class Counting(type(limiter)):  # type: ignore[misc]
+        def retry_at_s(self, bucket: str, *args: Any) -> int | None:
+            asked.append(bucket)
+            return limiter.retry_at_s(bucket, *args)
+
+    counting = Counting(limiter.client, limiter.table_name)
+    steps.context = replace(steps.context, rate_limiter=counting)
+    answer = send(steps, *[again(device, 1)] * 20)
+    assert [row["reason"][:27] for row in answer.body] == ["too many mails to this addr"] * 20
+    assert len(asked) == 1
+
+
+def test_a_request_without_a_right_document_asks_couchdb_nothing(
+    steps: Steps, couch: WatchedCouch
+) -> None:
+    assert len(send(steps, None, {"_id": "odd"}).body) == 2
+    assert couch.asked == []
+
+
+def test_a_stored_document_that_cannot_be_read_is_an_error_and_no_other_is_lost(
+    steps: Steps, device: NewDevice
+) -> None:
+    """An administrator may have written it."""
+    other = a_device(owner=an_address())
+    steps.control.put({"_id": device.device_id, "x": "x" * (MAX_ANSWER_BYTES + 1)})
+    with pytest.raises(Unreadable):
+        send(steps, other.doc, device.doc)
+    assert state(steps, other) == {"state": "new"}
 
 
 # MailRequest again.

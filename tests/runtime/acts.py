@@ -81,7 +81,7 @@ class Acts:
             {
                 "admins": {"names": [], "roles": ["_admin"]},
                 "members": {"names": [], "roles": [f"owner-{self.cast.owner_id}"]},
-                "syncpoint": {"owner": self.cast.owner},
+                "syncpoint": {"owner": self.cast.owner, "network": "a-pseudonym"},
             }
         )
 

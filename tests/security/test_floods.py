@@ -9,8 +9,10 @@ from functools import partial
 import pytest
 
 from bench import fair
+from chalicelib.domain.names import channel_db
 from chalicelib.handlers.channel_quota import count_channel
 from tests.kit.basics import FakeClock
+from tests.kit.cloud.access import exists
 from tests.kit.cloud.site import with_settings
 from tests.kit.cloud.steps import Owner, Steps
 from tests.world.busy import SHIPPED_POLLER, BusyCloud, limits
@@ -96,6 +98,12 @@ def test_a_refused_channel_has_no_database_says_when_and_is_made_then(
     clock.move(HOUR_S)
     ada.edit("channel-3", state="new")
     assert ada.after("channel-3")["state"] == "ready"
+
+
+def test_a_refused_channel_has_no_database(few: Steps, ada: Owner) -> None:
+    states(ada, 1, 2, 3)
+    assert exists(few.context.server.database(channel_db(ada.id, "channel-2")))
+    assert not exists(few.context.server.database(channel_db(ada.id, "channel-3")))
 
 
 def test_a_refused_channel_can_be_closed(few: Steps, ada: Owner) -> None:

@@ -17,8 +17,10 @@ from chalicelib.aws.claims import Claims
 from chalicelib.aws.rate_limiter import Decision, RateLimiter
 from chalicelib.aws.ses import MailError, MailNotSent
 from chalicelib.domain.documents import JsonDict
+from chalicelib.jobs.mail_feedback import TooEarly, handle_notification
 from chalicelib.web import registrations
-from tests.kit.basics import FakeClock, FakeMailer, a_device, make_context
+from tests.kit.basics import FakeClock, FakeMailer, Mail, a_device, make_context
+from tests.kit.cloud.feedback import bounce, complaint
 from tests.kit.cloud.site import with_settings
 from tests.kit.cloud.steps import Owner, Steps
 from tests.kit.fakes.aws import FakeAws
@@ -28,6 +30,9 @@ HOUR_S, DAY_S = 3600, 24 * 3600
 LEASE_S = 90
 # An hour and a day of an address, an owner and a network.
 LIMITS = {"address": (2, 4), "owner": (3, 5), "network": (3, 5)}
+BOUNCES = 2
+# Both owners registered from here.
+OWNERS_NETWORK = "192.0.9.0/24"
 GUESTS = ("guest@example.com", "other@example.org")
 CHANNELS = ("notes", "photos")
 
@@ -67,6 +72,14 @@ class Replays:
 
 
 @dataclass(frozen=True)
+class Fails:
+    """SES says that a mail did not arrive, or was reported as spam; perhaps it said so before."""
+
+    number: int
+    is_complaint: bool
+
+
+@dataclass(frozen=True)
 class Waits:
     """The time passes."""
 
@@ -83,12 +96,13 @@ class Turns:
     mood: Mood
 
 
-Act = Writes | Registers | Replays | Waits | Turns
+Act = Writes | Registers | Replays | Fails | Waits | Turns
 writes = st.builds(Writes, few, few, few, some, few, few, st.booleans())
 acts: st.SearchStrategy[Act] = st.one_of(
     *[writes] * 5,
     st.builds(Registers, few, some, few, some, some),
     st.builds(Replays, st.integers(0, 40)),
+    st.builds(Fails, st.integers(0, 40), st.booleans()),
     st.builds(Waits, st.sampled_from([1, LEASE_S + 1, 1500, HOUR_S - 1, HOUR_S, DAY_S])),
     st.builds(Turns, st.sampled_from(Mood.__args__)),  # type: ignore[attr-defined]
 )
@@ -96,13 +110,17 @@ acts: st.SearchStrategy[Act] = st.one_of(
 
 @dataclass(frozen=True)
 class Sent:
-    """A mail that SES took, and whether its worker died before it could say so."""
+    """A mail that SES took, and whether its worker died before it could say so.
+
+    `failed_before` is how many of its sender's mails had failed in the day before.
+    """
 
     at_s: float
     to: str
     owner: str
     network: str
     is_crash: bool
+    failed_before: int
 
 
 @dataclass
@@ -112,6 +130,12 @@ class CrashingSes(FakeMailer):
     mood: Mood = "takes"
     steps: Steps | None = None
     taken: list[Sent] = field(default_factory=list)
+    failed: dict[str, tuple[str, float]] = field(default_factory=dict)
+
+    def fails(self, mail: Mail) -> None:
+        """A mail fails, for the first time or again."""
+        assert self.steps is not None
+        self.failed.setdefault(mail.message_id, (sender(mail), self.steps.clock().timestamp()))
 
     def send(
         self,
@@ -129,12 +153,18 @@ class CrashingSes(FakeMailer):
         super().send(to, subject, text, html, message_id, tags)
         assert self.steps is not None
         assert tags is not None
-        device = self.steps.control.find_one(tags["doc"]) or {}
         is_crash = self.mood == "takes, and the worker dies"
-        at_s, network = self.steps.clock().timestamp(), str(device.get("network", ""))
-        self.taken.append(Sent(at_s, to, tags.get("owner", ""), network, is_crash))
+        at_s, whose = self.steps.clock().timestamp(), sender(self.sent[-1])
+        failed = sum(of == whose and at > at_s - DAY_S for of, at in self.failed.values())
+        owner, network = tags.get("owner", ""), tags.get("network", "")
+        self.taken.append(Sent(at_s, to, owner, network, is_crash, failed))
         if is_crash:
             raise MailError("SES did not answer")
+
+
+def sender(mail: Mail) -> str:
+    """Whom a mail counts against: an owner's id, or the hash of a network."""
+    return mail.tags.get("owner") or mail.tags["network"]
 
 
 @dataclass(frozen=True)
@@ -160,7 +190,8 @@ class Cloud:
     owners: list[Owner]
 
     @classmethod
-    def new(cls) -> "Cloud":
+    def new(cls, *networks: str) -> "Cloud":
+        """With two owners, from these networks, or both from one."""
         clock, ses, couch = FakeClock(), CrashingSes(), FakeCouch()
         aws = FakeAws(lambda: clock().timestamp())
         aws.create_table("table")
@@ -170,14 +201,17 @@ class Cloud:
         context = make_context(couch.server(), "control", spy, ses, clock)
         steps = Steps(context, Claims(client, "table", LEASE_S), ses, clock)
         ses.steps = steps
-        owners = [steps.an_owner(), steps.an_owner()]
+        networks = networks or (OWNERS_NETWORK,) * 2
+        owners = [steps.an_owner(network=network) for network in networks]
         for owner in owners:
             for channel_id in CHANNELS:
                 owner.channel(channel_id)
         for what, (per_hour, per_day) in LIMITS.items():
             hour, day = f"mails_per_{what}_hour", f"mails_per_{what}_day"
             with_settings(steps, **{hour: per_hour, day: per_day})
+        with_settings(steps, bounces_per_sender_day=BOUNCES)
         clock.move(DAY_S)
+        ses.sent.clear()
         ses.taken.clear()
         spy.admitted.clear()
         steps.messages.clear()
@@ -194,6 +228,12 @@ class Cloud:
                 message = self.steps.messages[act.number % len(self.steps.messages)]
                 with suppress(Exception):
                     self.steps.deliver(message)
+            case Fails() if self.ses.sent:
+                mail = self.ses.sent[act.number % len(self.ses.sent)]
+                self.ses.fails(mail)
+                with suppress(TooEarly):  # it comes again, and is counted already
+                    said = complaint(mail) if act.is_complaint else bounce(mail)
+                    handle_notification(self.steps.context, said)
             case Waits():
                 self.steps.clock.move(act.seconds)
             case Turns():
@@ -236,6 +276,27 @@ def invites_guest(owner: int, doc: int, guest: int) -> Writes:
     return Writes(owner, doc, guest, 0, 0, 0, is_deleted_before=False)
 
 
+# Two owners of one network each invite within their own limits; a newcomer registers there.
+OF_ONE_NETWORK: list[Act] = [
+    *(invites_guest(owner, doc, (owner + doc) % 2) for owner in (0, 1) for doc in (0, 1)),
+    Registers(9, 0, 0, 0, 0),
+    Waits(HOUR_S),
+    *(invites_guest(owner, doc, owner) for owner in (0, 1) for doc in (2, 3)),
+]
+# Mails of each kind of sender fail, the same one twice; a message of before comes again.
+FAILING: list[Act] = [
+    invites_guest(0, 0, 0),
+    Registers(0, 0, 1, 0, 0),
+    *(Fails(number, is_complaint=False) for number in (0, 0, 1, 1)),
+    invites_guest(0, 1, 1),
+    Fails(2, is_complaint=False),
+    Waits(HOUR_S),
+    invites_guest(0, 2, 0),
+    Registers(0, 1, 0, 0, 0),
+    *(Replays(number) for number in range(5)),
+    Waits(DAY_S),
+    invites_guest(0, 3, 0),
+]
 # Mails that SES refuses are counted; an hour later others are sent, and then those are tried again.
 KEPT_BACK: dict[str, list[Act]] = {
     "to an address": [
@@ -258,6 +319,8 @@ KEPT_BACK: dict[str, list[Act]] = {
 
 
 @pytest.mark.slow
+@example(OF_ONE_NETWORK)
+@example(FAILING)
 @example(KEPT_BACK["to an address"])
 @example(KEPT_BACK["by an owner"])
 @settings(max_examples=100)
@@ -274,11 +337,13 @@ def test_mails_never_exceed_the_limits_but_for_crashes(sequence: list[Act]) -> N
         ("address", [mail.to for mail in taken]),
         ("owner", [mail.owner for mail in taken]),
         ("network", [mail.network for mail in taken]),
+        ("network", ["of both owners" if mail.owner else "" for mail in taken]),
     ):
         for name in set(whose) - {""}:
             mails = [mail for mail, of in zip(taken, whose, strict=True) if of == name]
             for window_s, limit in zip((HOUR_S, DAY_S), LIMITS[what], strict=True):
                 assert most_in(mails, window_s) <= limit, f"too many for an {what}"
+    assert all(mail.failed_before < BOUNCES for mail in taken)
 
 
 def most_in(mails: list[Sent], window_s: int) -> int:
@@ -301,9 +366,10 @@ def test_who_has_sent_little_gets_through_in_the_busiest_hour(
     sequence: list[tuple[int, int, int]],
 ) -> None:
     """And who has sent more is refused from the first mail that finds the hour busy."""
-    cloud = Cloud.new()
+    cloud = Cloud.new("192.0.9.0/24", "198.51.9.0/24")
     with_settings(cloud.steps, mails_busy_hour=BUSY, mails_busy_domain_hour=BUSY_DOMAIN)
     with_settings(cloud.steps, mails_per_owner_hour=20, mails_per_owner_day=100)
+    with_settings(cloud.steps, mails_per_network_hour=20, mails_per_network_day=100)
     with_settings(cloud.steps, mails_share_hour=SHARE)
     for number, (whose, domain, wait_s) in enumerate(sequence):
         cloud.steps.clock.move(wait_s)

@@ -10,6 +10,7 @@ import pytest
 
 from chalicelib.couch import MAX_PAGE_SIZE, BadRequest, ChangesPage, CouchError, Database
 from chalicelib.domain.documents import JsonDict
+from chalicelib.json_rows import BadRow
 from poller.feed import BEGINNING, MAX_PAGE_S, Feed, Page, gap_between
 from tests.kit.fakes.couch_edits import Edit
 from tests.kit.fakes.couch_http import Answer, Asked
@@ -25,6 +26,7 @@ class FakePages:
 
     pages: list[list[JsonDict] | CouchError]
     update_seq: object = "opaque"
+    bad: list[BadRow] = field(default_factory=list)
     name: str = "control"
     asked: list[str] = field(default_factory=list)
 
@@ -35,7 +37,7 @@ class FakePages:
             raise page
         last_seq = f"seq-{len(self.asked)}" if page else since
         is_last = len(page) < limit
-        return {"results": page, "bad": [], "last_seq": last_seq, "is_last": is_last}
+        return {"results": page, "bad": self.bad, "last_seq": last_seq, "is_last": is_last}
 
     def info(self) -> JsonDict:
         self.asked.append("info")
@@ -161,6 +163,12 @@ def test_an_opaque_seq_restarts_the_feed_only_for_a_larger_gap(
 
 def test_a_first_page_with_changes_asks_for_nothing_else() -> None:
     database = FakePages([[row("a")]], 0)
+    a_feed(database, "7").read()
+    assert database.asked == ["7"]
+
+
+def test_a_first_page_of_bad_rows_asks_for_nothing_else() -> None:
+    database = FakePages([[]], 0, [BadRow("a", "8", "it is nested too deeply")])
     a_feed(database, "7").read()
     assert database.asked == ["7"]
 

@@ -164,6 +164,40 @@ def test_reading_does_not_stop_after_a_row_without_a_seq() -> None:
     assert ([each["id"] for each in found.good], found.last_seq) == (["a", "d1"], "1-x")
 
 
+def test_the_last_seq_is_that_of_the_last_row_that_has_one() -> None:
+    rows = [a_row(1, "{}"), '{"id":"a","doc":{}}', '{"id":"b","doc":1e400}']
+    assert read_rows([answer(rows)]).last_seq == "1-x"
+
+
+@pytest.mark.parametrize(
+    ("row", "bad"),
+    [
+        ('{"id":"a","seq":3,"doc":[1e400]}', BadRow("a", "3", "a number in it is not finite")),
+        ('{"id":["a"],"seq":{"b":1},"x":[1e400]}', BadRow("", "", "a number in it is not finite")),
+        ('{"id":null,"seq":1.5,"x":[1e400]}', BadRow("", "", "a number in it is not finite")),
+        ('{"id":"a","seq":NaN}', BadRow("", "", "a number in it is not finite")),
+        ('{"id":"a","seq":"3" "doc":1}', BadRow("", "", "it is not JSON")),
+        ('[{"id":"a","seq":"3"}]', BadRow("", "", "it is not an object")),
+        ("[]", BadRow("", "", "it is not an object")),
+        ("[1e400]", BadRow("", "", "a number in it is not finite")),
+    ],
+)
+def test_of_a_bad_row_what_can_be_read_is_told(row: str, bad: BadRow) -> None:
+    """The embedded server's seqs are integers."""
+    found = read_rows([answer([row, a_row(1, "{}")])])
+    assert found.bad == [bad]
+    assert [each["id"] for each in found.good] == ["d1"]
+
+
+def test_a_long_id_is_cut_where_it_is_logged() -> None:
+    assert str(BadRow("x" * 1_000, "", "it is not JSON")) == f"{'x' * 80}: it is not JSON"
+
+
+def test_bytes_that_are_no_text_hide_no_row() -> None:
+    text = answer([a_row(0, '"BAD"'), a_row(1, "{}")]).replace(b"BAD", b"\xff\xc3")
+    assert [each["doc"] for each in read_rows([text]).good] == ["\ufffd\ufffd", {}]
+
+
 def test_no_more_is_taken_than_is_needed() -> None:
     taken = []
 

@@ -78,6 +78,7 @@ def test_the_commands_and_their_variables_are_those_of_the_makefile() -> None:
     [
         ([], ["dev"]),
         (["ALARM_ADDRESS=", "POLL_WINDOW=0"], ["dev", "--alarm-address", "", "--poll-window", "0"]),
+        (["POLLER_CONCURRENCY=2"], ["dev", "--poller-concurrency", "2"]),
         (["ALARM_ADDRESS=a@example.com"], ["dev", "--alarm-address", "a@example.com"]),
     ],
 )

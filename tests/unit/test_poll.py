@@ -631,11 +631,12 @@ def test_without_db_updates_each_run_scans_all_databases(
     assert on.cursor.db_updates_seq == ""
 
 
-def test_without_db_updates_it_scans_repeatedly_within_its_window() -> None:
+@pytest.mark.parametrize("db", [ADA, "control"])
+def test_without_db_updates_it_scans_repeatedly_within_its_window(db: str) -> None:
     on = Polling(window_s=10.0)
     no_such_feed(on.couch)
-    on.create(ADA)
-    on.on_wait = lambda: on.write(ADA, f"a{len(on.pauses)}")
+    on.create(db)
+    on.on_wait = lambda: on.write(db, f"a{len(on.pauses)}")
     on.run()
     assert set(on.pauses) == {SCAN_PAUSE_S}
     assert on.sent() == len(on.pauses) - 1
@@ -648,6 +649,16 @@ def test_without_db_updates_it_pauses_between_scans_not_pages() -> None:
     on.run()
     assert on.pauses
     assert on.asked_for(ALL_DBS) >= 2 * len(on.pauses)
+
+
+def test_without_db_updates_a_scan_goes_on_in_the_next_run() -> None:
+    on = Polling()
+    no_such_feed(on.couch)
+    dbs = [owner(number) for number in range(MAX_DATABASES + 2)]
+    on.create(*dbs)
+    on.cursor = Cursor(scan_after=dbs[-3])
+    on.run()
+    assert on.changes_asked() == ["control", "control", *dbs[-2:]]
 
 
 def test_a_server_without_dbs_info_is_asked_for_it_only_once() -> None:
@@ -694,6 +705,26 @@ def test_a_refused_db_updates_seq_restarts_with_a_full_scan() -> None:
     assert on.run().sent == 2
     assert on.told == ["_db_updates restarted, and all databases are scanned"]
     assert on.cursor == Cursor(on.updates_end(), "", is_fully_scanned=True)
+
+
+def test_a_db_updates_seq_refused_while_it_waits_scans_in_the_same_run() -> None:
+    on = Polling(window_s=3 * LONGPOLL_S)
+    on.create(ADA)
+    seqs: list[str] = []
+
+    def refused_once(asked: Asked) -> Answer:
+        seqs.append(asked.params["since"])
+        if seqs.count("now") == 1 and len(seqs) > 2:
+            on.couch.is_telling = False
+            on.write(ADA, "a1")
+            on.couch.instead.clear()
+            raise Refusal(400, "bad_request", "Malformed sequence")
+        return FakeCouch.answer(on.couch, asked)
+
+    on.lease.cursors.append(Cursor(on.updates_end(), is_fully_scanned=True))
+    on.cursor = on.lease.cursors[-1]
+    on.couch.instead[DB_UPDATES] = refused_once
+    assert on.run().sent == 1
 
 
 def test_a_server_that_refuses_its_own_seq_ends_the_run() -> None:
@@ -838,6 +869,23 @@ def test_it_waits_for_changes_to_the_end_of_its_window() -> None:
     assert on.run().sent == 1
     assert on.waits == [LONGPOLL_S, LONGPOLL_S, 0.5]
     assert on.asked_for(ALL_DBS) == 1
+
+
+def test_a_run_that_waits_renews_its_lease_and_looks_for_the_end_once() -> None:
+    on = Polling()
+    on.run()
+    on.window_s = 5 * LONGPOLL_S
+    before = on.lease.renewed
+    seqs: list[str] = []
+
+    def noted(asked: Asked) -> Answer:
+        seqs.append(asked.params["since"])
+        return FakeCouch.answer(on.couch, asked)
+
+    on.couch.instead[DB_UPDATES] = noted
+    on.run()
+    assert on.lease.renewed - before > len(on.waits) > 3
+    assert seqs.count("now") == 1
 
 
 def test_it_does_not_wait_while_a_database_is_lagging() -> None:

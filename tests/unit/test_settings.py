@@ -54,6 +54,7 @@ def test_what_is_not_set_has_its_default() -> None:
         mails_per_owner_day=100,
         mails_per_network_hour=50,
         mails_per_network_day=200,
+        bounces_per_sender_day=10,
         mails_busy_hour=1000,
         mails_busy_domain_hour=500,
         mails_share_hour=3,
@@ -61,6 +62,8 @@ def test_what_is_not_set_has_its_default() -> None:
         couchdb_concurrency=10,
         channels_per_owner_hour=100,
         channels_per_owner_day=300,
+        api_requests_second=50,
+        api_burst=100,
         poller_shards=1,
     )
 
@@ -191,11 +194,14 @@ BOUNDS = {
         "MAILS_PER_OWNER_DAY": (0, 5000),
         "MAILS_PER_NETWORK_HOUR": (0, 5000),
         "MAILS_PER_NETWORK_DAY": (0, 5000),
+        "BOUNCES_PER_SENDER_DAY": (1, 5000),
         "MAILS_BUSY_HOUR": (0, 10_000_000),
         "MAILS_BUSY_DOMAIN_HOUR": (0, 10_000_000),
         "MAILS_SHARE_HOUR": (0, 5000),
         "CHANNELS_PER_OWNER_HOUR": (0, 5000),
         "CHANNELS_PER_OWNER_DAY": (0, 5000),
+        "API_REQUESTS_PER_SECOND": (1, 10_000),
+        "API_BURST": (1, 5_000),
         "POLLER_SHARDS": (1, 100),
     },
     PollerSettings: {

@@ -348,6 +348,23 @@ def test_the_pollers_window_has_the_bounds_of_the_template() -> None:
     assert window.parse == Count(parameter["MinValue"], parameter["MaxValue"])
 
 
+def test_concurrency_is_reserved_for_the_poller_only_if_somebody_says_so() -> None:
+    """And never none of it, which would stop the poller."""
+    template = yaml_parse((ROOT / "template.yaml").read_text(encoding="utf-8"))
+    parameter = template["Parameters"]["PollerConcurrency"]
+    is_taken = [re.fullmatch(parameter["AllowedPattern"], value) for value in ("", "2", "0", "-1")]
+    assert list(map(bool, is_taken)) == [True, True, False, False]
+    assert parameter["Default"] == ""
+    poller = template["Resources"]["PollerFunction"]["Properties"]
+    assert poller["ReservedConcurrentExecutions"] == {
+        "Fn::If": [
+            "HasPollerConcurrency",
+            {"Ref": "PollerConcurrency"},
+            {"Ref": "AWS::NoValue"},
+        ]
+    }
+
+
 def test_the_dashboard_shows_every_queue_and_metrics_that_the_code_counts(
     resources: dict[str, Any],
 ) -> None:

@@ -91,10 +91,10 @@ class Steps:
         self.run(device.device_id)
         return self.control.get(device.device_id)
 
-    def an_owner(self) -> "Owner":
-        """A new owner with one active device."""
+    def an_owner(self, **fields: Any) -> "Owner":
+        """A new owner with one active device; `fields` are further ones of its document."""
         device = a_device(owner=an_address())
-        self.activate(device)
+        self.activate(device, **fields)
         address = str(device.doc["owner"])
         return Owner(self, address, device, self.control_db_of(address))
 

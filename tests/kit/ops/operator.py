@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -122,7 +122,7 @@ class Operator:
 
 
 @contextmanager
-def answering(answers: dict[str, tuple[int, JsonDict]], **headers: str) -> Iterator[str]:
+def answering(answers: Mapping[str, tuple[int, object]], **headers: str) -> Iterator[str]:
     """The URL of a server that gives each path its answer; 404 to all others."""
 
     def answer(request: BaseHTTPRequestHandler) -> Answer:

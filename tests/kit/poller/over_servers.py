@@ -19,6 +19,7 @@ from local.aws import LocalAws
 from poller.app import run
 from poller.checkpoint import Checkpoints
 from poller.lease import Lease
+from tests.kit.basics import create_table
 
 # What the servers at hand bear; CouchDB itself refuses when too many databases open at once.
 AT_ONCE = 8
@@ -81,14 +82,15 @@ class Poller:
 
 
 @contextmanager
-def a_poller(aws: LocalAws, couch_url: str, control: Database, table_name: str) -> Iterator[Poller]:
+def a_poller(aws: LocalAws, couch_url: str, control: Database) -> Iterator[Poller]:
     """A poller of one pass, with a small page."""
-    sqs = aws.client("sqs")
+    sqs, dynamodb = aws.client("sqs"), aws.client("dynamodb")
     name = f"test-{uuid.uuid4().hex[:12]}"
+    create_table(dynamodb, name)
     queue_url = sqs.create_queue(QueueName=name)["QueueUrl"]
     settings = PollerSettings.read(
         {
-            "TABLE_NAME": table_name,
+            "TABLE_NAME": name,
             "SECRET_ID": aws.create_secret(name, couch_url, "00" * 32),
             "CONTROL_DB": control.name,
             "ROUTES": json.dumps({"device/new": queue_url}),
@@ -96,8 +98,9 @@ def a_poller(aws: LocalAws, couch_url: str, control: Database, table_name: str) 
             "POLL_PAGE_SIZE": "3",
         }
     )
-    yield Poller(settings, control, sqs, aws.client("dynamodb"), queue_url)
+    yield Poller(settings, control, sqs, dynamodb, queue_url)
     sqs.delete_queue(QueueUrl=queue_url)
+    dynamodb.delete_table(TableName=name)
 
 
 def seq_after(seq: str, by: int) -> str:
