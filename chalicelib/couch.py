@@ -67,7 +67,8 @@ _DATABASE_NAME = re.compile(r"_users|_replicator|_global_changes|[a-z][a-z0-9_$(
 _NO_DATABASE = {"Database does not exist.", "no_db_file"}
 # The errors of a busy CouchDB; their status varies.
 _BUSY_ERRORS = {"all_dbs_active", "timeout", "service_unavailable"}
-_LOCKED = "Account is temporarily locked"
+# The reason for which CouchDB refuses even the right password.
+LOCKED = "Account is temporarily locked"
 
 
 class CouchError(Exception):
@@ -194,7 +195,7 @@ def make_error(status: int, answer: object, request: str) -> CouchError:
         kind = Unavailable
     elif kind is NotFound and reason in _NO_DATABASE:
         kind = NoDatabase
-    elif kind is Forbidden and reason.startswith(_LOCKED):
+    elif kind is Forbidden and reason.startswith(LOCKED):
         kind = AccountLocked
     return kind(status, error, reason, request)
 
@@ -993,6 +994,10 @@ class Server:
         except NotFound:
             return None
         return value
+
+    def config_section(self, section: str) -> JsonDict:
+        """Return all values of a section of the server's configuration. Two requests."""
+        return self.http.request_object("GET", f"{self._config_path()}/{_quoted(section)}")
 
     def config_set(self, section: str, key: str, value: str) -> None:
         """Set a value of the server's configuration. Two requests."""

@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
         _print_error(str(exc))
         return EXIT_FAILED
     except CouchError as exc:
-        _print_error(f"this device's CouchDB: {without_full_stop(exc)}{_hint(exc, arguments)}")
+        _print_error(f"this device's CouchDB: {without_full_stop(exc)}{_hint(exc)}")
         return EXIT_FAILED
     except OSError as exc:
         _print_error(f"{exc.strerror}: {exc.filename}")
@@ -60,12 +60,8 @@ def _print_error(text: str) -> None:
     print(f"error: {texts.printable(text)}", file=sys.stderr)
 
 
-def _hint(exc: CouchError, arguments: Arguments) -> str:
-    if exc.status == 0:
-        return ". Is it running?"
-    if exc.status == 401:
-        return f". Correct its URL, with name and password, in {Home(arguments.home).path}"
-    return ""
+def _hint(exc: CouchError) -> str:
+    return ". Is it running?" if exc.status == 0 else ""
 
 
 # The commands
@@ -141,7 +137,7 @@ def _ask(prompt: str) -> str:
         except EOFError:
             print(file=sys.stderr)  # end the line of the prompt
             raise DeviceError(
-                "--couch has no password, and there is no terminal to ask for it"
+                "the CouchDB's URL has no password, and there is no terminal to ask for it"
             ) from None
 
 

@@ -11,10 +11,10 @@ from chalicelib.couch import CouchError
 from chalicelib.domain.addresses import shown_address
 from chalicelib.domain.device import parse_device
 from chalicelib.domain.documents import JsonDict, Rejected, generation_of, timestamp
-from syncpoint_device import channels
+from syncpoint_device import channels, logins
 from syncpoint_device.cloud import Registrations, fill_outbox, find_cloud
 from syncpoint_device.databases import Device, Say
-from syncpoint_device.endpoints import is_plain_url, split_login
+from syncpoint_device.endpoints import is_plain_url, is_server
 from syncpoint_device.errors import DeviceError, without_full_stop
 from syncpoint_device.home import Home, Profile
 from syncpoint_device.registration import new_device
@@ -83,6 +83,7 @@ def register(
             "device; use --prefix to give this device databases of its own"
         )
     home.save(profile)
+    device = logins.adopt(home, device)
     fill_outbox(device)
     return {
         "device": new.device_id,
@@ -144,21 +145,13 @@ def _check_urls(registrations: str, couch: str, prefix: str) -> None:
             "--registrations must be https, because the endpoint decides where this device sends "
             "its password"
         )
-    if not _is_server(couch):
+    if not is_server(couch):
         raise DeviceError(
             "--couch must be your own CouchDB's URL: http://NAME:PASSWORD@HOST:PORT, with all but "
             "letters and digits of the password percent-encoded"
         )
     if not _PREFIX.fullmatch(prefix):
         raise DeviceError("--prefix must begin with a letter, and contain only a-z, 0-9, _ and -")
-
-
-def _is_server(url: str) -> bool:
-    """Tell whether a text is the URL of a server, with or without a login."""
-    try:
-        return is_plain_url(split_login(url)[0]) and not set(url) & set("?#")
-    except ValueError:
-        return False
 
 
 def _check_registrations(registrations: Registrations) -> None:

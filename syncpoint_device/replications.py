@@ -110,10 +110,13 @@ class Replications:
 
     def restart(self, replication: Replication) -> None:
         """Restart a replication now. After failures the server itself may wait for hours."""
+        self.replace(replication, replication.doc["source"], replication.doc["target"])
+
+    def replace(self, replication: Replication, source: JsonDict, target: JsonDict) -> None:
+        """Replace a replication by one between other endpoints."""
         if self._remove(replication.doc):  # else it was removed a moment ago
             self._wait_until_released(replication.doc["_id"])
-            direction = Direction(replication.doc["source"], replication.doc["target"])
-            self._database.put(self._doc(replication.group, direction))
+            self._database.put(self._doc(replication.group, Direction(source, target)))
 
     def _doc(self, group: str, direction: Direction) -> JsonDict:
         nonce = uuid.uuid4().hex
@@ -204,8 +207,7 @@ class LeafPage:
     Attributes
     ----------
     revs : dict
-        All leaf revisions of each changed document. Design documents are left out, because a
-        device's login may not write them.
+        All leaf revisions of each changed document.
     """
 
     last_seq: str

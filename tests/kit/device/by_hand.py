@@ -1,7 +1,9 @@
 """A device with a part of a real CouchDB of its own, whose steps are taken one by one."""
 
+import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import subscription_id
 from chalicelib.engine.runner import Message, Outcome, handle
+from syncpoint_device import logins
+from syncpoint_device.agent import Agent, Intervals
 from syncpoint_device.databases import Device
 from syncpoint_device.home import Home, Profile
 from syncpoint_device.transitions import registry
@@ -19,6 +23,7 @@ from tests.kit.cloud.access import exists
 from tests.kit.device.profiles import a_profile
 
 MakeKit = Callable[..., "Kit"]
+QUICK = Intervals(changes_s=0.2, min_retry_s=0.05, max_retry_s=0.5, pending_s=0.1, check_s=0.1)
 
 
 @dataclass
@@ -98,3 +103,23 @@ class Kit:
         prefix = self.profile.prefix
         for name in server.all_dbs(prefix, prefix + "~", 1000):
             server.database(name).delete()
+        logins.remove(device)
+
+
+@contextmanager
+def agent(kit: Kit, intervals: Intervals = QUICK) -> Iterator[list[Exception]]:
+    """The device's agent, running; what it ended with, if it did."""
+    ended, failures = threading.Event(), []
+
+    def run() -> None:
+        try:
+            Agent(kit.home, kit.say, FakeClock(), intervals, ended.is_set).run()
+        except Exception as exc:
+            failures.append(exc)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    yield failures
+    ended.set()
+    thread.join(timeout=120)
+    assert not thread.is_alive()

@@ -11,7 +11,7 @@ from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import owner_control_db, subscription_id
 from local.net import Net
-from syncpoint_device import channels, lifecycle
+from syncpoint_device import channels, lifecycle, logins
 from syncpoint_device.agent import Agent, Intervals
 from syncpoint_device.cloud import Registrations
 from syncpoint_device.databases import Device
@@ -199,10 +199,11 @@ class Gadget:
         """Leave its CouchDB as it was."""
         self.stop()
         server = Server(self.couch)
-        if self.home.is_registered:
-            self.device.replications.remove_all()
         for name in server.all_dbs(self.prefix, self.prefix + "~", 1000):
             server.database(name).delete()
+        if self.home.is_registered:
+            self.device.replications.remove_all()
+            logins.remove(self.device)
 
 
 def in_cloud(gadget: Gadget, channel_id: str) -> Database:
