@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from chalicelib.couch import CouchError
+from chalicelib.couch import CouchError, Database
 from chalicelib.domain.addresses import shown_address
 from chalicelib.domain.device import parse_device
 from chalicelib.domain.documents import JsonDict, Rejected, generation_of, timestamp
@@ -17,6 +17,7 @@ from syncpoint_device.databases import Device, Say
 from syncpoint_device.endpoints import is_plain_url, is_server
 from syncpoint_device.errors import DeviceError, without_full_stop
 from syncpoint_device.home import Home, Profile
+from syncpoint_device.purge import Checker, own_databases, refuse_losses
 from syncpoint_device.registration import new_device
 
 _PREFIX = re.compile(r"([a-z][a-z0-9_-]{0,60})?", re.ASCII)
@@ -196,14 +197,15 @@ def unlink(
         that are not in the cloud would be deleted, unless `force`.
     """
     with home.only_agent():
+        databases = own_databases(device)
         if purge and not force:
-            channels.check_all_sent(device)
+            _purge(device, databases)
         revoked, known = (False, None) if offline else _revoke(device)
         device.replications.remove_all()
         device.outbox.delete()
-        for doc in channels.list_all(device):
-            device.release(device.channel(doc["_id"]), delete=purge)
-        device.release(device.database, delete=purge)
+        for local in databases:
+            device.release(local, delete=purge)
+        logins.remove(device)
         home.remove()
     return {
         "device": device.profile.device_id,
@@ -211,6 +213,18 @@ def unlink(
         "known": known,
         "purged": purge,
     }
+
+
+def _purge(device: Device, databases: list[Database]) -> None:
+    """Delete databases, but none before all documents of all of them are in the cloud.
+
+    The login is needed to compare them, so this comes before the revocation.
+    """
+    checker = Checker(device, device.profile.prefix)
+    refuse_losses([checker.check(local) for local in databases])
+    device.replications.end_all()
+    for local in databases:
+        checker.delete(local, "this device is not unlinked")
 
 
 def revoke_other(device: Device, text: str) -> JsonDict:

@@ -60,10 +60,15 @@ def couch_changed(result: JsonDict) -> str:
     return f"The agent uses {result['couch']}{login}. {when} the replications, too."
 
 
+def counted(number: int) -> str:
+    """Return a number of documents in words."""
+    return "1 document" if number == 1 else f"{number} documents"
+
+
 def exported(result: JsonDict) -> str:
     """Say which databases are in which files."""
     return "\n".join(
-        f"{one['database']}: {one['documents']} documents, in {one['file']}"
+        f"{one['database']}: {counted(one['documents'])}, in {one['file']}"
         for one in result["exported"]
     )
 
@@ -79,8 +84,8 @@ def _left(row: JsonDict) -> str:
     if row["deleted"]:
         return f"{row['database']}: deleted"
     if row["documents"]:
-        here = f"{row['documents']} documents may be on this device only ({row['reason']})"
-        return f"{row['database']}: {here}"
+        here = f"{counted(row['documents'])} may be on this device only"
+        return f"{row['database']}: {here} ({row['reason']})"
     return f"{row['database']}: nothing would be lost; `clean {row['database']}` deletes it"
 
 

@@ -20,6 +20,7 @@ from local.couchdb_process import EmbeddedCouchDB
 from local.system import ROOT
 from tests.e2e.conftest import MakeGadget
 from tests.kit.basics import an_address, wait_for
+from tests.kit.device.gadget import is_purged
 from tests.kit.device.profiles import PHOTOS
 from tests.kit.device.shell import NOWHERE, Shell, Talk
 from tests.kit.system.registering import Where, mails_about, post

@@ -379,7 +379,10 @@ def test_no_login_is_tried_before_the_registration_is_active(
     """What a former device of the owner's has left here does not say that this one is known."""
     fake_cloud.state = "confirming"
     kit = make_kit(
-        registrations=fake_cloud.registrations_url, cloud=fake_cloud.couch_url, control_db="control"
+        registrations=fake_cloud.registrations_url,
+        cloud=fake_cloud.couch_url,
+        control_db="control",
+        is_active=False,
     )
     kit.put({**PHOTOS, "syncpoint": f"{fake_cloud.couch_url}/db-1"})
     kit.put_subscription("channel-1", remote=f"{fake_cloud.couch_url}/db-1")
