@@ -336,6 +336,26 @@ class Connection:
         except requests.RequestException as exc:
             raise _no_answer(exc, request) from None
 
+    def parts(
+        self, method: str, path: str, *, params: dict[str, str] | None = None
+    ) -> Iterator[bytes]:
+        """Send one request and yield the answer's bytes in parts, so that it may have any size.
+
+        Raises
+        ------
+        CouchError
+            As `request`, also in the middle of the answer.
+        """
+        request = _loggable(method, path)
+        try:
+            response = self._send(method, path, params, None, READ_TIMEOUT_S)
+            with response:
+                if not response.ok or response.is_redirect:
+                    _answer(response, _content(response, MAX_ANSWER_BYTES, request), request)
+                yield from response.iter_content(_PART_BYTES)
+        except requests.RequestException as exc:
+            raise _no_answer(exc, request) from None
+
     def _send(
         self,
         method: str,
@@ -563,6 +583,22 @@ class Database:
             return self.get(doc_id, rev)
         except Unreadable:
             return {"_id": doc_id, "_rev": rev}
+
+    def revision_parts(self, doc_id: str, rev: str) -> Iterator[bytes]:
+        """Yield the JSON of a revision in parts, with its history and its attachments.
+
+        It is in the form that `put_revision` writes. It may be too large, or nested too deeply, to
+        be parsed.
+
+        Raises
+        ------
+        NotFound
+            If the database does not have the revision.
+        InvalidName
+            If the id cannot be in a path.
+        """
+        params = {"rev": rev, "revs": "true", "attachments": "true"}
+        return self._http.parts("GET", self._doc_path(doc_id), params=params)
 
     def leaves(self, doc_id: str, *, max_bytes: int = MAX_ANSWER_BYTES) -> list[JsonDict]:
         """Return all leaf revisions of a document: the winner, conflicting and deleted ones.

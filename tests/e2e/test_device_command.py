@@ -517,6 +517,49 @@ def test_a_copy_that_may_hold_what_the_cloud_does_not_is_purged_by_force_only(
     assert not subscribed.device.is_own(subscribed.device.channel("channel-1"))
 
 
+def test_what_an_unlink_left_is_saved_and_deleted_with_commands(
+    subscribed: Shell, tmp_path: Path
+) -> None:
+    local = subscribed.device.channel("channel-1")
+    subscribed.device.acquire(local)
+    local.put({"_id": "note", "text": "a note"})
+    file = tmp_path / "photos.jsonl"
+    printed = subscribed.type("export", "Photos", str(file))
+    assert printed.out == f"{local.name}: 1 document, in {file}\n"
+    assert json.loads(file.read_text())["text"] == "a note"
+    assert subscribed.type("export", "Photos").code == 1
+    assert subscribed.type("clean").out == "No earlier device left a database here.\n"
+    assert subscribed.type("unlink", "--offline").code == 0
+    assert "no device is registered here, so name the CouchDB" in subscribed.type("clean").err
+    place = ["--couch", subscribed.couch, "--prefix", subscribed.prefix]
+    printed = subscribed.type("clean", *place)
+    assert f"{local.name}: 1 document may be on this device only" in printed.out
+    printed = subscribed.type("clean", *place, local.name)
+    assert (printed.code, printed.out) == (1, "")
+    folder = tmp_path / "all"
+    said = subscribed.type("--json", "export", "--all", str(folder), *place).json
+    assert {one["database"] for one in said["exported"]} >= {local.name}
+    assert (folder / f"{local.name}.jsonl").read_bytes() == file.read_bytes()
+    printed = subscribed.type("clean", *place, "--yes", "--force")
+    assert f"{local.name}: deleted" in printed.out
+    assert is_purged(local)
+
+
+def test_couch_takes_the_new_url_in_words_and_in_json(phone: Shell) -> None:
+    login = f"syncpoint-{phone.profile.device_id}"
+    url = phone.couch.rpartition("@")[2]
+    printed = phone.type("couch", phone.couch)
+    assert printed.out == (
+        f"The agent uses http://{url} with the login {login}. "
+        "This has changed the replications, too.\n"
+    )
+    said = phone.type("--json", "couch", phone.couch).json
+    assert said == {"couch": f"http://{url}", "login": login, "running": False}
+    printed = phone.type("couch", "http://127.0.0.1:9")
+    assert (printed.code, printed.out) == (1, "")
+    assert phone.type("status").code == 0
+
+
 # Status, resend, unlink without a cloud
 
 
