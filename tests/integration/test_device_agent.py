@@ -328,7 +328,7 @@ def test_what_is_purged_is_the_devices_own(
         kit.put(PHOTOS)
         kit.device.acquire(kit.device.channel("channel-1"))
     prefix = unlinked.profile.prefix
-    assert unlink(unlinked, purge=True)["purged"] is True
+    assert unlink(unlinked, purge=True, force=True)["purged"] is True
     left = server.all_dbs(prefix, prefix + "~", 10)
     assert [name for name in left if not is_purged(server.database(name))] == []
     assert other.exists("channel-1")
