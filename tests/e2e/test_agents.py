@@ -403,12 +403,12 @@ def test_an_unlinked_device_is_revoked_and_forgotten(phone: Gadget) -> None:
     with pytest.raises(DeviceError, match="agent of this device is already running"):
         lifecycle.unlink(phone.home, phone.device, purge=False, offline=False)
     phone.stop()
-    device = phone.device
+    device = phone.as_administrator
     wait_for(
         lambda: count_missing(device.database, device.cloud_control, stop_at=1) == 0,
         "the cloud has all documents of the control database",
     )
-    said = lifecycle.unlink(phone.home, device, purge=True, offline=False)
+    said = lifecycle.unlink(phone.home, phone.device, purge=True, offline=False)
     assert (said["revoked"], said["purged"]) == (True, True)
     assert not phone.home.is_registered
     assert device.replications.all() == []
@@ -423,11 +423,11 @@ def test_without_a_network_a_device_is_unlinked_only_if_that_is_said(
 ) -> None:
     phone.stop()
     net.cut()
-    device = phone.device
+    device = phone.as_administrator
     with pytest.raises(DeviceError, match="--offline"):
-        lifecycle.unlink(phone.home, device, purge=False, offline=False)
+        lifecycle.unlink(phone.home, phone.device, purge=False, offline=False)
     assert phone.home.is_registered
-    said = lifecycle.unlink(phone.home, device, purge=False, offline=True)
+    said = lifecycle.unlink(phone.home, phone.device, purge=False, offline=True)
     assert said["revoked"] is False
     assert device.replications.all() == []
     assert device.database.info()

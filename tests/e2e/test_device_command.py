@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from chalicelib.couch import Server
 from chalicelib.domain.names import owner_control_db, subscription_id
 from local.couchdb_process import EmbeddedCouchDB
 from local.system import ROOT
@@ -542,7 +543,7 @@ def test_what_an_unlink_left_is_saved_and_deleted_with_commands(
     assert (folder / f"{local.name}.jsonl").read_bytes() == file.read_bytes()
     printed = subscribed.type("clean", *place, "--yes", "--force")
     assert f"{local.name}: deleted" in printed.out
-    assert is_purged(local)
+    assert is_purged(Server(subscribed.couch).database(local.name))
 
 
 def test_couch_takes_the_new_url_in_words_and_in_json(phone: Shell) -> None:

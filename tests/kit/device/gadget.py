@@ -2,7 +2,7 @@
 
 import threading
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -127,6 +127,12 @@ class Gadget:
     @property
     def device(self) -> Device:
         return Device.of(self.home.load(), self.say, now)
+
+    @property
+    def as_administrator(self) -> Device:
+        """The same with the administrator's login: an unlink removes the agent's own."""
+        profile = replace(self.home.load(), couch=self.couch)
+        return Device.of(profile, self.say, now)
 
     @property
     def id(self) -> str:
