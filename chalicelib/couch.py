@@ -67,7 +67,8 @@ _DATABASE_NAME = re.compile(r"_users|_replicator|_global_changes|[a-z][a-z0-9_$(
 _NO_DATABASE = {"Database does not exist.", "no_db_file"}
 # The errors of a busy CouchDB; their status varies.
 _BUSY_ERRORS = {"all_dbs_active", "timeout", "service_unavailable"}
-_LOCKED = "Account is temporarily locked"
+# The reason for which CouchDB refuses even the right password.
+LOCKED = "Account is temporarily locked"
 
 
 class CouchError(Exception):
@@ -194,7 +195,7 @@ def make_error(status: int, answer: object, request: str) -> CouchError:
         kind = Unavailable
     elif kind is NotFound and reason in _NO_DATABASE:
         kind = NoDatabase
-    elif kind is Forbidden and reason.startswith(_LOCKED):
+    elif kind is Forbidden and reason.startswith(LOCKED):
         kind = AccountLocked
     return kind(status, error, reason, request)
 
@@ -332,6 +333,26 @@ class Connection:
             if not response.ok or response.is_redirect:
                 _answer(response, _content(response, MAX_ANSWER_BYTES, request), request)
             return _read_rows(response, max_size, is_over, request)
+        except requests.RequestException as exc:
+            raise _no_answer(exc, request) from None
+
+    def parts(
+        self, method: str, path: str, *, params: dict[str, str] | None = None
+    ) -> Iterator[bytes]:
+        """Send one request and yield the answer's bytes in parts, so that it may have any size.
+
+        Raises
+        ------
+        CouchError
+            As `request`, also in the middle of the answer.
+        """
+        request = _loggable(method, path)
+        try:
+            response = self._send(method, path, params, None, READ_TIMEOUT_S)
+            with response:
+                if not response.ok or response.is_redirect:
+                    _answer(response, _content(response, MAX_ANSWER_BYTES, request), request)
+                yield from response.iter_content(_PART_BYTES)
         except requests.RequestException as exc:
             raise _no_answer(exc, request) from None
 
@@ -582,6 +603,22 @@ class Database:
             return self.get(doc_id, rev)
         except Unreadable:
             return {"_id": doc_id, "_rev": rev}
+
+    def revision_parts(self, doc_id: str, rev: str) -> Iterator[bytes]:
+        """Yield the JSON of a revision in parts, with its history and its attachments.
+
+        It is in the form that `put_revision` writes. It may be too large, or nested too deeply, to
+        be parsed.
+
+        Raises
+        ------
+        NotFound
+            If the database does not have the revision.
+        InvalidName
+            If the id cannot be in a path.
+        """
+        params = {"rev": rev, "revs": "true", "attachments": "true"}
+        return self._http.parts("GET", self._doc_path(doc_id), params=params)
 
     def leaves(self, doc_id: str, *, max_bytes: int = MAX_ANSWER_BYTES) -> list[JsonDict]:
         """Return all leaf revisions of a document: the winner, conflicting and deleted ones.
@@ -1013,6 +1050,10 @@ class Server:
         except NotFound:
             return None
         return value
+
+    def config_section(self, section: str) -> JsonDict:
+        """Return all values of a section of the server's configuration. Two requests."""
+        return self.http.request_object("GET", f"{self._config_path()}/{_quoted(section)}")
 
     def config_set(self, section: str, key: str, value: str) -> None:
         """Set a value of the server's configuration. Two requests."""

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from chalicelib.couch import CouchError
 from chalicelib.domain.documents import JsonDict
-from syncpoint_device import channels, lifecycle, texts
+from syncpoint_device import channels, leftovers, lifecycle, logins, texts
 from syncpoint_device.agent import Agent, Intervals
 from syncpoint_device.databases import Device
 from syncpoint_device.errors import DeviceError, Revoked, without_full_stop
@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
         _print_error(str(exc))
         return EXIT_FAILED
     except CouchError as exc:
-        _print_error(f"this device's CouchDB: {without_full_stop(exc)}{_hint(exc, arguments)}")
+        _print_error(f"this device's CouchDB: {without_full_stop(exc)}{_hint(exc)}")
         return EXIT_FAILED
     except OSError as exc:
         _print_error(f"{exc.strerror}: {exc.filename}")
@@ -60,12 +60,8 @@ def _print_error(text: str) -> None:
     print(f"error: {texts.printable(text)}", file=sys.stderr)
 
 
-def _hint(exc: CouchError, arguments: Arguments) -> str:
-    if exc.status == 0:
-        return ". Is it running?"
-    if exc.status == 401:
-        return f". Correct its URL, with name and password, in {Home(arguments.home).path}"
-    return ""
+def _hint(exc: CouchError) -> str:
+    return ". Is it running?" if exc.status == 0 else ""
 
 
 # The commands
@@ -141,8 +137,38 @@ def _ask(prompt: str) -> str:
         except EOFError:
             print(file=sys.stderr)  # end the line of the prompt
             raise DeviceError(
-                "--couch has no password, and there is no terminal to ask for it"
+                "the CouchDB's URL has no password, and there is no terminal to ask for it"
             ) from None
+
+
+def _clean(arguments: Arguments) -> None:
+    result = leftovers.clean(
+        _place(arguments), arguments.database, all_of_them=arguments.yes, force=arguments.force
+    )
+    _print(arguments, result, texts.cleaned(result))
+
+
+def _export(arguments: Arguments) -> None:
+    if arguments.all == (arguments.channel is not None):
+        raise DeviceError("say `export CHANNEL FILE` or `export --all FOLDER`")
+    place = _place(arguments)
+    if arguments.all:
+        result = leftovers.export_everything(place, arguments.path)
+    else:
+        result = leftovers.export_one(place, arguments.channel, arguments.path)
+    _print(arguments, result, texts.exported(result))
+
+
+def _place(arguments: Arguments) -> leftovers.Place:
+    device = _device(arguments) if Home(arguments.home).is_registered else None
+    couch = None if arguments.couch is None else _with_password(arguments.couch)
+    return leftovers.Place.of(device, couch, arguments.prefix)
+
+
+def _couch(arguments: Arguments) -> None:
+    url = _with_password(arguments.url)
+    result = logins.change_couch(Home(arguments.home), _device(arguments), url)
+    _print(arguments, result, texts.couch_changed(result))
 
 
 def _resend(arguments: Arguments) -> None:
@@ -251,6 +277,18 @@ def make_parser() -> argparse.ArgumentParser:
     )
     revoke = _add(commands, "revoke", _revoke, "revoke another device of yours, such as a lost one")
     revoke.add_argument("device", help="its name or id, as in `status`")
+    couch = _add(commands, "couch", _couch, "change the URL or login of this device's own CouchDB")
+    couch.add_argument("url", help="http://NAME@HOST:PORT; asks for the password")
+    export = _add(commands, "export", _export, "save all documents of a channel in a file")
+    export.add_argument("channel", nargs="?", help="its name or id, or a database of `clean`")
+    export.add_argument("path", type=Path, metavar="FILE", help="a new file; with --all a folder")
+    export.add_argument("--all", action="store_true", help="all channels of this device")
+    _add_place(export)
+    clean = _add(commands, "clean", _clean, "list, or delete, the databases that an unlink left")
+    clean.add_argument("database", nargs="*", help="delete this one")
+    clean.add_argument("--yes", action="store_true", help="delete all of them")
+    clean.add_argument("--force", action="store_true", help="even what is not in the cloud")
+    _add_place(clean)
     command = _add(commands, "undo", _undo, "undo a change that the cloud refused")
     command.add_argument("document", help="its id, as in `status`")
     return parser
@@ -276,6 +314,11 @@ def _add_common(parser: argparse.ArgumentParser, *, home: Path | str, json: bool
     parser.add_argument(
         "--json", action="store_true", default=json, help="print JSON, for programs"
     )
+
+
+def _add_place(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--couch", metavar="URL", help="if no device is registered: the CouchDB")
+    command.add_argument("--prefix", default="", help="if no device is registered: its prefix")
 
 
 def _add_register(commands: Any) -> None:

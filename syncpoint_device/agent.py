@@ -14,10 +14,11 @@ from chalicelib.domain.addresses import shown_address
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import subscription_id
 from chalicelib.engine.runner import Message, handle
+from syncpoint_device import logins
 from syncpoint_device.backoff import BackOff, Restarts
 from syncpoint_device.cloud import CloudMonitor, CloudStatus, fill_outbox, remove_outbox
 from syncpoint_device.databases import CONTROL, Device, Say
-from syncpoint_device.errors import CloudFailed, DeviceError, Revoked
+from syncpoint_device.errors import CloudFailed, DeviceError, LoginRefused, Revoked
 from syncpoint_device.home import Home
 from syncpoint_device.refusals import Refusals
 from syncpoint_device.replications import Replication
@@ -44,6 +45,9 @@ class Intervals:
         The longest time between two checks of a registration that is not active yet.
     check_s : float
         The time between two checks of the cloud while all is well.
+    login_s : float
+        The time between two tries of a login that the device's own CouchDB refuses. CouchDB locks
+        a login after five wrong passwords in five minutes.
     max_restart_s : float
         The longest time between two restarts of a stalled replication. Each restart leaves a
         deleted document behind.
@@ -54,6 +58,7 @@ class Intervals:
     max_retry_s: float = 60
     pending_s: float = 10
     check_s: float = 60
+    login_s: float = 310
     max_restart_s: float = 3600
 
 
@@ -81,6 +86,7 @@ class Agent:
         self._checks = BackOff(intervals.min_retry_s, intervals.max_retry_s)
         self._restarts = Restarts(intervals.min_retry_s, intervals.max_restart_s)
         self._failures = BackOff(intervals.min_retry_s, intervals.max_retry_s)
+        self._is_refused = False
 
     def run(self) -> None:
         """Run until the agent is ended.
@@ -97,11 +103,15 @@ class Agent:
 
     def _run(self) -> None:
         while not self._is_ended():
+            written_at = self._home.written_at
             device = Device.of(self._home.load(), self._say, self._clock)
             if device.profile.is_revoked:
                 raise Revoked
             try:
+                device = logins.adopt(self._home, device)
                 self._reconcile(device)
+            except LoginRefused as exc:
+                self._wait_for_login(written_at, exc)
             except DeviceError as exc:
                 device.replications.remove_all()
                 if isinstance(exc, Revoked):
@@ -110,6 +120,16 @@ class Agent:
             except CouchError as exc:
                 self._say("couchdb", f"this device's CouchDB failed, trying again: {exc}")
                 time.sleep(self._failures.fail())
+
+    def _wait_for_login(self, written_at: int, exc: LoginRefused) -> None:
+        """Say what to do, once. Wait some minutes, or until the command `couch` has been run."""
+        if not self._is_refused:
+            self._say("couchdb", str(exc))
+        self._is_refused = True
+        wait = BackOff(self._intervals.login_s, self._intervals.login_s)
+        wait.fail()
+        while wait.remaining_s and not self._is_ended() and self._home.written_at == written_at:
+            time.sleep(min(self._intervals.min_retry_s, wait.remaining_s))
 
     def _reconcile(self, device: Device) -> None:
         """Handle all documents, then their changes, until all must be handled again."""
@@ -126,7 +146,11 @@ class Agent:
             page = self._handle_changes(device, since, wait_s)
             since = page["last_seq"]
             self._restart_stalled(device)
-            if _has_deleted_subscription(page, device) or self._has_cloud_changed(device):
+            if _has_deleted_subscription(page, device):
+                return
+            if self._home.load().couch != device.profile.couch:  # by the command `couch`
+                return
+            if self._has_cloud_changed(device):
                 return
 
     def _start(self, device: Device) -> None:
@@ -135,8 +159,8 @@ class Agent:
                 f"the database {device.database.name} does not belong to this device; run "
                 "`unlink`, and then `register` with another --prefix"
             )
-        own = device.database.find_one(device.profile.device_id) or {}
-        if own.get("state") in ("active", "revoking") and device.profile.cloud:
+        self._is_refused = False
+        if device.has_login() and device.profile.cloud:
             self._monitor.is_active = True
         if self._monitor.is_active:
             device.replications.reconcile(CONTROL, device.control_both_ways())
@@ -164,7 +188,7 @@ class Agent:
         message = Message(device.database.name, doc["_id"], doc["type"], doc["state"], doc)
         try:
             handle(message, registry, device)
-        except Revoked:
+        except DeviceError:
             raise
         except Exception as exc:  # so that no document keeps the agent from the next one
             if isinstance(exc, CouchError) and not _is_of_document(exc):

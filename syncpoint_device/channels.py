@@ -4,7 +4,7 @@ import time
 import uuid
 from contextlib import suppress
 
-from chalicelib.couch import CouchError, Database, InvalidName
+from chalicelib.couch import Database
 from chalicelib.domain import fields
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.channel import CHANNEL_NAME_LENGTH, DEFAULT_NAME
@@ -13,7 +13,7 @@ from chalicelib.domain.names import subscription_id
 from syncpoint_device.databases import Device
 from syncpoint_device.errors import AgentRunning, DeviceError
 from syncpoint_device.home import Home
-from syncpoint_device.replications import count_missing
+from syncpoint_device.purge import Checker, refuse_losses
 from syncpoint_device.transitions import reconcile_subscription
 
 # The state of a subscription after each `subscription` command.
@@ -116,8 +116,9 @@ def change_subscription(
     if subscription.get("reason") and command != "stop":
         raise DeviceError(f"the cloud has stopped the subscription: {subscription['reason']}")
     local = device.channel(found["_id"])
-    if purge and not force:
-        _check_is_sent(device, found, subscription)
+    checker = Checker(device, device.profile.prefix)
+    if purge and not force and device.is_own(local):
+        refuse_losses([checker.check(local)])
     state = STATES[command]
     changes = {
         "state": state,
@@ -132,8 +133,10 @@ def change_subscription(
     if purge:
         _wait_until_not_replicated(device, local)
     purged = purge and device.is_own(local)
-    if purged:
+    if purged and force:
         local.delete()
+    elif purged:
+        checker.delete(local, f"“{found['name']}” is {state}, but not deleted")
     return {"channel": found["_id"], "name": found["name"], "state": state, "purged": purged}
 
 
@@ -200,49 +203,3 @@ def subscription_of(device: Device, channel: JsonDict) -> JsonDict | None:
 def own_state(device: Device) -> str | None:
     """Return the state of this device's document from the cloud, if it has come. One request."""
     return (device.database.find_one(device.profile.device_id) or {}).get("state")
-
-
-def check_all_sent(device: Device) -> None:
-    """Check that no document is lost if this device's databases are deleted.
-
-    Several requests for each channel.
-
-    Raises
-    ------
-    DeviceError
-        If a document is not in the cloud, or the cloud cannot be asked.
-    """
-    for channel in list_all(device):
-        if channel.get("state") != "closed":  # the database of a closed one is deleted everywhere
-            _check_is_sent(device, channel, subscription_of(device, channel) or {})
-    if device.profile.cloud:
-        _check_is_in(device.database, device.cloud_control, "the control database")
-
-
-def _check_is_sent(device: Device, channel: JsonDict, subscription: JsonDict) -> None:
-    local, what = device.channel(channel["_id"]), f"“{channel['name']}”"
-    remote = subscription.get("remote")
-    if not device.is_own(local):
-        return  # it is not deleted
-    if not isinstance(remote, str):
-        if local.info()["doc_count"] > 0:
-            raise DeviceError(f"{what} is not in the cloud yet; --force deletes it anyway")
-        return
-    try:
-        _check_is_in(local, device.remote(remote), what)
-    except InvalidName as exc:
-        raise DeviceError(f"{what} is on this device only; --force deletes it anyway") from exc
-
-
-def _check_is_in(local: Database, cloud: Database, what: str) -> None:
-    try:
-        is_missing = count_missing(local, cloud, stop_at=1) > 0
-    except CouchError as exc:
-        raise DeviceError(
-            f"cannot check whether all of {what} is in the cloud ({exc}); --force deletes it anyway"
-        ) from exc
-    if is_missing:
-        raise DeviceError(
-            f"some documents of {what} are not in the cloud yet (`status` counts them); "
-            "--force deletes them anyway"
-        )

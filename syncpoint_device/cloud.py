@@ -208,6 +208,7 @@ class CloudMonitor:
     ) -> CloudStatus:
         if state == "active" and device.profile.cloud:
             self.is_active = True
+            self._home.update(lambda kept: replace(kept, is_active=True))
             self._say("registration", "active")
             return CloudStatus.CHANGED
         if state == "rejected":

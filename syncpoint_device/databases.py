@@ -5,13 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Self
+from urllib.parse import unquote
 
 from chalicelib.couch import CouchError, Database, InvalidName, NoDatabase, Server
 from chalicelib.domain.channel import DEFAULT_NAME
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import channel_db, owner_control_db
+from syncpoint_device.connection import own_server
 from syncpoint_device.endpoints import endpoint, is_in_cloud, is_plain_url, split_login
-from syncpoint_device.errors import DeviceError, without_full_stop
+from syncpoint_device.errors import DeviceError, LoginRefused, without_full_stop
 from syncpoint_device.home import Profile
 from syncpoint_device.replications import Direction, Replications
 
@@ -23,7 +25,7 @@ CONTROL = "control"
 OUTBOX = "outbox"
 
 # The local document that names the device which owns a database. It is never replicated.
-_OWNER_DOC = "_local/syncpoint"
+OWNER_DOC = "_local/syncpoint"
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Device:
     @classmethod
     def of(cls, profile: Profile, say: Say, clock: Callable[[], datetime]) -> Self:
         """Create the device of a profile. Sends no request."""
-        server = Server(profile.couch)
+        server = own_server(profile.couch)
         control = server.database(profile.prefix + owner_control_db(CONTROL, profile.owner_id))
         replications = Replications(server, profile.device_id)
         return cls(profile, server, control, replications, say, clock)
@@ -85,10 +87,10 @@ class Device:
             Whether this device owns the database now.
         """
         local.create()
-        doc = local.find_one(_OWNER_DOC)
+        doc = local.find_one(OWNER_DOC)
         if doc is None and local.info()["doc_count"] > 0:
             return False
-        doc = doc or {"_id": _OWNER_DOC}
+        doc = doc or {"_id": OWNER_DOC}
         if doc.get("device") is None:
             doc = {**doc, "device": self.profile.device_id}
             local.put(doc)
@@ -97,7 +99,7 @@ class Device:
     def is_own(self, local: Database) -> bool:
         """Tell whether a local database exists and this device owns it. One request."""
         try:
-            doc = local.find_one(_OWNER_DOC) or {}
+            doc = local.find_one(OWNER_DOC) or {}
         except NoDatabase:
             return False
         return bool(doc.get("device") == self.profile.device_id)
@@ -109,7 +111,7 @@ class Device:
         if delete:
             local.delete()
         else:
-            local.put({**local.get(_OWNER_DOC), "device": None})
+            local.put({**local.get(OWNER_DOC), "device": None})
 
     def channel_name(self, channel_id: str) -> str:
         """Return the name that people gave a channel. One request."""
@@ -174,17 +176,41 @@ class Device:
         """
         try:
             roles = self.server.session().get("userCtx", {}).get("roles", [])
-        except CouchError as exc:
-            what = "refuses the login" if exc.status == 401 else "does not answer as a CouchDB"
+        except LoginRefused:
             raise DeviceError(
-                f"the CouchDB at {self.server.url} {what}: {without_full_stop(exc)}. Is it "
-                "running, and is --couch http://NAME:PASSWORD@HOST:PORT right?"
+                f"the CouchDB at {self.server.url} refuses the login: its name or password is "
+                "wrong, or it is locked for some minutes after wrong passwords. Use "
+                "http://NAME:PASSWORD@HOST:PORT"
+            ) from None
+        except CouchError as exc:
+            raise DeviceError(
+                f"the CouchDB at {self.server.url} does not answer as a CouchDB: "
+                f"{without_full_stop(exc)}. Is it running, and is http://NAME:PASSWORD@HOST:PORT "
+                "right?"
             ) from exc
         if "_admin" not in roles:
             raise DeviceError(
                 f"the CouchDB at {self.server.url} needs its administrator's name and password: "
-                "--couch http://NAME:PASSWORD@HOST:PORT"
+                "http://NAME:PASSWORD@HOST:PORT"
             )
+
+    def own_endpoint(self, url: str, couch: str) -> JsonDict | None:
+        """Return the present endpoint of a database that was at `url` when its server was `couch`.
+
+        None if it is a database elsewhere.
+        """
+        server, _, db = url.rpartition("/")
+        return self._here(self.server.database(unquote(db))) if server == couch else None
+
+    def has_login(self) -> bool:
+        """Tell whether the cloud has created this device's login. At most one request.
+
+        A login that the cloud does not know yet must not be tried.
+        """
+        if self.profile.is_active:
+            return True
+        own = self.database.find_one(self.profile.device_id) or {}
+        return own.get("state") in ("active", "revoking")
 
     def _here(self, local: Database) -> JsonDict:
         """Return a local database as the endpoint that its own server's replicator uses."""

@@ -2,7 +2,7 @@
 
 import base64
 import re
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from chalicelib.domain.documents import JsonDict
 
@@ -32,6 +32,20 @@ def split_login(url: str) -> tuple[str, tuple[str, str] | None]:
     if parts.username is None:
         return bare, None
     return bare, (unquote(parts.username), unquote(parts.password or ""))
+
+
+def with_login(url: str, name: str, password: str) -> str:
+    """Return a server's URL, which has no credentials, with these."""
+    scheme, _, host = url.partition("://")
+    return f"{scheme}://{quote(name, safe='')}:{quote(password, safe='')}@{host}"
+
+
+def is_server(url: str) -> bool:
+    """Tell whether a text is the URL of a server, with or without a login."""
+    try:
+        return is_plain_url(split_login(url)[0]) and not set(url) & set("?#")
+    except ValueError:
+        return False
 
 
 def is_plain_url(url: object) -> bool:

@@ -5,6 +5,7 @@
     DeviceError          the command cannot continue
     ├── AgentRunning     the agent of this device runs in another process
     ├── CloudFailed      the cloud's CouchDB does not answer, or refuses the login
+    ├── LoginRefused     the device's own CouchDB refuses the agent's login
     └── Revoked          the device was revoked
 """
 
@@ -26,6 +27,20 @@ class CloudFailed(DeviceError):
     def __init__(self, exc: Exception) -> None:
         super().__init__(
             f"the cloud cannot be asked: {without_full_stop(exc)}. Try again when it can be reached"
+        )
+
+
+class LoginRefused(DeviceError):
+    """The device's own CouchDB refuses the agent's login, or has locked it for some minutes.
+
+    Whoever sends it again soon locks the login.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this device's CouchDB refuses the agent's login. Run `couch http://NAME@HOST:PORT` "
+            "with the name of its administrator; it asks for the password. If the login is only "
+            "locked, it works again after five minutes"
         )
 
 

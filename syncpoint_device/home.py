@@ -32,7 +32,8 @@ class Profile:
     registrations : str
         The registrations endpoint's URL, as the user typed it.
     couch : str
-        The URL of the device's own CouchDB, with its administrator's credentials if it has one.
+        The URL of the device's own CouchDB, with the agent's own login there, or with the one that
+        somebody gave it.
     prefix : str
         The prefix of the device's database names there, since several devices may share a CouchDB.
     cloud, control_db : str
@@ -41,6 +42,8 @@ class Profile:
         The earlier URLs of the cloud's CouchDB.
     is_revoked : bool
         Whether this device was revoked.
+    is_active : bool
+        Whether the cloud has created this device's login. Before that, it is not tried.
     """
 
     doc: JsonDict
@@ -52,6 +55,7 @@ class Profile:
     control_db: str = ""
     former_clouds: list[str] = field(default_factory=list)
     is_revoked: bool = False
+    is_active: bool = False
 
     @property
     def device_id(self) -> str:
@@ -91,6 +95,14 @@ class Home:
     def is_registered(self) -> bool:
         """Whether a device is registered here."""
         return self.path.exists()
+
+    @property
+    def written_at(self) -> int:
+        """When the device's file was last written, in nanoseconds; 0 if there is none."""
+        try:
+            return self.path.stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
 
     def load(self) -> Profile:
         """Read the device's file.
@@ -187,9 +199,12 @@ class Home:
 def _checked(profile: Profile) -> Profile:
     """Return the profile if its values have the right types."""
     values = asdict(profile)
-    doc, is_revoked, former = (values.pop(name) for name in ("doc", "is_revoked", "former_clouds"))
-    if not (isinstance(doc, dict) and isinstance(is_revoked, bool) and isinstance(former, list)):
-        raise TypeError("doc, is_revoked or former_clouds has a wrong type")
+    doc, former = values.pop("doc"), values.pop("former_clouds")
+    flags = [values.pop(name) for name in ("is_revoked", "is_active")]
+    if not (isinstance(doc, dict) and isinstance(former, list)):
+        raise TypeError("doc or former_clouds has a wrong type")
+    if not all(isinstance(flag, bool) for flag in flags):
+        raise TypeError("is_revoked or is_active has a wrong type")
     texts = (*values.values(), *former, *map(doc.get, _TEXT_FIELDS))
     if not all(isinstance(text, str) for text in texts):
         raise TypeError("a value that must be a text is not")

@@ -7,16 +7,17 @@ from dataclasses import replace
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from chalicelib.couch import CouchError
+from chalicelib.couch import CouchError, Database
 from chalicelib.domain.addresses import shown_address
 from chalicelib.domain.device import parse_device
 from chalicelib.domain.documents import JsonDict, Rejected, generation_of, timestamp
-from syncpoint_device import channels
+from syncpoint_device import channels, logins
 from syncpoint_device.cloud import Registrations, fill_outbox, find_cloud
 from syncpoint_device.databases import Device, Say
-from syncpoint_device.endpoints import is_plain_url, split_login
+from syncpoint_device.endpoints import is_plain_url, is_server
 from syncpoint_device.errors import DeviceError, without_full_stop
 from syncpoint_device.home import Home, Profile
+from syncpoint_device.purge import Checker, own_databases, refuse_losses
 from syncpoint_device.registration import new_device
 
 _PREFIX = re.compile(r"([a-z][a-z0-9_-]{0,60})?", re.ASCII)
@@ -83,6 +84,7 @@ def register(
             "device; use --prefix to give this device databases of its own"
         )
     home.save(profile)
+    device = logins.adopt(home, device)
     fill_outbox(device)
     return {
         "device": new.device_id,
@@ -144,21 +146,13 @@ def _check_urls(registrations: str, couch: str, prefix: str) -> None:
             "--registrations must be https, because the endpoint decides where this device sends "
             "its password"
         )
-    if not _is_server(couch):
+    if not is_server(couch):
         raise DeviceError(
             "--couch must be your own CouchDB's URL: http://NAME:PASSWORD@HOST:PORT, with all but "
             "letters and digits of the password percent-encoded"
         )
     if not _PREFIX.fullmatch(prefix):
         raise DeviceError("--prefix must begin with a letter, and contain only a-z, 0-9, _ and -")
-
-
-def _is_server(url: str) -> bool:
-    """Tell whether a text is the URL of a server, with or without a login."""
-    try:
-        return is_plain_url(split_login(url)[0]) and not set(url) & set("?#")
-    except ValueError:
-        return False
 
 
 def _check_registrations(registrations: Registrations) -> None:
@@ -203,14 +197,15 @@ def unlink(
         that are not in the cloud would be deleted, unless `force`.
     """
     with home.only_agent():
+        databases = own_databases(device)
         if purge and not force:
-            channels.check_all_sent(device)
+            _purge(device, databases)
         revoked, known = (False, None) if offline else _revoke(device)
         device.replications.remove_all()
         device.outbox.delete()
-        for doc in channels.list_all(device):
-            device.release(device.channel(doc["_id"]), delete=purge)
-        device.release(device.database, delete=purge)
+        for local in databases:
+            device.release(local, delete=purge)
+        logins.remove(device)
         home.remove()
     return {
         "device": device.profile.device_id,
@@ -218,6 +213,18 @@ def unlink(
         "known": known,
         "purged": purge,
     }
+
+
+def _purge(device: Device, databases: list[Database]) -> None:
+    """Delete databases, but none before all documents of all of them are in the cloud.
+
+    The login is needed to compare them, so this comes before the revocation.
+    """
+    checker = Checker(device, device.profile.prefix)
+    refuse_losses([checker.check(local) for local in databases])
+    device.replications.end_all()
+    for local in databases:
+        checker.delete(local, "this device is not unlinked")
 
 
 def revoke_other(device: Device, text: str) -> JsonDict:

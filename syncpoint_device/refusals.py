@@ -136,8 +136,10 @@ def undo(home: Home, device: Device, doc_id: str) -> JsonDict:
         raise Revoked
     local = device.database
     revs = _leaf_revs(local, doc_id)
-    if not device.profile.cloud:
-        raise DeviceError("the cloud is not known yet; start the agent with `run` first")
+    if not device.profile.cloud or not device.has_login():
+        raise DeviceError(
+            "this device is not registered in the cloud yet; start the agent with `run` first"
+        )
     cloud = device.cloud_control
     with _the_cloud():
         missing = find_missing({doc_id: revs}, cloud).get(doc_id, [])

@@ -103,6 +103,14 @@ class Replications:
         for doc in self._docs():
             self._remove(doc)
 
+    def end_all(self) -> None:
+        """Remove all replications of this device, and wait until CouchDB has ended them."""
+        docs = self._docs()
+        for doc in docs:
+            self._remove(doc)
+        for doc in docs:
+            self._wait_until_released(doc["_id"])
+
     def all(self) -> list[Replication]:
         """Return all replications of this device with their states. Two requests."""
         docs, scheduled = self._docs(), self._scheduled()
@@ -110,10 +118,13 @@ class Replications:
 
     def restart(self, replication: Replication) -> None:
         """Restart a replication now. After failures the server itself may wait for hours."""
+        self.replace(replication, replication.doc["source"], replication.doc["target"])
+
+    def replace(self, replication: Replication, source: JsonDict, target: JsonDict) -> None:
+        """Replace a replication by one between other endpoints."""
         if self._remove(replication.doc):  # else it was removed a moment ago
             self._wait_until_released(replication.doc["_id"])
-            direction = Direction(replication.doc["source"], replication.doc["target"])
-            self._database.put(self._doc(replication.group, direction))
+            self._database.put(self._doc(replication.group, Direction(source, target)))
 
     def _doc(self, group: str, direction: Direction) -> JsonDict:
         nonce = uuid.uuid4().hex
@@ -204,8 +215,7 @@ class LeafPage:
     Attributes
     ----------
     revs : dict
-        All leaf revisions of each changed document. Design documents are left out, because a
-        device's login may not write them.
+        All leaf revisions of each changed document.
     """
 
     last_seq: str
@@ -213,8 +223,13 @@ class LeafPage:
     is_last: bool
 
 
-def leaf_page(source: Database, since: str) -> LeafPage:
+def leaf_page(source: Database, since: str, *, with_design: bool = False) -> LeafPage:
     """Read the next page of the changes of a database, up to a thousand. One request.
+
+    Parameters
+    ----------
+    with_design : bool
+        Whether to include design documents, which a device's login may not write.
 
     Raises
     ------
@@ -228,7 +243,7 @@ def leaf_page(source: Database, since: str) -> LeafPage:
         revs = {
             row["id"]: [change["rev"] for change in row["changes"]]
             for row in rows
-            if not row["id"].startswith("_design/")
+            if with_design or not row["id"].startswith("_design/")
         }
         return LeafPage(str(page["last_seq"]), revs, is_last=not rows)
     except (AttributeError, KeyError, TypeError) as exc:  # anything may answer at a remote URL

@@ -53,6 +53,42 @@ def resent(result: JsonDict) -> str:
     )
 
 
+def couch_changed(result: JsonDict) -> str:
+    """Say where the device's CouchDB is, and with which login the agent uses it."""
+    login = f" with the login {result['login']}" if result["login"] else ""
+    when = "The running agent changes" if result["running"] else "This has changed"
+    return f"The agent uses {result['couch']}{login}. {when} the replications, too."
+
+
+def counted(number: int) -> str:
+    """Return a number of documents in words."""
+    return "1 document" if number == 1 else f"{number} documents"
+
+
+def exported(result: JsonDict) -> str:
+    """Say which databases are in which files."""
+    return "\n".join(
+        f"{one['database']}: {counted(one['documents'])}, in {one['file']}"
+        for one in result["exported"]
+    )
+
+
+def cleaned(result: JsonDict) -> str:
+    """List the databases that earlier devices left, and say which are deleted."""
+    if not result["databases"]:
+        return "No earlier device left a database here."
+    return "\n".join(_left(row) for row in result["databases"])
+
+
+def _left(row: JsonDict) -> str:
+    if row["deleted"]:
+        return f"{row['database']}: deleted"
+    if row["documents"]:
+        here = f"{counted(row['documents'])} may be on this device only"
+        return f"{row['database']}: {here} ({row['reason']})"
+    return f"{row['database']}: nothing would be lost; `clean {row['database']}` deletes it"
+
+
 def created(result: JsonDict) -> str:
     """Name the new channel and its database."""
     return (

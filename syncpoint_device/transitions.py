@@ -77,8 +77,8 @@ def _replicate(remote: object, local: Database, name: str, device: Device) -> No
         device.replications.reconcile(local.name, [])
         device.say(name, "not in sync: the `remote` of its subscription is not a valid URL")
         return
-    if not device.profile.cloud:
-        return  # the agent handles all documents again when it knows the cloud's URL
+    if not device.profile.cloud or not device.has_login():
+        return  # the agent handles all documents again when it knows the cloud, and the cloud it
     remote = device.current_url(remote)
     if not is_in_cloud(remote, device.profile.cloud):
         device.say(name, f"{remote} is not in the cloud's CouchDB: replicated without a password")

@@ -31,7 +31,7 @@ fs.mkdirSync(path.join(folder, 'db'), { recursive: true });
 // The administrator is set before the first request: there is no moment in which everyone is one.
 const configPath = path.join(folder, 'config.json');
 const config = fs.existsSync(configPath) ? JSON.parse(fs.readFileSync(configPath, 'utf8')) : {};
-config.admins = { admin: process.env.COUCHDB_ADMIN_PASSWORD };
+config.admins = { ...config.admins, admin: process.env.COUCHDB_ADMIN_PASSWORD };
 fs.writeFileSync(configPath, JSON.stringify(config), { mode: 0o600 });
 
 const LocalPouchDB = PouchDB.defaults({ prefix: path.join(folder, 'db') + path.sep });

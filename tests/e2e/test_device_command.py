@@ -15,11 +15,13 @@ from pathlib import Path
 
 import pytest
 
+from chalicelib.couch import Server
 from chalicelib.domain.names import owner_control_db, subscription_id
 from local.couchdb_process import EmbeddedCouchDB
 from local.system import ROOT
 from tests.e2e.conftest import MakeGadget
 from tests.kit.basics import an_address, wait_for
+from tests.kit.device.gadget import is_purged
 from tests.kit.device.profiles import PHOTOS
 from tests.kit.device.shell import NOWHERE, Shell, Talk
 from tests.kit.system.registering import Where, mails_about, post
@@ -44,6 +46,9 @@ COMMANDS = [
     ["subscription", "resume"],
     ["subscription", "stop"],
     ["undo"],
+    ["couch"],
+    ["export"],
+    ["clean"],
     ["unlink"],
 ]
 # Those that do something with the device that is registered.
@@ -107,6 +112,8 @@ def test_the_help_names_every_command(shell: Shell) -> None:
         ["register"],
         ["register", "--owner", "ada@example.com"],
         ["undo"],
+        ["couch"],
+        ["export"],
         ["run", "--every", "often"],
         ["run", "--every", "0"],
         ["run", "--every", "-1"],
@@ -221,7 +228,9 @@ def test_a_password_that_can_be_asked_of_nobody_is_told(shell: Shell) -> None:
     printed = shell.run("register", *words, "--couch", couch)
     assert (printed.code, printed.out) == (1, "")
     last = printed.err.splitlines()[-1]
-    assert last == "error: --couch has no password, and there is no terminal to ask for it"
+    assert (
+        last == "error: the CouchDB's URL has no password, and there is no terminal to ask for it"
+    )
     assert not shell.home.is_registered
 
 
@@ -286,14 +295,14 @@ def test_a_couchdb_that_has_gone_is_told(phone: Shell, words: list[str]) -> None
 
 
 @pytest.mark.parametrize("words", OF_A_DEVICE, ids=" ".join)
-def test_a_couchdb_whose_password_was_changed_is_told_with_where_to_mend_it(
+def test_a_couchdb_that_refuses_the_login_is_told_with_the_command_that_mends_it(
     phone: Shell, words: list[str]
 ) -> None:
     phone.set_couch(couch_with(phone, "not-the-password"))
     printed = phone.type(*words)
     assert (printed.code, printed.out) == (1, "")
-    assert printed.err.endswith(f", in {phone.home.path}\n")
-    assert ".." not in printed.err
+    assert printed.err.startswith("error: this device's CouchDB refuses the agent's login. Run ")
+    assert "`couch http://NAME@HOST:PORT`" in printed.err
 
 
 @pytest.mark.parametrize("words", [*OF_A_DEVICE, ["run"]], ids=" ".join)
@@ -500,12 +509,56 @@ def test_a_copy_that_may_hold_what_the_cloud_does_not_is_purged_by_force_only(
     subscribed.device.channel("channel-1").put({"_id": "note"})
     printed = subscribed.type("subscription", "stop", "Photos", "--purge")
     assert (printed.code, printed.out) == (1, "")
-    assert "cannot check whether all of “Photos” is in the cloud" in printed.err
-    assert "--force deletes it anyway" in printed.err
+    reason = "this device is not registered in the cloud yet"
+    assert f"on this device only: “Photos”, 1 document ({reason})" in printed.err
+    assert "`--force` deletes them" in printed.err
     assert subscribed.device.channel("channel-1").get("note")
     printed = subscribed.type("subscription", "stop", "Photos", "--purge", "--force")
     assert printed.out.endswith(" The copy on this device is deleted.\n")
     assert not subscribed.device.is_own(subscribed.device.channel("channel-1"))
+
+
+def test_what_an_unlink_left_is_saved_and_deleted_with_commands(
+    subscribed: Shell, tmp_path: Path
+) -> None:
+    local = subscribed.device.channel("channel-1")
+    subscribed.device.acquire(local)
+    local.put({"_id": "note", "text": "a note"})
+    file = tmp_path / "photos.jsonl"
+    printed = subscribed.type("export", "Photos", str(file))
+    assert printed.out == f"{local.name}: 1 document, in {file}\n"
+    assert json.loads(file.read_text())["text"] == "a note"
+    assert subscribed.type("export", "Photos").code == 1
+    assert subscribed.type("clean").out == "No earlier device left a database here.\n"
+    assert subscribed.type("unlink", "--offline").code == 0
+    assert "no device is registered here, so name the CouchDB" in subscribed.type("clean").err
+    place = ["--couch", subscribed.couch, "--prefix", subscribed.prefix]
+    printed = subscribed.type("clean", *place)
+    assert f"{local.name}: 1 document may be on this device only" in printed.out
+    printed = subscribed.type("clean", *place, local.name)
+    assert (printed.code, printed.out) == (1, "")
+    folder = tmp_path / "all"
+    said = subscribed.type("--json", "export", "--all", str(folder), *place).json
+    assert {one["database"] for one in said["exported"]} >= {local.name}
+    assert (folder / f"{local.name}.jsonl").read_bytes() == file.read_bytes()
+    printed = subscribed.type("clean", *place, "--yes", "--force")
+    assert f"{local.name}: deleted" in printed.out
+    assert is_purged(Server(subscribed.couch).database(local.name))
+
+
+def test_couch_takes_the_new_url_in_words_and_in_json(phone: Shell) -> None:
+    login = f"syncpoint-{phone.profile.device_id}"
+    url = phone.couch.rpartition("@")[2]
+    printed = phone.type("couch", phone.couch)
+    assert printed.out == (
+        f"The agent uses http://{url} with the login {login}. "
+        "This has changed the replications, too.\n"
+    )
+    said = phone.type("--json", "couch", phone.couch).json
+    assert said == {"couch": f"http://{url}", "login": login, "running": False}
+    printed = phone.type("couch", "http://127.0.0.1:9")
+    assert (printed.code, printed.out) == (1, "")
+    assert phone.type("status").code == 0
 
 
 # Status, resend, unlink without a cloud

@@ -1,6 +1,7 @@
 """Fixtures of the tests over real servers."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from chalicelib.couch import Database, Server
 from chalicelib.engine.context import Context
 from local.aws import LocalAws
 from tests.kit.basics import FakeClock, FakeMailer
-from tests.kit.cloud.steps import Steps
+from tests.kit.cloud.steps import Owner, Steps
 from tests.kit.device.by_hand import Kit, MakeKit
 from tests.kit.device.fake_cloud import FakeCloud, running_cloud
 from tests.kit.ops.deployment import running_aws
@@ -62,3 +63,21 @@ def kit(make_kit: MakeKit, fake_cloud: FakeCloud) -> Kit:
 def fake_cloud() -> Iterator[FakeCloud]:
     with running_cloud() as context:
         yield context
+
+
+@pytest.fixture
+def adas_kit(ada: Owner, make_kit: MakeKit, server: Server, fake_cloud: FakeCloud) -> Kit:
+    """Ada's device, which the cloud on this CouchDB knows; it has replicated nothing yet."""
+    fake_cloud.state = "active"
+    fake_cloud.said = {"couchdb": server.url, "control_db": ada.steps.control.name}
+    kit = make_kit(
+        owner=ada.address,
+        registrations=fake_cloud.registrations_url,
+        cloud=server.url,
+        control_db=ada.steps.control.name,
+    )
+    doc, password = ada.device.doc, ada.device.password
+    kit.device.release(kit.device.database, delete=False)
+    kit.home.update(lambda kept: replace(kept, doc=doc, password=password))
+    kit.device.acquire(kit.device.database)
+    return kit

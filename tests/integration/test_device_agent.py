@@ -1,8 +1,7 @@
 """The agent over a real CouchDB and a cloud that is played; what enrols, unlinks and tells."""
 
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -10,20 +9,17 @@ import pytest
 from chalicelib.couch import Server
 from chalicelib.domain.documents import JsonDict
 from syncpoint_device import channels, lifecycle, texts
-from syncpoint_device.agent import Agent, Intervals
 from syncpoint_device.cloud import fill_outbox
 from syncpoint_device.errors import DeviceError, Revoked
 from syncpoint_device.home import Home
 from syncpoint_device.status import status
-from tests.kit.basics import FakeClock, looked_for, wait_for
+from tests.kit.basics import looked_for, wait_for
 from tests.kit.cases.attacks import nested_text
 from tests.kit.cloud.access import put_text
-from tests.kit.device.by_hand import Kit, MakeKit
+from tests.kit.device.by_hand import Kit, MakeKit, agent
 from tests.kit.device.fake_cloud import UNAUTHORIZED, UNAVAILABLE, FakeCloud
 from tests.kit.device.gadget import is_purged
 from tests.kit.device.profiles import ADMIN_PASSWORD, PASSWORD, PHOTOS
-
-QUICK = Intervals(changes_s=0.2, min_retry_s=0.05, max_retry_s=0.5, pending_s=0.1, check_s=0.1)
 
 Running = Callable[[Kit], AbstractContextManager[list[Exception]]]
 
@@ -33,25 +29,6 @@ def kit(kit: Kit, fake_cloud: FakeCloud) -> Kit:
     """Active there."""
     fake_cloud.state = "active"
     return kit
-
-
-@contextmanager
-def agent(kit: Kit) -> Iterator[list[Exception]]:
-    """The device's agent, running; what it ended with, if it did."""
-    ended, failures = threading.Event(), []
-
-    def run() -> None:
-        try:
-            Agent(kit.home, kit.say, FakeClock(), QUICK, ended.is_set).run()
-        except Exception as exc:
-            failures.append(exc)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    yield failures
-    ended.set()
-    thread.join(timeout=120)
-    assert not thread.is_alive()
 
 
 def remote(fake_cloud: FakeCloud, name: str = "db-1") -> str:
@@ -351,7 +328,7 @@ def test_what_is_purged_is_the_devices_own(
         kit.put(PHOTOS)
         kit.device.acquire(kit.device.channel("channel-1"))
     prefix = unlinked.profile.prefix
-    assert unlink(unlinked, purge=True)["purged"] is True
+    assert unlink(unlinked, purge=True, force=True)["purged"] is True
     left = server.all_dbs(prefix, prefix + "~", 10)
     assert [name for name in left if not is_purged(server.database(name))] == []
     assert other.exists("channel-1")

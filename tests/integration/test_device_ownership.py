@@ -12,7 +12,7 @@ from syncpoint_device.errors import DeviceError
 from syncpoint_device.home import Home
 from tests.kit.basics import FakeClock, an_address
 from tests.kit.device.by_hand import Kit, MakeKit
-from tests.kit.device.fake_cloud import TOO_MANY, UNAVAILABLE, FakeCloud
+from tests.kit.device.fake_cloud import NOT_FOUND, TOO_MANY, UNAVAILABLE, FakeCloud
 from tests.kit.device.profiles import PHOTOS
 
 
@@ -82,12 +82,13 @@ def test_after_unlink_the_next_device_may_have_what_is_here(
     assert kit.device.acquire(kit.device.channel("channel-1"))
 
 
-def test_nothing_is_purged_that_has_not_reached_the_cloud(kit: Kit) -> None:
+def test_nothing_is_purged_that_has_not_reached_the_cloud(kit: Kit, fake_cloud: FakeCloud) -> None:
+    fake_cloud.couch = NOT_FOUND
     kit.put(PHOTOS)
     copy = kit.device.channel("channel-1")
     kit.device.acquire(copy)
     copy.put({"_id": "photo"})
-    with pytest.raises(DeviceError, match="“Photos” is not in the cloud yet; --force"):
+    with pytest.raises(DeviceError, match=r"“Photos”, 1 document \(the cloud does not have"):
         lifecycle.unlink(kit.home, kit.device, purge=True, offline=True)
     assert kit.home.is_registered
     profile = kit.profile

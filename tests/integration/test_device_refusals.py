@@ -22,11 +22,11 @@ from syncpoint_device import refusals, texts
 from syncpoint_device.databases import CONTROL, Device
 from syncpoint_device.errors import CloudFailed, DeviceError, Revoked
 from syncpoint_device.refusals import Refusal, Refusals, undo
-from syncpoint_device.replications import count_missing, find_missing, leaf_page
+from syncpoint_device.replications import count_missing
 from syncpoint_device.status import status
 from tests.kit.basics import wait_for
 from tests.kit.cloud.steps import Owner
-from tests.kit.device.by_hand import Kit, MakeKit
+from tests.kit.device.by_hand import Kit, MakeKit, copy_all
 from tests.kit.device.fake_cloud import UNAUTHORIZED, UNAVAILABLE, FakeCloud
 
 LONG = "x" * 81
@@ -83,30 +83,9 @@ class Phone:
         return True
 
 
-def copy_all(source: Database, target: Database) -> int:
-    page, refused = leaf_page(source, "0"), 0
-    while not page.is_last:
-        for doc_id, revs in find_missing(page.revs, target).items():
-            for rev in revs:
-                doc = refusals._revision(source, doc_id, rev)
-                refused += doc is not None and target.put_revision(doc) is not None
-        page = leaf_page(source, page.last_seq)
-    return refused
-
-
 @pytest.fixture
-def phone(ada: Owner, make_kit: MakeKit, server: Server, fake_cloud: FakeCloud) -> Phone:
-    fake_cloud.state = "active"
-    fake_cloud.said = {"couchdb": server.url, "control_db": ada.steps.control.name}
-    kit = make_kit(
-        owner=ada.address,
-        registrations=fake_cloud.registrations_url,
-        cloud=server.url,
-        control_db=ada.steps.control.name,
-    )
-    device = ada.device
-    kit.home.update(lambda kept: replace(kept, doc=device.doc, password=device.password))
-    phone = Phone(kit, ada)
+def phone(ada: Owner, adas_kit: Kit) -> Phone:
+    phone = Phone(adas_kit, ada)
     phone.pull()
     return phone
 
@@ -413,7 +392,7 @@ def of_the_fake(phone: Phone, fake_cloud: FakeCloud) -> None:
 
 def test_before_the_cloud_is_known_there_is_nothing_to_undo(photos: Phone) -> None:
     photos.kit.home.update(lambda kept: replace(kept, cloud=""))
-    with pytest.raises(DeviceError, match="the cloud is not known yet"):
+    with pytest.raises(DeviceError, match="is not registered in the cloud yet"):
         photos.undo()
     photos.kit.home.update(lambda kept: replace(kept, is_revoked=True))
     with pytest.raises(Revoked):

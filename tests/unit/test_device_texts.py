@@ -99,6 +99,27 @@ def test_after_subscription_its_state_is_told_and_that_it_is_everywhere(state: s
     assert said == f"Channel “Photos” is {state} on all devices of its owner."
 
 
+def test_after_couch_it_is_told_where_and_by_whom_the_replications_change() -> None:
+    said = {"couch": "http://127.0.0.1:5984", "login": "syncpoint-device-1", "running": True}
+    assert texts.couch_changed(said) == (
+        "The agent uses http://127.0.0.1:5984 with the login syncpoint-device-1. "
+        "The running agent changes the replications, too."
+    )
+    alone = texts.couch_changed({**said, "login": None, "running": False})
+    assert alone.startswith("The agent uses http://127.0.0.1:5984. This has changed")
+
+
+def test_what_an_unlink_left_is_listed_with_what_would_be_lost() -> None:
+    row = {"database": "db-1", "documents": 2, "reason": "no network", "deleted": False}
+    assert texts.cleaned({"databases": []}) == "No earlier device left a database here."
+    told = texts.cleaned({"databases": [row, {**row, "documents": 0}, {**row, "deleted": True}]})
+    assert told.splitlines() == [
+        "db-1: 2 documents may be on this device only (no network)",
+        "db-1: nothing would be lost; `clean db-1` deletes it",
+        "db-1: deleted",
+    ]
+
+
 def test_a_purged_copy_is_told() -> None:
     said = texts.changed({"name": "Photos", "state": "stopped", "purged": True})
     assert said.endswith("of its owner. The copy on this device is deleted.")

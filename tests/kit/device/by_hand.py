@@ -1,24 +1,30 @@
 """A device with a part of a real CouchDB of its own, whose steps are taken one by one."""
 
+import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from chalicelib.couch import Server
+from chalicelib.couch import Database, Server
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import subscription_id
 from chalicelib.engine.runner import Message, Outcome, handle
+from syncpoint_device import logins, refusals
+from syncpoint_device.agent import Agent, Intervals
 from syncpoint_device.databases import Device
 from syncpoint_device.home import Home, Profile
+from syncpoint_device.replications import find_missing, leaf_page
 from syncpoint_device.transitions import registry
 from tests.kit.basics import FakeClock
 from tests.kit.cloud.access import exists
 from tests.kit.device.profiles import a_profile
 
 MakeKit = Callable[..., "Kit"]
+QUICK = Intervals(changes_s=0.2, min_retry_s=0.05, max_retry_s=0.5, pending_s=0.1, check_s=0.1)
 
 
 @dataclass
@@ -52,10 +58,16 @@ class Kit:
         return owner_id_of(address)
 
     def set_cloud(self, *urls: str) -> None:
-        """Let the device have heard of a cloud, and of one after another if it moved."""
+        """Let a cloud know the device, and one after another if it moved."""
         former = list(urls[:-1])
         self.home.update(
-            lambda kept: replace(kept, cloud=urls[-1], control_db="control", former_clouds=former)
+            lambda kept: replace(
+                kept,
+                cloud=urls[-1],
+                control_db="control",
+                former_clouds=former,
+                is_active=True,
+            )
         )
 
     def subscription_id(self, channel_id: str) -> str:
@@ -98,3 +110,35 @@ class Kit:
         prefix = self.profile.prefix
         for name in server.all_dbs(prefix, prefix + "~", 1000):
             server.database(name).delete()
+        logins.remove(device)
+
+
+@contextmanager
+def agent(kit: Kit, intervals: Intervals = QUICK) -> Iterator[list[Exception]]:
+    """The device's agent, running; what it ended with, if it did."""
+    ended, failures = threading.Event(), []
+
+    def run() -> None:
+        try:
+            Agent(kit.home, kit.say, FakeClock(), intervals, ended.is_set).run()
+        except Exception as exc:
+            failures.append(exc)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    yield failures
+    ended.set()
+    thread.join(timeout=120)
+    assert not thread.is_alive()
+
+
+def copy_all(source: Database, target: Database) -> int:
+    """Replicate once. Return how many revisions the target refused."""
+    page, refused = leaf_page(source, "0"), 0
+    while not page.is_last:
+        for doc_id, revs in find_missing(page.revs, target).items():
+            for rev in revs:
+                doc = refusals._revision(source, doc_id, rev)
+                refused += doc is not None and target.put_revision(doc) is not None
+        page = leaf_page(source, page.last_seq)
+    return refused

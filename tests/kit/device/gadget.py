@@ -2,7 +2,7 @@
 
 import threading
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import owner_control_db, subscription_id
 from local.net import Net
-from syncpoint_device import channels, lifecycle
+from syncpoint_device import channels, lifecycle, logins
 from syncpoint_device.agent import Agent, Intervals
 from syncpoint_device.cloud import Registrations
 from syncpoint_device.databases import Device
@@ -129,6 +129,12 @@ class Gadget:
         return Device.of(self.home.load(), self.say, now)
 
     @property
+    def as_administrator(self) -> Device:
+        """The same with the administrator's login: an unlink removes the agent's own."""
+        profile = replace(self.home.load(), couch=self.couch)
+        return Device.of(profile, self.say, now)
+
+    @property
     def id(self) -> str:
         return self.device.profile.device_id
 
@@ -199,10 +205,11 @@ class Gadget:
         """Leave its CouchDB as it was."""
         self.stop()
         server = Server(self.couch)
-        if self.home.is_registered:
-            self.device.replications.remove_all()
         for name in server.all_dbs(self.prefix, self.prefix + "~", 1000):
             server.database(name).delete()
+        if self.home.is_registered:
+            self.device.replications.remove_all()
+            logins.remove(self.device)
 
 
 def in_cloud(gadget: Gadget, channel_id: str) -> Database:

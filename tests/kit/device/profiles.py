@@ -23,9 +23,18 @@ def a_profile(
     cloud: str = "",
     control_db: str = "",
     is_revoked: bool = False,
+    is_active: bool | None = None,
 ) -> Profile:
-    """A device that has begun to register; one that has heard of its cloud if `cloud` is given."""
+    """A device that has begun to register; one that its cloud knows if `cloud` is given."""
     doc: JsonDict = a_device(owner or an_address(), name).doc
     return Profile(
-        doc, PASSWORD, registrations, couch, prefix, cloud, control_db, is_revoked=is_revoked
+        doc,
+        PASSWORD,
+        registrations,
+        couch,
+        prefix,
+        cloud,
+        control_db,
+        is_revoked=is_revoked,
+        is_active=bool(cloud) if is_active is None else is_active,
     )

@@ -18,9 +18,11 @@ import pytest
 from chalicelib.couch import Server
 from chalicelib.domain.documents import JsonDict
 from local.system import ROOT
+from syncpoint_device import logins
 from syncpoint_device.__main__ import main
 from syncpoint_device.databases import Device
 from syncpoint_device.home import Home, Profile
+from syncpoint_device.replications import Replications
 from tests.kit.basics import FakeClock, looked_for, wait_for
 
 END_LIMIT_S = 30
@@ -149,11 +151,13 @@ class Shell:
 
     def remove(self) -> None:
         """Leave the CouchDB as it was."""
-        for device in self.devices:
-            device.replications.remove_all()
         server = Server(self.couch)
+        for device in self.devices:
+            Replications(server, device.profile.device_id).remove_all()
         for name in server.all_dbs(self.prefix, self.prefix + "~", 1000):
             server.database(name).delete()
+        for device in self.devices:
+            server.config_delete("admins", logins.login_name(device.profile))
 
 
 class Talk:
