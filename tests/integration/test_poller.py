@@ -79,13 +79,16 @@ def test_a_database_that_was_deleted_and_made_again_is_read_from_its_beginning(
 
 
 def keep_later_seqs(poller: Poller) -> None:
-    """What the table would hold if CouchDB had been ten changes further, and was set back."""
+    """What the table would hold if CouchDB had been further, and was set back.
+
+    Further than other tests bring a CouchDB that they share.
+    """
     lease = poller.lease()
     cursor = lease.take()
     checkpoints = poller.checkpoints(lease)
     [kept] = checkpoints.read([poller.control.name]).values()
-    checkpoints.save(poller.control.name, Checkpoint(seq_after(kept.seq, 10)))
-    lease.save(replace(cursor, db_updates_seq=seq_after(cursor.db_updates_seq, 10)))
+    checkpoints.save(poller.control.name, Checkpoint(seq_after(kept.seq, 1_000_000)))
+    lease.save(replace(cursor, db_updates_seq=seq_after(cursor.db_updates_seq, 1_000_000)))
     lease.release()
 
 
