@@ -11,6 +11,7 @@ from syncpoint_device.databases import OUTBOX, Device, Say
 from syncpoint_device.endpoints import is_in_cloud, is_plain_url
 from syncpoint_device.errors import DeviceError, Revoked
 from syncpoint_device.home import Home, Profile
+from syncpoint_device.network import CloudAdapter
 
 # What the agent prints about a registration, by the registration's state.
 _PROGRESS = {
@@ -35,7 +36,7 @@ class Registrations:
     """
 
     def __init__(self, url: str) -> None:
-        self._http = Connection(url)
+        self._http = Connection(url, CloudAdapter())
         self.url = self._http.url
 
     def cloud(self) -> tuple[str, str]:

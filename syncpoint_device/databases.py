@@ -13,6 +13,7 @@ from chalicelib.domain.names import channel_db, owner_control_db
 from syncpoint_device.endpoints import endpoint, is_in_cloud, is_plain_url, split_login
 from syncpoint_device.errors import DeviceError, without_full_stop
 from syncpoint_device.home import Profile
+from syncpoint_device.network import CloudAdapter, OwnAdapter
 from syncpoint_device.replications import Direction, Replications
 
 # Called with a subject and a message for the person at the device.
@@ -46,7 +47,7 @@ class Device:
     @classmethod
     def of(cls, profile: Profile, say: Say, clock: Callable[[], datetime]) -> Self:
         """Create the device of a profile. Sends no request."""
-        server = Server(profile.couch)
+        server = Server(profile.couch, OwnAdapter())
         control = server.database(profile.prefix + owner_control_db(CONTROL, profile.owner_id))
         replications = Replications(server, profile.device_id)
         return cls(profile, server, control, replications, say, clock)
@@ -135,7 +136,8 @@ class Device:
         server, _, db = url.rpartition("/")
         login = self._login_for(url)
         scheme, _, host = server.partition("://")
-        return Server(f"{scheme}://{':'.join(login)}@{host}" if login else server).database(db)
+        address = f"{scheme}://{':'.join(login)}@{host}" if login else server
+        return Server(address, CloudAdapter()).database(db)
 
     def current_url(self, remote: str) -> str:
         """Return the present URL of a database.
