@@ -13,7 +13,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict
-from syncpoint_device.errors import AgentRunning, DeviceError
+from syncpoint_device.errors import AgentRunning, DeviceError, NotRegistered
 
 _FILE = "device.json"
 # Fields of the document that the commands rely on.
@@ -105,9 +105,7 @@ class Home:
         try:
             return _checked(Profile(**json.loads(self.path.read_text(encoding="utf-8"))))
         except FileNotFoundError:
-            raise DeviceError(
-                "this device is not registered; run `python -m syncpoint_device register` first"
-            ) from None
+            raise NotRegistered from None
         except (OSError, ValueError, TypeError, RecursionError) as exc:
             raise DeviceError(
                 f"{self.path} cannot be read: {type(exc).__name__}. Repair it, or move it away and "

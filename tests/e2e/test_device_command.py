@@ -1,4 +1,4 @@
-"""`python -m syncpoint_device` as a person uses it: words, JSON, exit codes, signals."""
+"""`syncpoint-device` as a person uses it: words, JSON, exit codes, signals."""
 
 import json
 import os
@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -39,6 +38,8 @@ COMMANDS = [
     ["channel"],
     ["channel", "create"],
     ["channel", "invite"],
+    ["service"],
+    ["completion"],
     ["subscription"],
     ["subscription", "pause"],
     ["subscription", "resume"],
@@ -60,23 +61,6 @@ OF_A_DEVICE = [
 ]
 
 
-@pytest.fixture
-def shell(
-    tmp_path: Path, couches: Callable[[str], str], capsys: pytest.CaptureFixture[str]
-) -> Iterator[Shell]:
-    """Where the commands of a device are typed that is not registered yet."""
-    shell = Shell(tmp_path / "home", couches("shell"), capsys)
-    yield shell
-    shell.remove()
-
-
-@pytest.fixture
-def phone(shell: Shell) -> Shell:
-    """The same for a device that is registered, and whose cloud is not there."""
-    assert shell.register().code == 0
-    return shell
-
-
 # Help and usage
 
 
@@ -84,7 +68,7 @@ def phone(shell: Shell) -> Shell:
 def test_every_command_has_a_help(shell: Shell, command: list[str]) -> None:
     printed = shell.type(*command, "--help")
     assert printed.code == 0
-    assert printed.out.startswith(" ".join(["usage: python -m syncpoint_device", *command]))
+    assert printed.out.startswith(" ".join(["usage: syncpoint-device", *command]))
     assert printed.err == ""
 
 
@@ -118,7 +102,7 @@ def test_what_cannot_be_understood_is_told_with_the_usage(shell: Shell, words: l
     printed = shell.type(*words)
     assert printed.code == 2
     assert printed.out == ""
-    assert "usage: python -m syncpoint_device" in printed.err
+    assert "usage: syncpoint-device" in printed.err
     assert "error: " in printed.err
     assert not shell.folder.exists()
 
@@ -271,7 +255,7 @@ def test_where_no_device_is_registered_that_is_told(shell: Shell, words: list[st
     printed = shell.run(*words)
     assert (printed.code, printed.out) == (1, "")
     assert printed.err == (
-        "error: this device is not registered; run `python -m syncpoint_device register` first"
+        "error: this device is not registered; run `syncpoint-device register` first"
     )
 
 
@@ -593,8 +577,9 @@ def test_the_agent_ends_cleanly_when_it_is_told_to(phone: Shell, number: signal.
         talk.send(number)
         assert talk.end() == 0
     assert talk.err == []
-    last = "agent          stopped; this device's CouchDB continues to replicate"
-    assert re.fullmatch(rf"\d\d:\d\d:\d\d  {re.escape(last)}", talk.out[-1])
+    last = "INFO     agent          stopped; this device's CouchDB continues to replicate"
+    when = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d"
+    assert re.fullmatch(f"{when}  {re.escape(last)}", talk.out[-1])
     assert len(phone.device.replications.all()) == 1
 
 
@@ -604,8 +589,9 @@ def test_the_agent_tells_programs_in_lines_of_json(phone: Shell) -> None:
         talk.send(signal.SIGTERM)
         assert talk.end() == 0
     said = [json.loads(line) for line in talk.out]
-    assert [set(one) for one in said] == [{"at", "about", "what"}] * len(said)
+    assert [set(one) for one in said] == [{"at", "level", "about", "what"}] * len(said)
     assert [one["about"] for one in said] == ["cloud", "agent"]
+    assert [one["level"] for one in said] == ["warning", "info"]
 
 
 def test_a_second_agent_is_refused_and_the_first_goes_on(phone: Shell) -> None:

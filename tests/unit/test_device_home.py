@@ -256,7 +256,7 @@ def test_two_devices_have_an_agent_each(tmp_path: Path) -> None:
 
 
 def test_where_no_device_is_registered_that_is_said_with_how_to_begin(home: Home) -> None:
-    with pytest.raises(DeviceError, match="is not registered; run `python -m syncpoint_device regist"):
+    with pytest.raises(DeviceError, match="is not registered; run `syncpoint-device regist"):
         home.load()
     with pytest.raises(DeviceError, match="is not registered"):
         home.update(lambda kept: kept)

@@ -1,4 +1,4 @@
-"""`python -m syncpoint_device` as somebody types it, in this process or in one of its own."""
+"""`syncpoint-device` as somebody types it, in this process or in one of its own."""
 
 import contextlib
 import json
@@ -38,6 +38,12 @@ class Printed:
     @property
     def json(self) -> JsonDict:
         said: JsonDict = json.loads(self.out)
+        return said
+
+    @property
+    def error(self) -> JsonDict:
+        """What `--json` has said on stderr of why the command failed."""
+        said: JsonDict = json.loads(self.err)["error"]
         return said
 
 
