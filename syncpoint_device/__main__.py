@@ -20,6 +20,7 @@ from syncpoint_device import (
     network,
     output,
     service,
+    sharing_commands,
     texts,
 )
 from syncpoint_device.agent import Agent, Intervals
@@ -269,7 +270,10 @@ def make_parser() -> Parser:
     completion = _add(commands, "completion", _completion, "print the completion for a shell")
     completion.add_argument("shell", choices=("bash", "zsh"))
     _add(commands, "status", _status, "show the registration, the channels and what is not in sync")
-    _add_channel(commands.add_parser("channel", help="create a channel, or invite a person to it"))
+    _add_channel(commands.add_parser("channel", help="create, share, rename and close channels"))
+    sharing_commands.add_invitation(
+        commands.add_parser("invitation", help="list, withdraw and send again what you invited to")
+    )
     _add_subscription(
         commands.add_parser("subscription", help="pause, resume or stop the sync of a channel")
     )
@@ -317,6 +321,7 @@ def _add_channel(parser: Parser) -> None:
     invite = _add(commands, "invite", _invite, "share a channel with a person, by mail")
     invite.add_argument("channel", help="its name or id")
     invite.add_argument("address", help="the person's e-mail address")
+    sharing_commands.add_channel(commands)
 
 
 def _add_subscription(parser: Parser) -> None:

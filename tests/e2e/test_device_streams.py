@@ -61,6 +61,7 @@ def into_a_closed_pipe(shell: Shell, *words: str) -> "Iterator[subprocess.Popen[
         ["--json", "status"],
         ["--help"],
         ["--version"],
+        ["channel", "list"],
         ["service"],
         ["completion", "bash"],
     ],
@@ -121,19 +122,19 @@ def test_a_file_of_certificates_that_is_not_there_is_told(phone: Shell, tmp_path
 def test_the_completion_has_the_commands_and_options(shell: Shell, shell_name: str) -> None:
     printed = shell.type("completion", shell_name)
     assert (printed.code, printed.err) == (0, "")
-    assert [word for word in ("invite", "--log-file") if word not in printed.out] == []
+    assert [word for word in ("rename", "--log-file", "withdraw") if word not in printed.out] == []
 
 
 def test_bash_understands_the_completion(shell: Shell) -> None:
     script = shell.type("completion", "bash").out
     ask = (
-        "COMP_WORDS=(syncpoint-device channel in); COMP_CWORD=2; _shtab_syncpoint_device; "
+        "COMP_WORDS=(syncpoint-device channel re); COMP_CWORD=2; _shtab_syncpoint_device; "
         'echo "${COMPREPLY[@]}"'
     )
     ended = subprocess.run(
         ["bash", "-c", f"{script}\n{ask}"], capture_output=True, text=True, check=True
     )
-    assert ended.stdout.split() == ["invite"]
+    assert ended.stdout.split() == ["rename", "remove"]
 
 
 # Windows' rules
