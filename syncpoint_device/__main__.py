@@ -68,6 +68,7 @@ def _main(words: list[str]) -> int:
             print(exc.usage, end="", file=sys.stderr)
         output.print_error("usage", str(exc), as_json=as_json)
         return EXIT_USAGE
+    as_json = arguments.json
     try:
         network.use_ca_file(arguments.ca_file)
         arguments.run(arguments)

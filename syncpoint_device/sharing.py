@@ -48,7 +48,7 @@ def list_channels(device: Device) -> JsonDict:
         {
             "channel": doc["_id"],
             "name": doc["name"],
-            "state": str(doc.get("state", "without a state")),
+            "state": _state(doc),
             "shared": _is_shared(device, doc),
             "members": len(_member_ids(doc)),
             "database": device.channel(doc["_id"]).name,
@@ -82,10 +82,10 @@ def rename(device: Device, channel: str, name: str) -> JsonDict:
     if doc.get("name") == name:
         raise NothingToDo(f"the name of this channel is “{name}” already")
     for other in channels.list_all(device):
-        is_other = other["_id"] != doc["_id"] and other.get("state") not in _ENDED
+        is_other = other["_id"] != doc["_id"] and _state(other) not in _ENDED
         if is_other and fields.same_name(other["name"], name):
             raise NotAllowed(f"another channel is called “{name}”; choose another name")
-    state = "new" if doc["state"] == ERROR_STATE else doc["state"]
+    state = "new" if _state(doc) == ERROR_STATE else doc["state"]
     _write(device, {**doc, "name": name, "state": state}, f"“{former}”")
     return {"channel": doc["_id"], "name": name, "former": former}
 
@@ -207,7 +207,7 @@ def withdraw(device: Device, text: str) -> JsonDict:
         If there is no such invitation, or it was answered already.
     """
     doc = _invitation(device, text, _WITHDRAWABLE)
-    state = doc.get("state")
+    state = _state(doc)
     if state in ("accepted", "accepting"):
         raise NotAllowed(
             f"{doc['email']} has accepted already; run `channel remove` to remove the guest"
@@ -237,7 +237,7 @@ def resend(device: Device, text: str) -> JsonDict:
         channel is closed.
     """
     doc = _invitation(device, text, _RESENDABLE)
-    state = doc.get("state")
+    state = _state(doc)
     if state == "new":
         raise NothingToDo("the cloud has not sent the first mail yet; it sends it when it can")
     if state in ("accepted", "accepting"):
@@ -258,7 +258,7 @@ def _own_channel(
     if _is_shared(device, found):
         raise NotAllowed(f"“{name}” is shared with you; only its owner can {what}")
     doc = device.database.get(found["_id"])
-    state = doc.get("state")
+    state = _state(doc)
     if not even_if_ended and state not in TYPES["channel"].moves:
         if state in _ENDED:
             raise NothingToDo(f"“{name}” is closed already")
@@ -269,6 +269,11 @@ def _own_channel(
 def _is_shared(device: Device, doc: JsonDict) -> bool:
     """Tell whether somebody shares a channel with the owner: its id is its database's name."""
     return device.channel(doc["_id"]).name == device.profile.prefix + str(doc["_id"])
+
+
+def _state(doc: JsonDict) -> str:
+    """Return a document's state as a text, since a device may have written any value."""
+    return str(doc.get("state", "without a state"))
 
 
 def _member_ids(doc: JsonDict) -> list[str]:
@@ -289,7 +294,7 @@ def _invited(device: Device, channel: JsonDict) -> list[JsonDict]:
     return [
         doc
         for doc in _invitations(device)
-        if doc.get("channel") == channel["_id"] and doc.get("state") in _WAITING
+        if doc.get("channel") == channel["_id"] and _state(doc) in _WAITING
     ]
 
 
@@ -302,7 +307,7 @@ def _invitation(device: Device, text: str, states: set[str]) -> JsonDict:
     ]
     if not named:
         raise Unknown(f"there is no invitation “{text}”; `invitation list` lists them")
-    fitting = [doc for doc in named if doc.get("state") in states] or named[-1:]
+    fitting = [doc for doc in named if _state(doc) in states] or named[-1:]
     if len(fitting) > 1:
         ids = ", ".join(str(doc["_id"]) for doc in fitting)
         raise Unknown(f"“{text}” is invited more than once; use an id instead: {ids}")
@@ -321,8 +326,8 @@ def _listed(doc: JsonDict, name: str) -> JsonDict:
         "email": doc["email"],
         "channel": str(doc.get("channel")),
         "name": name,
-        "state": str(doc.get("state", "without a state")),
-        **(expires if doc.get("state") == "sent" else {}),
+        "state": _state(doc),
+        **(expires if _state(doc) == "sent" else {}),
         **_reason(doc),
     }
 
@@ -330,7 +335,7 @@ def _listed(doc: JsonDict, name: str) -> JsonDict:
 def _reason(doc: JsonDict) -> JsonDict:
     """Return ``{error}``, what is wrong with a document, if the cloud rejected it."""
     error = doc.get("error")
-    is_rejected = doc.get("state") == ERROR_STATE and isinstance(error, dict)
+    is_rejected = _state(doc) == ERROR_STATE and isinstance(error, dict)
     return {"error": str(error.get("reason"))} if is_rejected and isinstance(error, dict) else {}
 
 

@@ -254,7 +254,9 @@ def test_what_somebody_else_changes_meanwhile_is_not_overwritten(
 
 
 @pytest.mark.parametrize("words", CHANGES, ids=" ".join)
-@pytest.mark.parametrize("state", [*CHANNEL_STATES, *INVITATION_STATES[1:-1], "shared", 7, None])
+@pytest.mark.parametrize(
+    "state", [*CHANNEL_STATES, *INVITATION_STATES[1:-1], "shared", 7, None, ["new"], {}]
+)
 def test_in_no_state_is_written_what_the_rules_refuse(
     ada: Shell, words: list[str], state: Any, engine: Engine
 ) -> None:

@@ -177,7 +177,9 @@ def test_an_agent_without_a_screen_logs_into_its_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stdout", None)
+    err = screen_of(monkeypatch, "stderr")
     agent_log = AgentLog(as_json=False, is_quiet=False, file=tmp_path / "agent.log")
     agent_log.say("cloud", "reached again")
     agent_log.close()
     assert "reached again" in (tmp_path / "agent.log").read_text()
+    assert err.getvalue() == ""
