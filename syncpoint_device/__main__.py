@@ -133,6 +133,7 @@ def _run(arguments: Arguments) -> None:
 
 def _service(arguments: Arguments) -> None:
     """Print a systemd unit. The agent's environment is that of this command."""
+    Home(arguments.home).load()  # without a device the service could not start
     unit = service.unit(arguments.home, network.environment())
     _print(arguments, {"unit": unit}, unit.rstrip("\n"))
 

@@ -267,7 +267,7 @@ def test_a_wrong_option_is_told_with_what_it_must_be(
 # Nothing there to work with
 
 
-@pytest.mark.parametrize("words", [*OF_A_DEVICE, ["run"]], ids=" ".join)
+@pytest.mark.parametrize("words", [*OF_A_DEVICE, ["run"], ["service"]], ids=" ".join)
 def test_where_no_device_is_registered_that_is_told(shell: Shell, words: list[str]) -> None:
     printed = shell.run(*words)
     assert (printed.code, printed.out) == (1, "")
@@ -297,7 +297,7 @@ def test_a_couchdb_whose_password_was_changed_is_told_with_where_to_mend_it(
     assert ".." not in printed.err
 
 
-@pytest.mark.parametrize("words", [*OF_A_DEVICE, ["run"]], ids=" ".join)
+@pytest.mark.parametrize("words", [*OF_A_DEVICE, ["run"], ["service"]], ids=" ".join)
 def test_a_file_that_was_spoilt_is_named(phone: Shell, words: list[str]) -> None:
     phone.home.path.write_text(phone.home.path.read_text()[:-20])
     printed = phone.run(*words)

@@ -14,6 +14,8 @@ from local.system import ROOT
 from syncpoint_device import service
 from syncpoint_device.__main__ import main
 from syncpoint_device.errors import DeviceError
+from syncpoint_device.home import Home
+from tests.kit.device.profiles import a_profile
 
 FOLDERS = [
     "/home/ada/.syncpoint",
@@ -29,9 +31,13 @@ def entries(unit: str, key: str) -> list[str]:
     return re.findall(rf"^{key}=(.*)$", unit, re.MULTILINE)
 
 
-def read_back(value: str) -> list[str]:
+def read_back(value: str, expanded: str = "%$") -> list[str]:
     """The words of a value, as systemd.syntax(7) and systemd.unit(5) say."""
-    return [word.replace("$$", "$").replace("%%", "%") for word in shlex.split(value)]
+    words = shlex.split(value)
+    for sign in expanded:
+        assert not any(sign in word.replace(sign * 2, "") for word in words), "it is expanded"
+        words = [word.replace(sign * 2, sign) for word in words]
+    return words
 
 
 @pytest.fixture
@@ -50,7 +56,7 @@ def test_the_unit_starts_the_agent_of_this_device(folder: str, script: Path) -> 
     [command] = entries(unit, "ExecStart")
     assert read_back(command) == [str(script), "--home", folder, "run"]
     [writes] = entries(unit, "ReadWritePaths")
-    assert [word.replace("%%", "%") for word in shlex.split(writes)] == [folder]
+    assert read_back(writes, "%") == [folder]
     assert entries(unit, "WorkingDirectory") == []
 
 
@@ -110,6 +116,7 @@ def test_systemd_finds_nothing_wrong_with_the_unit(
 def test_the_command_prints_the_unit(
     script: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    Home(tmp_path).save(a_profile())
     assert main(["--home", str(tmp_path), "service"]) == 0
     assert capsys.readouterr().out == service.unit(tmp_path, service_environment())
 
