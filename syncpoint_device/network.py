@@ -74,8 +74,14 @@ class CloudAdapter(HTTPAdapter):
         proxies: Mapping[str, str] | None = None,
     ) -> Response:
         """Send one request."""
-        proxies = self._proxies(str(request.url))
-        return super().send(request, stream, timeout, _ca_bundle() or verify, cert, proxies)
+        return super().send(
+            request,
+            stream=stream,
+            timeout=timeout,
+            verify=_ca_bundle() or verify,
+            cert=cert,
+            proxies=self._proxies(str(request.url)),
+        )
 
     def _proxies(self, url: str) -> Mapping[str, str]:
         is_here = urlsplit(url).hostname in _THIS_MACHINE
