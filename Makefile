@@ -34,7 +34,7 @@ LOCKED := requirements requirements-poller requirements-device requirements-loca
   requirements-dev requirements-node requirements-lock
 
 .PHONY: help demo run unit test slow check static couchdb couchdb-url couchdb3 format lint layers types template audit docs setup hooks lock clean
-.PHONY: faults mutants bench estimate load cold-start package doctor deploy upgrade redrive reread destroy
+.PHONY: faults mutants bench estimate load cold-start wheel package doctor deploy upgrade redrive reread destroy
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -118,6 +118,9 @@ load: setup ## 10,000 registrations in memory, and 500 at once on the local syst
 cold-start: setup ## what each function imports when it starts cold, by cost
 	@$(BIN)/python -m bench.cold_start $(FUNCTION)
 
+wheel: $(VENV)/.dev ## build the agent's wheel into dist/, to install it from there (docs/device.md)
+	@cd syncpoint_device && $(CURDIR)/$(BIN)/python -m hatchling build -t wheel -d $(CURDIR)/dist
+
 package: $(VENV)/.dev ## build both artifacts and print their sizes: STAGE=dev
 	@$(BIN)/python -m ops.package $(STAGE)
 
@@ -148,7 +151,7 @@ lock: $(VENV)/.lock ## pin anew what requirements*.in name: [UPGRADE=package]
 	  $(if $(UPGRADE),--upgrade-package "$(UPGRADE)") "$$name.in" --output-file "$$name.txt"; done
 
 clean: ## remove all that was installed or made here
-	rm -rf $(VENV) $(NODE_MODULES) $(TYPESCRIPT) .local .aws-sam .chalice/deployments .*_cache .hypothesis mutants
+	rm -rf $(VENV) $(NODE_MODULES) $(TYPESCRIPT) .local .aws-sam .chalice/deployments .*_cache .hypothesis mutants dist
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -1,67 +1,109 @@
-"""The command line of a device, `python -m syncpoint_device`: options, commands, exit codes."""
+"""The command line of a device, `syncpoint-device`: options, commands, exit codes."""
 
-import argparse
 import getpass
-import json
-import shlex
 import signal
 import sys
+import traceback
 import warnings
-from collections.abc import Callable
+from argparse import ArgumentTypeError
 from contextlib import suppress
-from datetime import UTC, datetime
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from chalicelib.couch import CouchError
-from chalicelib.domain.documents import JsonDict
-from syncpoint_device import channels, leftovers, lifecycle, logins, texts
+from syncpoint_device import (
+    __version__,
+    channels,
+    leftovers,
+    lifecycle,
+    logins,
+    network,
+    output,
+    service,
+    sharing_commands,
+    texts,
+)
 from syncpoint_device.agent import Agent, Intervals
-from syncpoint_device.databases import Device
+from syncpoint_device.cli import Arguments, Parser, UsageError, add_common
+from syncpoint_device.cli import add as _add
+from syncpoint_device.cli import device_of as _device
+from syncpoint_device.cli import now as _now
+from syncpoint_device.cli import print_result as _print
+from syncpoint_device.cli import say_nothing as _say_nothing
 from syncpoint_device.errors import DeviceError, Revoked, without_full_stop
 from syncpoint_device.home import Home
+from syncpoint_device.log import AgentLog
 from syncpoint_device.refusals import undo
+from syncpoint_device.service import EXIT_REVOKED, EXIT_USAGE
 from syncpoint_device.status import status
 
-EXIT_FAILED, EXIT_REVOKED, EXIT_INTERRUPTED = 1, 3, 130
+EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
+EXIT_PIPE = 141  # what a shell reports of a program that SIGPIPE has ended
 DESCRIPTION = "Registers this device, and keeps the channels of its owner in sync on it."
-
-Arguments = argparse.Namespace
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command. Return 0, or 1 with the reason on stderr, or 3 if the device was revoked."""
+    """Run one command, and print its errors. Return the exit code (docs/device.md)."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a terminal that lacks a letter must not end us
             stream.reconfigure(errors="backslashreplace")
-    arguments = make_parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
     try:
+        try:
+            return _main(words)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except BrokenPipeError:  # as of `status | head -1`
+        output.discard_output()
+        return EXIT_PIPE
+
+
+def _main(words: list[str]) -> int:
+    as_json = "--json" in words
+    try:
+        arguments = make_parser().parse_args(words)
+    except UsageError as exc:
+        if not as_json:
+            print(exc.usage, end="", file=sys.stderr)
+        output.print_error("usage", str(exc), as_json=as_json)
+        return EXIT_USAGE
+    as_json = arguments.json
+    try:
+        network.use_ca_file(arguments.ca_file)
         arguments.run(arguments)
-    except Revoked as exc:
-        _print_error(str(exc))
-        return EXIT_REVOKED
-    except DeviceError as exc:
-        _print_error(str(exc))
-        return EXIT_FAILED
-    except CouchError as exc:
-        _print_error(f"this device's CouchDB: {without_full_stop(exc)}{_hint(exc)}")
-        return EXIT_FAILED
-    except OSError as exc:
-        _print_error(f"{exc.strerror}: {exc.filename}")
-        return EXIT_FAILED
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except Exception as exc:  # noqa: BLE001  # a defect as well: its text is escaped
+        code, message = _explain(exc)
+        output.print_error(code, message, as_json=as_json)
+        return EXIT_REVOKED if isinstance(exc, Revoked) else EXIT_FAILED
     return 0
 
 
-def _print_error(text: str) -> None:
-    print(f"error: {texts.printable(text)}", file=sys.stderr)
+def _explain(exc: Exception) -> tuple[str, str]:
+    """Return the code and the message of an error; docs/device.md lists the codes."""
+    if isinstance(exc, DeviceError):
+        return exc.code, str(exc)
+    if isinstance(exc, CouchError):
+        code, hint = _of_couch(exc)
+        return code, f"this device's CouchDB: {without_full_stop(exc)}{hint}"
+    if isinstance(exc, OSError):
+        return "file", f"{exc.strerror}: {exc.filename}"
+    for line in traceback.format_exc().splitlines():  # a defect; its text may have a name in it
+        print(texts.printable(line), file=sys.stderr)
+    return "defect", f"{type(exc).__name__}: {exc}"
 
 
-def _hint(exc: CouchError) -> str:
-    return ". Is it running?" if exc.status == 0 else ""
+def _of_couch(exc: CouchError) -> tuple[str, str]:
+    """Return the code of an error of the device's own CouchDB, and what to do."""
+    if exc.status == 0:
+        return "couch_unreachable", ". Is it running?"
+    return "couch_failed", ""
 
 
 # The commands
@@ -69,26 +111,39 @@ def _hint(exc: CouchError) -> str:
 
 def _run(arguments: Arguments) -> None:
     """Run the agent until SIGINT or SIGTERM. CouchDB continues to replicate without it."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):  # the last one on Windows only
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.default_int_handler)
     every = arguments.every
     intervals = Intervals(
         max_retry_s=every, check_s=every, pending_s=min(every, Intervals.pending_s)
     )
-
-    def say(about: str, what: str) -> None:
-        now = _now()
-        if arguments.json:
-            line = {"at": now.isoformat(timespec="milliseconds"), "about": about, "what": what}
-            print(json.dumps(line, ensure_ascii=False), flush=True)
-        else:
-            said = texts.printable(f"{about:<14} {what}")
-            print(f"{now.astimezone():%H:%M:%S}  {said}", flush=True)
-
+    log = AgentLog(as_json=arguments.json, is_quiet=arguments.quiet, file=arguments.log_file)
     try:
-        Agent(Home(arguments.home), say, _now, intervals).run()
+        Agent(Home(arguments.home), log.say, _now, intervals).run()
     except KeyboardInterrupt:
-        say("agent", "stopped; this device's CouchDB continues to replicate")
+        log.say("agent", "stopped; this device's CouchDB continues to replicate")
+    except Exception as exc:
+        log.end(exc)
+        raise
+    finally:
+        log.close()
+
+
+def _service(arguments: Arguments) -> None:
+    """Print a systemd unit. The agent's environment is that of this command."""
+    Home(arguments.home).load()  # without a device the service could not start
+    unit = service.unit(arguments.home, network.environment())
+    _print(arguments, {"unit": unit}, unit.rstrip("\n"))
+
+
+def _completion(arguments: Arguments) -> None:
+    """Print the completion of commands and options for a shell."""
+    # Imported here, because no other command needs it.
+    import shtab
+
+    script = shtab.complete(make_parser(), arguments.shell)
+    _print(arguments, {"completion": script}, script)
 
 
 def _register(arguments: Arguments) -> None:
@@ -103,16 +158,8 @@ def _register(arguments: Arguments) -> None:
         prefix=arguments.prefix,
     )
     result["home"] = str(arguments.home)
-    run = _command_line("--home", result["home"], "run")
+    run = service.typed("--home", result["home"], "run")
     _print(arguments, result, texts.registered(result, run))
-
-
-def _command_line(*words: str) -> str:
-    """Return a command as it is typed in this folder, with the Python that runs this one."""
-    python = Path(sys.executable)
-    with suppress(ValueError):  # it is not below this folder
-        python = python.relative_to(Path.cwd())
-    return shlex.join([str(python), "-m", "device", *words])
 
 
 def _with_password(couch: str) -> str:
@@ -124,7 +171,7 @@ def _with_password(couch: str) -> str:
     scheme, separator, name = head.partition("://")
     if not at or not separator or ":" in name:
         return couch
-    password = _ask(f"password of {name} at {host}: ")
+    password = _ask(texts.printable(f"password of {name} at {host}: "))
     return f"{scheme}://{name}:{quote(password, safe='')}@{host}"
 
 
@@ -224,33 +271,14 @@ def _change_subscription(arguments: Arguments) -> None:
     _print(arguments, result, texts.changed(result))
 
 
-def _device(arguments: Arguments) -> Device:
-    return Device.of(Home(arguments.home).load(), _say_nothing, _now)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _say_nothing(about: str, what: str) -> None:
-    """Print nothing, because a command prints its result only."""
-
-
-def _print(arguments: Arguments, result: JsonDict, text: str) -> None:
-    if arguments.json:
-        print(json.dumps(result, ensure_ascii=False), flush=True)
-        return
-    for line in text.split("\n"):
-        print(texts.printable(line), flush=True)
-
-
 # The parser
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> Parser:
     """Create the parser. What it parses has `run`, the function of the command."""
-    parser = argparse.ArgumentParser(prog="python -m syncpoint_device", description=DESCRIPTION)
-    _add_common(parser, home=Path.home() / ".syncpoint", json=False)
+    parser = Parser(prog=service.PROGRAM, description=DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    add_common(parser)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_register(commands)
     _add(commands, "resend", _resend, "ask for another mail with a link")
@@ -262,8 +290,21 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="how often to check that the cloud can be reached (default: %(default)g)",
     )
+    run.add_argument(
+        "--log-file",
+        type=Path,
+        metavar="FILE",
+        help="also write what it says into a file; a new one is begun after a megabyte",
+    )
+    run.add_argument("--quiet", action="store_true", help="print problems only")
+    _add(commands, "service", _service, "print a systemd unit that runs the agent")
+    completion = _add(commands, "completion", _completion, "print the completion for a shell")
+    completion.add_argument("shell", choices=("bash", "zsh"))
     _add(commands, "status", _status, "show the registration, the channels and what is not in sync")
-    _add_channel(commands.add_parser("channel", help="create a channel, or invite a person to it"))
+    _add_channel(commands.add_parser("channel", help="create, share, rename and close channels"))
+    sharing_commands.add_invitation(
+        commands.add_parser("invitation", help="list, withdraw and send again what you invited to")
+    )
     _add_subscription(
         commands.add_parser("subscription", help="pause, resume or stop the sync of a channel")
     )
@@ -294,29 +335,7 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add(
-    commands: Any, name: str, run: Callable[[Arguments], None], text: str
-) -> argparse.ArgumentParser:
-    """Add a command. The common options are also accepted after its name."""
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=text)
-    _add_common(parser, home=argparse.SUPPRESS, json=argparse.SUPPRESS)
-    parser.set_defaults(run=run)
-    return parser
-
-
-def _add_common(parser: argparse.ArgumentParser, *, home: Path | str, json: bool | str) -> None:
-    parser.add_argument(
-        "--home",
-        type=Path,
-        default=home,
-        help="the folder of this device's file (default: ~/.syncpoint)",
-    )
-    parser.add_argument(
-        "--json", action="store_true", default=json, help="print JSON, for programs"
-    )
-
-
-def _add_place(command: argparse.ArgumentParser) -> None:
+def _add_place(command: Parser) -> None:
     command.add_argument("--couch", metavar="URL", help="if no device is registered: the CouchDB")
     command.add_argument("--prefix", default="", help="if no device is registered: its prefix")
 
@@ -343,16 +362,17 @@ def _add_register(commands: Any) -> None:
     )
 
 
-def _add_channel(parser: argparse.ArgumentParser) -> None:
+def _add_channel(parser: Parser) -> None:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     create = _add(commands, "create", _create, "create a channel")
     create.add_argument("name", help="its name, as your guests see it")
     invite = _add(commands, "invite", _invite, "share a channel with a person, by mail")
     invite.add_argument("channel", help="its name or id")
     invite.add_argument("address", help="the person's e-mail address")
+    sharing_commands.add_channel(commands)
 
 
-def _add_subscription(parser: argparse.ArgumentParser) -> None:
+def _add_subscription(parser: Parser) -> None:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name in channels.STATES:
         text = f"{name} the sync of a channel on all your devices"
@@ -373,7 +393,7 @@ def _seconds(text: str) -> float:
     with suppress(ValueError):
         if 0.1 <= float(text) <= 86_400:
             return float(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0.1 to 86400")
+    raise ArgumentTypeError(f"{text!r} is not a number of seconds from 0.1 to 86400")
 
 
 if __name__ == "__main__":

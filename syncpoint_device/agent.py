@@ -20,6 +20,7 @@ from syncpoint_device.cloud import CloudMonitor, CloudStatus, fill_outbox, remov
 from syncpoint_device.databases import CONTROL, Device, Say
 from syncpoint_device.errors import CloudFailed, DeviceError, LoginRefused, Revoked
 from syncpoint_device.home import Home
+from syncpoint_device.log import Problem
 from syncpoint_device.refusals import Refusals
 from syncpoint_device.replications import Replication
 from syncpoint_device.texts import refused
@@ -118,7 +119,7 @@ class Agent:
                     self._home.update(lambda kept: replace(kept, is_revoked=True))
                 raise
             except CouchError as exc:
-                self._say("couchdb", f"this device's CouchDB failed, trying again: {exc}")
+                self._say("couchdb", Problem(f"this device's CouchDB failed, trying again: {exc}"))
                 time.sleep(self._failures.fail())
 
     def _wait_for_login(self, written_at: int, exc: LoginRefused) -> None:
@@ -174,7 +175,7 @@ class Agent:
         """Read a page of changes and handle each document that can be read. Return the page."""
         page = device.database.changes(since, limit=_PAGE, wait_s=wait_s)
         for bad in page["bad"]:
-            self._say(bad.doc_id[:80], f"cannot be read: {bad.reason}")
+            self._say(bad.doc_id[:80], Problem(f"cannot be read: {bad.reason}"))
         for row in page["results"]:
             self._handle(device, row.get("doc") or {})
         return page
@@ -193,7 +194,8 @@ class Agent:
         except Exception as exc:  # so that no document keeps the agent from the next one
             if isinstance(exc, CouchError) and not _is_of_document(exc):
                 raise
-            self._say(doc["_id"][:80], f"cannot be handled: {type(exc).__name__}: {exc}"[:200])
+            what = f"cannot be handled: {type(exc).__name__}: {exc}"
+            self._say(doc["_id"][:80], Problem(what[:200]))
 
     def _restart_stalled(self, device: Device) -> None:
         """Restart the stalled replications that are due, and check the cloud for the cause."""
@@ -204,7 +206,8 @@ class Agent:
         due = [one for one in stalled if one.group in groups]
         if due:
             reasons = {one.reason or one.state for one in due}
-            self._say("replications", f"{len(due)} restarted ({'; '.join(sorted(reasons))})")
+            what = f"{len(due)} restarted ({'; '.join(sorted(reasons))})"
+            self._say("replications", Problem(what))
             _restart(device, due)
             self._checks.retry_now()
 
@@ -230,7 +233,7 @@ class Agent:
         """Say which documents the cloud has refused since the last check, and why."""
         try:
             for refusal in self._refusals.find(device):
-                self._say("cloud", f"refused {refused(refusal.doc_id, refusal.reason)}")
+                self._say("cloud", Problem(f"refused {refused(refusal.doc_id, refusal.reason)}"))
         except CloudFailed:
             return  # the next check of the cloud says why
 

@@ -11,7 +11,7 @@ from chalicelib.domain.channel import CHANNEL_NAME_LENGTH, DEFAULT_NAME
 from chalicelib.domain.documents import JsonDict, Rejected, timestamp
 from chalicelib.domain.names import subscription_id
 from syncpoint_device.databases import Device
-from syncpoint_device.errors import AgentRunning, DeviceError
+from syncpoint_device.errors import AgentRunning, DeviceError, Unknown
 from syncpoint_device.home import Home
 from syncpoint_device.purge import Checker, refuse_losses
 from syncpoint_device.transitions import reconcile_subscription
@@ -168,10 +168,10 @@ def find(device: Device, text: str) -> JsonDict:
     named = [doc for doc in list_all(device) if is_called(doc, text)]
     found = [doc for doc in named if doc.get("state") not in ("closing", "closed")] or named
     if not found:
-        raise DeviceError(f"there is no channel “{text}”; `status` lists the channels")
+        raise Unknown(f"there is no channel “{text}”; `status` lists the channels")
     if len(found) > 1:
         ids = ", ".join(str(doc["_id"]) for doc in found)
-        raise DeviceError(f"more than one channel is called “{text}”; use an id instead: {ids}")
+        raise Unknown(f"more than one channel is called “{text}”; use an id instead: {ids}")
     return found[0]
 
 

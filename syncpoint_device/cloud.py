@@ -11,6 +11,8 @@ from syncpoint_device.databases import OUTBOX, Device, Say
 from syncpoint_device.endpoints import is_in_cloud, is_plain_url
 from syncpoint_device.errors import DeviceError, Revoked
 from syncpoint_device.home import Home, Profile
+from syncpoint_device.log import Problem
+from syncpoint_device.network import CloudAdapter
 
 # What the agent prints about a registration, by the registration's state.
 _PROGRESS = {
@@ -35,7 +37,7 @@ class Registrations:
     """
 
     def __init__(self, url: str) -> None:
-        self._http = Connection(url)
+        self._http = Connection(url, CloudAdapter())
         self.url = self._http.url
 
     def cloud(self) -> tuple[str, str]:
@@ -189,7 +191,7 @@ class CloudMonitor:
         try:
             found = find_cloud(device.profile, registrations)
         except DeviceError as exc:  # the cloud's operator may correct the setting
-            self._say_once("cloud", str(exc))
+            self._say_once("cloud", Problem(exc))
             return False
         if found == device.profile:
             return False
@@ -244,7 +246,7 @@ class CloudMonitor:
             reason = registrations.refusal(fill_outbox(device))
             self._sent_generation = generation
             if reason is not None:
-                self._say_once("registration", f"the cloud sends no other mail: {reason}")
+                self._say_once("registration", Problem(f"the cloud sends no other mail: {reason}"))
 
     def _reached(self, status: CloudStatus) -> CloudStatus:
         was_unreachable, self.is_unreachable = self.is_unreachable, False
@@ -264,5 +266,5 @@ class CloudMonitor:
             what = "refuses this device's login"
             if not isinstance(problem, Unauthorized):
                 what = "asks to wait" if problem.status == 429 else "cannot be reached"
-            self._say("cloud", f"{what} ({problem.reason}), trying again")
+            self._say("cloud", Problem(f"{what} ({problem.reason}), trying again"))
         return CloudStatus.UNREACHABLE

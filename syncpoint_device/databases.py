@@ -11,10 +11,10 @@ from chalicelib.couch import CouchError, Database, InvalidName, NoDatabase, Serv
 from chalicelib.domain.channel import DEFAULT_NAME
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import channel_db, owner_control_db
-from syncpoint_device.connection import own_server
 from syncpoint_device.endpoints import endpoint, is_in_cloud, is_plain_url, split_login
 from syncpoint_device.errors import DeviceError, LoginRefused, without_full_stop
 from syncpoint_device.home import Profile
+from syncpoint_device.network import CloudAdapter, own_server
 from syncpoint_device.replications import Direction, Replications
 
 # Called with a subject and a message for the person at the device.
@@ -137,7 +137,8 @@ class Device:
         server, _, db = url.rpartition("/")
         login = self._login_for(url)
         scheme, _, host = server.partition("://")
-        return Server(f"{scheme}://{':'.join(login)}@{host}" if login else server).database(db)
+        address = f"{scheme}://{':'.join(login)}@{host}" if login else server
+        return Server(address, CloudAdapter()).database(db)
 
     def current_url(self, remote: str) -> str:
         """Return the present URL of a database.

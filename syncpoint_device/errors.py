@@ -4,25 +4,49 @@
 
     DeviceError          the command cannot continue
     ├── AgentRunning     the agent of this device runs in another process
+    ├── Changed          another device, or the cloud, has changed the document meanwhile
     ├── CloudFailed      the cloud's CouchDB does not answer, or refuses the login
     ├── LoginRefused     the device's own CouchDB refuses the agent's login
-    └── Revoked          the device was revoked
+    ├── NotAllowed       the state of the document does not allow it
+    ├── NotRegistered    no device is registered here
+    ├── NothingToDo      everything is already as it is asked for
+    ├── Revoked          the device was revoked
+    ├── Unconfirmed      the command deletes something, and has to be confirmed by an option
+    └── Unknown          there is no such channel, invitation, member or device, or more than one
+
+Programs read the `code`: with `--json`, an error is ``{"error": {"code", "message"}}``.
+docs/device.md has a table of the codes, and they do not change.
 """
 
 
 class DeviceError(Exception):
     """The command cannot continue. The message says why, and what to do."""
 
+    code = "failed"
+
 
 class AgentRunning(DeviceError):
     """The agent of this device runs in another process."""
+
+    code = "agent_running"
 
     def __init__(self) -> None:
         super().__init__("the agent of this device is already running; stop it first")
 
 
+class Changed(DeviceError):
+    """Another device, or the cloud, has changed the document meanwhile."""
+
+    code = "changed"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} was changed by somebody else just now; look at it, and try again")
+
+
 class CloudFailed(DeviceError):
     """The cloud's CouchDB does not answer, refuses the login, or answers with an error."""
+
+    code = "cloud_failed"
 
     def __init__(self, exc: Exception) -> None:
         super().__init__(
@@ -36,6 +60,8 @@ class LoginRefused(DeviceError):
     Whoever sends it again soon locks the login.
     """
 
+    code = "couch_login"
+
     def __init__(self) -> None:
         super().__init__(
             "this device's CouchDB refuses the agent's login. Run `couch http://NAME@HOST:PORT` "
@@ -44,14 +70,49 @@ class LoginRefused(DeviceError):
         )
 
 
+class NotAllowed(DeviceError):
+    """The state of the document does not allow it."""
+
+    code = "not_allowed"
+
+
+class NotRegistered(DeviceError):
+    """No device is registered here."""
+
+    code = "not_registered"
+
+    def __init__(self) -> None:
+        super().__init__("this device is not registered; run `syncpoint-device register` first")
+
+
+class NothingToDo(DeviceError):
+    """Everything is already as it is asked for."""
+
+    code = "nothing_to_do"
+
+
 class Revoked(DeviceError):
     """The device was revoked, so the cloud refuses all of its requests."""
+
+    code = "revoked"
 
     def __init__(self) -> None:
         super().__init__(
             "this device was revoked. Its data stays here, but is no longer replicated. "
             "To use the device again, run `unlink` and then `register`"
         )
+
+
+class Unconfirmed(DeviceError):
+    """The command deletes something, and has to be confirmed by an option."""
+
+    code = "unconfirmed"
+
+
+class Unknown(DeviceError):
+    """There is no such channel, invitation, member or device, or more than one."""
+
+    code = "unknown"
 
 
 def without_full_stop(exc: Exception | str) -> str:

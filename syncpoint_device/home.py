@@ -1,22 +1,24 @@
 """The device's file, `device.json`: its registration and its password, for its user only."""
 
-import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO
+
+from filelock import BaseFileLock, FileLock, Timeout
 
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict
-from syncpoint_device.errors import AgentRunning, DeviceError
+from syncpoint_device.errors import AgentRunning, DeviceError, NotRegistered
 
 _FILE = "device.json"
 # Fields of the document that the commands rely on.
 _TEXT_FIELDS = ("_id", "owner", "name", "device_code")
+_REPLACE_ATTEMPTS, _REPLACE_PAUSE_S = 20, 0.05
 
 
 @dataclass(frozen=True)
@@ -115,9 +117,7 @@ class Home:
         try:
             return _checked(Profile(**json.loads(self.path.read_text(encoding="utf-8"))))
         except FileNotFoundError:
-            raise DeviceError(
-                "this device is not registered; run `python -m syncpoint_device register` first"
-            ) from None
+            raise NotRegistered from None
         except (OSError, ValueError, TypeError, RecursionError) as exc:
             raise DeviceError(
                 f"{self.path} cannot be read: {type(exc).__name__}. Repair it, or move it away and "
@@ -151,7 +151,7 @@ class Home:
             json.dump(value, file, indent=1)
             file.flush()
             os.fsync(file.fileno())
-        new.replace(path)
+        _replace(path, new)
 
     def update(self, change: Callable[[Profile], Profile]) -> Profile:
         """Change the device's file under a lock, so that no other process's change is lost.
@@ -161,8 +161,7 @@ class Home:
         Profile
             The profile that was saved.
         """
-        with self._open_lock("file.lock") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with self._lock("file.lock"):
             profile = change(self.load())
             self.save(profile)
         return profile
@@ -181,19 +180,37 @@ class Home:
         AgentRunning
             If another process holds it.
         """
-        with self._open_lock("agent.lock") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise AgentRunning from None
+        lock = self._lock("agent.lock")
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            raise AgentRunning from None
+        try:
             yield
+        finally:
+            lock.release()
 
-    def _open_lock(self, name: str) -> IO[str]:
+    def _lock(self, name: str) -> BaseFileLock:
         self._create_folder()
-        return (self._folder / name).open("w")
+        return FileLock(self._folder / name)
 
     def _create_folder(self) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def _replace(path: Path, new: Path) -> None:
+    """Put a new file into the place of an old one.
+
+    Windows refuses that for the moment in which another process reads the old one.
+    """
+    for _ in range(_REPLACE_ATTEMPTS - 1):
+        try:
+            new.replace(path)
+        except PermissionError:
+            time.sleep(_REPLACE_PAUSE_S)
+        else:
+            return
+    new.replace(path)
 
 
 def _checked(profile: Profile) -> Profile:

@@ -8,11 +8,11 @@ from typing import Self
 from chalicelib.couch import Database, Server
 from chalicelib.domain.documents import JsonDict
 from syncpoint_device import channels
-from syncpoint_device.connection import own_server
 from syncpoint_device.databases import Device
 from syncpoint_device.endpoints import is_server
 from syncpoint_device.errors import DeviceError
 from syncpoint_device.export import export, export_all
+from syncpoint_device.network import own_server
 from syncpoint_device.purge import Checker, left_databases, own_databases, refuse_losses
 
 

@@ -11,12 +11,13 @@ import secrets
 from contextlib import suppress
 from dataclasses import replace
 
-from chalicelib.couch import CouchError, Server
+from chalicelib.couch import CouchError
 from chalicelib.domain.documents import JsonDict
 from syncpoint_device.databases import Device
 from syncpoint_device.endpoints import is_server, split_login, with_login
-from syncpoint_device.errors import AgentRunning, DeviceError
+from syncpoint_device.errors import AgentRunning, DeviceError, LoginRefused
 from syncpoint_device.home import Home, Profile
+from syncpoint_device.network import own_server
 from syncpoint_device.registration import ITERATIONS
 
 _SECTION = "admins"
@@ -160,9 +161,11 @@ def hashed(password: str) -> str:
 
 
 def _is_administrator(url: str) -> bool:
-    server = Server(url)
+    server = own_server(url)
     try:
         return "_admin" in server.session().get("userCtx", {}).get("roles", [])
+    except LoginRefused:
+        return False
     except CouchError as exc:
         if exc.status == 0:
             raise

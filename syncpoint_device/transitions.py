@@ -13,6 +13,7 @@ from chalicelib.engine.docstate import Registry
 from syncpoint_device.databases import Device
 from syncpoint_device.endpoints import is_in_cloud, is_plain_url
 from syncpoint_device.errors import Revoked
+from syncpoint_device.log import Problem
 
 registry = Registry()
 
@@ -75,7 +76,9 @@ def end_if_revoked(doc: JsonDict, device: Device) -> None:
 def _replicate(remote: object, local: Database, name: str, device: Device) -> None:
     if not isinstance(remote, str) or not is_plain_url(remote):
         device.replications.reconcile(local.name, [])
-        device.say(name, "not in sync: the `remote` of its subscription is not a valid URL")
+        device.say(
+            name, Problem("not in sync: the `remote` of its subscription is not a valid URL")
+        )
         return
     if not device.profile.cloud or not device.has_login():
         return  # the agent handles all documents again when it knows the cloud, and the cloud it
@@ -84,7 +87,8 @@ def _replicate(remote: object, local: Database, name: str, device: Device) -> No
         device.say(name, f"{remote} is not in the cloud's CouchDB: replicated without a password")
     if not device.acquire(local):
         device.replications.reconcile(local.name, [])
-        device.say(name, f"not in sync: the database {local.name} does not belong to this device")
+        what = f"not in sync: the database {local.name} does not belong to this device"
+        device.say(name, Problem(what))
         return
     if device.replications.reconcile(local.name, device.both_ways(local, remote)):
         device.say(name, f"in sync; its documents are in {local.name}")
@@ -106,8 +110,10 @@ def resolve_conflict(doc: JsonDict, device: Device) -> JsonDict:
         if leaf.get("state", winner["state"]) != winner["state"]:
             device.say(
                 device.channel_name(doc["channel"]),
-                f"changed on two devices at the same time: {_change(winner, device)} wins over "
-                f"{_change(leaf, device)}",
+                Problem(
+                    f"changed on two devices at the same time: {_change(winner, device)} wins over "
+                    f"{_change(leaf, device)}"
+                ),
             )
         if winner.get("reason") or _is_ours(leaf, device):
             with suppress(Conflict, NotFound):  # another device removed it first

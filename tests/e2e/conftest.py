@@ -19,6 +19,7 @@ from local.net import Net
 from local.system import LocalSystem, Options
 from tests.kit.basics import an_address, looked_for
 from tests.kit.device.gadget import Gadget
+from tests.kit.device.shell import Shell
 from tests.kit.embedded import start_quietly
 from tests.kit.planted import plant
 from tests.kit.system import registering
@@ -102,6 +103,23 @@ def couches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
     yield couch_of
     for couchdb in started.values():
         couchdb.stop()
+
+
+@pytest.fixture
+def shell(
+    tmp_path: Path, couches: Callable[[str], str], capsys: pytest.CaptureFixture[str]
+) -> Iterator[Shell]:
+    """Where the commands of a device are typed that is not registered yet."""
+    shell = Shell(tmp_path / "home", couches("shell"), capsys)
+    yield shell
+    shell.remove()
+
+
+@pytest.fixture
+def phone(shell: Shell) -> Shell:
+    """The same for a device that is registered, and whose cloud is not there."""
+    assert shell.register().code == 0
+    return shell
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""`python -m syncpoint_device` as a person uses it: words, JSON, exit codes, signals."""
+"""`syncpoint-device` as a person uses it: words, JSON, exit codes, signals."""
 
 import json
 import os
@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -41,6 +40,17 @@ COMMANDS = [
     ["channel"],
     ["channel", "create"],
     ["channel", "invite"],
+    ["channel", "list"],
+    ["channel", "rename"],
+    ["channel", "close"],
+    ["channel", "members"],
+    ["channel", "remove"],
+    ["invitation"],
+    ["invitation", "list"],
+    ["invitation", "withdraw"],
+    ["invitation", "resend"],
+    ["service"],
+    ["completion"],
     ["subscription"],
     ["subscription", "pause"],
     ["subscription", "resume"],
@@ -57,29 +67,20 @@ OF_A_DEVICE = [
     ["status"],
     ["channel", "create", "Photos"],
     ["channel", "invite", "Photos", "ben@example.com"],
+    ["channel", "list"],
+    ["channel", "rename", "Photos", "Pictures"],
+    ["channel", "close", "Photos", "--yes"],
+    ["channel", "members", "Photos"],
+    ["channel", "remove", "Photos", "ben@example.com"],
+    ["invitation", "list"],
+    ["invitation", "withdraw", "ben@example.com"],
+    ["invitation", "resend", "ben@example.com"],
     ["subscription", "pause", "Photos"],
     ["subscription", "resume", "Photos"],
     ["subscription", "stop", "Photos", "--purge", "--force"],
     ["undo", "channel-1"],
     ["unlink", "--offline"],
 ]
-
-
-@pytest.fixture
-def shell(
-    tmp_path: Path, couches: Callable[[str], str], capsys: pytest.CaptureFixture[str]
-) -> Iterator[Shell]:
-    """Where the commands of a device are typed that is not registered yet."""
-    shell = Shell(tmp_path / "home", couches("shell"), capsys)
-    yield shell
-    shell.remove()
-
-
-@pytest.fixture
-def phone(shell: Shell) -> Shell:
-    """The same for a device that is registered, and whose cloud is not there."""
-    assert shell.register().code == 0
-    return shell
 
 
 # Help and usage
@@ -89,7 +90,7 @@ def phone(shell: Shell) -> Shell:
 def test_every_command_has_a_help(shell: Shell, command: list[str]) -> None:
     printed = shell.type(*command, "--help")
     assert printed.code == 0
-    assert printed.out.startswith(" ".join(["usage: python -m syncpoint_device", *command]))
+    assert printed.out.startswith(" ".join(["usage: syncpoint-device", *command]))
     assert printed.err == ""
 
 
@@ -125,7 +126,7 @@ def test_what_cannot_be_understood_is_told_with_the_usage(shell: Shell, words: l
     printed = shell.type(*words)
     assert printed.code == 2
     assert printed.out == ""
-    assert "usage: python -m syncpoint_device" in printed.err
+    assert "usage: syncpoint-device" in printed.err
     assert "error: " in printed.err
     assert not shell.folder.exists()
 
@@ -275,12 +276,12 @@ def test_a_wrong_option_is_told_with_what_it_must_be(
 # Nothing there to work with
 
 
-@pytest.mark.parametrize("words", [*OF_A_DEVICE, ["run"]], ids=" ".join)
+@pytest.mark.parametrize("words", [*OF_A_DEVICE, ["run"], ["service"]], ids=" ".join)
 def test_where_no_device_is_registered_that_is_told(shell: Shell, words: list[str]) -> None:
     printed = shell.run(*words)
     assert (printed.code, printed.out) == (1, "")
     assert printed.err == (
-        "error: this device is not registered; run `python -m syncpoint_device register` first"
+        "error: this device is not registered; run `syncpoint-device register` first"
     )
 
 
@@ -305,7 +306,7 @@ def test_a_couchdb_that_refuses_the_login_is_told_with_the_command_that_mends_it
     assert "`couch http://NAME@HOST:PORT`" in printed.err
 
 
-@pytest.mark.parametrize("words", [*OF_A_DEVICE, ["run"]], ids=" ".join)
+@pytest.mark.parametrize("words", [*OF_A_DEVICE, ["run"], ["service"]], ids=" ".join)
 def test_a_file_that_was_spoilt_is_named(phone: Shell, words: list[str]) -> None:
     phone.home.path.write_text(phone.home.path.read_text()[:-20])
     printed = phone.run(*words)
@@ -646,8 +647,9 @@ def test_the_agent_ends_cleanly_when_it_is_told_to(phone: Shell, number: signal.
         talk.send(number)
         assert talk.end() == 0
     assert talk.err == []
-    last = "agent          stopped; this device's CouchDB continues to replicate"
-    assert re.fullmatch(rf"\d\d:\d\d:\d\d  {re.escape(last)}", talk.out[-1])
+    last = "INFO     agent          stopped; this device's CouchDB continues to replicate"
+    when = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d"
+    assert re.fullmatch(f"{when}  {re.escape(last)}", talk.out[-1])
     assert len(phone.device.replications.all()) == 1
 
 
@@ -657,8 +659,9 @@ def test_the_agent_tells_programs_in_lines_of_json(phone: Shell) -> None:
         talk.send(signal.SIGTERM)
         assert talk.end() == 0
     said = [json.loads(line) for line in talk.out]
-    assert [set(one) for one in said] == [{"at", "about", "what"}] * len(said)
+    assert [set(one) for one in said] == [{"at", "level", "about", "what"}] * len(said)
     assert [one["about"] for one in said] == ["cloud", "agent"]
+    assert [one["level"] for one in said] == ["warning", "info"]
 
 
 def test_a_second_agent_is_refused_and_the_first_goes_on(phone: Shell) -> None:

@@ -150,6 +150,35 @@ def test_a_link_that_lies_where_the_new_file_is_written_is_not_followed(
 # Whole or not at all
 
 
+def test_a_file_that_is_being_read_on_windows_is_replaced_a_moment_later(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replaced, refusals = Path.replace, iter([PermissionError(13, "used"), PermissionError(13, "")])
+
+    def replace_late(self: Path, target: Path) -> Path:
+        refusal = next(refusals, None)
+        if refusal:
+            raise refusal
+        return replaced(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace_late)
+    monkeypatch.setattr("syncpoint_device.home._REPLACE_PAUSE_S", 0)
+    home.save(a_profile(name="phone"))
+    assert home.load().doc["name"] == "phone"
+
+
+def test_a_file_that_cannot_be_replaced_at_all_is_an_error(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path, target: Path) -> Path:
+        raise PermissionError(13, "used", str(target))
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    monkeypatch.setattr("syncpoint_device.home._REPLACE_PAUSE_S", 0)
+    with pytest.raises(PermissionError):
+        home.save(a_profile())
+
+
 @pytest.mark.io
 def test_a_crash_between_writing_and_renaming_leaves_the_old_file(home: Home, file: Path) -> None:
     profile = a_profile(cloud="https://old.example.com")
@@ -227,9 +256,7 @@ def test_two_devices_have_an_agent_each(tmp_path: Path) -> None:
 
 
 def test_where_no_device_is_registered_that_is_said_with_how_to_begin(home: Home) -> None:
-    with pytest.raises(
-        DeviceError, match="is not registered; run `python -m syncpoint_device regist"
-    ):
+    with pytest.raises(DeviceError, match="is not registered; run `syncpoint-device regist"):
         home.load()
     with pytest.raises(DeviceError, match="is not registered"):
         home.update(lambda kept: kept)

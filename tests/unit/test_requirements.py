@@ -1,11 +1,14 @@
 """What is installed is pinned, with hashes, and the same everywhere."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from local.system import ROOT
+from syncpoint_device import __version__
 
 SOURCES = sorted(ROOT.glob("requirements*.in"))
 LOCKS = sorted(ROOT.glob("requirements*.txt"))
@@ -70,6 +73,19 @@ def test_a_package_has_one_version_in_all_locks() -> None:
 def test_what_installs_more_has_all_that_installs_less(part: str, whole: str) -> None:
     less, more = (pins(ROOT / f"requirements{name}.txt") for name in (part, whole))
     assert less.items() <= more.items()
+
+
+def test_the_agents_wheel_asks_for_what_a_device_is_tested_with() -> None:
+    project = tomllib.loads((ROOT / "syncpoint_device/pyproject.toml").read_text(encoding="utf-8"))
+    wanted = {each.name: each for each in map(Requirement, project["project"]["dependencies"])}
+    assert wanted.keys() == named(ROOT / "requirements-device.in")
+    locked = pins(ROOT / "requirements-device.txt")
+    assert [name for name, each in wanted.items() if locked[name][0] not in each.specifier] == []
+
+
+def test_the_agent_has_the_version_of_the_whole() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["version"] == __version__
 
 
 def test_nothing_is_installed_without_hashes() -> None:

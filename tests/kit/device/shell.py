@@ -1,4 +1,4 @@
-"""`python -m syncpoint_device` as somebody types it, in this process or in one of its own."""
+"""`syncpoint-device` as somebody types it, in this process or in one of its own."""
 
 import contextlib
 import json
@@ -40,6 +40,12 @@ class Printed:
     @property
     def json(self) -> JsonDict:
         said: JsonDict = json.loads(self.out)
+        return said
+
+    @property
+    def error(self) -> JsonDict:
+        """What `--json` has said on stderr of why the command failed."""
+        said: JsonDict = json.loads(self.err)["error"]
         return said
 
 
@@ -122,7 +128,7 @@ class Shell:
     @contextlib.contextmanager
     def running(self, *words: str, **environment: str) -> "Iterator[Talk]":
         """A command in a process of its own; killed at the end if it still runs."""
-        command = [sys.executable, "-m", "device", "--home", str(self.folder), *words]
+        command = [sys.executable, "-m", "syncpoint_device", "--home", str(self.folder), *words]
         with subprocess.Popen(
             command,
             cwd=ROOT,

@@ -1,0 +1,356 @@
+"""What an owner does with channels, members and invitations that exist already.
+
+All of it is written into this device's copy of the control database, so it works offline. Each
+function first checks that the cloud will do it, by the moves that `domain.moves` allows.
+"""
+
+from chalicelib.couch import Conflict
+from chalicelib.domain import fields
+from chalicelib.domain.addresses import owner_id_of
+from chalicelib.domain.channel import CHANNEL_NAME_LENGTH, DEFAULT_NAME
+from chalicelib.domain.documents import ERROR_STATE, JsonDict, Rejected, generation_of
+from chalicelib.domain.moves import TYPES
+from syncpoint_device import channels
+from syncpoint_device.databases import Device
+from syncpoint_device.errors import (
+    Changed,
+    DeviceError,
+    NotAllowed,
+    NothingToDo,
+    Revoked,
+    Unconfirmed,
+    Unknown,
+)
+
+_ENDED = ("closing", "closed")
+# The states of an invitation that its guest can still answer, or will be able to.
+_WAITING = ("new", "sent")
+_INVITATION = TYPES["invitation"]
+_WITHDRAWABLE = {state for state in _WAITING if "withdrawn" in _INVITATION.moves[state]}
+# A mail that was sent is withdrawn and asked for again, in one revision.
+_RESENDABLE = {
+    state
+    for state in _INVITATION.moves
+    if state != "new" and "new" in _INVITATION.by_asking_again(state)
+}
+
+
+def list_channels(device: Device) -> JsonDict:
+    """List the channels, own and shared. A few requests to this device's CouchDB.
+
+    Returns
+    -------
+    dict
+        ``{channels: [{channel, name, state, shared, members, database, error?}]}``: whether
+        somebody shares it with the owner, and the number of its members.
+    """
+    found = [
+        {
+            "channel": doc["_id"],
+            "name": doc["name"],
+            "state": _state(doc),
+            "shared": _is_shared(device, doc),
+            "members": len(_member_ids(doc)),
+            "database": device.channel(doc["_id"]).name,
+            **_reason(doc),
+        }
+        for doc in channels.list_all(device)
+    ]
+    return {"channels": sorted(found, key=lambda one: (one["name"], one["channel"]))}
+
+
+def rename(device: Device, channel: str, name: str) -> JsonDict:
+    """Rename a channel, for its members too.
+
+    A channel that the cloud rejected is handed to it again with the new name.
+
+    Returns
+    -------
+    dict
+        ``{channel, name, former}``.
+
+    Raises
+    ------
+    DeviceError
+        If the name is invalid or taken, the channel has it already, or it is not the owner's own.
+    """
+    try:
+        fields.text({"name": name}, "name", 1, CHANNEL_NAME_LENGTH)
+    except Rejected as exc:
+        raise DeviceError(exc.reason) from exc
+    doc, former = _own_channel(device, channel, "rename it")
+    if doc.get("name") == name:
+        raise NothingToDo(f"the name of this channel is “{name}” already")
+    for other in channels.list_all(device):
+        is_other = other["_id"] != doc["_id"] and _state(other) not in _ENDED
+        if is_other and fields.same_name(other["name"], name):
+            raise NotAllowed(f"another channel is called “{name}”; choose another name")
+    state = "new" if _state(doc) == ERROR_STATE else doc["state"]
+    _write(device, {**doc, "name": name, "state": state}, f"“{former}”")
+    return {"channel": doc["_id"], "name": name, "former": former}
+
+
+def close(device: Device, channel: str, *, confirmed: bool) -> JsonDict:
+    """Close a channel: the cloud deletes its database, for all members.
+
+    Parameters
+    ----------
+    confirmed : bool
+        Whether the person has confirmed that.
+
+    Returns
+    -------
+    dict
+        ``{channel, name, database}``: its copy on this device, which stays.
+
+    Raises
+    ------
+    DeviceError
+        If it is closed already, not the owner's own, or not confirmed.
+    """
+    doc, name = _own_channel(device, channel, "close it")
+    count = len(_member_ids(doc))
+    if not confirmed:
+        raise Unconfirmed(
+            f"closing “{name}” deletes it in the cloud, with everything in it, and ends it for its "
+            f"{_counted(count, 'member')}. Copies on devices stay, but are in sync no more. "
+            "This cannot be undone. To do it, add --yes"
+        )
+    _write(device, {**doc, "state": "closing"}, f"“{name}”")
+    return {"channel": doc["_id"], "name": name, "database": device.channel(doc["_id"]).name}
+
+
+def members(device: Device, channel: str) -> JsonDict:
+    """List the members of a channel of the owner's, and who is invited to it.
+
+    Returns
+    -------
+    dict
+        ``{channel, name, members: [{member, email?}], invited: [{invitation, email, state}]}``.
+        `member` is an owner id. The address is known from the invitation, as long as there is one.
+    """
+    doc, name = _own_channel(device, channel, "see its members", even_if_ended=True)
+    known = {owner_id_of(one["email"]): str(one["email"]) for one in _invitations(device)}
+    found = [
+        {"member": member, **({"email": known[member]} if member in known else {})}
+        for member in _member_ids(doc)
+    ]
+    waiting = [_listed(one, name) for one in _invited(device, doc)]
+    return {"channel": doc["_id"], "name": name, "members": found, "invited": waiting}
+
+
+def remove(device: Device, channel: str, member: str) -> JsonDict:
+    """Remove a member from a channel.
+
+    Parameters
+    ----------
+    member : str
+        The member's e-mail address or owner id.
+
+    Returns
+    -------
+    dict
+        ``{channel, name, member}``.
+
+    Raises
+    ------
+    DeviceError
+        If there is no such member, or the channel is closed or not the owner's own.
+    """
+    doc, name = _own_channel(device, channel, "remove a member")
+    found = member if member in _member_ids(doc) else owner_id_of(member)
+    if found not in _member_ids(doc):
+        for one in _invited(device, doc):
+            if owner_id_of(one["email"]) == found:
+                raise Unknown(
+                    f"{member} has not accepted yet, so is no member; run `invitation withdraw "
+                    f"{one['_id']}` instead"
+                )
+        raise Unknown(f"{member} is no member of “{name}”; `channel members` lists the members")
+    left = [one for one in doc["members"] if one != found]
+    _write(device, {**doc, "members": left}, f"“{name}”")
+    return {"channel": doc["_id"], "name": name, "member": member}
+
+
+def list_invitations(device: Device) -> JsonDict:
+    """List the owner's invitations.
+
+    Returns
+    -------
+    dict
+        ``{invitations: [{invitation, email, channel, name, state, expires_at?, error?}]}``.
+    """
+    names = {doc["_id"]: doc["name"] for doc in channels.list_all(device)}
+    found = [
+        _listed(doc, names.get(str(doc.get("channel")), DEFAULT_NAME))
+        for doc in _invitations(device)
+    ]
+    return {"invitations": sorted(found, key=lambda one: (one["name"], one["email"]))}
+
+
+def withdraw(device: Device, text: str) -> JsonDict:
+    """Withdraw an invitation, so that nobody can accept it.
+
+    Parameters
+    ----------
+    text : str
+        The invitation's id, or the guest's address.
+
+    Returns
+    -------
+    dict
+        ``{invitation, email, channel, name, state}``.
+
+    Raises
+    ------
+    DeviceError
+        If there is no such invitation, or it was answered already.
+    """
+    doc = _invitation(device, text, _WITHDRAWABLE)
+    state = _state(doc)
+    if state in ("accepted", "accepting"):
+        raise NotAllowed(
+            f"{doc['email']} has accepted already; run `channel remove` to remove the guest"
+        )
+    if state not in _WITHDRAWABLE:
+        raise NothingToDo(f"nobody can accept this invitation: it is {state}")
+    return _write_invitation(device, {**doc, "state": "withdrawn"})
+
+
+def resend(device: Device, text: str) -> JsonDict:
+    """Have the mail of an invitation sent again. The earlier link no longer works.
+
+    Parameters
+    ----------
+    text : str
+        The invitation's id, or the guest's address.
+
+    Returns
+    -------
+    dict
+        ``{invitation, email, channel, name, state}``.
+
+    Raises
+    ------
+    DeviceError
+        If there is no such invitation, it was accepted, its mail has not been sent yet, or its
+        channel is closed.
+    """
+    doc = _invitation(device, text, _RESENDABLE)
+    state = _state(doc)
+    if state == "new":
+        raise NothingToDo("the cloud has not sent the first mail yet; it sends it when it can")
+    if state in ("accepted", "accepting"):
+        raise NothingToDo(f"{doc['email']} has accepted already")
+    if state not in _RESENDABLE:
+        raise NotAllowed(f"this invitation cannot be sent again: it is {state}")
+    _own_channel(device, str(doc.get("channel")), "invite")
+    return _write_invitation(device, {**doc, "state": "new", "generation": generation_of(doc) + 1})
+
+
+def _own_channel(
+    device: Device, text: str, what: str, *, even_if_ended: bool = False
+) -> tuple[JsonDict, str]:
+    """Return the document of a channel that this device may change, and the channel's name."""
+    _check_not_revoked(device)
+    found = channels.find(device, text)
+    name = str(found["name"])
+    if _is_shared(device, found):
+        raise NotAllowed(f"“{name}” is shared with you; only its owner can {what}")
+    doc = device.database.get(found["_id"])
+    state = _state(doc)
+    if not even_if_ended and state not in TYPES["channel"].moves:
+        if state in _ENDED:
+            raise NothingToDo(f"“{name}” is closed already")
+        raise NotAllowed(f"“{name}” cannot be changed: its state is {state}")
+    return doc, name
+
+
+def _is_shared(device: Device, doc: JsonDict) -> bool:
+    """Tell whether somebody shares a channel with the owner: its id is its database's name."""
+    return device.channel(doc["_id"]).name == device.profile.prefix + str(doc["_id"])
+
+
+def _state(doc: JsonDict) -> str:
+    """Return a document's state as a text, since a device may have written any value."""
+    return str(doc.get("state", "without a state"))
+
+
+def _member_ids(doc: JsonDict) -> list[str]:
+    found = doc.get("members")
+    return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
+
+
+def _invitations(device: Device) -> list[JsonDict]:
+    return [
+        doc
+        for doc in channels.documents(device)
+        if doc.get("type") == "invitation" and isinstance(doc.get("email"), str)
+    ]
+
+
+def _invited(device: Device, channel: JsonDict) -> list[JsonDict]:
+    """Return the invitations to a channel that were not answered yet."""
+    return [
+        doc
+        for doc in _invitations(device)
+        if doc.get("channel") == channel["_id"] and _state(doc) in _WAITING
+    ]
+
+
+def _invitation(device: Device, text: str, states: set[str]) -> JsonDict:
+    """Find an invitation by its id, or by the guest's address: of several the one in `states`."""
+    _check_not_revoked(device)
+    found = _invitations(device)
+    named = [doc for doc in found if text == doc["_id"]] or [
+        doc for doc in found if owner_id_of(text) == owner_id_of(doc["email"])
+    ]
+    if not named:
+        raise Unknown(f"there is no invitation “{text}”; `invitation list` lists them")
+    fitting = [doc for doc in named if _state(doc) in states] or named[-1:]
+    if len(fitting) > 1:
+        ids = ", ".join(str(doc["_id"]) for doc in fitting)
+        raise Unknown(f"“{text}” is invited more than once; use an id instead: {ids}")
+    return fitting[0]
+
+
+def _check_not_revoked(device: Device) -> None:
+    if device.profile.is_revoked or channels.own_state(device) in ("revoking", "revoked"):
+        raise Revoked
+
+
+def _listed(doc: JsonDict, name: str) -> JsonDict:
+    expires = {"expires_at": doc["expires_at"]} if isinstance(doc.get("expires_at"), str) else {}
+    return {
+        "invitation": doc["_id"],
+        "email": doc["email"],
+        "channel": str(doc.get("channel")),
+        "name": name,
+        "state": _state(doc),
+        **(expires if _state(doc) == "sent" else {}),
+        **_reason(doc),
+    }
+
+
+def _reason(doc: JsonDict) -> JsonDict:
+    """Return ``{error}``, what is wrong with a document, if the cloud rejected it."""
+    error = doc.get("error")
+    is_rejected = _state(doc) == ERROR_STATE and isinstance(error, dict)
+    return {"error": str(error.get("reason"))} if is_rejected and isinstance(error, dict) else {}
+
+
+def _write_invitation(device: Device, doc: JsonDict) -> JsonDict:
+    _write(device, doc, "the invitation")
+    return _listed(doc, device.channel_name(str(doc.get("channel"))))
+
+
+def _write(device: Device, doc: JsonDict, what: str) -> None:
+    """Write a document over the revision that was checked, and over no other."""
+    try:
+        device.database.put(doc)
+    except Conflict as exc:
+        raise Changed(what) from exc
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
