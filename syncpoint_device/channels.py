@@ -4,7 +4,7 @@ import time
 import uuid
 from contextlib import suppress
 
-from chalicelib.couch import CouchError, Database, InvalidName
+from chalicelib.couch import CouchError, Database
 from chalicelib.domain import fields
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.channel import CHANNEL_NAME_LENGTH, DEFAULT_NAME
@@ -221,17 +221,13 @@ def check_all_sent(device: Device) -> None:
 
 def _check_is_sent(device: Device, channel: JsonDict, subscription: JsonDict) -> None:
     local, what = device.channel(channel["_id"]), f"“{channel['name']}”"
-    remote = subscription.get("remote")
     if not device.is_own(local):
         return  # it is not deleted
-    if not isinstance(remote, str):
+    if not subscription or not device.profile.cloud:
         if local.info()["doc_count"] > 0:
             raise DeviceError(f"{what} is not in the cloud yet; --force deletes it anyway")
         return
-    try:
-        _check_is_in(local, device.remote(remote), what)
-    except InvalidName as exc:
-        raise DeviceError(f"{what} is on this device only; --force deletes it anyway") from exc
+    _check_is_in(local, device.channel_in_cloud(channel["_id"]), what)
 
 
 def _check_is_in(local: Database, cloud: Database, what: str) -> None:

@@ -37,8 +37,6 @@ class Profile:
         The prefix of the device's database names there, since several devices may share a CouchDB.
     cloud, control_db : str
         The URL of the cloud's CouchDB and its control database; empty until they are known.
-    former_clouds : list of str
-        The earlier URLs of the cloud's CouchDB.
     is_revoked : bool
         Whether this device was revoked.
     """
@@ -50,7 +48,6 @@ class Profile:
     prefix: str = ""
     cloud: str = ""
     control_db: str = ""
-    former_clouds: list[str] = field(default_factory=list)
     is_revoked: bool = False
 
     @property
@@ -187,10 +184,10 @@ class Home:
 def _checked(profile: Profile) -> Profile:
     """Return the profile if its values have the right types."""
     values = asdict(profile)
-    doc, is_revoked, former = (values.pop(name) for name in ("doc", "is_revoked", "former_clouds"))
-    if not (isinstance(doc, dict) and isinstance(is_revoked, bool) and isinstance(former, list)):
-        raise TypeError("doc, is_revoked or former_clouds has a wrong type")
-    texts = (*values.values(), *former, *map(doc.get, _TEXT_FIELDS))
+    doc, is_revoked = values.pop("doc"), values.pop("is_revoked")
+    if not (isinstance(doc, dict) and isinstance(is_revoked, bool)):
+        raise TypeError("doc or is_revoked has a wrong type")
+    texts = (*values.values(), *map(doc.get, _TEXT_FIELDS))
     if not all(isinstance(text, str) for text in texts):
         raise TypeError("a value that must be a text is not")
     return profile

@@ -53,7 +53,9 @@ def _own(doc: JsonDict) -> JsonDict:
 
 def ways(device: Device, number: int = 1) -> list[Direction]:
     """Both ways between databases that are not there: nothing comes of them."""
-    return device.both_ways(device.channel(f"channel-{number}"), f"http://127.0.0.1:9/db-{number}")
+    local, remote = device.channel(f"channel-{number}"), f"http://127.0.0.1:9/db-{number}"
+    here, there = device.here(local), endpoint(remote)
+    return [Direction(here, there), Direction(there, here)]
 
 
 def ids(kit: Kit) -> set[str]:
@@ -242,8 +244,7 @@ def pair(kit: Kit) -> tuple[Database, Database]:
 
 def here(kit: Kit, database: Database) -> JsonDict:
     """A database here as an end of a replication, with the administrator's login."""
-    (way, _) = kit.device.both_ways(database, "http://127.0.0.1:9/x")
-    return way.source
+    return kit.device.here(database)
 
 
 def test_a_replication_replicates_and_does_not_stand(
@@ -293,7 +294,7 @@ def test_passwords_are_in_headers_and_in_no_url(make_kit: MakeKit) -> None:
     kit = make_kit(cloud=CLOUD, control_db="control")
     device = kit.device
     device.replications.reconcile(CONTROL, device.control_both_ways())
-    device.replications.reconcile("a", device.both_ways(device.channel("a"), f"{CLOUD}/db-a"))
+    device.replications.reconcile("a", device.both_ways(device.channel("a"), "db-a"))
     device.replications.reconcile("registrations", device.to_registrations())
     docs = kit.replications()
     assert len(docs) == 5

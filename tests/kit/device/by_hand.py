@@ -51,12 +51,9 @@ class Kit:
     def owner_of(self, address: str) -> str:
         return owner_id_of(address)
 
-    def set_cloud(self, *urls: str) -> None:
-        """Let the device have heard of a cloud, and of one after another if it moved."""
-        former = list(urls[:-1])
-        self.home.update(
-            lambda kept: replace(kept, cloud=urls[-1], control_db="control", former_clouds=former)
-        )
+    def set_cloud(self, url: str) -> None:
+        """Let the device have heard of a cloud."""
+        self.home.update(lambda kept: replace(kept, cloud=url, control_db="control"))
 
     def subscription_id(self, channel_id: str) -> str:
         return subscription_id(channel_id, self.profile.owner_id)
