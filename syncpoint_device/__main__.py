@@ -24,6 +24,7 @@ from syncpoint_device.errors import DeviceError, Revoked, without_full_stop
 from syncpoint_device.home import Home
 from syncpoint_device.refusals import undo
 from syncpoint_device.status import status
+from syncpoint_device.trust import trust, trusted
 
 EXIT_FAILED, EXIT_REVOKED, EXIT_INTERRUPTED = 1, 3, 130
 DESCRIPTION = "Registers this device, and keeps the channels of its owner in sync on it."
@@ -105,6 +106,8 @@ def _register(arguments: Arguments) -> None:
         couch=_with_password(arguments.couch),
         name=arguments.name,
         prefix=arguments.prefix,
+        trust=arguments.trust,
+        ca_file=getattr(arguments, "ca_file", None),
     )
     result["home"] = str(arguments.home)
     run = _command_line("--home", result["home"], "run")
@@ -143,6 +146,11 @@ def _ask(prompt: str) -> str:
             raise DeviceError(
                 "--couch has no password, and there is no terminal to ask for it"
             ) from None
+
+
+def _trust(arguments: Arguments) -> None:
+    result = trust(_device(arguments), getattr(arguments, "ca_file", None))
+    _print(arguments, result, trusted(result))
 
 
 def _resend(arguments: Arguments) -> None:
@@ -227,6 +235,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_common(parser, home=Path.home() / ".syncpoint", json=False)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_register(commands)
+    _add(commands, "trust", _trust, "make this device's CouchDB check certificates")
     _add(commands, "resend", _resend, "ask for another mail with a link")
     run = _add(commands, "run", _run, "run the agent, which keeps the channels in sync")
     run.add_argument(
@@ -297,6 +306,9 @@ def _add_register(commands: Any) -> None:
     register.add_argument("--name", required=True, help="a name for this device")
     register.add_argument(
         "--prefix", default="", help="a prefix for the names of its databases (default: none)"
+    )
+    register.add_argument(
+        "--trust", action="store_true", help="make this device's CouchDB check certificates"
     )
 
 

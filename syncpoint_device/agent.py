@@ -17,7 +17,7 @@ from chalicelib.engine.runner import Message, handle
 from syncpoint_device.backoff import BackOff, Restarts
 from syncpoint_device.cloud import CloudMonitor, CloudStatus, fill_outbox, remove_outbox
 from syncpoint_device.databases import CONTROL, Device, Say
-from syncpoint_device.errors import CloudFailed, DeviceError, Revoked
+from syncpoint_device.errors import CloudFailed, DeviceError, Revoked, Unverified
 from syncpoint_device.home import Home
 from syncpoint_device.refusals import Refusals
 from syncpoint_device.replications import Replication
@@ -81,6 +81,7 @@ class Agent:
         self._checks = BackOff(intervals.min_retry_s, intervals.max_retry_s)
         self._restarts = Restarts(intervals.min_retry_s, intervals.max_restart_s)
         self._failures = BackOff(intervals.min_retry_s, intervals.max_retry_s)
+        self._last_unverified = ""
 
     def run(self) -> None:
         """Run until the agent is ended.
@@ -102,6 +103,9 @@ class Agent:
                 raise Revoked
             try:
                 self._reconcile(device)
+            except Unverified as exc:
+                self._say_unverified(str(exc))
+                time.sleep(self._failures.fail())
             except DeviceError as exc:
                 device.replications.remove_all()
                 if isinstance(exc, Revoked):
@@ -113,6 +117,7 @@ class Agent:
 
     def _reconcile(self, device: Device) -> None:
         """Handle all documents, then their changes, until all must be handled again."""
+        self._check_verifies(device)
         self._start(device)
         self._refusals.start_over()
         since, is_last = "0", False
@@ -128,6 +133,21 @@ class Agent:
             self._restart_stalled(device)
             if _has_deleted_subscription(page, device) or self._has_cloud_changed(device):
                 return
+
+    def _check_verifies(self, device: Device) -> None:
+        """Replicate nothing while this device's CouchDB does not check the cloud's certificate."""
+        try:
+            device.check_verifies()
+        except Unverified:
+            device.replications.remove_all()
+            raise
+        self._last_unverified = ""
+
+    def _say_unverified(self, problem: str) -> None:
+        """Say once why nothing is replicated."""
+        if problem != self._last_unverified:
+            self._last_unverified = problem
+            self._say("couchdb", problem)
 
     def _start(self, device: Device) -> None:
         if not device.acquire(device.database):
@@ -188,6 +208,7 @@ class Agent:
         """Check the cloud if a check is due. Return whether to handle all documents again."""
         if self._checks.remaining_s:
             return False
+        self._check_verifies(device)
         status = self._monitor.check(device)
         if status is CloudStatus.RECOVERED:  # CouchDB itself may wait for hours
             _restart(device, device.replications.all())

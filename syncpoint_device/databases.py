@@ -9,6 +9,7 @@ from chalicelib.couch import CouchError, Database, NoDatabase, Server
 from chalicelib.domain.channel import DEFAULT_NAME
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import channel_db, owner_control_db
+from syncpoint_device.certificates import check_verifies
 from syncpoint_device.endpoints import endpoint, is_shared_id, split_login
 from syncpoint_device.errors import DeviceError, without_full_stop
 from syncpoint_device.home import Profile
@@ -172,6 +173,18 @@ class Device:
                 f"the CouchDB at {self.server.url} needs its administrator's name and password: "
                 "--couch http://NAME:PASSWORD@HOST:PORT"
             )
+
+    def check_verifies(self) -> None:
+        """Check that this device's CouchDB checks the cloud's certificate, if there is one.
+
+        Raises
+        ------
+        Unverified
+            If it does not.
+        """
+        urls = (self.profile.registrations, self.profile.cloud)
+        if any(url.startswith("https:") for url in urls):
+            check_verifies(self.server)
 
     def here(self, local: Database) -> JsonDict:
         """Return a local database as the endpoint that its own server's replicator uses."""

@@ -5,7 +5,8 @@
     DeviceError          the command cannot continue
     ├── AgentRunning     the agent of this device runs in another process
     ├── CloudFailed      the cloud's CouchDB does not answer, or refuses the login
-    └── Revoked          the device was revoked
+    ├── Revoked          the device was revoked
+    └── Unverified       the device's CouchDB would send its password to an impostor
 """
 
 
@@ -36,6 +37,31 @@ class Revoked(DeviceError):
         super().__init__(
             "this device was revoked. Its data stays here, but is no longer replicated. "
             "To use the device again, run `unlink` and then `register`"
+        )
+
+
+class Unverified(DeviceError):
+    """The device's own CouchDB checks no certificates, so it may replicate nothing with https.
+
+    Parameters
+    ----------
+    url : str
+        The server's URL, without a password.
+    problem : str
+        What the server does, or does not do.
+    advice : str
+        What to do about it.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        problem: str,
+        advice: str = "Run `trust`, and it checks them from then on (`register --trust` does both)",
+    ) -> None:
+        super().__init__(
+            f"the CouchDB at {url} {problem}. It might send this device's password to a server "
+            f"that only pretends to be the cloud, so nothing is replicated. {advice}"
         )
 
 

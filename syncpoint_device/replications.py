@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from chalicelib.couch import Conflict, CouchError, Database, NotFound, Server
 from chalicelib.domain.documents import JsonDict
+from syncpoint_device.certificates import check_verifies
 
 # The states of a stalled replication in CouchDB's scheduler and in PouchDB Server.
 _STALLED_STATES = {"error", "failed", "crashing", "completed"}
@@ -65,7 +66,7 @@ class Replications:
     """
 
     def __init__(self, server: Server, device_id: str) -> None:
-        self._http = server.http
+        self._server, self._http = server, server.http
         self._database = server.database("_replicator")
         self._prefix = f"syncpoint-{device_id}-"
         self._known_groups: set[str] = set()
@@ -77,6 +78,11 @@ class Replications:
         -------
         bool
             Whether anything changed.
+
+        Raises
+        ------
+        Unverified
+            If one is with https, and the server checks no certificates.
         """
         self._known_groups.add(group)
         missing = [self._doc(group, direction) for direction in directions]
@@ -88,8 +94,7 @@ class Replications:
                 missing.remove(same)
         for doc in orphans:
             self._remove(doc)
-        for doc in missing:
-            self._database.put(doc)
+        self._write(missing)
         return bool(orphans or missing)
 
     def remove_orphans(self) -> None:
@@ -113,7 +118,15 @@ class Replications:
         if self._remove(replication.doc):  # else it was removed a moment ago
             self._wait_until_released(replication.doc["_id"])
             direction = Direction(replication.doc["source"], replication.doc["target"])
-            self._database.put(self._doc(replication.group, direction))
+            self._write([self._doc(replication.group, direction)])
+
+    def _write(self, docs: Sequence[JsonDict]) -> None:
+        """Write the documents of replications; one with https only to a server that checks it."""
+        urls = [doc[end]["url"] for doc in docs for end in ("source", "target")]
+        if any(url.startswith("https:") for url in urls):
+            check_verifies(self._server)
+        for doc in docs:
+            self._database.put(doc)
 
     def _doc(self, group: str, direction: Direction) -> JsonDict:
         nonce = uuid.uuid4().hex

@@ -170,8 +170,8 @@ def test_a_subscription_that_no_channel_goes_with_is_obeyed(kit: Kit) -> None:
 SHARED = "db-" + "0123456789abcdef" * 2
 # What a stolen device may write into `remote` and `syncpoint`.
 LURES: list[Any] = [
-    *("https://evil.example/db", f"https://evil.example/{SHARED}", "http://couch.example/db"),
-    *("https://couch.example.evil.example/db", "https://couch.example:444/db"),
+    *("https://evil.example/db", f"https://evil.example/{SHARED}", "https://couch.example/db"),
+    *("https://couch.example.evil.example/db", "http://couch.example:444/db"),
     *(f"{CLOUD}/db-another", f"{CLOUD}/control-another", f"{CLOUD}/db/../_users"),
     *("https://couch.example@evil.example/db", "https://couch.example\\@evil/db", f"{REMOTE}\n"),
     *(None, 5, True, [], {"url": "https://evil.example/db"}, "", "db", "/db", "http://[::1/db"),
