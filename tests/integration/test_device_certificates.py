@@ -43,7 +43,7 @@ def couchdb(version: str) -> JsonDict:
 
 
 @dataclass
-class FakeCouch:
+class SaidCouch:
     """What a device's CouchDB says of itself; what it is told is in `config`."""
 
     welcome: JsonDict
@@ -72,33 +72,33 @@ class FakeCouch:
 @pytest.mark.parametrize(
     ("couch", "problem"),
     [
-        (FakeCouch(POUCHDB), None),
-        (FakeCouch(couchdb("3.5.2"), BOTH), None),
-        (FakeCouch(couchdb("3.5.2"), ONLY_VERIFY), None),
-        (FakeCouch(couchdb("3.5.1"), ONLY_VERIFY, erlang="25.3"), None),
-        (FakeCouch(couchdb("3.4.3"), BOTH, erlang="24.0"), None),
-        (FakeCouch(couchdb("3.4.3"), BOTH, erlang=404), None),
-        (FakeCouch(couchdb("4.0"), BOTH, erlang="27"), None),
-        (FakeCouch(couchdb("3.5.2")), "checks no certificates"),
-        (FakeCouch(couchdb("3.5.2"), {**BOTH, KEYS[0]: "false"}), "checks no certificates"),
-        (FakeCouch(couchdb("3.5.2"), {**BOTH, KEYS[0]: "True"}), "checks no certificates"),
-        (FakeCouch(couchdb("3.5.2"), {**BOTH, KEYS[0]: "1"}), "checks no certificates"),
-        (FakeCouch(couchdb("3.5.2"), {KEYS[1]: "/ca.pem"}), "checks no certificates"),
-        (FakeCouch(couchdb("3.4.3"), ONLY_VERIFY), "has no `ssl_trusted_certificates_file`"),
-        (FakeCouch(couchdb("3.4.3"), {**BOTH, KEYS[1]: ""}), "has no `ssl_trusted_cert"),
-        (FakeCouch({"couchdb": "Welcome"}, ONLY_VERIFY), "has no `ssl_trusted_certificates_file`"),
-        (FakeCouch(couchdb("3.5.2"), BOTH, erlang="25.2.3"), "because it runs on Erlang 25.2.3"),
-        (FakeCouch(couchdb("3.10"), BOTH, erlang="25"), "because it runs on Erlang 25"),
-        (FakeCouch(couchdb("3.5.2"), BOTH, erlang="new"), "because it runs on Erlang new"),
-        (FakeCouch(couchdb("3.5.2"), BOTH, erlang=404), "does not say whether it checks"),
-        (FakeCouch(couchdb("3.5.2"), 401), r"does not say whether it checks .*\(.*not for you\)"),
-        (FakeCouch(couchdb("3.5.2"), 403), "does not say whether it checks certificates"),
-        (FakeCouch(couchdb("1.7.2"), 404), "does not say whether it checks certificates"),
+        (SaidCouch(POUCHDB), None),
+        (SaidCouch(couchdb("3.5.2"), BOTH), None),
+        (SaidCouch(couchdb("3.5.2"), ONLY_VERIFY), None),
+        (SaidCouch(couchdb("3.5.1"), ONLY_VERIFY, erlang="25.3"), None),
+        (SaidCouch(couchdb("3.4.3"), BOTH, erlang="24.0"), None),
+        (SaidCouch(couchdb("3.4.3"), BOTH, erlang=404), None),
+        (SaidCouch(couchdb("4.0"), BOTH, erlang="27"), None),
+        (SaidCouch(couchdb("3.5.2")), "checks no certificates"),
+        (SaidCouch(couchdb("3.5.2"), {**BOTH, KEYS[0]: "false"}), "checks no certificates"),
+        (SaidCouch(couchdb("3.5.2"), {**BOTH, KEYS[0]: "True"}), "checks no certificates"),
+        (SaidCouch(couchdb("3.5.2"), {**BOTH, KEYS[0]: "1"}), "checks no certificates"),
+        (SaidCouch(couchdb("3.5.2"), {KEYS[1]: "/ca.pem"}), "checks no certificates"),
+        (SaidCouch(couchdb("3.4.3"), ONLY_VERIFY), "has no `ssl_trusted_certificates_file`"),
+        (SaidCouch(couchdb("3.4.3"), {**BOTH, KEYS[1]: ""}), "has no `ssl_trusted_cert"),
+        (SaidCouch({"couchdb": "Welcome"}, ONLY_VERIFY), "has no `ssl_trusted_certificates_file`"),
+        (SaidCouch(couchdb("3.5.2"), BOTH, erlang="25.2.3"), "because it runs on Erlang 25.2.3"),
+        (SaidCouch(couchdb("3.10"), BOTH, erlang="25"), "because it runs on Erlang 25"),
+        (SaidCouch(couchdb("3.5.2"), BOTH, erlang="new"), "because it runs on Erlang new"),
+        (SaidCouch(couchdb("3.5.2"), BOTH, erlang=404), "does not say whether it checks"),
+        (SaidCouch(couchdb("3.5.2"), 401), r"does not say whether it checks .*\(.*not for you\)"),
+        (SaidCouch(couchdb("3.5.2"), 403), "does not say whether it checks certificates"),
+        (SaidCouch(couchdb("1.7.2"), 404), "does not say whether it checks certificates"),
     ],
     ids=str,
 )
 def test_a_couchdb_is_believed_only_if_it_checks_certificates(
-    couch: FakeCouch, problem: str | None
+    couch: SaidCouch, problem: str | None
 ) -> None:
     with serving(couch.answer) as url:
         server = Server(url)
@@ -115,7 +115,7 @@ def test_a_couchdb_is_believed_only_if_it_checks_certificates(
 @pytest.mark.parametrize("version", ["3.1.0", "3.4.3", "3.5.2"])
 def test_a_couchdb_that_is_told_to_check_is_believed(version: str, tmp_path: Path) -> None:
     for ca_file in (None, tmp_path / "ca.pem"):
-        couch = FakeCouch(couchdb(version))
+        couch = SaidCouch(couchdb(version))
         with serving(couch.answer) as url:
             file = verify(Server(url), ca_file)
         assert couch.config == {KEYS[0]: "true", KEYS[1]: file}
@@ -126,7 +126,7 @@ def test_a_couchdb_that_is_told_to_check_is_believed(version: str, tmp_path: Pat
 @pytest.mark.io
 def test_a_configuration_that_cannot_be_changed_is_told_with_what_to_write() -> None:
     with (
-        serving(FakeCouch(couchdb("3.5.2"), 403).answer) as url,
+        serving(SaidCouch(couchdb("3.5.2"), 403).answer) as url,
         pytest.raises(DeviceError, match=r"Write `verify_ssl_certificates = true` and") as caught,
     ):
         verify(Server(url), None)
@@ -215,7 +215,7 @@ def test_nothing_is_asked_of_a_server_that_replicates_without_https(
     assert replicator.asked == 0
 
 
-def register(kit: Kit, home: Home, *, trust: bool = False) -> None:
+def register_at(kit: Kit, home: Home, *, trust: bool = False) -> None:
     lifecycle.register(
         home,
         kit.say,
@@ -240,10 +240,10 @@ def test_a_device_is_registered_only_where_certificates_are_checked(
     before = server.all_dbs(prefix, prefix + "~", 100)
     replicator.checks = False
     with pytest.raises(Unverified, match="register --trust"):
-        register(kit, home)
+        register_at(kit, home)
     assert not home.is_registered
     assert server.all_dbs(prefix, prefix + "~", 100) == before
-    register(kit, home, trust=True)
+    register_at(kit, home, trust=True)
     assert home.is_registered
     device = databases.Device.of(home.load(), kit.say, FakeClock())
     assert [one.group for one in device.replications.all()] == ["outbox"]
