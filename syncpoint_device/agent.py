@@ -18,6 +18,7 @@ from syncpoint_device.backoff import BackOff, Restarts
 from syncpoint_device.cloud import CloudMonitor, CloudStatus, fill_outbox, remove_outbox
 from syncpoint_device.databases import CONTROL, Device, Say
 from syncpoint_device.errors import CloudFailed, DeviceError, Revoked, Unverified
+from syncpoint_device.gaps import Gaps
 from syncpoint_device.home import Home
 from syncpoint_device.refusals import Refusals
 from syncpoint_device.replications import Replication
@@ -78,6 +79,7 @@ class Agent:
         self._intervals = intervals = intervals or Intervals()
         self._monitor = CloudMonitor(home, say)
         self._refusals = Refusals()
+        self._gaps = Gaps()
         self._checks = BackOff(intervals.min_retry_s, intervals.max_retry_s)
         self._restarts = Restarts(intervals.min_retry_s, intervals.max_restart_s)
         self._failures = BackOff(intervals.min_retry_s, intervals.max_retry_s)
@@ -218,6 +220,7 @@ class Agent:
             self._checks.succeed()
         elif self._monitor.is_active:
             self._say_refusals(device)
+            self._close_gap(device)
             self._checks.succeed(self._intervals.check_s)
         else:
             self._checks.fail(self._intervals.pending_s)
@@ -230,6 +233,13 @@ class Agent:
                 self._say("cloud", f"refused {refused(refusal.doc_id, refusal.reason)}")
         except CloudFailed:
             return  # the next check of the cloud says why
+
+    def _close_gap(self, device: Device) -> None:
+        """Restart a replication that has passed over documents."""
+        replication = self._gaps.find(device)
+        if replication is not None:
+            self._say("replications", f"{replication.group} has passed over documents; restarted")
+            device.replications.restart(replication, from_start=True)
 
 
 def _is_of_document(exc: CouchError) -> bool:

@@ -20,6 +20,8 @@ _CHANGES_PAGE = 1000
 _MAX_BYTES = 20_000_000
 _REMOVE_ATTEMPTS = 10
 _RELEASE_LIMIT_S = 5.0
+# A header that no server reads; see `Replications.restart`.
+_CHECKPOINT_HEADER = "X-Syncpoint-Checkpoint"
 # The fields that we write into a replication's document. The replicator adds others.
 _OUR_FIELDS = ("source", "target", "continuous", "syncpoint")
 
@@ -44,12 +46,16 @@ class Replication:
         The state that the server reports: ``running``, ``triggered``, ``error``, ``crashing`` …
     reason : str or None
         The server's reason for a stalled replication, if it reports one.
+    is_busy : bool
+        Whether the server reports changes that are still to be replicated. PouchDB Server reports
+        none.
     """
 
     doc: JsonDict
     group: str
     state: str
     reason: str | None
+    is_busy: bool = False
 
     @property
     def is_stalled(self) -> bool:
@@ -113,12 +119,26 @@ class Replications:
         docs, scheduled = self._docs(), self._scheduled()
         return [_replication(doc, scheduled.get(doc["_id"])) for doc in docs]
 
-    def restart(self, replication: Replication) -> None:
-        """Restart a replication now. After failures the server itself may wait for hours."""
-        if self._remove(replication.doc):  # else it was removed a moment ago
-            self._wait_until_released(replication.doc["_id"])
-            direction = Direction(replication.doc["source"], replication.doc["target"])
-            self._write([self._doc(replication.group, direction)])
+    def restart(self, replication: Replication, *, from_start: bool = False) -> None:
+        """Restart a replication now. After failures the server itself may wait for hours.
+
+        Parameters
+        ----------
+        from_start : bool
+            Whether to compare all documents again, because its checkpoint is wrong. CouchDB looks
+            for the checkpoint under an id that depends on the headers, so another header makes
+            another id. PouchDB Server resets the checkpoint to `since`.
+
+            Source: couch_replicator_ids, replication_id; pouchdb-replication, replicate
+        """
+        old = replication.doc
+        if self._remove(old):  # else it was removed a moment ago
+            self._wait_until_released(old["_id"])
+            doc = self._doc(replication.group, Direction(old["source"], old["target"]))
+            if from_start:
+                headers = {**old["source"]["headers"], _CHECKPOINT_HEADER: doc["nonce"]}
+                doc |= {"source": {**old["source"], "headers": headers}, "since": 0}
+            self._write([doc])
 
     def _write(self, docs: Sequence[JsonDict]) -> None:
         """Write the documents of replications; one with https only to a server that checks it."""
@@ -200,14 +220,21 @@ class Replications:
 
 
 def _is_same(doc: JsonDict, wanted: JsonDict) -> bool:
+    source = doc.get("source")
+    if isinstance(source, dict) and isinstance(source.get("headers"), dict):
+        headers = {k: v for k, v in source["headers"].items() if k != _CHECKPOINT_HEADER}
+        doc = {**doc, "source": {**source, "headers": headers}}
     return all(doc.get(name) == wanted[name] for name in _OUR_FIELDS)
 
 
 def _replication(doc: JsonDict, row: JsonDict | None) -> Replication:
     state, reason = doc.get("_replication_state"), doc.get("_replication_state_reason")
+    is_busy = False
     if row is not None:
-        state, reason = row.get("state"), (row.get("info") or {}).get("error")
-    return Replication(doc, str(doc.get("syncpoint")), str(state or "new"), reason)
+        info = row.get("info") or {}
+        state, reason = row.get("state"), info.get("error")
+        is_busy = state != "running" or bool(info.get("changes_pending"))
+    return Replication(doc, str(doc.get("syncpoint")), str(state or "new"), reason, is_busy)
 
 
 @dataclass(frozen=True)
