@@ -38,6 +38,7 @@ from syncpoint_device.log import AgentLog
 from syncpoint_device.refusals import undo
 from syncpoint_device.service import EXIT_REVOKED, EXIT_USAGE
 from syncpoint_device.status import status
+from syncpoint_device.trust import trust, trusted
 
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 EXIT_PIPE = 141  # what a shell reports of a program that SIGPIPE has ended
@@ -156,6 +157,8 @@ def _register(arguments: Arguments) -> None:
         couch=_with_password(arguments.couch),
         name=arguments.name,
         prefix=arguments.prefix,
+        trust=arguments.trust,
+        ca_file=arguments.ca_file,
     )
     result["home"] = str(arguments.home)
     run = service.typed("--home", result["home"], "run")
@@ -216,6 +219,11 @@ def _couch(arguments: Arguments) -> None:
     url = _with_password(arguments.url)
     result = logins.change_couch(Home(arguments.home), _device(arguments), url)
     _print(arguments, result, texts.couch_changed(result))
+
+
+def _trust(arguments: Arguments) -> None:
+    result = trust(_device(arguments), arguments.ca_file)
+    _print(arguments, result, trusted(result))
 
 
 def _resend(arguments: Arguments) -> None:
@@ -281,6 +289,7 @@ def make_parser() -> Parser:
     add_common(parser)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_register(commands)
+    _add(commands, "trust", _trust, "make this device's CouchDB check certificates")
     _add(commands, "resend", _resend, "ask for another mail with a link")
     run = _add(commands, "run", _run, "run the agent, which keeps the channels in sync")
     run.add_argument(
@@ -359,6 +368,9 @@ def _add_register(commands: Any) -> None:
     register.add_argument("--name", required=True, help="a name for this device")
     register.add_argument(
         "--prefix", default="", help="a prefix for the names of its databases (default: none)"
+    )
+    register.add_argument(
+        "--trust", action="store_true", help="make this device's CouchDB check certificates"
     )
 
 

@@ -18,7 +18,8 @@ from syncpoint_device import logins
 from syncpoint_device.backoff import BackOff, Restarts
 from syncpoint_device.cloud import CloudMonitor, CloudStatus, fill_outbox, remove_outbox
 from syncpoint_device.databases import CONTROL, Device, Say
-from syncpoint_device.errors import CloudFailed, DeviceError, LoginRefused, Revoked
+from syncpoint_device.errors import CloudFailed, DeviceError, LoginRefused, Revoked, Unverified
+from syncpoint_device.gaps import Gaps
 from syncpoint_device.home import Home
 from syncpoint_device.log import Problem
 from syncpoint_device.refusals import Refusals
@@ -84,10 +85,12 @@ class Agent:
         self._intervals = intervals = intervals or Intervals()
         self._monitor = CloudMonitor(home, say)
         self._refusals = Refusals()
+        self._gaps = Gaps()
         self._checks = BackOff(intervals.min_retry_s, intervals.max_retry_s)
         self._restarts = Restarts(intervals.min_retry_s, intervals.max_restart_s)
         self._failures = BackOff(intervals.min_retry_s, intervals.max_retry_s)
         self._is_refused = False
+        self._last_unverified = ""
 
     def run(self) -> None:
         """Run until the agent is ended.
@@ -113,6 +116,9 @@ class Agent:
                 self._reconcile(device)
             except LoginRefused as exc:
                 self._wait_for_login(written_at, exc)
+            except Unverified as exc:
+                self._say_unverified(str(exc))
+                time.sleep(self._failures.fail())
             except DeviceError as exc:
                 device.replications.remove_all()
                 if isinstance(exc, Revoked):
@@ -125,7 +131,7 @@ class Agent:
     def _wait_for_login(self, written_at: int, exc: LoginRefused) -> None:
         """Say what to do, once. Wait some minutes, or until the command `couch` has been run."""
         if not self._is_refused:
-            self._say("couchdb", str(exc))
+            self._say("couchdb", Problem(str(exc)))
         self._is_refused = True
         wait = BackOff(self._intervals.login_s, self._intervals.login_s)
         wait.fail()
@@ -134,6 +140,7 @@ class Agent:
 
     def _reconcile(self, device: Device) -> None:
         """Handle all documents, then their changes, until all must be handled again."""
+        self._check_verifies(device)
         self._start(device)
         self._refusals.start_over()
         since, is_last = "0", False
@@ -153,6 +160,21 @@ class Agent:
                 return
             if self._has_cloud_changed(device):
                 return
+
+    def _check_verifies(self, device: Device) -> None:
+        """Replicate nothing while this device's CouchDB does not check the cloud's certificate."""
+        try:
+            device.check_verifies()
+        except Unverified:
+            device.replications.remove_all()
+            raise
+        self._last_unverified = ""
+
+    def _say_unverified(self, problem: str) -> None:
+        """Say once why nothing is replicated."""
+        if problem != self._last_unverified:
+            self._last_unverified = problem
+            self._say("couchdb", Problem(problem))
 
     def _start(self, device: Device) -> None:
         if not device.acquire(device.database):
@@ -215,6 +237,7 @@ class Agent:
         """Check the cloud if a check is due. Return whether to handle all documents again."""
         if self._checks.remaining_s:
             return False
+        self._check_verifies(device)
         status = self._monitor.check(device)
         if status is CloudStatus.RECOVERED:  # CouchDB itself may wait for hours
             _restart(device, device.replications.all())
@@ -224,6 +247,7 @@ class Agent:
             self._checks.succeed()
         elif self._monitor.is_active:
             self._say_refusals(device)
+            self._close_gap(device)
             self._checks.succeed(self._intervals.check_s)
         else:
             self._checks.fail(self._intervals.pending_s)
@@ -236,6 +260,13 @@ class Agent:
                 self._say("cloud", Problem(f"refused {refused(refusal.doc_id, refusal.reason)}"))
         except CloudFailed:
             return  # the next check of the cloud says why
+
+    def _close_gap(self, device: Device) -> None:
+        """Restart a replication that has passed over documents."""
+        replication = self._gaps.find(device)
+        if replication is not None:
+            self._say("replications", f"{replication.group} has passed over documents; restarted")
+            device.replications.restart(replication, from_start=True)
 
 
 def _is_of_document(exc: CouchError) -> bool:

@@ -130,9 +130,7 @@ def find_cloud(profile: Profile, registrations: Registrations) -> Profile:
             f"{control_db!a}. These are not valid and secure, so this device does not send its "
             "password there. Ask the operator of the cloud to correct them"
         )
-    former = [profile.cloud] if profile.cloud not in ("", cloud) else []
-    former = [*(url for url in profile.former_clouds if url != cloud), *former]
-    return replace(profile, cloud=cloud, control_db=control_db, former_clouds=former)
+    return replace(profile, cloud=cloud, control_db=control_db)
 
 
 class CloudStatus(Enum):
@@ -196,12 +194,7 @@ class CloudMonitor:
         if found == device.profile:
             return False
         self._home.update(
-            lambda kept: replace(
-                kept,
-                cloud=found.cloud,
-                control_db=found.control_db,
-                former_clouds=found.former_clouds,
-            )
+            lambda kept: replace(kept, cloud=found.cloud, control_db=found.control_db)
         )
         return True
 

@@ -1,17 +1,17 @@
 """The databases on a device, and the `Device` that its transitions get as their context."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Self
 from urllib.parse import unquote
 
-from chalicelib.couch import CouchError, Database, InvalidName, NoDatabase, Server
+from chalicelib.couch import CouchError, Database, NoDatabase, Server
 from chalicelib.domain.channel import DEFAULT_NAME
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import channel_db, owner_control_db
-from syncpoint_device.endpoints import endpoint, is_in_cloud, is_plain_url, split_login
+from syncpoint_device.certificates import check_verifies
+from syncpoint_device.endpoints import endpoint, is_shared_id, split_login
 from syncpoint_device.errors import DeviceError, LoginRefused, without_full_stop
 from syncpoint_device.home import Profile
 from syncpoint_device.network import CloudAdapter, own_server
@@ -68,12 +68,26 @@ class Device:
     def channel(self, channel_id: str) -> Database:
         """Return this device's copy of a channel. Sends no request.
 
-        The copy has the same name as the channel's database in the cloud, which can be computed.
+        The copy has the same name as the channel's database in the cloud, behind the prefix.
+        """
+        return self.server.database(self.profile.prefix + self._channel_db(channel_id))
+
+    def channel_in_cloud(self, channel_id: str) -> Database:
+        """Open a channel's database in the cloud with this device's login. Sends no request.
+
+        Its name is computed. What documents say about it (`syncpoint`, `remote`) does not count,
+        because a stolen device may have written them.
+        """
+        return self.in_cloud(self._channel_db(channel_id))
+
+    def _channel_db(self, channel_id: str) -> str:
+        """Return the name of a channel's database in the cloud.
+
         The id of a channel that somebody shares with the owner is the name of its database.
         """
-        is_shared = re.fullmatch(r"db-[0-9a-f]{32}", channel_id, re.ASCII)
-        db = channel_id if is_shared else channel_db(self.profile.owner_id, channel_id)
-        return self.server.database(self.profile.prefix + db)
+        if is_shared_id(channel_id):
+            return channel_id
+        return channel_db(self.profile.owner_id, channel_id)
 
     def acquire(self, local: Database) -> bool:
         """Create a local database if it is missing, and own it if no one does. A few requests.
@@ -120,52 +134,26 @@ class Device:
     @property
     def cloud_control(self) -> Database:
         """The owner's control database in the cloud, opened with this device's login."""
-        name = owner_control_db(self.profile.control_db, self.profile.owner_id)
-        return self.remote(f"{self.profile.cloud}/{name}")
+        return self.in_cloud(owner_control_db(self.profile.control_db, self.profile.owner_id))
 
-    def remote(self, url: str) -> Database:
-        """Open a database elsewhere; in the cloud with this device's login. Sends no request.
-
-        Raises
-        ------
-        InvalidName
-            If `url` is not the URL of a database.
-        """
-        if not is_plain_url(url):
-            raise InvalidName(f"{url[:80]!a} is not the URL of a database")
-        url = self.current_url(url)
-        server, _, db = url.rpartition("/")
-        login = self._login_for(url)
-        scheme, _, host = server.partition("://")
-        address = f"{scheme}://{':'.join(login)}@{host}" if login else server
+    def in_cloud(self, db: str) -> Database:
+        """Open a database of the cloud's CouchDB with this device's login. Sends no request."""
+        scheme, _, host = self.profile.cloud.partition("://")
+        address = f"{scheme}://{':'.join(self._login)}@{host}"
         return Server(address, CloudAdapter()).database(db)
 
-    def current_url(self, remote: str) -> str:
-        """Return the present URL of a database.
-
-        The cloud's CouchDB may have moved, and documents keep the URL that was valid before.
-        """
-        for cloud in self.profile.former_clouds:
-            if is_in_cloud(remote, cloud):
-                return self.profile.cloud + remote.removeprefix(cloud)
-        return remote
-
-    def both_ways(self, local: Database, remote: str) -> list[Direction]:
-        """Return both directions between a local database and a remote one.
-
-        The device's password is sent to the cloud's own CouchDB only.
-        """
-        remote = self.current_url(remote)
-        here, there = self._here(local), endpoint(remote, self._login_for(remote))
+    def both_ways(self, local: Database, db: str) -> list[Direction]:
+        """Return both directions between a local database and one of the cloud's CouchDB."""
+        here, there = self.here(local), endpoint(f"{self.profile.cloud}/{db}", self._login)
         return [Direction(here, there), Direction(there, here)]
 
     def control_both_ways(self) -> list[Direction]:
         """Return both directions of the control database."""
-        return self.both_ways(self.database, self.cloud_control.url)
+        return self.both_ways(self.database, self.cloud_control.name)
 
     def to_registrations(self) -> list[Direction]:
         """Return the direction from the outbox to the registrations endpoint."""
-        return [Direction(self._here(self.outbox), endpoint(self.profile.registrations))]
+        return [Direction(self.here(self.outbox), endpoint(self.profile.registrations))]
 
     def check_couchdb(self) -> None:
         """Check that the device's own CouchDB answers, to an administrator. One request.
@@ -201,7 +189,7 @@ class Device:
         None if it is a database elsewhere.
         """
         server, _, db = url.rpartition("/")
-        return self._here(self.server.database(unquote(db))) if server == couch else None
+        return self.here(self.server.database(unquote(db))) if server == couch else None
 
     def has_login(self) -> bool:
         """Tell whether the cloud has created this device's login. At most one request.
@@ -213,12 +201,23 @@ class Device:
         own = self.database.find_one(self.profile.device_id) or {}
         return own.get("state") in ("active", "revoking")
 
-    def _here(self, local: Database) -> JsonDict:
+    def check_verifies(self) -> None:
+        """Check that this device's CouchDB checks the cloud's certificate, if there is one.
+
+        Raises
+        ------
+        Unverified
+            If it does not.
+        """
+        urls = (self.profile.registrations, self.profile.cloud)
+        if any(url.startswith("https:") for url in urls):
+            check_verifies(self.server)
+
+    def here(self, local: Database) -> JsonDict:
         """Return a local database as the endpoint that its own server's replicator uses."""
         return endpoint(local.url, split_login(self.profile.couch)[1])
 
-    def _login_for(self, url: str) -> tuple[str, str] | None:
-        """Return this device's login if a URL is in the cloud's own CouchDB, else None."""
-        if not is_in_cloud(url, self.profile.cloud):
-            return None
+    @property
+    def _login(self) -> tuple[str, str]:
+        """This device's name and password at the cloud's CouchDB."""
         return self.profile.device_id, self.profile.password

@@ -11,6 +11,7 @@ from chalicelib.domain.documents import JsonDict
 _SERVER = r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
 _PLAIN_URL = re.compile(_SERVER + r"(/[A-Za-z0-9._~%!$&'()+,=:-]+)*", re.ASCII)
 _DATABASE = re.compile(r"[a-z][a-z0-9_-]*")
+_SHARED_ID = re.compile(r"db-[0-9a-f]{32}", re.ASCII)
 
 
 def endpoint(url: str, login: tuple[str, str] | None = None) -> JsonDict:
@@ -64,6 +65,11 @@ def is_in_cloud(url: str, cloud: str) -> bool:
     root = f"{cloud}/"
     is_database = _DATABASE.fullmatch(url.removeprefix(root)) is not None
     return bool(cloud) and url.startswith(root) and is_database
+
+
+def is_shared_id(channel_id: str) -> bool:
+    """Tell whether a channel's id is that of a channel that somebody shares with the owner."""
+    return _SHARED_ID.fullmatch(channel_id) is not None
 
 
 def _has_valid_host(url: str) -> bool:

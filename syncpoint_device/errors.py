@@ -12,7 +12,8 @@
     ├── NothingToDo      everything is already as it is asked for
     ├── Revoked          the device was revoked
     ├── Unconfirmed      the command deletes something, and has to be confirmed by an option
-    └── Unknown          there is no such channel, invitation, member or device, or more than one
+    ├── Unknown          there is no such channel, invitation, member or device, or more than one
+    └── Unverified       the device's CouchDB would send its password to an impostor
 
 Programs read the `code`: with `--json`, an error is ``{"error": {"code", "message"}}``.
 docs/device.md has a table of the codes, and they do not change.
@@ -113,6 +114,33 @@ class Unknown(DeviceError):
     """There is no such channel, invitation, member or device, or more than one."""
 
     code = "unknown"
+
+
+class Unverified(DeviceError):
+    """The device's own CouchDB checks no certificates, so it may replicate nothing with https.
+
+    Parameters
+    ----------
+    url : str
+        The server's URL, without a password.
+    problem : str
+        What the server does, or does not do.
+    advice : str
+        What to do about it.
+    """
+
+    code = "unverified"
+
+    def __init__(
+        self,
+        url: str,
+        problem: str,
+        advice: str = "Run `trust`, and it checks them from then on (`register --trust` does both)",
+    ) -> None:
+        super().__init__(
+            f"the CouchDB at {url} {problem}. It might send this device's password to a server "
+            f"that only pretends to be the cloud, so nothing is replicated. {advice}"
+        )
 
 
 def without_full_stop(exc: Exception | str) -> str:

@@ -40,8 +40,6 @@ class Profile:
         The prefix of the device's database names there, since several devices may share a CouchDB.
     cloud, control_db : str
         The URL of the cloud's CouchDB and its control database; empty until they are known.
-    former_clouds : list of str
-        The earlier URLs of the cloud's CouchDB.
     is_revoked : bool
         Whether this device was revoked.
     is_active : bool
@@ -55,7 +53,6 @@ class Profile:
     prefix: str = ""
     cloud: str = ""
     control_db: str = ""
-    former_clouds: list[str] = field(default_factory=list)
     is_revoked: bool = False
     is_active: bool = False
 
@@ -216,13 +213,13 @@ def _replace(path: Path, new: Path) -> None:
 def _checked(profile: Profile) -> Profile:
     """Return the profile if its values have the right types."""
     values = asdict(profile)
-    doc, former = values.pop("doc"), values.pop("former_clouds")
+    doc = values.pop("doc")
     flags = [values.pop(name) for name in ("is_revoked", "is_active")]
-    if not (isinstance(doc, dict) and isinstance(former, list)):
-        raise TypeError("doc or former_clouds has a wrong type")
+    if not isinstance(doc, dict):
+        raise TypeError("doc has a wrong type")
     if not all(isinstance(flag, bool) for flag in flags):
         raise TypeError("is_revoked or is_active has a wrong type")
-    texts = (*values.values(), *former, *map(doc.get, _TEXT_FIELDS))
+    texts = (*values.values(), *map(doc.get, _TEXT_FIELDS))
     if not all(isinstance(text, str) for text in texts):
         raise TypeError("a value that must be a text is not")
     return profile

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from chalicelib.couch import CouchError, Database
@@ -12,6 +13,7 @@ from chalicelib.domain.addresses import shown_address
 from chalicelib.domain.device import parse_device
 from chalicelib.domain.documents import JsonDict, Rejected, generation_of, timestamp
 from syncpoint_device import channels, logins
+from syncpoint_device.certificates import verify
 from syncpoint_device.cloud import Registrations, fill_outbox, find_cloud
 from syncpoint_device.databases import Device, Say
 from syncpoint_device.endpoints import is_plain_url, is_server
@@ -36,6 +38,8 @@ def register(
     couch: str,
     name: str,
     prefix: str,
+    trust: bool = False,
+    ca_file: Path | None = None,
 ) -> JsonDict:
     """Create this device's registration. The replicator sends it as soon as there is a network.
 
@@ -49,6 +53,10 @@ def register(
         The URL of the device's own CouchDB, with its administrator's credentials if it has one.
     prefix : str
         The prefix of the names of this device's databases there.
+    trust : bool
+        Whether to make that CouchDB check certificates from now on.
+    ca_file : Path, optional
+        With `trust`: the certificates of the authorities, as CouchDB's machine sees the file.
 
     Returns
     -------
@@ -77,6 +85,9 @@ def register(
     profile = Profile(new.doc, new.password, registrations.rstrip("/"), couch.rstrip("/"), prefix)
     device = Device.of(profile, say, clock)
     device.check_couchdb()
+    if trust:
+        verify(device.server, ca_file)
+    device.check_verifies()
     _check_registrations(Registrations(profile.registrations))
     if not device.acquire(device.database):
         raise DeviceError(

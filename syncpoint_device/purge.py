@@ -142,7 +142,7 @@ class Checker:
         kind, _, owner_id = name.partition("-")
         if kind == CONTROL:
             name = owner_control_db(device.profile.control_db, owner_id)
-        return device.remote(f"{device.profile.cloud}/{name}")
+        return device.in_cloud(name)
 
 
 def _problem(device: Device | None, channel: JsonDict) -> str | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from chalicelib.couch import Conflict, CouchError, Database, NotFound, Server
 from chalicelib.domain.documents import JsonDict
+from syncpoint_device.certificates import check_verifies
 
 # The states of a stalled replication in CouchDB's scheduler and in PouchDB Server.
 _STALLED_STATES = {"error", "failed", "crashing", "completed"}
@@ -19,6 +20,8 @@ _CHANGES_PAGE = 1000
 _MAX_BYTES = 20_000_000
 _REMOVE_ATTEMPTS = 10
 _RELEASE_LIMIT_S = 5.0
+# A header that no server reads; see `Replications.restart`.
+_CHECKPOINT_HEADER = "X-Syncpoint-Checkpoint"
 # The fields that we write into a replication's document. The replicator adds others.
 _OUR_FIELDS = ("source", "target", "continuous", "syncpoint")
 
@@ -43,12 +46,16 @@ class Replication:
         The state that the server reports: ``running``, ``triggered``, ``error``, ``crashing`` …
     reason : str or None
         The server's reason for a stalled replication, if it reports one.
+    is_busy : bool
+        Whether the server reports changes that are still to be replicated. PouchDB Server reports
+        none.
     """
 
     doc: JsonDict
     group: str
     state: str
     reason: str | None
+    is_busy: bool = False
 
     @property
     def is_stalled(self) -> bool:
@@ -65,7 +72,7 @@ class Replications:
     """
 
     def __init__(self, server: Server, device_id: str) -> None:
-        self._http = server.http
+        self._server, self._http = server, server.http
         self._database = server.database("_replicator")
         self._prefix = f"syncpoint-{device_id}-"
         self._known_groups: set[str] = set()
@@ -77,6 +84,11 @@ class Replications:
         -------
         bool
             Whether anything changed.
+
+        Raises
+        ------
+        Unverified
+            If one is with https, and the server checks no certificates.
         """
         self._known_groups.add(group)
         missing = [self._doc(group, direction) for direction in directions]
@@ -88,8 +100,7 @@ class Replications:
                 missing.remove(same)
         for doc in orphans:
             self._remove(doc)
-        for doc in missing:
-            self._database.put(doc)
+        self._write(missing)
         return bool(orphans or missing)
 
     def remove_orphans(self) -> None:
@@ -116,15 +127,42 @@ class Replications:
         docs, scheduled = self._docs(), self._scheduled()
         return [_replication(doc, scheduled.get(doc["_id"])) for doc in docs]
 
-    def restart(self, replication: Replication) -> None:
-        """Restart a replication now. After failures the server itself may wait for hours."""
-        self.replace(replication, replication.doc["source"], replication.doc["target"])
+    def restart(self, replication: Replication, *, from_start: bool = False) -> None:
+        """Restart a replication now. After failures the server itself may wait for hours.
+
+        Parameters
+        ----------
+        from_start : bool
+            Whether to compare all documents again, because its checkpoint is wrong. CouchDB looks
+            for the checkpoint under an id that depends on the headers, so another header makes
+            another id. PouchDB Server resets the checkpoint to `since`.
+
+            Source: couch_replicator_ids, replication_id; pouchdb-replication, replicate
+        """
+        self._replace(replication, replication.doc["source"], replication.doc["target"], from_start)
 
     def replace(self, replication: Replication, source: JsonDict, target: JsonDict) -> None:
         """Replace a replication by one between other endpoints."""
+        self._replace(replication, source, target, False)
+
+    def _replace(
+        self, replication: Replication, source: JsonDict, target: JsonDict, from_start: bool
+    ) -> None:
         if self._remove(replication.doc):  # else it was removed a moment ago
             self._wait_until_released(replication.doc["_id"])
-            self._database.put(self._doc(replication.group, Direction(source, target)))
+            doc = self._doc(replication.group, Direction(source, target))
+            if from_start:
+                headers = {**source["headers"], _CHECKPOINT_HEADER: doc["nonce"]}
+                doc |= {"source": {**source, "headers": headers}, "since": 0}
+            self._write([doc])
+
+    def _write(self, docs: Sequence[JsonDict]) -> None:
+        """Write the documents of replications; one with https only to a server that checks it."""
+        urls = [doc[end]["url"] for doc in docs for end in ("source", "target")]
+        if any(url.startswith("https:") for url in urls):
+            check_verifies(self._server)
+        for doc in docs:
+            self._database.put(doc)
 
     def _doc(self, group: str, direction: Direction) -> JsonDict:
         nonce = uuid.uuid4().hex
@@ -198,14 +236,21 @@ class Replications:
 
 
 def _is_same(doc: JsonDict, wanted: JsonDict) -> bool:
+    source = doc.get("source")
+    if isinstance(source, dict) and isinstance(source.get("headers"), dict):
+        headers = {k: v for k, v in source["headers"].items() if k != _CHECKPOINT_HEADER}
+        doc = {**doc, "source": {**source, "headers": headers}}
     return all(doc.get(name) == wanted[name] for name in _OUR_FIELDS)
 
 
 def _replication(doc: JsonDict, row: JsonDict | None) -> Replication:
     state, reason = doc.get("_replication_state"), doc.get("_replication_state_reason")
+    is_busy = False
     if row is not None:
-        state, reason = row.get("state"), (row.get("info") or {}).get("error")
-    return Replication(doc, str(doc.get("syncpoint")), str(state or "new"), reason)
+        info = row.get("info") or {}
+        state, reason = row.get("state"), info.get("error")
+        is_busy = state != "running" or bool(info.get("changes_pending"))
+    return Replication(doc, str(doc.get("syncpoint")), str(state or "new"), reason, is_busy)
 
 
 @dataclass(frozen=True)

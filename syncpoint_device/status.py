@@ -1,6 +1,6 @@
 """Collect what `status` shows: registration, cloud, channels, invitations and replications."""
 
-from chalicelib.couch import CouchError, Database, InvalidName
+from chalicelib.couch import CouchError, Database
 from chalicelib.domain.channel import DEFAULT_NAME
 from chalicelib.domain.documents import JsonDict
 from syncpoint_device import channels
@@ -128,12 +128,8 @@ def _channel(device: Device, doc: JsonDict, is_reached: bool) -> JsonDict:
         error=_reason(doc.get("error")),
         database=local.name,
     )
-    remote = subscription.get("remote")
-    if is_reached and isinstance(remote, str) and subscription.get("state") != "stopped":
-        try:
-            result |= _comparison(local, device.remote(remote))
-        except InvalidName as exc:
-            result["problem"] = str(exc)
+    if is_reached and subscription.get("state") in ("active", "paused"):
+        result |= _comparison(local, device.channel_in_cloud(doc["_id"]))
     return result
 
 

@@ -6,12 +6,13 @@ All are safe, because the agent handles every document again at each start.
 from collections.abc import Sequence
 from contextlib import suppress
 
-from chalicelib.couch import Conflict, Database, InvalidName, NotFound, Unreadable
+from chalicelib.couch import Conflict, InvalidName, NotFound, Unreadable
+from chalicelib.domain.channel import DEFAULT_NAME
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import subscription_id
 from chalicelib.engine.docstate import Registry
 from syncpoint_device.databases import Device
-from syncpoint_device.endpoints import is_in_cloud, is_plain_url
+from syncpoint_device.endpoints import is_shared_id
 from syncpoint_device.errors import Revoked
 from syncpoint_device.log import Problem
 
@@ -52,9 +53,10 @@ def reconcile_subscription(doc: JsonDict, device: Device) -> None:
     if not isinstance(doc.get("channel"), str):
         return
     doc = resolve_conflict(doc, device)
-    local, name = device.channel(doc["channel"]), device.channel_name(doc["channel"])
+    channel = device.database.find_one(doc["channel"]) or {}
+    local, name = device.channel(doc["channel"]), str(channel.get("name", DEFAULT_NAME))
     if doc["state"] == "active":
-        _replicate(doc.get("remote"), local, name, device)
+        _replicate(doc["channel"], channel, name, device)
     elif device.replications.reconcile(local.name, []) or doc.get("reason"):
         why = f": {doc['reason']}" if doc.get("reason") else ""
         device.say(name, f"{doc['state']}{why}")
@@ -73,24 +75,26 @@ def end_if_revoked(doc: JsonDict, device: Device) -> None:
         raise Revoked
 
 
-def _replicate(remote: object, local: Database, name: str, device: Device) -> None:
-    if not isinstance(remote, str) or not is_plain_url(remote):
-        device.replications.reconcile(local.name, [])
-        device.say(
-            name, Problem("not in sync: the `remote` of its subscription is not a valid URL")
-        )
-        return
+def _replicate(channel_id: str, channel: JsonDict, name: str, device: Device) -> None:
+    """Replicate a channel both ways with the database in the cloud that its id and owner give.
+
+    What the subscription and the channel say about that database does not count: a stolen device
+    may have written it.
+    """
     if not device.profile.cloud or not device.has_login():
         return  # the agent handles all documents again when it knows the cloud, and the cloud it
-    remote = device.current_url(remote)
-    if not is_in_cloud(remote, device.profile.cloud):
-        device.say(name, f"{remote} is not in the cloud's CouchDB: replicated without a password")
-    if not device.acquire(local):
+    local = device.channel(channel_id)
+    problem = None
+    if channel.get("state") == "shared" and not is_shared_id(channel_id):
+        problem = "its id is not the name of a shared channel's database"
+    elif not device.acquire(local):
+        problem = f"the database {local.name} does not belong to this device"
+    if problem:
         device.replications.reconcile(local.name, [])
-        what = f"not in sync: the database {local.name} does not belong to this device"
-        device.say(name, Problem(what))
+        device.say(name, Problem(f"not in sync: {problem}"))
         return
-    if device.replications.reconcile(local.name, device.both_ways(local, remote)):
+    ways = device.both_ways(local, device.channel_in_cloud(channel_id).name)
+    if device.replications.reconcile(local.name, ways):
         device.say(name, f"in sync; its documents are in {local.name}")
 
 

@@ -157,7 +157,8 @@ def show_refusals(demo: Demo, watch: Watch, phone: DeviceProcess, tablet: Device
     demo.story.chapter("What the cloud refuses")
     ada = phone.device.cloud_control
     ready = {"_id": "channel-x", "type": "channel", "state": "ready"}
-    demo.show_refusal("tablet", "reads Ada's control database", tablet.device.remote(ada.url).info)
+    hers = tablet.device.in_cloud(ada.name)
+    demo.show_refusal("tablet", "reads Ada's control database", hers.info)
     demo.show_refusal("phone", "writes a channel in state ready", lambda: ada.put(ready))
     wrong = {"_id": "channel-y", "type": "channel", "state": "new", "name": "\u202egnp.exe"}
     ada.put(wrong)
@@ -182,7 +183,8 @@ def remove_and_revoke(
     limit = Limit("Ben's subscription did not stop")
     while not bens.get(subscription).get("reason"):
         limit.pause()
-    demo.show_refusal("tablet", "reads the channel", tablet.device.remote(url).info)
+    refused = tablet.device.in_cloud(url.rpartition("/")[2])
+    demo.show_refusal("tablet", "reads the channel", refused.info)
     laptop.command("revoke", "phone")
     watch.wait_for(phone.device.profile.device_id, "revoked")
     expect(phone.wait_for_end() == 3, "the phone's agent did not end")

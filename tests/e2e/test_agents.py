@@ -1,13 +1,12 @@
 """Devices with agents, and a network between them and the cloud that can be cut."""
 
-import base64
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
 from chalicelib.domain.addresses import owner_id_of
-from chalicelib.domain.channel import DEFAULT_NAME
+from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import subscription_id
 from local.net import Net
 from syncpoint_device import channels, lifecycle
@@ -313,28 +312,40 @@ def trap() -> Iterator[Trap]:
     trap.close()
 
 
-def test_the_password_goes_nowhere_but_to_the_cloud(phone: Gadget, trap: Trap) -> None:
-    owner = owner_id_of(phone.owner)
-    for number, remote in enumerate((trap.url, f"{trap.url}/", trap.lookalike(phone))):
-        channel_id = f"channel-elsewhere-{number}"
-        phone.control.put(
-            {
-                "_id": subscription_id(channel_id, owner),
-                "type": "subscription",
-                "state": "active",
-                "channel": channel_id,
-                "remote": f"{remote}/db-x",
-            }
-        )
-    words = "is not in the cloud's CouchDB: replicated without a password"
-    wait_for(lambda: phone.heard(DEFAULT_NAME, f"{trap.url}/db-x {words}"), "word of it")
-    wait_for(lambda: phone.heard(DEFAULT_NAME, "not a valid URL"), "word of the odd one")
-    wait_for(lambda: trap.heard, "a request of the replicator")
-    password = phone.device.profile.password
-    secrets = (password, base64.b64encode(f"{phone.id}:{password}".encode()).decode())
-    assert not [text for text in trap.heard for secret in secrets if secret in text]
+def planted(doc_id: str, channel_id: str, remote: str) -> JsonDict:
+    """A subscription as a stolen device writes it: a revision that outweighs all others."""
+    digest = "f" * 32
+    return {
+        "_id": doc_id,
+        "_rev": f"99-{digest}",
+        "_revisions": {"start": 99, "ids": [digest]},
+        "type": "subscription",
+        "state": "active",
+        "channel": channel_id,
+        "remote": remote,
+    }
+
+
+def test_a_stolen_device_leads_no_channel_to_a_server_of_its_own(phone: Gadget, trap: Trap) -> None:
+    """It has reached the owner's other device by replication in the local network."""
+    channel_id, owner = phone.create(), owner_id_of(phone.owner)
+    wait_for_sync(phone, channel_id)
+    ways = phone.replicated()
+    lures = [trap.url, trap.lookalike(phone)]
+    for number, remote in enumerate(lures):
+        doc_id = subscription_id(f"channel-{number}", owner)
+        phone.control.put_revision(planted(doc_id, f"channel-{number}", f"{remote}/db-x"))
+    doc_id = subscription_id(channel_id, owner)
+    phone.control.put_revision(planted(doc_id, channel_id, f"{trap.url}/db-x"))
+    assert phone.control.get(doc_id)["remote"] == f"{trap.url}/db-x"
+    wait_for(lambda: len(phone.replicated()) == len(ways) + 2 * len(lures), "all replications")
+    phone.copy(channel_id).put({"_id": "photo"})
+    wait_for(lambda: in_cloud(phone, channel_id).find_one("photo"), "the photo in the cloud")
+    assert trap.heard == []
+    assert set(ways) < set(phone.replicated())
     for running in phone.device.replications.all():
-        assert password not in running.doc["source"]["url"] + running.doc["target"]["url"]
+        urls = running.doc["source"]["url"] + running.doc["target"]["url"]
+        assert phone.device.profile.password not in urls
 
 
 # Guests.

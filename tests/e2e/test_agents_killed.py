@@ -52,12 +52,12 @@ def test_killed_at_any_time_the_next_agent_makes_replications_right(gadget: Make
     wanted = [*phone.replicated()]
     phone.stop()
     stranger = Replications(phone.device.server, "a-stranger")
-    stranger.reconcile("theirs", phone.device.both_ways(phone.copy(paused), "http://127.0.0.1:9/x"))
+    stranger.reconcile("theirs", phone.device.both_ways(phone.copy(paused), "x"))
     try:
         for number in count(1):
             # As wrong as it can be: nothing of what should be, and one that should not.
             phone.device.replications.remove_all()
-            orphan = phone.device.both_ways(phone.copy(paused), wanted[0][1])
+            orphan = phone.device.both_ways(phone.copy(paused), "db-orphan")
             phone.device.replications.reconcile("an orphan", orphan)
             phone.copy(active).put({"_id": f"here-{number}"})
             in_cloud(phone, active).put({"_id": f"there-{number}"})

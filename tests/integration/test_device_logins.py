@@ -89,9 +89,16 @@ def test_a_registered_device_keeps_no_password_of_a_person(
     kit: Kit, fake_cloud: FakeCloud, administrator: str, server: Server
 ) -> None:
     another = Kit(Home(kit.home.path.parent.parent / "another"))
-    given = {"owner": an_address(), "name": "another", "prefix": f"{kit.profile.prefix}another-"}
-    urls = {"registrations": fake_cloud.registrations_url, "couch": kit.profile.couch}
-    lifecycle.register(another.home, kit.say, FakeClock(), **given, **urls)
+    lifecycle.register(
+        another.home,
+        kit.say,
+        FakeClock(),
+        owner=an_address(),
+        name="another",
+        prefix=f"{kit.profile.prefix}another-",
+        registrations=fake_cloud.registrations_url,
+        couch=kit.profile.couch,
+    )
     own = another.profile.couch
     assert another.profile.password not in own
     assert split_login(own)[1] != (administrator, "first")

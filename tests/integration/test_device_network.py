@@ -26,8 +26,8 @@ ELSEWHERE = "http://127.0.0.2:9"
 Ask = Callable[[str], object]
 
 
-def device_of(couch: str = COUCH) -> Device:
-    return Device.of(a_profile(couch=couch), lambda about, what: None, FakeClock())
+def device_of(couch: str = COUCH, cloud: str = "") -> Device:
+    return Device.of(a_profile(couch=couch, cloud=cloud), lambda about, what: None, FakeClock())
 
 
 def ask_registrations(url: str) -> object:
@@ -35,7 +35,7 @@ def ask_registrations(url: str) -> object:
 
 
 def ask_cloud(url: str) -> object:
-    return device_of().remote(f"{url}/db-1").info()
+    return device_of(cloud=url).in_cloud("db-1").info()
 
 
 def ask_own_couchdb(url: str) -> object:

@@ -1,12 +1,12 @@
 """Whose the databases on a CouchDB are, where several devices, or the cloud, share it."""
 
 import unicodedata
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
 from chalicelib.couch import NotFound, Server
-from chalicelib.domain.names import owner_control_db
+from chalicelib.domain.names import channel_db, owner_control_db
 from syncpoint_device import channels, lifecycle
 from syncpoint_device.errors import DeviceError
 from syncpoint_device.home import Home
@@ -19,7 +19,7 @@ from tests.kit.device.profiles import PHOTOS
 def register_another(kit: Kit, **changes: str) -> Home:
     """Register one more device with the CouchDB and the prefix of another."""
     home = Home(kit.home.path.parent.parent / "another")
-    given = {
+    given: dict[str, Any] = {
         "owner": kit.profile.owner_address,
         "registrations": kit.profile.registrations,
         "couch": kit.profile.couch,
@@ -54,8 +54,8 @@ def test_what_is_anothers_is_neither_replicated_nor_deleted(kit: Kit, make_kit: 
     copy = kit.device.channel("channel-1")
     copy.create()
     copy.put({"_id": "note"})
-    kit.set_cloud("https://couch.example")
-    kit.obey(kit.put_subscription("channel-1", remote="https://couch.example/db-1"))
+    kit.set_cloud("http://couch.example")
+    kit.obey(kit.put_subscription("channel-1"))
     assert kit.replications() == []
     assert "does not belong to this device" in kit.said[-1][1]
     kit.device.release(copy, delete=True)
@@ -102,10 +102,12 @@ def test_nothing_is_purged_that_has_not_reached_the_cloud(kit: Kit, fake_cloud: 
 
 
 def test_channels_follow_a_cloud_that_has_moved(kit: Kit) -> None:
-    kit.set_cloud("https://old.example", "https://new.example")
-    kit.obey(kit.put_subscription("channel-1", remote="https://old.example/db-1"))
+    doc = kit.put_subscription("channel-1", remote="http://old.example/db-1")
+    for cloud in ("http://old.example", "http://new.example"):
+        kit.set_cloud(cloud)
+        kit.obey(doc)
     urls = {end["url"] for doc in kit.replications() for end in (doc["source"], doc["target"])}
-    assert "https://new.example/db-1" in urls
+    assert f"http://new.example/{channel_db(kit.profile.owner_id, 'channel-1')}" in urls
     assert not [url for url in urls if "old.example" in url]
     assert all(
         end["headers"] for doc in kit.replications() for end in (doc["source"], doc["target"])

@@ -97,15 +97,6 @@ def test_a_subscription_that_was_deleted_is_not_made_again(kit: Kit) -> None:
     assert kit.subscription("channel-1") is None
 
 
-def test_a_channel_with_an_unknown_database_is_not_replicated(kit: Kit) -> None:
-    kit.obey(kit.put(PHOTOS))
-    made = kit.subscription("channel-1")
-    assert made is not None
-    assert made["remote"] is None
-    kit.obey(made)
-    assert kit.replications() == []
-
-
 # Subscriptions
 
 
@@ -116,9 +107,10 @@ def test_an_active_subscription_replicates_both_ways_by_the_devices_login(
     doc = kit.put_subscription("channel-1", remote=REMOTE)
     assert kit.obey(doc) is Outcome.UNCHANGED
     local = kit.device.channel("channel-1")
+    remote = f"{CLOUD}/{channel_db(kit.profile.owner_id, 'channel-1')}"
     out, back = kit.replications()
-    assert (out["source"]["url"], out["target"]["url"]) == (local.url, REMOTE)
-    assert (back["source"]["url"], back["target"]["url"]) == (REMOTE, local.url)
+    assert (out["source"]["url"], out["target"]["url"]) == (local.url, remote)
+    assert (back["source"]["url"], back["target"]["url"]) == (remote, local.url)
     assert out["continuous"] is back["continuous"] is True
     assert out["source"] == back["target"]
     login = f"{kit.profile.device_id}:{PASSWORD}"
@@ -166,12 +158,6 @@ def test_what_is_resumed_goes_on(kit: Kit) -> None:
     assert len(kit.replications()) == 2
 
 
-def test_another_remote_takes_the_place_of_the_first(kit: Kit) -> None:
-    kit.obey(kit.put_subscription("channel-1", remote=REMOTE))
-    kit.obey(kit.put_subscription("channel-1", remote=f"{CLOUD}/db-other"))
-    assert {end["url"] for end in remotes(kit)} == {f"{CLOUD}/db-other"}
-
-
 def test_a_subscription_that_no_channel_goes_with_is_obeyed(kit: Kit) -> None:
     """The channel may come later, with the next page of documents."""
     kit.obey(kit.put_subscription("channel-1", remote=REMOTE))
@@ -179,57 +165,49 @@ def test_a_subscription_that_no_channel_goes_with_is_obeyed(kit: Kit) -> None:
     assert len(kit.replications()) == 2
 
 
-# Remotes that are not the cloud's
+# Which database in the cloud
+
+SHARED = "db-" + "0123456789abcdef" * 2
+# What a stolen device may write into `remote` and `syncpoint`.
+LURES: list[Any] = [
+    *("https://evil.example/db", f"https://evil.example/{SHARED}", "https://couch.example/db"),
+    *("https://couch.example.evil.example/db", "http://couch.example:444/db"),
+    *(f"{CLOUD}/db-another", f"{CLOUD}/control-another", f"{CLOUD}/db/../_users"),
+    *("https://couch.example@evil.example/db", "https://couch.example\\@evil/db", f"{REMOTE}\n"),
+    *(None, 5, True, [], {"url": "https://evil.example/db"}, "", "db", "/db", "http://[::1/db"),
+]
+
+
+@pytest.mark.parametrize("lure", LURES)
+def test_no_document_says_where_a_channel_is_replicated(kit: Kit, lure: Any) -> None:
+    for channel_id, state in (("channel-1", "ready"), (SHARED, "shared")):
+        kit.put({**PHOTOS, "_id": channel_id, "state": state, "syncpoint": lure})
+        kit.obey(kit.put_subscription(channel_id, remote=lure))
+    own = channel_db(kit.profile.owner_id, "channel-1")
+    ends = sorted((end["url"], login_in(end)) for end in remotes(kit))
+    login = f"{kit.profile.device_id}:{PASSWORD}"
+    assert ends == sorted(2 * [(f"{CLOUD}/{own}", login), (f"{CLOUD}/{SHARED}", login)])
 
 
 @pytest.mark.parametrize(
-    "remote",
-    [
-        "https://evil.example/db",
-        "https://couch.example.evil.example/db",
-        "http://couch.example/db",
-        "https://couch.example:444/db",
-        "https://couch.example/DB",
-        "https://couch.example/db/../x",
-        "https://couch.example",
-    ],
+    "channel_id", ["db-1", "db-photos", SHARED.upper(), SHARED[:-1], SHARED + "0", "channel-x"]
 )
-def test_a_remote_elsewhere_is_replicated_without_the_password_and_that_is_told(
-    kit: Kit, remote: str
+def test_a_shared_channel_under_an_odd_id_is_not_replicated_and_that_is_told(
+    kit: Kit, channel_id: str
 ) -> None:
-    kit.put(PHOTOS)
-    kit.obey(kit.put_subscription("channel-1", remote=remote))
-    assert [end["url"] for end in remotes(kit)] == [remote, remote]
-    assert [end["headers"] for end in remotes(kit)] == [{}, {}]
-    ends = [doc[end] for doc in kit.replications() for end in ("source", "target")]
-    assert PASSWORD not in str([login_in(end) for end in ends])
-    told = f"{remote} is not in the cloud's CouchDB: replicated without a password"
-    assert kit.said[0] == ("Photos", told)
-
-
-@pytest.mark.parametrize(
-    "remote",
-    [
-        *(None, 5, True, [], {"url": REMOTE}, "", "db", "/db", "ftp://couch.example/db"),
-        *("https://couch.example@evil.example/db", "https://couch.example\\@evil/db"),
-        *("https://ada:secret@evil.example/db", "https://couch.example//db", "http://[::1/db"),
-        *("https://couch.example/db?x", "https://couch.example/d\tb", f"{REMOTE}\n"),
-    ],
-)
-def test_a_remote_that_is_no_plain_url_is_not_replicated_and_that_is_told(
-    kit: Kit, remote: Any
-) -> None:
-    kit.put(PHOTOS)
-    kit.obey(kit.put_subscription("channel-1", remote=remote))
+    kit.put({**PHOTOS, "_id": channel_id, "state": "shared", "syncpoint": REMOTE})
+    kit.obey(kit.put_subscription(channel_id, remote=REMOTE))
+    why = "not in sync: its id is not the name of a shared channel's database"
+    assert kit.said == [("Photos", why)]
     assert kit.replications() == []
-    assert kit.said == [
-        ("Photos", "not in sync: the `remote` of its subscription is not a valid URL")
-    ]
 
 
-def test_a_remote_that_becomes_odd_ends_what_was_replicated(kit: Kit) -> None:
-    kit.obey(kit.put_subscription("channel-1", remote=REMOTE))
-    kit.obey(kit.put_subscription("channel-1", remote="elsewhere"))
+def test_a_channel_that_gets_an_odd_id_is_replicated_no_longer(kit: Kit) -> None:
+    doc = kit.put_subscription("db-1", remote=REMOTE)
+    kit.obey(doc)
+    assert len(kit.replications()) == 2
+    kit.put({**PHOTOS, "_id": "db-1", "state": "shared"})
+    kit.obey(doc)
     assert kit.replications() == []
 
 

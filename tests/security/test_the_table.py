@@ -36,8 +36,8 @@ def test_each_defence_and_each_test_of_a_threat_is_there() -> None:
         files = re.findall(r"`([\w/]+\.(?:py|js))`", defence)
         files += re.findall(r"\]\(\.\./(tests/security/[\w.]+)\)", test)
         missing += [file for file in files if not (ROOT / file).is_file()]
-        tests = re.findall(r"`([\w/]+\.py)::(\w+)`", test)
-        missing += [name for file, name in tests if name not in functions_of(TESTS / file)]
+    tests = re.findall(r"`([\w/]+\.py)::(\w+)`", PAGE)
+    missing += [name for file, name in tests if name not in functions_of(TESTS / file)]
     assert missing == []
 
 

@@ -24,7 +24,7 @@ NOWHERE = f"http://admin:{SECRET}@127.0.0.1:9"
 
 
 def enrol(folder: Path, **arguments: str) -> Any:
-    given = {
+    given: dict[str, Any] = {
         "owner": "ada@example.com",
         "registrations": "https://sync.example.com/registrations",
         "couch": NOWHERE,

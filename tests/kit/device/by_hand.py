@@ -57,17 +57,10 @@ class Kit:
     def owner_of(self, address: str) -> str:
         return owner_id_of(address)
 
-    def set_cloud(self, *urls: str) -> None:
-        """Let a cloud know the device, and one after another if it moved."""
-        former = list(urls[:-1])
+    def set_cloud(self, url: str) -> None:
+        """Let a cloud know the device."""
         self.home.update(
-            lambda kept: replace(
-                kept,
-                cloud=urls[-1],
-                control_db="control",
-                former_clouds=former,
-                is_active=True,
-            )
+            lambda kept: replace(kept, cloud=url, control_db="control", is_active=True)
         )
 
     def subscription_id(self, channel_id: str) -> str:

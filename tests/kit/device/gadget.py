@@ -15,8 +15,9 @@ from syncpoint_device import channels, lifecycle, logins
 from syncpoint_device.agent import Agent, Intervals
 from syncpoint_device.cloud import Registrations
 from syncpoint_device.databases import Device
+from syncpoint_device.endpoints import endpoint
 from syncpoint_device.home import Home
-from syncpoint_device.replications import Replications
+from syncpoint_device.replications import Direction, Replications
 from tests.kit.basics import wait_for
 from tests.kit.system.registering import Where, mails_about, post, replicate_once
 
@@ -177,8 +178,8 @@ class Gadget:
         device = self.device
         device.replications.remove_all()
         later = Replications(device.server, f"later-{uuid.uuid4().hex}")
-        ways = device.both_ways(device.database, "http://127.0.0.1:9/nowhere")
-        later.reconcile("later", ways[:1])
+        nowhere = endpoint("http://127.0.0.1:9/nowhere")
+        later.reconcile("later", [Direction(device.here(device.database), nowhere)])
         try:
             wait_for(
                 lambda: {one.state for one in later.all()}.isdisjoint({"new", "initializing"}),

@@ -9,7 +9,7 @@ PASSWORD = "the-devices-own-secret"
 ADMIN_PASSWORD = "the-administrators-secret"
 COUCH = f"http://admin:{ADMIN_PASSWORD}@127.0.0.1:5984"
 REGISTRATIONS = "https://sync.example.com/api/registrations"
-CLOUD = "https://couch.example"
+CLOUD = "http://couch.example"
 PHOTOS: JsonDict = {"_id": "channel-1", "type": "channel", "state": "ready", "name": "Photos"}
 
 
