@@ -61,12 +61,12 @@ def _record(url: str, way: str) -> list[list[JsonDict]]:
             exchanges.append(
                 {
                     "method": request.command,
-                    "path": plain(path.encode()).decode().replace(name, NAME),
+                    "path": without_seqs(path.encode()).decode().replace(name, NAME),
                     "headers": {k: v for k, v in request.headers.items() if k.lower() in SENT},
-                    "body": packed(plain(body)),
+                    "body": packed(without_seqs(body)),
                     "status": got.status_code,
                     "type": got.headers["Content-Type"],
-                    "answer": packed(plain(content).replace(name.encode(), NAME.encode())),
+                    "answer": packed(without_seqs(content).replace(name.encode(), NAME.encode())),
                 }
             )
         return got.status_code, content, headers
@@ -88,7 +88,7 @@ def _record(url: str, way: str) -> list[list[JsonDict]]:
     return parts
 
 
-def plain(text: bytes) -> bytes:
+def without_seqs(text: bytes) -> bytes:
     """A text with short positions in feeds."""
     return SEQ.sub(rb"\1-seq", text)
 
