@@ -181,4 +181,4 @@ def _by_bulk(client: Server, database: Database, body: JsonDict) -> CouchError |
 
 
 HONEST_WAYS = [by_put, by_bulk_docs, by_replication, by_replicated_put]
-WAYS = [*HONEST_WAYS, by_multipart, by_a_forged_branch]
+WAYS = [*HONEST_WAYS, by_a_forged_branch]
