@@ -20,6 +20,7 @@ from functools import partial
 import pytest
 
 from chalicelib.couch import Database, NotFound
+from chalicelib.domain.channel import DESCRIPTION_ID
 from chalicelib.domain.documents import JsonDict
 from local.net import Net
 from local.system import ROOT
@@ -90,7 +91,7 @@ class Ledger:
 
 
 def leaves_of(database: Database) -> dict[str, set[str]]:
-    """All leaf revisions by document, deleted ones among them."""
+    """All leaf revisions of what people wrote, by document, deleted ones among them."""
     answer = database._http._session.get(
         f"{database.url}/_changes", params={"style": "all_docs"}, timeout=120
     )
@@ -98,7 +99,7 @@ def leaves_of(database: Database) -> dict[str, set[str]]:
     return {
         row["id"]: {change["rev"] for change in row["changes"]}
         for row in rows
-        if not row["id"].startswith("_design/")
+        if row["id"] != DESCRIPTION_ID and not row["id"].startswith("_design/")
     }
 
 
