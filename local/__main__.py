@@ -99,6 +99,9 @@ def _explain(system: LocalSystem) -> None:
         f"    --registrations {system.api}/registrations",
         "  .venv/bin/python -m syncpoint_device --home .local/phone run",
         "",
+        "A device with a CouchDB of its own: the same two commands, with another --home, without",
+        "--prefix, and with --couch http://NAME:PASSWORD@127.0.0.1:5984",
+        "",
         "Press Ctrl-C to stop.",
     ]
     print("\n".join(lines), file=sys.stderr, flush=True)

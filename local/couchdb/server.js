@@ -19,6 +19,7 @@ const PouchDB = require('pouchdb-core')
   .plugin(require('pouchdb-replication'))
   .plugin(require('pouchdb-find'));
 require('./validation');
+const replicator = require('./replicator');
 const rights = require('./rights');
 const updates = require('./updates');
 
@@ -36,6 +37,7 @@ fs.writeFileSync(configPath, JSON.stringify(config), { mode: 0o600 });
 
 const LocalPouchDB = PouchDB.defaults({ prefix: path.join(folder, 'db') + path.sep });
 updates.install(LocalPouchDB);
+replicator.install();
 const watched = updates.watch(LocalPouchDB);
 const couchdb = require('express-pouchdb')(LocalPouchDB, {
   configPath,

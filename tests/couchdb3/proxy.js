@@ -310,7 +310,8 @@ async function isRefused(req, res, url, body) {
   }
   const refused = url.pathname.startsWith('/_users') && await logins.usersRefusal(req, url.pathname);
   if (refused) return send(res, ...refused);
-  const wrong = ['PUT', 'POST'].includes(String(req.method)) && refusal(body);
+  const isJson = (req.headers['content-type'] || 'application/json').startsWith('application/json');
+  const wrong = isJson && ['PUT', 'POST'].includes(String(req.method)) && refusal(body);
   if (wrong) return send(res, ...wrong);
   if (await followNothing(req, url, body)) {
     return send(res, 409, { error: 'conflict', reason: 'Document update conflict.' });

@@ -5,10 +5,12 @@ It ends with the last of them: its threads would go on beside other tests, and l
 
 import os
 import shutil
+import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -86,29 +88,50 @@ def invited(where: Where) -> Invited:
     return an_invitation(where)
 
 
-@pytest.fixture(scope="package")
-def couches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
-    """The CouchDB of the device of some name: an embedded one, or all use that of COUCHDB_URL."""
-    started: dict[str, EmbeddedCouchDB] = {}
+class Couches:
+    """The CouchDBs of devices: an embedded one for each name, or one that is given for all."""
 
-    def couch_of(name: str) -> str:
-        given = os.environ.get("COUCHDB_URL")
-        if given:
-            return given.rstrip("/")
-        if name not in started:
-            folder = tmp_path_factory.mktemp(name)
-            started[name] = start_quietly(folder, uuid.uuid4().hex)
-        return started[name].url
+    def __init__(self, folders: pytest.TempPathFactory) -> None:
+        self._given = os.environ.get("DEVICE_COUCHDB_URL") or os.environ.get("COUCHDB_URL")
+        self._folders = folders
+        self._started: dict[str, tuple[EmbeddedCouchDB, Path]] = {}
 
-    yield couch_of
-    for couchdb in started.values():
+    def __call__(self, name: str) -> str:
+        """The URL of the CouchDB of the device of that name, with its login."""
+        if self._given:
+            return self._given.rstrip("/")
+        if name not in self._started:
+            folder = self._folders.mktemp(name)
+            self._started[name] = start_quietly(folder, uuid.uuid4().hex), folder
+        return self._started[name][0].url
+
+    def restart(self, name: str) -> None:
+        """End it and start it again; the given one by COUCHDB_RESTART, if that command is given."""
+        if self._given:
+            command = os.environ.get("COUCHDB_RESTART")
+            subprocess.run(["/bin/sh", "-c", command or ":"], check=True)
+            return
+        couchdb, folder = self._started[name]
         couchdb.stop()
+        parts = urlsplit(couchdb.url)
+        again = EmbeddedCouchDB(folder, str(parts.password), int(parts.port or 0))
+        self._started[name] = again, folder
+
+    def stop(self) -> None:
+        for couchdb, _ in self._started.values():
+            couchdb.stop()
+
+
+@pytest.fixture(scope="package")
+def couches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Couches]:
+    """The CouchDBs of devices: `couches("phone")` is a URL."""
+    couches = Couches(tmp_path_factory)
+    yield couches
+    couches.stop()
 
 
 @pytest.fixture
-def shell(
-    tmp_path: Path, couches: Callable[[str], str], capsys: pytest.CaptureFixture[str]
-) -> Iterator[Shell]:
+def shell(tmp_path: Path, couches: Couches, capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
     """Where the commands of a device are typed that is not registered yet."""
     shell = Shell(tmp_path / "home", couches("shell"), capsys)
     yield shell
@@ -123,9 +146,7 @@ def phone(shell: Shell) -> Shell:
 
 
 @pytest.fixture
-def gadget(
-    where: Where, net: Net, couches: Callable[[str], str], tmp_path: Path
-) -> Iterator[MakeGadget]:
+def gadget(where: Where, net: Net, couches: Couches, tmp_path: Path) -> Iterator[MakeGadget]:
     """Makes a device: `gadget("phone")`, `gadget("laptop", owner=phone.owner)`."""
     made: list[Gadget] = []
     registrations = net.url_to(f"{where.api}/registrations")

@@ -21,6 +21,7 @@ from tests.kit.device.gadget import (
     control_in_cloud,
     in_cloud,
     is_purged,
+    share_with,
     wait_for_rev,
     wait_for_state,
     wait_for_sync,
@@ -28,7 +29,7 @@ from tests.kit.device.gadget import (
     wait_until_obeyed,
 )
 from tests.kit.device.trap import Trap
-from tests.kit.system.registering import mails_to, post
+from tests.kit.system.registering import post
 
 REFUSING = "function (doc) { if (doc._id === 'refused') throw({ forbidden: 'by a test' }); }"
 
@@ -349,24 +350,6 @@ def test_a_stolen_device_leads_no_channel_to_a_server_of_its_own(phone: Gadget, 
 
 
 # Guests.
-
-
-def share_with(phone: Gadget, guest: Gadget) -> tuple[str, str]:
-    """Share a channel with another owner's device; its id, and the name that the guest knows."""
-    channel_id = phone.create("Photos")
-    wait_for_sync(phone, channel_id)
-    invitation = channels.invite(phone.device, "Photos", guest.owner)["invitation"]
-    wait_for_state(control_in_cloud(phone), invitation, "sent")
-    link = wait_for(lambda: link_with(guest, "/invitation/"), "the invitation's mail")
-    assert post(link, answer="accept").status_code == 303
-    db = in_cloud(phone, channel_id).name
-    wait_for_sync(guest, db)
-    return channel_id, db
-
-
-def link_with(gadget: Gadget, part: str) -> str | None:
-    links = [str(mail["links"][0]) for mail in mails_to(gadget.where, gadget.owner)]
-    return next((link for link in links if part in link), None)
 
 
 def test_a_guest_who_accepts_gets_the_channel_on_the_device(

@@ -10,6 +10,13 @@ declare module 'pouchdb-core' {
       [field: string]: any;
     }
 
+    /** A revision that was asked for, or why there is none. */
+    interface Leaf {
+      ok?: Doc;
+      missing?: string;
+      error?: object;
+    }
+
     /** What `changes` and `replicate` return: events, and a promise of the end. */
     interface Running extends Promise<unknown> {
       on(event: string, listener: (value?: any) => void): this;
@@ -22,8 +29,10 @@ declare module 'pouchdb-core' {
     interface Database {
       name: string;
       adapter: string;
-      get(id: string, options?: { rev?: string; revs?: boolean }): Promise<Doc>;
-      put(doc: Doc): Promise<{ ok: boolean; id: string; rev: string }>;
+      /** A document; with `open_revs`, a list of `Leaf`. */
+      get(id: string, options?: { rev?: unknown; revs?: unknown; open_revs?: unknown }): Promise<any>;
+      put(doc: Doc, options?: object): Promise<{ ok: boolean; id: string; rev: string }>;
+      bulkDocs(request: { docs: Doc[] }, options: { new_edits: false }): Promise<Error[]>;
       changes(options: { since?: number; live?: boolean; limit?: number }): Running;
       once(event: 'created', listener: (db: Database) => void): this;
       // The adapter's own methods, below everything that plug-ins wrap.
@@ -109,16 +118,38 @@ declare module 'express-pouchdb' {
 }
 
 declare module 'express-pouchdb/lib/utils' {
-  import type { RequestHandler, Response } from 'express';
+  import type { Request, RequestHandler, Response } from 'express';
 
   export const jsonParser: RequestHandler;
+  /** The options, and in them who sends the request. */
+  export function makeOpts<Options extends object>(req: Request, options: Options): Options;
+  export function sendError(res: Response, error: object): void;
   export function sendJSON(res: Response, status: number, body: object): void;
+  export function setLocation(res: Response, path: string): void;
+}
+
+declare module 'multiparty' {
+  import type { IncomingMessage } from 'http';
+  import type { Readable } from 'stream';
+
+  interface Part extends Readable {
+    headers: { [name: string]: string | undefined };
+  }
+  export class Form {
+    constructor(options: { maxFields: number });
+    on(event: 'part', listener: (part: Part) => void): this;
+    on(event: 'error', listener: (error: Error) => void): this;
+    on(event: 'close', listener: () => void): this;
+    parse(req: IncomingMessage): void;
+  }
 }
 
 declare namespace Express {
   interface Request {
     /** Set by express-pouchdb once it knows who sent the request. */
     couchSession: { userCtx: { name: string | null; roles: string[] } };
+    /** Set by express-pouchdb where a path begins with the name of a database. */
+    db: import('pouchdb-core').Database;
   }
 }
 

@@ -5,7 +5,7 @@ import pytest
 from chalicelib.couch import CouchError
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import owner_role
-from tests.kit.cloud.access import WAYS, as_device, contents, refusal
+from tests.kit.cloud.access import WAYS, as_device, by_multipart, contents, refusal
 from tests.kit.cloud.steps import Owner
 
 
@@ -28,7 +28,7 @@ def test_a_guest_cannot_turn_the_owner_out(ada: Owner, ben: Owner) -> None:
     closing = {"_id": "closing", "type": "channel", "state": "closing", "owner": ben.id}
     for doc in (forged, closing):
         client.database(database.name).put(doc)
-    for write in WAYS:
+    for write in (*WAYS, by_multipart):
         assert write(client, ada.control, {**channel, "members": [], "owner": ben.id}) is not None
     assert ada.edit("channel-photos", note="x")["members"] == [ben.id]
     ada.run("channel-photos")

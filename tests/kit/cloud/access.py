@@ -1,8 +1,10 @@
 """What a device, or nobody, reads and writes at CouchDB with a login of its own."""
 
+import json
 import uuid
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -108,6 +110,47 @@ def by_steps_offline(
     return _by_bulk(client, database, _replicated(doc, int(number) + edits, history, digest))
 
 
+def by_replicated_put(client: Server, database: Database, doc: JsonDict) -> CouchError | None:
+    """As CouchDB's replicator brings a design document."""
+    number, _, known = doc.get("_rev", "0-").partition("-")
+    [revision] = _replicated(doc, int(number) + 1, [known] if known else [])["docs"]
+    path = f"/{database.name}/{quote(doc['_id'], safe='')}"
+    return refusal(client.http.request, "PUT", path, params={"new_edits": "false"}, body=revision)
+
+
+def by_multipart(client: Server, database: Database, doc: JsonDict) -> CouchError | None:
+    """As CouchDB's replicator brings a document with files."""
+    number, _, known = doc.get("_rev", "0-").partition("-")
+    [revision] = _replicated(doc, int(number) + 1, [known] if known else [])["docs"]
+    return refusal(put_multipart, client.database(database.name), revision, b"a file")
+
+
+def put_multipart(database: Database, doc: JsonDict, *files: bytes) -> JsonDict:
+    """Bring a document with its history, and its files as parts of the request."""
+    stubs = {
+        f"file-{number}": {"content_type": "text/plain", "follows": True, "length": len(file)}
+        for number, file in enumerate(files)
+    }
+    first = json.dumps({**doc, "_attachments": stubs}).encode()
+    parts = [b"Content-Type: application/json\r\n\r\n" + first, *(b"\r\n" + file for file in files)]
+    body = b"".join(b"--boundary\r\n" + part + b"\r\n" for part in parts) + b"--boundary--"
+    return put_parts(database, doc["_id"], body)
+
+
+def put_parts(database: Database, doc_id: str, body: bytes) -> JsonDict:
+    """Send a body of parts, whatever is in it; the answer."""
+    answer = database._http._session.put(
+        f"{database.url}/{doc_id}?new_edits=false",
+        data=body,
+        headers={"Content-Type": 'multipart/related; boundary="boundary"'},
+        timeout=30,
+    )
+    said: JsonDict = answer.json()
+    if answer.ok:
+        return said
+    raise CouchError(answer.status_code, said["error"], said["reason"])
+
+
 def by_a_forged_branch(client: Server, database: Database, doc: JsonDict) -> CouchError | None:
     """The same, with a history that nobody knows; it would win over whatever is there."""
     return _by_bulk(client, database, _replicated(doc, 900, [uuid.uuid4().hex]))
@@ -137,5 +180,5 @@ def _by_bulk(client: Server, database: Database, body: JsonDict) -> CouchError |
     return refusal(send)
 
 
-HONEST_WAYS = [by_put, by_bulk_docs, by_replication]
+HONEST_WAYS = [by_put, by_bulk_docs, by_replication, by_replicated_put]
 WAYS = [*HONEST_WAYS, by_a_forged_branch]

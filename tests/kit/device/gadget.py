@@ -19,7 +19,7 @@ from syncpoint_device.endpoints import endpoint
 from syncpoint_device.home import Home
 from syncpoint_device.replications import Direction, Replications
 from tests.kit.basics import wait_for
-from tests.kit.system.registering import Where, mails_about, post, replicate_once
+from tests.kit.system.registering import Where, mails_about, mails_to, post, replicate_once
 
 END_LIMIT_S = 120
 QUICK = Intervals(changes_s=0.2, min_retry_s=0.05, max_retry_s=0.5, pending_s=0.2, check_s=0.3)
@@ -231,6 +231,24 @@ def a_shared_channel(phone: Gadget, laptop: Gadget) -> str:
     for one in (phone, laptop):
         wait_for_sync(one, channel_id)
     return channel_id
+
+
+def share_with(phone: Gadget, guest: Gadget) -> tuple[str, str]:
+    """Share a channel with another owner's device; its id, and the name that the guest knows."""
+    channel_id = phone.create("Photos")
+    wait_for_sync(phone, channel_id)
+    invitation = channels.invite(phone.device, "Photos", guest.owner)["invitation"]
+    wait_for_state(control_in_cloud(phone), invitation, "sent")
+    link = wait_for(lambda: link_with(guest, "/invitation/"), "the invitation's mail")
+    assert post(link, answer="accept").status_code == 303
+    db = in_cloud(phone, channel_id).name
+    wait_for_sync(guest, db)
+    return channel_id, db
+
+
+def link_with(gadget: Gadget, part: str) -> str | None:
+    links = [str(mail["links"][0]) for mail in mails_to(gadget.where, gadget.owner)]
+    return next((link for link in links if part in link), None)
 
 
 def wait_until_obeyed(gadget: Gadget, channel_id: str) -> None:
