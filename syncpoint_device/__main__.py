@@ -116,7 +116,7 @@ def _command_line(*words: str) -> str:
     python = Path(sys.executable)
     with suppress(ValueError):  # it is not below this folder
         python = python.relative_to(Path.cwd())
-    return shlex.join([str(python), "-m", "device", *words])
+    return shlex.join([str(python), "-m", "syncpoint_device", *words])
 
 
 def _with_password(couch: str) -> str:

@@ -120,7 +120,7 @@ class Shell:
     @contextlib.contextmanager
     def running(self, *words: str, **environment: str) -> "Iterator[Talk]":
         """A command in a process of its own; killed at the end if it still runs."""
-        command = [sys.executable, "-m", "device", "--home", str(self.folder), *words]
+        command = [sys.executable, "-m", "syncpoint_device", "--home", str(self.folder), *words]
         with subprocess.Popen(
             command,
             cwd=ROOT,
