@@ -22,6 +22,7 @@ from syncpoint_device.agent import Agent, Intervals
 from syncpoint_device.databases import Device
 from syncpoint_device.errors import DeviceError, Revoked, without_full_stop
 from syncpoint_device.home import Home
+from syncpoint_device.reasons import of_error
 from syncpoint_device.refusals import undo
 from syncpoint_device.status import status
 
@@ -46,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
         _print_error(str(exc))
         return EXIT_FAILED
     except CouchError as exc:
-        _print_error(f"this device's CouchDB: {without_full_stop(exc)}{_hint(exc, arguments)}")
+        _print_error(f"this device's CouchDB: {_why(exc, arguments)}{_hint(exc, arguments)}")
         return EXIT_FAILED
     except OSError as exc:
         _print_error(f"{exc.strerror}: {exc.filename}")
@@ -58,6 +59,12 @@ def main(argv: list[str] | None = None) -> int:
 
 def _print_error(text: str) -> None:
     print(f"error: {texts.printable(text)}", file=sys.stderr)
+
+
+def _why(exc: CouchError, arguments: Arguments) -> str:
+    with suppress(DeviceError):
+        return of_error(exc, Home(arguments.home).load().couch)
+    return without_full_stop(exc)
 
 
 def _hint(exc: CouchError, arguments: Arguments) -> str:
@@ -167,22 +174,25 @@ def _revoke(arguments: Arguments) -> None:
 
 
 def _status(arguments: Arguments) -> None:
-    result = status(_device(arguments))
+    result = status(_device(arguments), Home(arguments.home), is_exact=arguments.exact)
     _print(arguments, result, texts.status(result))
 
 
 def _undo(arguments: Arguments) -> None:
     result = undo(Home(arguments.home), _device(arguments), arguments.document)
+    if not result["undone"]:
+        raise DeviceError(texts.undone(result))
     _print(arguments, result, texts.undone(result))
 
 
 def _create(arguments: Arguments) -> None:
-    result = channels.create(_device(arguments), arguments.name)
+    result = channels.create(_device(arguments), arguments.name, Home(arguments.home))
     _print(arguments, result, texts.created(result))
 
 
 def _invite(arguments: Arguments) -> None:
-    result = channels.invite(_device(arguments), arguments.channel, arguments.address)
+    home = Home(arguments.home)
+    result = channels.invite(_device(arguments), arguments.channel, arguments.address, home)
     _print(arguments, result, texts.invited(result))
 
 
@@ -236,7 +246,10 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="how often to check that the cloud can be reached (default: %(default)g)",
     )
-    _add(commands, "status", _status, "show the registration, the channels and what is not in sync")
+    shown = _add(commands, "status", _status, "show whether this device is in sync, and what waits")
+    shown.add_argument(
+        "--exact", action="store_true", help="compare all documents, which may take minutes"
+    )
     _add_channel(commands.add_parser("channel", help="create a channel, or invite a person to it"))
     _add_subscription(
         commands.add_parser("subscription", help="pause, resume or stop the sync of a channel")
@@ -244,10 +257,14 @@ def make_parser() -> argparse.ArgumentParser:
     unlink = _add(commands, "unlink", _unlink, "revoke this device, and end its registration here")
     unlink.add_argument("--purge", action="store_true", help="also delete its databases")
     unlink.add_argument(
-        "--offline", action="store_true", help="end the registration here only, without the cloud"
+        "--offline",
+        action="store_true",
+        help="only forget the registration here; the cloud is not told",
     )
     unlink.add_argument(
-        "--force", action="store_true", help="with --purge: even what is not in the cloud"
+        "--force",
+        action="store_true",
+        help="with --purge: delete even documents that are not in the cloud",
     )
     revoke = _add(commands, "revoke", _revoke, "revoke another device of yours, such as a lost one")
     revoke.add_argument("device", help="its name or id, as in `status`")
@@ -321,7 +338,9 @@ def _add_subscription(parser: argparse.ArgumentParser) -> None:
                 "--purge", action="store_true", help="also delete the copy on this device"
             )
             command.add_argument(
-                "--force", action="store_true", help="with --purge: even what is not in the cloud"
+                "--force",
+                action="store_true",
+                help="with --purge: delete even documents that are not in the cloud",
             )
 
 

@@ -11,8 +11,9 @@ from chalicelib.domain.channel import DEFAULT_NAME
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import channel_db, owner_control_db
 from syncpoint_device.endpoints import endpoint, is_in_cloud, is_plain_url, split_login
-from syncpoint_device.errors import DeviceError, without_full_stop
+from syncpoint_device.errors import DeviceError
 from syncpoint_device.home import Profile
+from syncpoint_device.reasons import of_error
 from syncpoint_device.replications import Direction, Replications
 
 # Called with a subject and a message for the person at the device.
@@ -175,10 +176,12 @@ class Device:
         try:
             roles = self.server.session().get("userCtx", {}).get("roles", [])
         except CouchError as exc:
-            what = "refuses the login" if exc.status == 401 else "does not answer as a CouchDB"
+            why = of_error(exc, self.server.url)
+            if exc.status == 401:
+                why = "the name or the password is wrong"
             raise DeviceError(
-                f"the CouchDB at {self.server.url} {what}: {without_full_stop(exc)}. Is it "
-                "running, and is --couch http://NAME:PASSWORD@HOST:PORT right?"
+                f"the CouchDB at {self.server.url} cannot be used: {why}. Is it running, and is "
+                "--couch http://NAME:PASSWORD@HOST:PORT right?"
             ) from exc
         if "_admin" not in roles:
             raise DeviceError(

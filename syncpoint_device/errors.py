@@ -5,8 +5,11 @@
     DeviceError          the command cannot continue
     ├── AgentRunning     the agent of this device runs in another process
     ├── CloudFailed      the cloud's CouchDB does not answer, or refuses the login
+    ├── RegistrationRejected  the owner, or somebody with five wrong codes, rejected it
     └── Revoked          the device was revoked
 """
+
+from syncpoint_device.reasons import of_error
 
 
 class DeviceError(Exception):
@@ -25,7 +28,17 @@ class CloudFailed(DeviceError):
 
     def __init__(self, exc: Exception) -> None:
         super().__init__(
-            f"the cloud cannot be asked: {without_full_stop(exc)}. Try again when it can be reached"
+            f"the cloud cannot be asked: {without_full_stop(of_error(exc))}. Try again when it can "
+            "be reached"
+        )
+
+
+class RegistrationRejected(DeviceError):
+    """The owner said that it was not theirs, or somebody typed five wrong device codes."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the registration of this device was rejected; run `unlink`, and then `register` again"
         )
 
 

@@ -87,7 +87,7 @@ def _replicate(remote: object, local: Database, name: str, device: Device) -> No
         device.say(name, f"not in sync: the database {local.name} does not belong to this device")
         return
     if device.replications.reconcile(local.name, device.both_ways(local, remote)):
-        device.say(name, f"in sync; its documents are in {local.name}")
+        device.say(name, f"is being replicated; its database here is {local.name}")
 
 
 def resolve_conflict(doc: JsonDict, device: Device) -> JsonDict:

@@ -125,7 +125,15 @@ class DeviceProcess:
             server.database(name).delete()
 
     def _command(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "syncpoint_device", "--home", str(self._home), "--json", *words]
+        return [
+            sys.executable,
+            "-m",
+            "syncpoint_device",
+            "--home",
+            str(self._home),
+            "--json",
+            *words,
+        ]
 
     def _listen(self, lines: IO[str]) -> None:
         for line in lines:
