@@ -168,7 +168,10 @@ def test_a_waiting_registration_becomes_active_when_the_endpoint_says_so(
         wait_for(lambda: len(kit.said) == 1, "word of the registration")
         assert kit.device.outbox.get(kit.profile.device_id)
         fake_cloud.state = "active"
-        wait_for(lambda: ("registration", "active") in kit.said, "an active device")
+        wait_for(
+            lambda: ("registration", "confirmed; this device is active") in kit.said,
+            "an active device",
+        )
         control = f"{fake_cloud.couch_url}/control-{kit.profile.owner_id}"
         both = {control, kit.device.database.url}
 
