@@ -6,16 +6,19 @@ Server does not. So the device's notes keep up to where a database was compared 
 """
 
 import math
+import uuid
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from chalicelib.couch import CouchError, Database
+from chalicelib.couch import Conflict, CouchError, Database
 from chalicelib.domain.documents import JsonDict
 from syncpoint_device.replications import Replication, count_missing, find_missing, leaf_page
 
 # How many pages of a thousand changes are compared in each direction.
 MAX_PAGES = 2
+# A local document of each local database; it is never replicated.
+_MARK_DOC = "_local/syncpoint-compared"
 
 # By the name of a database and a direction: {instance, since}, up to where it was compared.
 Notes = dict[str, JsonDict]
@@ -102,8 +105,9 @@ def _to(replications: Sequence[Replication], local: Database) -> Replication | N
 
 def _count(way: _Way, notes: Notes, refused: Collection[str]) -> JsonDict:
     info = way.source.info()
+    mark = _mark(way.local)
     key = f"{way.local.name} {way.name}"
-    since = compared = _start(way, notes.get(key, {}), info)
+    since = compared = _start(way, notes.get(key, {}), info, mark)
     count, rest = 0, 0
     for _ in range(MAX_PAGES):
         page = leaf_page(way.source, since)
@@ -115,7 +119,7 @@ def _count(way: _Way, notes: Notes, refused: Collection[str]) -> JsonDict:
         rest = 0 if page.is_last else _rest(page.pending, info, since)
         if rest == 0:
             break
-    notes[key] = {"instance": info.get("instance_start_time"), "since": compared}
+    notes[key] = {"instance": mark, "since": compared}
     documents = count + rest
     size = _bytes(documents, info)
     return {
@@ -125,7 +129,17 @@ def _count(way: _Way, notes: Notes, refused: Collection[str]) -> JsonDict:
     }
 
 
-def _start(way: _Way, note: JsonDict, info: JsonDict) -> str:
+def _mark(local: Database) -> str:
+    """Return what tells a local database from one that was created again under its name."""
+    doc = local.find_one(_MARK_DOC)
+    if doc is None:
+        doc = {"_id": _MARK_DOC, "mark": uuid.uuid4().hex}
+        with suppress(Conflict):  # the agent or `status` wrote it in this moment
+            local.put(doc)
+    return str(doc.get("mark"))
+
+
+def _start(way: _Way, note: JsonDict, info: JsonDict, mark: str) -> str:
     """Return the seq up to which the target has everything. At most one request."""
     replication = way.replication
     if replication is not None:
@@ -138,7 +152,7 @@ def _start(way: _Way, note: JsonDict, info: JsonDict) -> str:
         if isinstance(seq, int | str):
             return str(seq)
     since = str(note.get("since", "0"))
-    is_same = note.get("instance") == info.get("instance_start_time")
+    is_same = note.get("instance") == mark
     # A database that was created again has other seqs.
     return since if is_same and _number(since) <= _number(info.get("update_seq")) else "0"
 
