@@ -568,7 +568,7 @@ NOTHING = [
     (["revoke", "lost"], [in_state(OWN, "revoked")], "this device was revoked"),
     (["resend"], [OWN], "this device is confirmed already, so it needs no other mail"),
     (["resend"], [in_state(OWN, "revoked")], "this device was revoked"),
-    (["subscription", "pause", "Photos"], [PHOTOS, in_state(OWN, "revoked")], "was revoked"),
+    (["subscription", "pause", "Photos"], [PHOTOS, in_state(OWN, "revoked")], "device was revoked"),
     (["subscription", "resume", "Photos"], [PHOTOS], "“Photos” is not in sync yet"),
 ]
 

@@ -382,7 +382,7 @@ def test_a_device_whose_agent_has_never_run_tells_how_it_stands(
     said = status(kit.device)
     assert said["registration"] == "active"
     assert set(said["cloud"]) == {"reached_at"}
-    assert "to_send" not in said["control"]
+    assert said["control"]["sync"] == "off"
     assert texts.status(said)
 
 
