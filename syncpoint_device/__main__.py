@@ -35,6 +35,7 @@ from syncpoint_device.cli import say_nothing as _say_nothing
 from syncpoint_device.errors import DeviceError, Revoked, without_full_stop
 from syncpoint_device.home import Home
 from syncpoint_device.log import AgentLog
+from syncpoint_device.reasons import of_error
 from syncpoint_device.refusals import undo
 from syncpoint_device.service import EXIT_REVOKED, EXIT_USAGE
 from syncpoint_device.status import status
@@ -80,24 +81,30 @@ def _main(words: list[str]) -> int:
     except BrokenPipeError:
         raise
     except Exception as exc:  # noqa: BLE001  # a defect as well: its text is escaped
-        code, message = _explain(exc)
+        code, message = _explain(exc, arguments)
         output.print_error(code, message, as_json=as_json)
         return EXIT_REVOKED if isinstance(exc, Revoked) else EXIT_FAILED
     return 0
 
 
-def _explain(exc: Exception) -> tuple[str, str]:
+def _explain(exc: Exception, arguments: Arguments) -> tuple[str, str]:
     """Return the code and the message of an error; docs/device.md lists the codes."""
     if isinstance(exc, DeviceError):
         return exc.code, str(exc)
     if isinstance(exc, CouchError):
         code, hint = _of_couch(exc)
-        return code, f"this device's CouchDB: {without_full_stop(exc)}{hint}"
+        return code, f"this device's CouchDB: {_why(exc, arguments)}{hint}"
     if isinstance(exc, OSError):
         return "file", f"{exc.strerror}: {exc.filename}"
     for line in traceback.format_exc().splitlines():  # a defect; its text may have a name in it
         print(texts.printable(line), file=sys.stderr)
     return "defect", f"{type(exc).__name__}: {exc}"
+
+
+def _why(exc: CouchError, arguments: Arguments) -> str:
+    with suppress(DeviceError):
+        return of_error(exc, Home(arguments.home).load().couch)
+    return without_full_stop(exc)
 
 
 def _of_couch(exc: CouchError) -> tuple[str, str]:
@@ -248,22 +255,25 @@ def _revoke(arguments: Arguments) -> None:
 
 
 def _status(arguments: Arguments) -> None:
-    result = status(_device(arguments))
+    result = status(_device(arguments), Home(arguments.home), is_exact=arguments.exact)
     _print(arguments, result, texts.status(result))
 
 
 def _undo(arguments: Arguments) -> None:
     result = undo(Home(arguments.home), _device(arguments), arguments.document)
+    if not result["undone"]:
+        raise DeviceError(texts.undone(result))
     _print(arguments, result, texts.undone(result))
 
 
 def _create(arguments: Arguments) -> None:
-    result = channels.create(_device(arguments), arguments.name)
+    result = channels.create(_device(arguments), arguments.name, Home(arguments.home))
     _print(arguments, result, texts.created(result))
 
 
 def _invite(arguments: Arguments) -> None:
-    result = channels.invite(_device(arguments), arguments.channel, arguments.address)
+    home = Home(arguments.home)
+    result = channels.invite(_device(arguments), arguments.channel, arguments.address, home)
     _print(arguments, result, texts.invited(result))
 
 
@@ -309,10 +319,13 @@ def make_parser() -> Parser:
     _add(commands, "service", _service, "print a systemd unit that runs the agent")
     completion = _add(commands, "completion", _completion, "print the completion for a shell")
     completion.add_argument("shell", choices=("bash", "zsh"))
-    _add(commands, "status", _status, "show the registration, the channels and what is not in sync")
     _add_channel(commands.add_parser("channel", help="create, share, rename and close channels"))
     sharing_commands.add_invitation(
         commands.add_parser("invitation", help="list, withdraw and send again what you invited to")
+    )
+    shown = _add(commands, "status", _status, "show whether this device is in sync, and what waits")
+    shown.add_argument(
+        "--exact", action="store_true", help="compare all documents, which may take minutes"
     )
     _add_subscription(
         commands.add_parser("subscription", help="pause, resume or stop the sync of a channel")
@@ -320,10 +333,14 @@ def make_parser() -> Parser:
     unlink = _add(commands, "unlink", _unlink, "revoke this device, and end its registration here")
     unlink.add_argument("--purge", action="store_true", help="also delete its databases")
     unlink.add_argument(
-        "--offline", action="store_true", help="end the registration here only, without the cloud"
+        "--offline",
+        action="store_true",
+        help="only forget the registration here; the cloud is not told",
     )
     unlink.add_argument(
-        "--force", action="store_true", help="with --purge: even what is not in the cloud"
+        "--force",
+        action="store_true",
+        help="with --purge: delete even documents that are not in the cloud",
     )
     revoke = _add(commands, "revoke", _revoke, "revoke another device of yours, such as a lost one")
     revoke.add_argument("device", help="its name or id, as in `status`")
@@ -396,7 +413,9 @@ def _add_subscription(parser: Parser) -> None:
                 "--purge", action="store_true", help="also delete the copy on this device"
             )
             command.add_argument(
-                "--force", action="store_true", help="with --purge: even what is not in the cloud"
+                "--force",
+                action="store_true",
+                help="with --purge: delete even documents that are not in the cloud",
             )
 
 

@@ -4,6 +4,7 @@ At each start it handles all documents again, and compares the result with `_rep
 not matter when or how the agent was ended.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -11,19 +12,29 @@ from datetime import datetime
 
 from chalicelib.couch import ChangesPage, CouchError, Unreadable
 from chalicelib.domain.addresses import shown_address
-from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.documents import JsonDict, timestamp
 from chalicelib.domain.names import subscription_id
 from chalicelib.engine.runner import Message, handle
 from syncpoint_device import logins
 from syncpoint_device.backoff import BackOff, Restarts
 from syncpoint_device.cloud import CloudMonitor, CloudStatus, fill_outbox, remove_outbox
 from syncpoint_device.databases import CONTROL, Device, Say
-from syncpoint_device.errors import CloudFailed, DeviceError, LoginRefused, Revoked, Unverified
+from syncpoint_device.errors import (
+    CloudFailed,
+    DeviceError,
+    LoginRefused,
+    RegistrationRejected,
+    Revoked,
+    Unverified,
+)
 from syncpoint_device.gaps import Gaps
-from syncpoint_device.home import Home
+from syncpoint_device.home import AGENT_NOTE, Home
+from syncpoint_device.known import Known
 from syncpoint_device.log import Problem
+from syncpoint_device.reasons import of_error, of_replication
 from syncpoint_device.refusals import Refusals
 from syncpoint_device.replications import Replication
+from syncpoint_device.sync_watch import SyncWatch
 from syncpoint_device.texts import refused
 from syncpoint_device.transitions import registry
 
@@ -88,6 +99,7 @@ class Agent:
         self._gaps = Gaps()
         self._checks = BackOff(intervals.min_retry_s, intervals.max_retry_s)
         self._restarts = Restarts(intervals.min_retry_s, intervals.max_restart_s)
+        self._sync_watch = SyncWatch(home, say, intervals.min_retry_s, intervals.max_retry_s)
         self._failures = BackOff(intervals.min_retry_s, intervals.max_retry_s)
         self._is_refused = False
         self._last_unverified = ""
@@ -103,7 +115,12 @@ class Agent:
             If the cloud refused the registration for good, or another agent of this device runs.
         """
         with self._home.only_agent():
-            self._run()
+            note = {"pid": os.getpid(), "since": timestamp(self._clock())}
+            self._home.write_note(AGENT_NOTE, note)
+            try:
+                self._run()
+            finally:
+                self._home.remove_note(AGENT_NOTE)
 
     def _run(self) -> None:
         while not self._is_ended():
@@ -123,9 +140,12 @@ class Agent:
                 device.replications.remove_all()
                 if isinstance(exc, Revoked):
                     self._home.update(lambda kept: replace(kept, is_revoked=True))
+                if isinstance(exc, RegistrationRejected):
+                    self._remember_reached("rejected")
                 raise
             except CouchError as exc:
-                self._say("couchdb", Problem(f"this device's CouchDB failed, trying again: {exc}"))
+                why = of_error(exc, device.server.url)
+                self._say("couchdb", Problem(f"this device's CouchDB failed, trying again: {why}"))
                 time.sleep(self._failures.fail())
 
     def _wait_for_login(self, written_at: int, exc: LoginRefused) -> None:
@@ -153,7 +173,7 @@ class Agent:
             wait_s = min(self._intervals.changes_s, self._checks.remaining_s)
             page = self._handle_changes(device, since, wait_s)
             since = page["last_seq"]
-            self._restart_stalled(device)
+            self._look_at_replications(device)
             if _has_deleted_subscription(page, device):
                 return
             if self._home.load().couch != device.profile.couch:  # by the command `couch`
@@ -189,7 +209,7 @@ class Agent:
             device.replications.reconcile(CONTROL, device.control_both_ways())
             remove_outbox(device)
             owner = shown_address(device.profile.owner_address)
-            self._say("agent", f"keeps the channels of {owner} in sync")
+            self._say("agent", f"looks after the channels of {owner}")
         else:
             fill_outbox(device)
 
@@ -219,16 +239,24 @@ class Agent:
             what = f"cannot be handled: {type(exc).__name__}: {exc}"
             self._say(doc["_id"][:80], Problem(what[:200]))
 
-    def _restart_stalled(self, device: Device) -> None:
-        """Restart the stalled replications that are due, and check the cloud for the cause."""
+    def _look_at_replications(self, device: Device) -> None:
+        """Restart the stalled replications that are due, and say which channels are in sync."""
         if self._monitor.is_unreachable:
+            self._sync_watch.start_over()
             return  # all are restarted when the cloud answers again
-        stalled = [one for one in device.replications.all() if one.is_stalled]
+        replications = device.replications.all()
+        self._restart_stalled(device, [one for one in replications if one.is_stalled])
+        if self._monitor.is_active:
+            self._sync_watch.look(device, replications)
+
+    def _restart_stalled(self, device: Device, stalled: list[Replication]) -> None:
+        """Restart the stalled replications that are due, and check the cloud for the cause."""
         groups = self._restarts.due({one.group for one in stalled})
         due = [one for one in stalled if one.group in groups]
         if due:
-            reasons = {one.reason or one.state for one in due}
-            what = f"{len(due)} restarted ({'; '.join(sorted(reasons))})"
+            cloud = device.profile.cloud or device.profile.registrations
+            causes = {of_replication(one.reason or one.state, cloud) for one in due}
+            what = f"stopped: {'; '.join(sorted(causes))}. Starting them again"
             self._say("replications", Problem(what))
             _restart(device, due)
             self._checks.retry_now()
@@ -239,6 +267,8 @@ class Agent:
             return False
         self._check_verifies(device)
         status = self._monitor.check(device)
+        if status is not CloudStatus.UNREACHABLE:
+            self._remember_reached()
         if status is CloudStatus.RECOVERED:  # CouchDB itself may wait for hours
             _restart(device, device.replications.all())
         if status is CloudStatus.UNREACHABLE:
@@ -252,6 +282,12 @@ class Agent:
         else:
             self._checks.fail(self._intervals.pending_s)
         return status is CloudStatus.CHANGED
+
+    def _remember_reached(self, registration: str | None = None) -> None:
+        known = Known(self._home)
+        known.reach(self._clock())
+        known.registration = registration or known.registration
+        known.save()
 
     def _say_refusals(self, device: Device) -> None:
         """Say which documents the cloud has refused since the last check, and why."""

@@ -2,47 +2,86 @@
 
 import time
 import uuid
+from collections.abc import Sequence
 from contextlib import suppress
 
 from chalicelib.couch import Database
 from chalicelib.domain import fields
-from chalicelib.domain.addresses import owner_id_of
+from chalicelib.domain.addresses import owner_id_of, shown_address
 from chalicelib.domain.channel import CHANNEL_NAME_LENGTH, DEFAULT_NAME
 from chalicelib.domain.documents import JsonDict, Rejected, timestamp
+from chalicelib.domain.invitation import guest_and_channel
 from chalicelib.domain.names import subscription_id
 from syncpoint_device.databases import Device
-from syncpoint_device.errors import AgentRunning, DeviceError, Unknown
+from syncpoint_device.errors import (
+    AgentRunning,
+    DeviceError,
+    RegistrationRejected,
+    Revoked,
+    Unknown,
+)
 from syncpoint_device.home import Home
+from syncpoint_device.known import Known
 from syncpoint_device.purge import Checker, refuse_losses
 from syncpoint_device.transitions import reconcile_subscription
 
+# The states of an invitation that waits for its guest or for the cloud.
+_OPEN = ("new", "sent", "accepting")
 # The state of a subscription after each `subscription` command.
 STATES = {"pause": "paused", "resume": "active", "stop": "stopped"}
 REPLICATION_END_LIMIT_S = 30.0
 
 
-def create(device: Device, name: str) -> JsonDict:
+def create(device: Device, name: str, home: Home | None = None) -> JsonDict:
     """Create a channel. Its database on this device accepts documents at once.
+
+    Parameters
+    ----------
+    home : Home, optional
+        The device's folder, which knows of a registration that was rejected.
 
     Returns
     -------
     dict
-        ``{channel, name, database}``: its id, its name, and its database on this device.
+        ``{channel, name, database, confirmed}``: its id, its name, its database on this device, and
+        whether this device is confirmed, as far as it knows.
+
+    Raises
+    ------
+    DeviceError
+        If the name is wrong, the owner has a channel of that name, or this device can tell the
+        cloud nothing.
     """
+    state = check_may_write(device, home)
     try:
         fields.text({"name": name}, "name", 1, CHANNEL_NAME_LENGTH)
     except Rejected as exc:
         raise DeviceError(exc.reason) from exc
+    for doc in list_all(device):
+        if _is_in_use(doc) and _is_same_text(doc["name"], name):
+            raise DeviceError(
+                f"you have a channel “{doc['name']}” already; `status` lists the channels"
+            )
     channel_id = f"channel-{uuid.uuid4().hex}"
     local = device.channel(channel_id)
     device.acquire(local)
     doc = {"_id": channel_id, "type": "channel", "state": "new", "name": name}
     device.database.put({**doc, "created_at": timestamp(device.clock())})
-    return {"channel": channel_id, "name": name, "database": local.name}
+    return {
+        "channel": channel_id,
+        "name": name,
+        "database": local.name,
+        "confirmed": state == "active",
+    }
 
 
-def invite(device: Device, channel: str, address: str) -> JsonDict:
+def invite(device: Device, channel: str, address: str, home: Home | None = None) -> JsonDict:
     """Invite a person to a channel. The cloud sends the mail.
+
+    Parameters
+    ----------
+    home : Home, optional
+        The device's folder, which knows of a registration that was rejected.
 
     Returns
     -------
@@ -52,8 +91,10 @@ def invite(device: Device, channel: str, address: str) -> JsonDict:
     Raises
     ------
     DeviceError
-        If the owner has no such channel, or the address is invalid or the owner's own.
+        If the owner has no such channel, the address is invalid or the owner's own, or nothing
+        would come of the invitation.
     """
+    check_may_write(device, home)
     try:
         fields.mail_address({"email": address}, "email")
     except Rejected as exc:
@@ -61,8 +102,11 @@ def invite(device: Device, channel: str, address: str) -> JsonDict:
     if owner_id_of(address) == device.profile.owner_id:
         raise DeviceError("email is your own address; your devices have the channel already")
     found = find(device, channel)
-    if found.get("state") == "shared":
+    if is_shared_with_me(found):
         raise DeviceError(f"“{found['name']}” is shared with you; only its owner can invite")
+    if not _is_in_use(found):
+        raise DeviceError(f"“{found['name']}” {_why_not_in_use(found)}; nobody can be invited")
+    _check_not_invited(device, found, address)
     doc = {
         "_id": f"invitation-{uuid.uuid4().hex}",
         "type": "invitation",
@@ -72,6 +116,60 @@ def invite(device: Device, channel: str, address: str) -> JsonDict:
     }
     device.database.put(doc)
     return {"invitation": doc["_id"], "channel": found["_id"], "email": address}
+
+
+def check_may_write(device: Device, home: Home | None = None) -> str | None:
+    """Check that the cloud will hear of what this device writes. Return the device's state.
+
+    Raises
+    ------
+    DeviceError
+        If this device was revoked, or its registration was rejected.
+    """
+    state = own_state(device)
+    if device.profile.is_revoked or state in ("revoking", "revoked"):
+        raise Revoked
+    if home is not None and state is None and Known(home).registration == "rejected":
+        raise RegistrationRejected
+    return state
+
+
+def is_shared_with_me(channel: JsonDict) -> bool:
+    """Tell whether a channel is another owner's. Its id is then the name of its database."""
+    return channel.get("state") == "shared" or str(channel["_id"]).startswith("db-")
+
+
+def _is_in_use(channel: JsonDict) -> bool:
+    """Tell whether a channel is the owner's own, and works or will work."""
+    is_over = channel.get("state") in ("closing", "closed", "error")
+    return not is_over and not is_shared_with_me(channel)
+
+
+def _why_not_in_use(channel: JsonDict) -> str:
+    if channel["state"] == "error":
+        error = channel.get("error")
+        reason = error.get("reason") if isinstance(error, dict) else None
+        return f"cannot be used by the cloud: {reason or 'no reason is given'}"
+    return "is being closed" if channel["state"] == "closing" else "is closed"
+
+
+def _check_not_invited(device: Device, channel: JsonDict, address: str) -> None:
+    """Check that a person neither has a channel nor has an open invitation to it."""
+    guest, name, shown = owner_id_of(address), channel["name"], shown_address(address)
+    members = channel.get("members")
+    if isinstance(members, list) and guest in members:
+        raise DeviceError(f"{shown} has “{name}” already")
+    for doc in documents(device):
+        is_same = guest_and_channel(doc) == [guest, channel["_id"]]
+        if doc.get("type") == "invitation" and is_same and doc.get("state") in _OPEN:
+            raise DeviceError(
+                f"{shown} is invited to “{name}” already; `status` shows the invitation"
+            )
+
+
+def _is_same_text(one: str, other: str) -> bool:
+    """Return whether two names are the same for people: also if only the case differs."""
+    return fields.same_name(one.casefold(), other.casefold())
 
 
 def change_subscription(
@@ -104,9 +202,10 @@ def change_subscription(
     Raises
     ------
     DeviceError
-        If there is no such subscription, the cloud has stopped it, or documents that are not in
-        the cloud would be deleted.
+        If there is no such subscription, it is in that state already, the cloud has stopped it, or
+        documents that are not in the cloud would be deleted.
     """
+    check_may_write(device, home)
     found = find(device, channel)
     subscription = subscription_of(device, found)
     if subscription is None:
@@ -120,6 +219,7 @@ def change_subscription(
     if purge and not force and device.is_own(local):
         refuse_losses([checker.check(local)])
     state = STATES[command]
+    is_changed = subscription.get("state") != state
     changes = {
         "state": state,
         "changed_by": device.profile.device_id,
@@ -130,6 +230,8 @@ def change_subscription(
     )
     if home is not None:
         _reconcile_without_agent(home, device, subscription["_id"])
+    if not is_changed and not purge:
+        raise DeviceError(f"“{found['name']}” is {state} already; nothing was changed")
     if purge:
         _wait_until_not_replicated(device, local)
     purged = purge and device.is_own(local)
@@ -183,9 +285,14 @@ def is_called(doc: JsonDict, text: str) -> bool:
 
 def list_all(device: Device) -> list[JsonDict]:
     """Return the documents of all channels, own and shared, each with a name."""
+    return named(documents(device))
+
+
+def named(docs: Sequence[JsonDict]) -> list[JsonDict]:
+    """Return those of some documents that are channels, each with a name. No I/O."""
     return [
         {**doc, "name": str(doc.get("name", DEFAULT_NAME))}
-        for doc in documents(device)
+        for doc in docs
         if doc.get("type") == "channel"
     ]
 

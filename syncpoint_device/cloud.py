@@ -9,10 +9,11 @@ from chalicelib.domain.documents import JsonDict, generation_of
 from chalicelib.domain.names import owner_control_db
 from syncpoint_device.databases import OUTBOX, Device, Say
 from syncpoint_device.endpoints import is_in_cloud, is_plain_url
-from syncpoint_device.errors import DeviceError, Revoked
+from syncpoint_device.errors import DeviceError, RegistrationRejected, Revoked
 from syncpoint_device.home import Home, Profile
 from syncpoint_device.log import Problem
 from syncpoint_device.network import CloudAdapter
+from syncpoint_device.reasons import of_error
 
 # What the agent prints about a registration, by the registration's state.
 _PROGRESS = {
@@ -181,8 +182,9 @@ class CloudMonitor:
             if problem is None:
                 return self._check_registration(device, registrations, state)
         except CouchError as exc:
-            return self._unreachable(problem or exc)
-        return self._unreachable(problem)
+            url = device.profile.cloud if problem else device.profile.registrations
+            return self._unreachable(problem or exc, url)
+        return self._unreachable(problem, device.profile.cloud)
 
     def _has_moved(self, device: Device, registrations: Registrations) -> bool:
         """Save the cloud that the endpoint names. Return whether it is a new one."""
@@ -204,12 +206,10 @@ class CloudMonitor:
         if state == "active" and device.profile.cloud:
             self.is_active = True
             self._home.update(lambda kept: replace(kept, is_active=True))
-            self._say("registration", "active")
+            self._say("registration", "confirmed; this device is active")
             return CloudStatus.CHANGED
         if state == "rejected":
-            raise DeviceError(
-                "the registration was rejected; run `unlink` and then `register` again"
-            )
+            raise RegistrationRejected
         if state is None:
             self._find_refusal(device, registrations)
         else:
@@ -253,11 +253,12 @@ class CloudMonitor:
             self._last_said[about] = what
             self._say(about, what)
 
-    def _unreachable(self, problem: CouchError) -> CloudStatus:
+    def _unreachable(self, problem: CouchError, url: str) -> CloudStatus:
         if not self.is_unreachable:
             self.is_unreachable = True
             what = "refuses this device's login"
             if not isinstance(problem, Unauthorized):
-                what = "asks to wait" if problem.status == 429 else "cannot be reached"
-            self._say("cloud", Problem(f"{what} ({problem.reason}), trying again"))
+                what = f"cannot be reached ({of_error(problem, url, 'Syncpoint cloud')})"
+                what = "asks to wait" if problem.status == 429 else what
+            self._say("cloud", Problem(f"{what}, trying again"))
         return CloudStatus.UNREACHABLE

@@ -12,9 +12,10 @@ from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import channel_db, owner_control_db
 from syncpoint_device.certificates import check_verifies
 from syncpoint_device.endpoints import endpoint, is_shared_id, split_login
-from syncpoint_device.errors import DeviceError, LoginRefused, without_full_stop
+from syncpoint_device.errors import DeviceError, LoginRefused
 from syncpoint_device.home import Profile
 from syncpoint_device.network import CloudAdapter, own_server
+from syncpoint_device.reasons import of_error
 from syncpoint_device.replications import Direction, Replications
 
 # Called with a subject and a message for the person at the device.
@@ -173,9 +174,9 @@ class Device:
             ) from None
         except CouchError as exc:
             raise DeviceError(
-                f"the CouchDB at {self.server.url} does not answer as a CouchDB: "
-                f"{without_full_stop(exc)}. Is it running, and is http://NAME:PASSWORD@HOST:PORT "
-                "right?"
+                f"the CouchDB at {self.server.url} cannot be used: "
+                f"{of_error(exc, self.server.url)}. Is it running, and is "
+                "http://NAME:PASSWORD@HOST:PORT right?"
             ) from exc
         if "_admin" not in roles:
             raise DeviceError(

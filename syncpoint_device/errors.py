@@ -10,6 +10,7 @@
     ├── NotAllowed       the state of the document does not allow it
     ├── NotRegistered    no device is registered here
     ├── NothingToDo      everything is already as it is asked for
+    ├── RegistrationRejected  the owner, or somebody with five wrong codes, rejected it
     ├── Revoked          the device was revoked
     ├── Unconfirmed      the command deletes something, and has to be confirmed by an option
     ├── Unknown          there is no such channel, invitation, member or device, or more than one
@@ -18,6 +19,8 @@
 Programs read the `code`: with `--json`, an error is ``{"error": {"code", "message"}}``.
 docs/device.md has a table of the codes, and they do not change.
 """
+
+from syncpoint_device.reasons import of_error
 
 
 class DeviceError(Exception):
@@ -51,7 +54,19 @@ class CloudFailed(DeviceError):
 
     def __init__(self, exc: Exception) -> None:
         super().__init__(
-            f"the cloud cannot be asked: {without_full_stop(exc)}. Try again when it can be reached"
+            f"the cloud cannot be asked: {without_full_stop(of_error(exc))}. Try again when it can "
+            "be reached"
+        )
+
+
+class RegistrationRejected(DeviceError):
+    """The owner said that it was not theirs, or somebody typed five wrong device codes."""
+
+    code = "rejected"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the registration of this device was rejected; run `unlink`, and then `register` again"
         )
 
 

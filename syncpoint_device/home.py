@@ -5,7 +5,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from chalicelib.domain.documents import JsonDict
 from syncpoint_device.errors import AgentRunning, DeviceError, NotRegistered
 
 _FILE = "device.json"
+# The notes of the agent and of `status`; see `Home.note`.
+AGENT_NOTE, CLOUD_NOTE = "agent", "cloud"
 # Fields of the document that the commands rely on.
 _TEXT_FIELDS = ("_id", "owner", "name", "device_code")
 _REPLACE_ATTEMPTS, _REPLACE_PAUSE_S = 20, 0.05
@@ -138,6 +140,44 @@ class Home:
         self._write(path, doc)
         return path
 
+    def note(self, name: str) -> JsonDict:
+        """Return what `write_note` wrote last; empty if there is nothing that can be read."""
+        try:
+            value = json.loads(self._note_path(name).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return value if isinstance(value, dict) else {}
+
+    def write_note(self, name: str, value: JsonDict) -> None:
+        """Keep something for `status`. A note is no truth: it may be lost, and must stop nothing.
+
+        Parameters
+        ----------
+        name : str
+            ``agent`` (``{pid, since}``) or ``cloud`` (see `syncpoint_device.known`).
+        """
+        with suppress(OSError):
+            self._write(self._note_path(name), value)
+
+    def remove_note(self, name: str) -> None:
+        """Remove a note, if it is there."""
+        with suppress(OSError):
+            self._note_path(name).unlink(missing_ok=True)
+
+    def running_agent(self) -> JsonDict | None:
+        """Return the note ``{pid, since}`` of this device's agent; None if no agent runs."""
+        note = self.note(AGENT_NOTE)
+        if not note:
+            return None  # so that the lock of an agent that starts now is not touched
+        try:
+            with self.only_agent():
+                return None
+        except AgentRunning:
+            return note
+
+    def _note_path(self, name: str) -> Path:
+        return self._folder / f"note-{name}.json"
+
     def _write(self, path: Path, value: JsonDict) -> None:
         """Write a file atomically, readable by its user only."""
         self._create_folder()
@@ -167,6 +207,8 @@ class Home:
         """Delete the device's file, and its password with it."""
         self.path.with_suffix(".new").unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)
+        for name in (AGENT_NOTE, CLOUD_NOTE):
+            self.remove_note(name)
 
     @contextmanager
     def only_agent(self) -> Iterator[None]:

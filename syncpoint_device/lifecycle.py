@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -12,12 +13,16 @@ from chalicelib.couch import CouchError, Database
 from chalicelib.domain.addresses import shown_address
 from chalicelib.domain.device import parse_device
 from chalicelib.domain.documents import JsonDict, Rejected, generation_of, timestamp
-from syncpoint_device import channels, logins
+from syncpoint_device import channels, logins, reasons
 from syncpoint_device.certificates import verify
 from syncpoint_device.cloud import Registrations, fill_outbox, find_cloud
 from syncpoint_device.databases import Device, Say
 from syncpoint_device.endpoints import is_plain_url, is_server
-from syncpoint_device.errors import DeviceError, without_full_stop
+from syncpoint_device.errors import (
+    DeviceError,
+    RegistrationRejected,
+    Revoked,
+)
 from syncpoint_device.home import Home, Profile
 from syncpoint_device.purge import Checker, own_databases, refuse_losses
 from syncpoint_device.registration import new_device
@@ -61,8 +66,9 @@ def register(
     Returns
     -------
     dict
-        ``{device, device_code, owner, name, control}``. `owner` is the address, and `control` the
-        name of this device's copy of the owner's control database.
+        ``{device, device_code, owner, name, control, problem?}``. `owner` is the address, and
+        `control` the name of this device's copy of the owner's control database. `problem` says why
+        the registrations endpoint could not be reached, if so.
 
     Raises
     ------
@@ -88,7 +94,7 @@ def register(
     if trust:
         verify(device.server, ca_file)
     device.check_verifies()
-    _check_registrations(Registrations(profile.registrations))
+    problem = _check_registrations(Registrations(profile.registrations))
     if not device.acquire(device.database):
         raise DeviceError(
             f"the database {device.database.name} at {device.server.url} does not belong to this "
@@ -103,6 +109,7 @@ def register(
         "owner": owner,
         "name": name,
         "control": device.database.name,
+        **({} if problem is None else {"problem": problem}),
     }
 
 
@@ -120,8 +127,7 @@ def resend(home: Home, device: Device) -> JsonDict:
     DeviceError
         If the device was confirmed already, or the cloud sends no other mail now.
     """
-    if channels.own_state(device) is not None:
-        raise DeviceError("this device is already confirmed, so it needs no other mail")
+    _check_needs_mail(device)
 
     def ask_again(profile: Profile) -> Profile:
         doc = profile.doc
@@ -145,6 +151,21 @@ def resend(home: Home, device: Device) -> JsonDict:
     }
 
 
+def _check_needs_mail(device: Device) -> None:
+    """Check that another mail is of use: that nobody has answered the first one."""
+    state = channels.check_may_write(device)
+    if state is None:
+        # The device hears of its confirmation later than the endpoint; offline, it cannot ask.
+        with suppress(CouchError):
+            state = Registrations(device.profile.registrations).state(device.profile.device_id)
+    if state in ("revoking", "revoked"):
+        raise Revoked
+    if state == "rejected":
+        raise RegistrationRejected
+    if state in ("active", "confirmed"):
+        raise DeviceError("this device is confirmed already, so it needs no other mail")
+
+
 def _check_urls(registrations: str, couch: str, prefix: str) -> None:
     if not is_plain_url(registrations.rstrip("/")):
         raise DeviceError(
@@ -166,8 +187,14 @@ def _check_urls(registrations: str, couch: str, prefix: str) -> None:
         raise DeviceError("--prefix must begin with a letter, and contain only a-z, 0-9, _ and -")
 
 
-def _check_registrations(registrations: Registrations) -> None:
-    """Check that a registrations endpoint answers. Without a network, accept the URL unchecked."""
+def _check_registrations(registrations: Registrations) -> str | None:
+    """Check that a registrations endpoint answers. Without a network, accept the URL unchecked.
+
+    Returns
+    -------
+    str or None
+        Why it could not be reached, if so.
+    """
     try:
         registrations.cloud()
     except CouchError as exc:
@@ -176,6 +203,8 @@ def _check_registrations(registrations: Registrations) -> None:
                 f"--registrations: {registrations.url} is not the registrations endpoint of a "
                 "Syncpoint cloud. Its URL ends in /registrations; ask the cloud's operator for it"
             ) from exc
+        return reasons.of_error(exc, registrations.url, "Syncpoint cloud")
+    return None
 
 
 REVOKE_LIMIT_S = 60.0
@@ -256,6 +285,7 @@ def revoke_other(device: Device, text: str) -> JsonDict:
     DeviceError
         If there is no such device, more than one, or it is this one.
     """
+    channels.check_may_write(device)
     found = [
         doc
         for doc in channels.documents(device)
@@ -269,6 +299,8 @@ def revoke_other(device: Device, text: str) -> JsonDict:
     [doc] = found
     if doc["_id"] == device.profile.device_id:
         raise DeviceError(f"“{text}” is this device; run `unlink` instead")
+    if doc.get("state") in ("revoking", "revoked"):
+        raise DeviceError(f"“{text}” was revoked already; nothing was changed")
     if doc.get("state") != "active":
         raise DeviceError(f"“{text}” cannot be revoked: it is not active, but {doc.get('state')}")
     device.database.update(doc["_id"], lambda doc: {**doc, "state": "revoking"})
@@ -289,7 +321,7 @@ def _revoke(device: Device) -> tuple[bool, bool]:
             _wait_until_revoked(registrations, profile.device_id)
     except CouchError as exc:
         raise DeviceError(
-            f"the cloud cannot be reached: {without_full_stop(exc)}. Try again later, or run "
+            f"the cloud cannot be reached: {reasons.of_error(exc)}. Try again later, or run "
             "`unlink --offline` here and `revoke` on another device"
         ) from exc
     return state in ("active", "revoking", "revoked"), state is not None

@@ -6,7 +6,7 @@ CouchDB continues to replicate while the agent is not running, and after a resta
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from chalicelib.couch import Conflict, CouchError, Database, NotFound, Server
 from chalicelib.domain.documents import JsonDict
@@ -46,16 +46,24 @@ class Replication:
         The state that the server reports: ``running``, ``triggered``, ``error``, ``crashing`` …
     reason : str or None
         The server's reason for a stalled replication, if it reports one.
-    is_busy : bool
-        Whether the server reports changes that are still to be replicated. PouchDB Server reports
-        none.
+    job : str or None
+        The id of the replication in CouchDB's scheduler; None on PouchDB Server.
+    info : dict
+        What CouchDB's scheduler reports: ``through_seq``, ``doc_write_failures`` …
     """
 
     doc: JsonDict
     group: str
     state: str
     reason: str | None
-    is_busy: bool = False
+    job: str | None = None
+    info: JsonDict = field(default_factory=dict)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether CouchDB reports changes that are still to be replicated. PouchDB Server: no."""
+        is_idle = self.state == "running" and not self.info.get("changes_pending")
+        return self.job is not None and not is_idle
 
     @property
     def is_stalled(self) -> bool:
@@ -245,12 +253,12 @@ def _is_same(doc: JsonDict, wanted: JsonDict) -> bool:
 
 def _replication(doc: JsonDict, row: JsonDict | None) -> Replication:
     state, reason = doc.get("_replication_state"), doc.get("_replication_state_reason")
-    is_busy = False
+    job = None
+    info: JsonDict = {}
     if row is not None:
-        info = row.get("info") or {}
-        state, reason = row.get("state"), info.get("error")
-        is_busy = state != "running" or bool(info.get("changes_pending"))
-    return Replication(doc, str(doc.get("syncpoint")), str(state or "new"), reason, is_busy)
+        state, job, info = row.get("state"), row.get("id"), row.get("info") or {}
+        reason = info.get("error")
+    return Replication(doc, str(doc.get("syncpoint")), str(state or "new"), reason, job, info)
 
 
 @dataclass(frozen=True)
@@ -261,11 +269,14 @@ class LeafPage:
     ----------
     revs : dict
         All leaf revisions of each changed document.
+    pending : int or None
+        How many changes come after the page; None if the server does not report it.
     """
 
     last_seq: str
     revs: dict[str, list[str]]
     is_last: bool
+    pending: int | None = None
 
 
 def leaf_page(source: Database, since: str, *, with_design: bool = False) -> LeafPage:
@@ -290,7 +301,9 @@ def leaf_page(source: Database, since: str, *, with_design: bool = False) -> Lea
             for row in rows
             if with_design or not row["id"].startswith("_design/")
         }
-        return LeafPage(str(page["last_seq"]), revs, is_last=not rows)
+        pending = page.get("pending")
+        pending = pending if isinstance(pending, int) else None
+        return LeafPage(str(page["last_seq"]), revs, is_last=not rows, pending=pending)
     except (AttributeError, KeyError, TypeError) as exc:  # anything may answer at a remote URL
         raise _not_a_couchdb(source) from exc
 

@@ -1,21 +1,51 @@
-"""Collect what `status` shows: registration, cloud, channels, invitations and replications."""
+"""Collect what `status` shows: registration, agent, cloud, channels, invitations, replications."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from chalicelib.couch import CouchError, Database
+from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.channel import DEFAULT_NAME
 from chalicelib.domain.documents import JsonDict
-from syncpoint_device import channels
+from chalicelib.domain.names import subscription_id
+from syncpoint_device import channels, reasons
 from syncpoint_device.cloud import Registrations
-from syncpoint_device.databases import Device
+from syncpoint_device.databases import CONTROL, OUTBOX, Device
 from syncpoint_device.errors import CloudFailed
+from syncpoint_device.home import Home
+from syncpoint_device.known import Known
+from syncpoint_device.progress import compare, waiting_here
 from syncpoint_device.refusals import Refusals
-from syncpoint_device.replications import count_missing
+from syncpoint_device.replications import Replication
 
 # The states of a registration in which nobody is asked for the device code any more.
 _ANSWERED = {"active", "revoking", "revoked", "rejected"}
+WAITING_TO_BE_SENT = "waiting to be sent"
 
 
-def status(device: Device) -> JsonDict:
-    """Collect the status. Some requests, and four for each thousand changes of a channel.
+@dataclass(frozen=True)
+class _Situation:
+    """What all parts of a status need: what was asked for once."""
+
+    device: Device
+    registration: str | None
+    is_reached: bool
+    is_agent_running: bool
+    is_exact: bool
+    known: Known
+    replications: Sequence[Replication]
+    subscriptions: dict[str, JsonDict]
+
+
+def status(device: Device, home: Home | None = None, *, is_exact: bool = False) -> JsonDict:
+    """Collect the status. Some requests; at most some more for each channel, of whatever size.
+
+    Parameters
+    ----------
+    home : Home, optional
+        The device's folder, with the notes on the agent and on the cloud.
+    is_exact : bool
+        Whether to compare all documents: four requests for each thousand changes of a channel.
 
     Returns
     -------
@@ -23,74 +53,100 @@ def status(device: Device) -> JsonDict:
         - ``device``, ``name``, ``owner`` (the address)
         - ``registration``: its state, or None if it is not known
         - ``device_code``: only while somebody has to type it
-        - ``cloud``: ``{url?, problem?}``
-        - ``control``: the comparison of the control database, ``{to_send, to_receive}`` in
-          documents or ``{problem}``; only if the cloud can be reached
+        - ``outbox``: the database from which the registration is sent, while there is one
+        - ``agent``: ``{running, since?}``
+        - ``cloud``: ``{url?, reached_at?, problem?, details?}``; `details` is the raw error
+        - ``control``: ``{database, sync, why?}`` of the control database, and how far it is behind
         - ``refused``: the documents of the control database that the cloud refused,
           ``{document, reason}``; only if the cloud can be reached. At most 20; the others count as
           documents to send
         - ``devices``: the owner's other devices, ``{device, name, state}``
-        - ``channels``: ``{channel, name, state, database, subscription?, reason?, error?}`` and
-          the comparison of the channel's database
+        - ``channels``: ``{channel, name, state, database, subscription?, reason?, error?, sync,
+          why?}``, and how far it is behind; ``members`` of an own channel, as addresses, or None
+          for a guest whose address is not known; ``is_shared_with_me``; ``refused``: how many of
+          its documents the cloud has refused
         - ``invitations``: ``{invitation, email, channel, name, state, error?}``
-        - ``replications``: ``{of, from, to, state, stalled, reason?}``
+        - ``replications``: ``{of, from, to, state, stalled, reason?, details?}``
+
+        `sync` is ``in_sync``, ``waiting``, ``off`` (nothing is replicated) or ``unknown``. How far
+        a database is behind is what `progress.compare` returns. While the cloud cannot be reached,
+        ``to_receive`` is what was known at ``as_of``.
 
     Raises
     ------
     CouchError
         If the device's own CouchDB does not answer.
     """
-    profile = device.profile
-    registration, problem = _registration(device)
+    profile, known = device.profile, Known(home)
+    docs = channels.documents(device)
+    own = next((doc for doc in docs if doc["_id"] == profile.device_id), {})
+    registration, problem, details = _registration(device, own.get("state"))
+    if problem is None:
+        known.reach(device.clock())
+        known.registration = registration
+    agent = None if home is None else home.running_agent()
+    here = _Situation(
+        device=device,
+        registration=registration,
+        is_reached=registration == "active" and problem is None and profile.cloud != "",
+        is_agent_running=agent is not None,
+        is_exact=is_exact,
+        known=known,
+        replications=device.replications.all(),
+        subscriptions={doc["_id"]: doc for doc in docs if doc.get("type") == "subscription"},
+    )
     result: JsonDict = {
         "device": profile.device_id,
         "name": profile.doc["name"],
         "owner": profile.owner_address,
         "registration": registration,
-        "cloud": _without_none(url=profile.cloud or None, problem=problem),
+        "agent": _without_none(running=here.is_agent_running, since=(agent or {}).get("since")),
+        "cloud": _without_none(
+            url=profile.cloud or None,
+            reached_at=known.reached_at,
+            problem=problem,
+            details=details,
+        ),
     }
-    if channels.own_state(device) is None and registration not in _ANSWERED:
+    if own.get("state") is None and registration not in _ANSWERED:
         result["device_code"] = profile.doc["device_code"]
-    is_reached = registration == "active" and problem is None and profile.cloud != ""
-    if is_reached:
+    if any(one.group == OUTBOX for one in here.replications):
+        result["outbox"] = device.outbox.name
+    if here.is_reached:
         result["refused"] = _refused(device)
-        result["control"] = _comparison(device.database, device.cloud_control)
-        if "to_send" in result["control"]:  # those are not sent any more
-            documents = {one["document"] for one in result["refused"]}
-            result["control"]["to_send"] -= min(len(documents), result["control"]["to_send"])
-    docs = channels.documents(device)
+    result["control"] = _control(here, {one["document"] for one in result.get("refused", [])})
     result["devices"] = _other_devices(device, docs)
-    result["channels"] = [_channel(device, doc, is_reached) for doc in channels.list_all(device)]
+    addresses = _addresses(docs)
+    result["channels"] = [_channel(here, doc, addresses) for doc in channels.named(docs)]
     result["invitations"] = _invitations(docs, result["channels"])
-    result["replications"] = [
-        _without_none(
-            of=one.group,
-            state=one.state,
-            stalled=one.is_stalled,
-            reason=one.reason,
-            **{"from": one.doc["source"]["url"], "to": one.doc["target"]["url"]},
-        )
-        for one in device.replications.all()
-    ]
+    result["replications"] = [_replication(device, one) for one in here.replications]
+    known.save()
     return result
 
 
-def _registration(device: Device) -> tuple[str | None, str | None]:
-    """Return the registration's state, and the problem with the cloud if there is one."""
-    if device.profile.is_revoked:
-        return "revoked", None
-    known = channels.own_state(device)
+def _registration(
+    device: Device, state_here: str | None
+) -> tuple[str | None, str | None, str | None]:
+    """Return the registration's state, the problem with the cloud if there is one, and its details.
+
+    Two requests at most.
+    """
+    profile = device.profile
+    if profile.is_revoked:
+        return "revoked", None, None
     try:
-        state = Registrations(device.profile.registrations).state(device.profile.device_id)
+        state = Registrations(profile.registrations).state(profile.device_id)
     except CouchError as exc:
-        return known, f"cannot be reached: {exc}"
-    if state != "active" or not device.profile.cloud:
-        return state or "waiting to be sent", None
+        why = reasons.of_error(exc, profile.registrations, "Syncpoint cloud")
+        return state_here, f"cannot be reached: {why}", str(exc)
+    if state != "active" or not profile.cloud:
+        return state or WAITING_TO_BE_SENT, None, None
     try:
         device.cloud_control.info()
     except CouchError as exc:
-        return state, f"refuses this device: {exc}"
-    return state, None
+        why = reasons.of_error(exc, profile.cloud)
+        return state, f"cannot be used: {why}", str(exc)
+    return state, None, None
 
 
 def _refused(device: Device) -> list[JsonDict]:
@@ -101,6 +157,117 @@ def _refused(device: Device) -> list[JsonDict]:
         ]
     except CloudFailed:
         return []  # the comparison says why
+
+
+def _control(here: _Situation, refused: set[str]) -> JsonDict:
+    device = here.device
+    result: JsonDict = {"database": device.database.name}
+    why = _why_off(here, CONTROL)
+    remote = device.cloud_control if here.is_reached else None
+    return result | _progress(here, device.database, remote, why, refused)
+
+
+def _channel(here: _Situation, doc: JsonDict, addresses: dict[str, str]) -> JsonDict:
+    device = here.device
+    subscription = here.subscriptions.get(subscription_id(doc["_id"], device.profile.owner_id), {})
+    local = device.channel(doc["_id"])
+    replications = _of_group(here, local.name)
+    refused = sum(_count(one.info.get("doc_write_failures")) for one in replications)
+    result = _without_none(
+        channel=doc["_id"],
+        name=doc["name"],
+        state=str(doc.get("state", "without a state")),
+        subscription=subscription.get("state"),
+        reason=subscription.get("reason"),
+        error=_reason(doc.get("error")),
+        database=local.name,
+        is_shared_with_me=channels.is_shared_with_me(doc),
+        refused=refused or None,
+    )
+    if not result["is_shared_with_me"]:
+        members = doc.get("members")
+        found = [str(who) for who in members] if isinstance(members, list) else []
+        result["members"] = [addresses.get(who) for who in found]
+    why = _why_channel_off(result) or _why_off(here, local.name)
+    remote = None
+    if here.is_reached and subscription.get("state") in ("active", "paused"):
+        remote = device.channel_in_cloud(doc["_id"])
+    return result | _progress(here, local, remote, why)
+
+
+def _why_channel_off(channel: JsonDict) -> str | None:
+    """Return why a channel is not replicated, if its documents say so."""
+    why = f": {channel['reason']}" if "reason" in channel else ""
+    state, subscription = channel["state"], channel.get("subscription")
+    if state == "new":
+        return "the cloud has not created it yet"
+    if state == "error":
+        return f"the cloud cannot use it: {channel.get('error', 'no reason is given')}"
+    if state in ("closing", "closed"):
+        return f"{'it is being closed' if state == 'closing' else 'it is closed'}{why}"
+    if subscription is None:
+        return "this device has not subscribed to it yet"
+    return f"{subscription}{why}" if subscription != "active" else None
+
+
+def _why_off(here: _Situation, group: str) -> str | None:
+    """Return why a group of databases is not replicated both ways, or None if it is."""
+    if here.registration in ("revoked", "revoking"):
+        return "this device is revoked"
+    if here.registration != "active":
+        return "the registration is not confirmed"
+    found = _of_group(here, group)
+    stalled = next((one for one in found if one.is_stalled), None)
+    if stalled is not None:
+        url = _remote_url(here.device, stalled)
+        return reasons.of_replication(stalled.reason or stalled.state, url)
+    if len(found) < 2:
+        if here.is_agent_running:
+            return "the agent starts the replication soon"
+        return "nothing replicates it; start the agent with `run`"
+    return None
+
+
+def _progress(
+    here: _Situation,
+    local: Database,
+    remote: Database | None,
+    why_off: str | None,
+    refused: set[str] | None = None,
+) -> JsonDict:
+    """Return ``{sync, why?}`` of a database, and how far it is behind."""
+    now, known = here.device.clock(), here.known
+    found = _of_database(here, local)
+    result: JsonDict = {}
+    try:
+        if remote is not None:
+            result = compare(
+                local, remote, found, known.positions, refused or set(), is_exact=here.is_exact
+            )
+            known.remember(local.name, result, now)
+        elif not here.is_reached and here.registration == "active":
+            result = waiting_here(local, found, known.positions)
+            result |= known.compared.get(local.name, {})
+    except CouchError as exc:
+        if remote is None:
+            return _without_none(sync="off" if why_off else "unknown", why=why_off)
+        why = reasons.of_error(exc, remote.url)
+        result = {"problem": why, "details": str(exc)}
+    if why_off is not None:
+        return {"sync": "off", "why": why_off, **result}
+    if "to_send" not in result or remote is None:
+        return {"sync": "unknown", **result}
+    waits = result["to_send"] or result["to_receive"] or result["is_estimate"]
+    return {"sync": "waiting" if waits else "in_sync", **result}
+
+
+def _of_group(here: _Situation, group: str) -> list[Replication]:
+    return [one for one in here.replications if one.group == group]
+
+
+def _of_database(here: _Situation, local: Database) -> list[Replication]:
+    ends = ("source", "target")
+    return [one for one in here.replications if local.url in [one.doc[end]["url"] for end in ends]]
 
 
 def _other_devices(device: Device, docs: list[JsonDict]) -> list[JsonDict]:
@@ -114,23 +281,6 @@ def _other_devices(device: Device, docs: list[JsonDict]) -> list[JsonDict]:
         for doc in docs
         if doc.get("type") == "device" and doc["_id"] != device.profile.device_id
     ]
-
-
-def _channel(device: Device, doc: JsonDict, is_reached: bool) -> JsonDict:
-    subscription = channels.subscription_of(device, doc) or {}
-    local = device.channel(doc["_id"])
-    result = _without_none(
-        channel=doc["_id"],
-        name=doc["name"],
-        state=str(doc.get("state", "without a state")),
-        subscription=subscription.get("state"),
-        reason=subscription.get("reason"),
-        error=_reason(doc.get("error")),
-        database=local.name,
-    )
-    if is_reached and subscription.get("state") in ("active", "paused"):
-        result |= _comparison(local, device.channel_in_cloud(doc["_id"]))
-    return result
 
 
 def _invitations(docs: list[JsonDict], own_channels: list[JsonDict]) -> list[JsonDict]:
@@ -150,16 +300,44 @@ def _invitations(docs: list[JsonDict], own_channels: list[JsonDict]) -> list[Jso
     ]
 
 
+def _addresses(docs: list[JsonDict]) -> dict[str, str]:
+    """Return the addresses that the owner has invited, by their owner ids."""
+    found = {}
+    for doc in docs:
+        email = doc.get("email")
+        if doc.get("type") == "invitation" and isinstance(email, str):
+            try:
+                found[owner_id_of(email)] = email
+            except ValueError:  # it is no address
+                continue
+    return found
+
+
+def _replication(device: Device, replication: Replication) -> JsonDict:
+    raw = replication.reason if replication.is_stalled else None
+    return _without_none(
+        of=replication.group,
+        state=replication.state,
+        stalled=replication.is_stalled,
+        reason=raw and reasons.of_replication(raw, _remote_url(device, replication)),
+        details=raw,
+        **{"from": replication.doc["source"]["url"], "to": replication.doc["target"]["url"]},
+    )
+
+
+def _remote_url(device: Device, replication: Replication) -> str:
+    """Return the URL of the end of a replication that is not the device's own database."""
+    source, target = (str(replication.doc[end]["url"]) for end in ("source", "target"))
+    here = f"{device.server.url}/{replication.group}"
+    return target if source in (device.database.url, device.outbox.url, here) else source
+
+
 def _reason(error: object) -> str | None:
     return str(error.get("reason")) if isinstance(error, dict) else None
 
 
-def _comparison(local: Database, remote: Database) -> JsonDict:
-    """Compare two databases: ``{to_send, to_receive}`` in documents, or ``{problem}``."""
-    try:
-        return {"to_send": count_missing(local, remote), "to_receive": count_missing(remote, local)}
-    except CouchError as exc:
-        return {"problem": str(exc)}
+def _count(value: object) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def _without_none(**values: object) -> JsonDict:

@@ -2,6 +2,7 @@
 
 import shlex
 import unicodedata
+from datetime import datetime
 
 from chalicelib.domain.addresses import shown_address
 from chalicelib.domain.documents import JsonDict
@@ -33,22 +34,30 @@ def registered(result: JsonDict, run: str) -> str:
 
     owner = shown_address(result["owner"])
     large = pyfiglet.figlet_format(result["device_code"], font="banner", width=80).rstrip()
-    return (
-        f"\n{large}\n\n"
-        f"The device code is {result['device_code']}.\n"
-        f"The cloud sends a mail to {owner} as soon as this device has a network.\n"
-        "Open the link in the mail, on any device, and type the device code there.\n"
-        "Now start the agent. It shows the progress of the registration, and then keeps the\n"
-        "channels on this device in sync:\n\n"
-        f"  {run}"
-    )
+    lines = [f"\n{large}\n", f"The device code is {result['device_code']}."]
+    if "problem" in result:
+        lines += [
+            f"Nothing was sent yet: {result['problem']}.",
+            "If the URL of --registrations is right, the registration is sent as soon as",
+            f"the cloud can be reached. Then the cloud sends a mail to {owner}.",
+            "If the URL is wrong, run `unlink --offline`, and then `register` again.",
+        ]
+    else:
+        lines.append(f"The cloud sends a mail to {owner}.")
+    lines += [
+        "Open the link in the mail, on any device, and type the device code there.",
+        "Now start the agent. It shows how the registration goes on, and then keeps your",
+        "channels in sync on this device:\n",
+        f"  {run}",
+    ]
+    return "\n".join(lines)
 
 
 def resent(result: JsonDict) -> str:
     """Say when the other mail is sent, and what the device code is."""
-    when = "" if result["sent"] else " as soon as this device has a network"
+    when = "" if result["sent"] else "\nas soon as this device reaches the cloud"
     return (
-        f"The cloud sends another mail to {shown_address(result['owner'])}{when}. "
+        f"The cloud sends another mail to {shown_address(result['owner'])}{when}.\n"
         f"The device code is still {result['device_code']}."
     )
 
@@ -90,22 +99,29 @@ def _left(row: JsonDict) -> str:
 
 
 def created(result: JsonDict) -> str:
-    """Name the new channel and its database."""
+    """Name the new channel and its database, and say when other devices get it."""
+    when = "this device reaches the cloud"
+    if not result["confirmed"]:
+        when = "the registration of this device is confirmed"
     return (
-        f"Channel “{result['name']}” is created. Its id is {result['channel']}.\n"
-        f"Its database on this device, {result['database']}, accepts documents now."
+        f"Channel “{result['name']}” is created. Apps on this device can use its database now:\n"
+        f"  {result['database']}\n"
+        f"Your other devices get it as soon as {when}."
     )
 
 
 def invited(result: JsonDict) -> str:
     """Say who gets an invitation."""
-    return f"The cloud sends an invitation to {shown_address(result['email'])} by mail."
+    return (
+        f"The cloud sends an invitation to {shown_address(result['email'])} by mail,\n"
+        "as soon as this device reaches the cloud. `status` shows the answer."
+    )
 
 
 def changed(result: JsonDict) -> str:
     """Name the new state of a subscription."""
     copy = " The copy on this device is deleted." if result["purged"] else ""
-    return f"Channel “{result['name']}” is {result['state']} on all devices of its owner.{copy}"
+    return f"Channel “{result['name']}” is {result['state']} on all your devices.{copy}"
 
 
 def unlinked(result: JsonDict) -> str:
@@ -115,7 +131,7 @@ def unlinked(result: JsonDict) -> str:
     elif result["known"] is False:
         text = "This device is unlinked. The cloud never received its registration."
     elif result["known"]:
-        text = "This device is unlinked. It had no login yet; ignore the mail with its link."
+        text = "This device is unlinked. It was not confirmed; ignore the mail with its link."
     else:
         text = (
             "This device is unlinked, but the cloud was not told. "
@@ -151,68 +167,163 @@ def undone(result: JsonDict) -> str:
 
 
 def status(result: JsonDict) -> str:
-    """List the status, a line for each thing."""
+    """List the status, in lines for a terminal."""
     lines = [
         _line("device", f"{result['name']}, {result['device']}"),
         _line("owner", shown_address(result["owner"])),
-        _line("registration", result["registration"] or "unknown while the cloud is unreachable"),
+        _line("registration", _registration(result["registration"])),
     ]
     if "device_code" in result:
         lines.append(_line("device code", result["device_code"]))
-    cloud = result["cloud"]
-    lines.append(_line("cloud", cloud.get("problem") or cloud.get("url") or "not reached yet"))
-    if "control" in result:
-        lines.append(_line("control", _comparison(result["control"])))
+    if "outbox" in result:
+        lines.append(_line("", f"it is sent from the database {result['outbox']}"))
+    lines += [_line("agent", _agent(result["agent"])), _line("cloud", _cloud(result["cloud"]))]
+    lines += _about("your lists", _progress(result["control"]), _control(result["control"]))
     lines += [
         _line("refused", refused(one["document"], one["reason"]))
         for one in result.get("refused", [])
     ]
     lines += [_line("other device", _other_device(one)) for one in result["devices"]]
-    lines += [_line("channel", _channel(channel)) for channel in result["channels"]]
+    names = [channel["name"] for channel in result["channels"]]
+    for channel in result["channels"]:
+        details = _channel(channel, is_only=names.count(channel["name"]) == 1)
+        lines += _about("channel", f"“{channel['name']}”: {_progress(channel)}", details)
     lines += [_line("invitation", _invitation(one)) for one in result["invitations"]]
-    stalled = [one for one in result["replications"] if one["stalled"]]
-    running = len(result["replications"]) - len(stalled)
-    lines.append(_line("replications", f"{running} running, {len(stalled)} stalled"))
-    lines += [_line("", _replication(one)) for one in stalled]
+    if not result["channels"]:
+        lines.append(_line("channels", "none yet; `channel create NAME` creates one"))
+    else:
+        lines += [_line("note", _NOTE[0]), *(_line("", text) for text in _NOTE[1:])]
     return "\n".join(lines)
+
+
+def progress(comparison: JsonDict) -> str:
+    """Say what waits in each direction, as in ``3 documents to send (about 12 kB)``."""
+    parts = []
+    for key, verb in (("to_send", "send"), ("to_receive", "receive")):
+        count = comparison.get(key)
+        if count:
+            most = "up to " if comparison.get("is_estimate") else ""
+            size = comparison.get(f"bytes_{key}")
+            about = "" if size is None else f" (about {_size(size)})"
+            documents = "document" if count == 1 else "documents"
+            parts.append(f"{most}{count:,} {documents} to {verb}{about}")
+    return ", ".join(parts)
+
+
+def _size(count: int) -> str:
+    """Return a number of bytes as people say it."""
+    size, unit = float(count), "bytes"
+    for larger in ("kB", "MB", "GB"):
+        if size < 1000:
+            break
+        size, unit = size / 1000, larger
+    return f"{size:.0f} {unit}" if unit == "bytes" or size >= 10 else f"{size:.1f} {unit}"
+
+
+def moment(text: str) -> str:
+    """Return the time of a document in the time zone of this device, ``2026-11-28 08:00``."""
+    try:
+        return f"{datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M}"
+    except ValueError:
+        return text
+
+
+_NOTE = (
+    "The document “description” in each channel's database is Syncpoint's:",
+    "it has the channel's name. Apps leave it alone.",
+)
+_REGISTRATIONS = {
+    "waiting to be sent": "not sent yet; it is sent as soon as the cloud can be reached",
+    "new": "the cloud has it, and sends the mail with the link",
+    "confirming": "open the link in the mail, and type the device code there",
+    "confirmed": "confirmed; the cloud creates a login for this device",
+    "active": "confirmed",
+    "expired": "nobody confirmed it in time; run `resend` for another mail",
+    "undeliverable": "the mail did not arrive; run `resend` for another one",
+    "rejected": "rejected; run `unlink`, and then `register` again",
+    "error": "the cloud could not process it; run `resend` to try again",
+    "revoking": "this device is being revoked",
+    "revoked": "this device was revoked",
+}
+
+
+def _registration(state: str | None) -> str:
+    if state is None:
+        return "not known while the cloud cannot be reached"
+    return _REGISTRATIONS.get(state, state)
+
+
+def _agent(agent: JsonDict) -> str:
+    if not agent["running"]:
+        return "does not run; start it with `run`"
+    return f"runs since {moment(agent['since'])}" if "since" in agent else "runs"
+
+
+def _cloud(cloud: JsonDict) -> str:
+    reached = f"last reached {moment(cloud['reached_at'])}" if "reached_at" in cloud else ""
+    if "problem" in cloud:
+        return f"{cloud['problem']}; {reached or 'never reached yet'}"
+    if "url" not in cloud:
+        return reached or "not reached yet"
+    return f"{cloud['url']}, reached"
+
+
+def _progress(one: JsonDict) -> str:
+    """Say whether a database is in sync, and what waits."""
+    waits = progress(one)
+    if "as_of" in one and one.get("to_receive"):
+        waits += f" as of {moment(one['as_of'])}"
+    if one["sync"] == "in_sync":
+        return "in sync"
+    if one["sync"] == "off":
+        return f"not replicated: {one['why']}" + (f"; {waits}" if waits else "")
+    if "problem" in one:
+        return f"cannot be compared with the cloud: {one['problem']}"
+    return waits or "not known while the cloud cannot be reached"
+
+
+def _control(control: JsonDict) -> list[str]:
+    return ["your devices, channels and invitations", f"database {control['database']}"]
+
+
+def _channel(channel: JsonDict, *, is_only: bool) -> list[str]:
+    """Return the further lines of a channel: who has it, its database, and what is wrong."""
+    lines = []
+    if channel["is_shared_with_me"]:
+        lines.append("shared with you by its owner")
+    elif channel.get("members"):
+        guests = [address or "a guest" for address in channel["members"]]
+        lines.append(f"shared with {', '.join(guests)}")
+    lines.append(f"database {channel['database']}")
+    if not is_only:
+        lines.append(f"id {channel['channel']}")
+    if "refused" in channel:
+        lines.append(f"{channel['refused']} of its documents were refused by the cloud's rules")
+    return lines
 
 
 def _other_device(device: JsonDict) -> str:
     return f"{device['name']}, {device['device']}, {device['state']}"
 
 
-def _channel(channel: JsonDict) -> str:
-    parts = [f"“{channel['name']}” ({channel['channel']})", channel["state"]]
-    if "error" in channel:
-        parts.append(channel["error"])
-    elif "subscription" in channel:
-        why = f" ({channel['reason']})" if "reason" in channel else ""
-        parts.append(f"subscription {channel['subscription']}{why}")
-    if "to_send" in channel or "problem" in channel:
-        parts.append(_comparison(channel))
-    return ", ".join([*parts, f"local database {channel['database']}"])
-
-
 def _invitation(invitation: JsonDict) -> str:
     why = f": {invitation['error']}" if "error" in invitation else ""
     email = shown_address(invitation["email"])
-    return f"{email} to “{invitation['name']}”, {invitation['state']}{why}"
+    state = _INVITATIONS.get(invitation["state"], invitation["state"])
+    return f"{email} to “{invitation['name']}”: {state}{why}"
 
 
-def _comparison(comparison: JsonDict) -> str:
-    if "problem" in comparison:
-        return f"cannot be compared with the cloud: {comparison['problem']}"
-    parts = [
-        f"{comparison[key]} to {verb}"
-        for key, verb in (("to_send", "send"), ("to_receive", "receive"))
-        if comparison[key]
-    ]
-    return ", ".join(parts) or "in sync with the cloud"
+_INVITATIONS = {
+    "new": "to be sent",
+    "sent": "sent, not answered yet",
+    "accepting": "accepted, being shared",
+    "expired": "not answered in time",
+    "error": "failed",
+}
 
 
-def _replication(replication: JsonDict) -> str:
-    why = f": {replication['reason']}" if "reason" in replication else ""
-    return f"{replication['from']} → {replication['to']}: {replication['state']}{why}"
+def _about(label: str, text: str, details: list[str]) -> list[str]:
+    return [_line(label, text), *(_line("", detail) for detail in details)]
 
 
 def _line(label: str, text: str) -> str:

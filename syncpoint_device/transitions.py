@@ -95,7 +95,7 @@ def _replicate(channel_id: str, channel: JsonDict, name: str, device: Device) ->
         return
     ways = device.both_ways(local, device.channel_in_cloud(channel_id).name)
     if device.replications.reconcile(local.name, ways):
-        device.say(name, f"in sync; its documents are in {local.name}")
+        device.say(name, f"is being replicated; its database here is {local.name}")
 
 
 def resolve_conflict(doc: JsonDict, device: Device) -> JsonDict:

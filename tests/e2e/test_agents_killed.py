@@ -83,7 +83,7 @@ def run_until_replicated(gadget: Gadget, wanted: list[tuple[str, str]]) -> None:
     """An agent that is not killed, until it has come to rest."""
     before = len(gadget.said)
     gadget.start()
-    wait_for_word(gadget, "agent", "keeps the channels", before)
+    wait_for_word(gadget, "agent", "looks after the channels", before)
     wait_for(lambda: gadget.replicated() == wanted, f"{wanted}")
     gadget.stop()
 
@@ -98,7 +98,7 @@ def test_killed_at_any_time_while_registering_there_is_one_device_and_one_mail(
         phone.confirm()  # the replicator brings the registration, whoever is killed
         killed = is_killed(process)
         phone.start()
-        wait_for_word(phone, "agent", "keeps the channels")
+        wait_for_word(phone, "agent", "looks after the channels")
         wait_for_state(phone.control, phone.id, "active")
         phone.stop()
         assert phone.failure is None

@@ -15,9 +15,12 @@ from pathlib import Path
 import pytest
 
 from chalicelib.couch import Server
+from chalicelib.domain.addresses import owner_id_of
+from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import owner_control_db, subscription_id
 from local.couchdb_process import EmbeddedCouchDB
 from local.system import ROOT
+from syncpoint_device.known import Known
 from tests.e2e.conftest import MakeGadget
 from tests.kit.basics import an_address, wait_for
 from tests.kit.device.gadget import is_purged
@@ -142,7 +145,8 @@ def test_register_shows_the_device_code_large_and_plain(shell: Shell) -> None:
     large = printed.out.partition("The device code")[0].strip("\n").splitlines()
     assert len(large) == 7
     assert set("".join(large)) == {"#", " "}
-    assert "The cloud sends a mail to ada@example.com" in printed.out
+    assert "Nothing was sent yet: nothing answers at 127.0.0.1:9." in printed.out
+    assert "the cloud sends a mail to ada@example.com" in printed.out
 
 
 def test_register_ends_with_a_command_that_runs_as_it_stands(shell: Shell) -> None:
@@ -172,6 +176,7 @@ def test_register_tells_programs_what_they_need(shell: Shell) -> None:
         "owner": "ada@example.com",
         "name": "Ada's phone",
         "control": shell.prefix + owner_control_db("control", profile.owner_id),
+        "problem": "nothing answers at 127.0.0.1:9",
     }
 
 
@@ -209,7 +214,7 @@ def couch_with(shell: Shell, password: str | None) -> str:
 def test_a_wrong_password_of_the_devices_own_couchdb_is_told(shell: Shell) -> None:
     printed = shell.register(couch=couch_with(shell, "not-the-password"))
     assert (printed.code, printed.out) == (1, "")
-    assert "refuses the login" in printed.err
+    assert "cannot be used: the name or the password is wrong" in printed.err
     assert ".." not in printed.err
     assert "http://NAME:PASSWORD@HOST:PORT" in printed.err
     assert "not-the-password" not in printed.err
@@ -238,7 +243,7 @@ def test_a_password_that_can_be_asked_of_nobody_is_told(shell: Shell) -> None:
 def test_a_couchdb_that_is_not_there_is_told(shell: Shell) -> None:
     printed = shell.register(couch="http://admin:not-the-password@127.0.0.1:9")
     assert (printed.code, printed.out) == (1, "")
-    assert "the CouchDB at http://127.0.0.1:9 does not answer" in printed.err
+    assert "cannot be used: nothing answers at 127.0.0.1:9" in printed.err
     assert "Is it running" in printed.err
     assert "not-the-password" not in printed.err
 
@@ -330,10 +335,10 @@ def test_a_home_that_is_no_folder_is_named(shell: Shell) -> None:
 def test_a_channel_is_created_in_words(phone: Shell) -> None:
     printed = phone.type("channel", "create", "Photos")
     assert (printed.code, printed.err) == (0, "")
-    assert printed.out.startswith("Channel “Photos” is created. Its id is channel-")
-    database = re.search(r"Its database on this device, (\S+), accepts documents now", printed.out)
-    assert database is not None
-    assert database[1].startswith(phone.prefix + "db-")
+    lines = printed.out.splitlines()
+    assert lines[0].startswith("Channel “Photos” is created.")
+    assert lines[1].startswith(f"  {phone.prefix}db-")
+    assert lines[2].endswith("as soon as the registration of this device is confirmed.")
 
 
 def test_a_channel_is_created_in_json(phone: Shell) -> None:
@@ -391,14 +396,14 @@ def test_of_two_channels_of_one_name_the_id_says_which(phone: Shell) -> None:
 def test_an_invitation_is_told_in_words(phone: Shell) -> None:
     phone.put(PHOTOS)
     printed = phone.type("channel", "invite", "Photos", "ben@example.com")
-    assert printed.out == "The cloud sends an invitation to ben@example.com by mail.\n"
+    assert printed.out.startswith("The cloud sends an invitation to ben@example.com by mail,\n")
 
 
 def test_what_became_of_an_invitation_is_in_the_status(phone: Shell) -> None:
     phone.put(PHOTOS)
     invited = phone.type("--json", "channel", "invite", "Photos", "ben@example.com").json
     doc_id = invited["invitation"]
-    assert "invitation    ben@example.com to “Photos”, new\n" in phone.type("status").out
+    assert "invitation    ben@example.com to “Photos”: to be sent\n" in phone.type("status").out
     phone.put({"_id": doc_id, "state": "error", "error": {"reason": "the mail came back"}})
     said = phone.type("--json", "status").json["invitations"]
     assert said == [
@@ -411,7 +416,7 @@ def test_what_became_of_an_invitation_is_in_the_status(phone: Shell) -> None:
             "error": "the mail came back",
         }
     ]
-    assert ", error: the mail came back\n" in phone.type("status").out
+    assert ": failed: the mail came back\n" in phone.type("status").out
 
 
 @pytest.mark.parametrize(
@@ -438,7 +443,7 @@ def test_a_name_is_counted_in_characters_and_shown_as_it_is(phone: Shell, name: 
     printed = phone.type("channel", "create", name)
     assert (printed.code, printed.err) == (0, "")
     assert f"Channel “{name}” is created" in printed.out
-    assert f"“{name}” (" in phone.type("status").out
+    assert f"“{name}”: " in phone.type("status").out
     assert phone.type("channel", "create", name + "x").code == 1
 
 
@@ -472,22 +477,25 @@ def subscribed(phone: Shell) -> Shell:
 
 
 @pytest.mark.parametrize(
-    ("what", "state"), [("pause", "paused"), ("resume", "active"), ("stop", "stopped")]
+    ("what", "state", "before"),
+    [
+        ("pause", "paused", "active"),
+        ("resume", "active", "paused"),
+        ("stop", "stopped", "active"),
+    ],
 )
-def test_a_subscription_is_changed_in_words_and_in_json(
-    subscribed: Shell, what: str, state: str
+def test_a_subscription_is_changed_once_and_the_second_time_is_an_error(
+    subscribed: Shell, what: str, state: str, before: str
 ) -> None:
     doc_id = subscription_id("channel-1", subscribed.profile.owner_id)
-    first = subscribed.device.database.get(doc_id)
-    printed = subscribed.type("subscription", what, "Photos")
-    assert printed.code == 0
-    assert printed.out == f"Channel “Photos” is {state} on all devices of its owner.\n"
-    doc = subscribed.device.database.get(doc_id)
-    assert doc["state"] == state
-    assert (doc["_rev"] == first["_rev"]) == (what == "resume")
-    assert doc.get("changed_by") == (None if what == "resume" else subscribed.profile.device_id)
-    said = subscribed.type("--json", "subscription", what, "channel-1").json
+    subscribed.put({"_id": doc_id, "state": before})
+    said = subscribed.type("--json", "subscription", what, "Photos").json
     assert said == {"channel": "channel-1", "name": "Photos", "state": state, "purged": False}
+    doc = subscribed.device.database.get(doc_id)
+    assert (doc["state"], doc["changed_by"]) == (state, subscribed.profile.device_id)
+    printed = subscribed.type("subscription", what, "Photos")
+    assert (printed.code, printed.out) == (1, "")
+    assert printed.err == f"error: “Photos” is {state} already; nothing was changed\n"
     assert subscribed.device.database.get(doc_id)["_rev"] == doc["_rev"]
 
 
@@ -500,7 +508,11 @@ def test_what_the_cloud_has_stopped_is_not_started_again(subscribed: Shell, what
     assert (
         printed.err == "error: the cloud has stopped the subscription: you are no longer a member\n"
     )
-    assert subscribed.type("subscription", "stop", "Photos").code == 0
+    again = subscribed.type("subscription", "stop", "Photos")
+    assert (again.code, again.err) == (
+        1,
+        "error: “Photos” is stopped already; nothing was changed\n",
+    )
 
 
 def test_a_copy_that_may_hold_what_the_cloud_does_not_is_purged_by_force_only(
@@ -562,6 +574,98 @@ def test_couch_takes_the_new_url_in_words_and_in_json(phone: Shell) -> None:
     assert phone.type("status").code == 0
 
 
+# Nothing would come of it
+
+OWN: JsonDict = {"type": "device", "state": "active", "name": "Ada's phone"}
+SHARED: JsonDict = {**PHOTOS, "_id": "db-" + "0" * 32, "state": "shared"}
+INVITED: JsonDict = {
+    "_id": "invitation-1",
+    "type": "invitation",
+    "channel": "channel-1",
+    "email": "ben@example.com",
+}
+BEN = owner_id_of("ben@example.com")
+CREATE, INVITE = ["channel", "create", "Photos"], ["channel", "invite", "Photos", "BEN@example.com"]
+
+
+def in_state(doc: JsonDict, state: str, **more: object) -> JsonDict:
+    return {**doc, "state": state, **more}
+
+
+NOTHING = [
+    (CREATE, [in_state(OWN, "revoked")], "this device was revoked"),
+    (CREATE, [in_state(OWN, "revoking")], "this device was revoked"),
+    (CREATE, [PHOTOS], "you have a channel “Photos” already"),
+    (["channel", "create", "pHOTOS"], [PHOTOS], "you have a channel “Photos” already"),
+    (
+        ["channel", "create", "Cafe\u0301"],
+        [{**PHOTOS, "name": "CAF\u00c9"}],
+        "you have a channel “CAF\u00c9” already",
+    ),
+    (INVITE, [PHOTOS, in_state(OWN, "revoked")], "this device was revoked"),
+    (INVITE, [in_state(PHOTOS, "closing")], "“Photos” is being closed; nobody can be invited"),
+    (INVITE, [in_state(PHOTOS, "closed")], "“Photos” is closed; nobody can be invited"),
+    (
+        INVITE,
+        [in_state(PHOTOS, "error", error={"reason": "name is missing"})],
+        "“Photos” cannot be used by the cloud: name is missing; nobody can be invited",
+    ),
+    (INVITE, [SHARED], "“Photos” is shared with you; only its owner can invite"),
+    (INVITE, [in_state(SHARED, "closed")], "“Photos” is shared with you"),
+    (INVITE, [{**PHOTOS, "members": [BEN]}], "BEN@example.com has “Photos” already"),
+    *(
+        (INVITE, [PHOTOS, in_state(INVITED, state)], "BEN@example.com is invited to “Photos” alr")
+        for state in ("new", "sent", "accepting")
+    ),
+    (["revoke", "lost"], [in_state(OWN, "revoked", _id="device-l", name="lost")], "was revoked al"),
+    (["revoke", "lost"], [in_state(OWN, "revoking", _id="device-l", name="lost")], "was revoked"),
+    (["revoke", "lost"], [in_state(OWN, "revoked")], "this device was revoked"),
+    (["resend"], [OWN], "this device is confirmed already, so it needs no other mail"),
+    (["resend"], [in_state(OWN, "revoked")], "this device was revoked"),
+    (["subscription", "pause", "Photos"], [PHOTOS, in_state(OWN, "revoked")], "device was revoked"),
+    (["subscription", "resume", "Photos"], [PHOTOS], "“Photos” is not in sync yet"),
+]
+
+
+@pytest.mark.parametrize(("words", "docs", "reason"), NOTHING)
+def test_a_command_that_nothing_would_come_of_fails_with_the_reason(
+    phone: Shell, words: list[str], docs: list[JsonDict], reason: str
+) -> None:
+    for doc in docs:
+        phone.put({"_id": phone.profile.device_id, **doc})
+    before = phone.device.database.info()["update_seq"]
+    printed = phone.type(*words)
+    assert (printed.code, printed.out) == (3 if "device was revoked" in reason else 1, "")
+    assert printed.err.startswith("error: ")
+    assert reason in printed.err
+    assert phone.device.database.info()["update_seq"] == before
+
+
+@pytest.mark.parametrize("state", ["declined", "expired", "withdrawn", "error", "accepted"])
+def test_who_does_not_have_the_channel_is_invited_again(phone: Shell, state: str) -> None:
+    phone.put(PHOTOS)
+    phone.put({**INVITED, "state": state})
+    assert phone.type(*INVITE).code == 0
+
+
+@pytest.mark.parametrize("state", ["closed", "closing", "error"])
+def test_a_name_that_no_working_channel_has_may_be_given_again(phone: Shell, state: str) -> None:
+    phone.put({**PHOTOS, "state": state})
+    phone.put(SHARED)
+    assert phone.type(*CREATE).code == 0
+
+
+@pytest.mark.parametrize("words", [CREATE, INVITE])
+def test_a_rejected_device_creates_and_shares_nothing(phone: Shell, words: list[str]) -> None:
+    phone.put({**PHOTOS, "name": "Photos" if words == INVITE else "Letters"})
+    known = Known(phone.home)
+    known.registration = "rejected"
+    known.save()
+    printed = phone.type(*words)
+    assert (printed.code, printed.out) == (1, "")
+    assert "the registration of this device was rejected; run `unlink`" in printed.err
+
+
 # Status, resend, unlink without a cloud
 
 
@@ -571,10 +675,15 @@ def test_status_tells_what_is_known_while_the_cloud_is_not_there(phone: Shell) -
     lines = printed.out.splitlines()
     assert lines[0] == f"device        Ada's phone, {phone.profile.device_id}"
     assert lines[1] == "owner         ada@example.com"
-    assert lines[2] == "registration  unknown while the cloud is unreachable"
+    assert lines[2] == "registration  not known while the cloud cannot be reached"
     assert lines[3] == f"device code   {phone.profile.doc['device_code']}"
-    assert lines[4].startswith("cloud         cannot be reached: ")
-    assert lines[5].startswith("replications  ")
+    assert lines[4] == f"              it is sent from the database {phone.device.outbox.name}"
+    assert lines[5] == "agent         does not run; start it with `run`"
+    assert lines[6] == (
+        "cloud         cannot be reached: nothing answers at 127.0.0.1:9; never reached yet"
+    )
+    assert "in sync" not in printed.out
+    assert max(len(line) for line in lines[2:7]) <= 90
     said = phone.type("--json", "status").json
     assert said["device"] == phone.profile.device_id
     assert said["registration"] is None
@@ -597,7 +706,7 @@ def test_resend_asks_again_with_the_same_device_code(phone: Shell) -> None:
     code = phone.profile.doc["device_code"]
     out = phone.type("resend").out
     assert out.startswith(
-        "The cloud sends another mail to ada@example.com as soon as this device has a network. "
+        "The cloud sends another mail to ada@example.com\nas soon as this device reaches the cloud."
     )
     assert f"The device code is still {code}." in out
     said = phone.type("--json", "resend").json
@@ -609,7 +718,7 @@ def test_resend_is_refused_when_the_device_was_confirmed(phone: Shell) -> None:
     phone.put({"_id": phone.profile.device_id, "type": "device", "state": "active"})
     printed = phone.type("resend")
     assert (printed.code, printed.out) == (1, "")
-    assert "is already confirmed, so it needs no other mail" in printed.err
+    assert "is confirmed already, so it needs no other mail" in printed.err
 
 
 def test_unlink_without_a_cloud_says_offline_or_nothing(phone: Shell) -> None:
@@ -693,7 +802,8 @@ def test_commands_may_be_typed_while_the_agent_runs(phone: Shell) -> None:
     with phone.running("run") as talk:
         talk.wait_for("cannot be reached")
         assert phone.type("channel", "create", "Photos").code == 0
-        assert ", new, local database" in phone.type("status").out
+        assert "“Photos”: not replicated: the cloud has not created it" in phone.type("status").out
+        assert "agent         runs since" in phone.type("status").out
         assert phone.type("resend").code == 0
         talk.send(signal.SIGTERM)
         assert talk.end() == 0
@@ -780,18 +890,10 @@ def test_a_refused_change_is_told_and_undone_with_commands_alone(active: Shell) 
             f"What was refused is kept in {active.folder}/refused-"
         )
         printed = active.type("undo", "channel-1")
-        assert printed.code == 0
-        assert printed.out == (
-            "The cloud has not refused “channel-1”, so there is nothing to undo.\n"
+        assert (printed.code, printed.out) == (1, "")
+        assert printed.err == (
+            "error: The cloud has not refused “channel-1”, so there is nothing to undo.\n"
         )
-        said = active.type("--json", "undo", "channel-1").json
-        assert said == {
-            "document": "channel-1",
-            "undone": False,
-            "in_cloud": False,
-            "reasons": [],
-            "kept": [],
-        }
         assert "refused" not in active.type("status").out
         printed = active.type("undo", "channel-2")
         assert (printed.code, printed.out) == (1, "")
@@ -820,21 +922,21 @@ def test_a_person_registers_shares_and_unlinks_with_commands_alone(
         agent.wait_for(f"type the device code {code}")
         assert f"device code   {code}" in shell.type("status").out
         assert post(found, device_code=code).status_code == 303
-        agent.wait_for(f"keeps the channels of {owner} in sync")
+        agent.wait_for(f"looks after the channels of {owner}")
         assert shell.type("channel", "create", "Photos").code == 0
-        agent.wait_for("in sync; its documents are in")
+        agent.wait_for("is being replicated; its database here is")
+        agent.wait_for("in sync; its database here is")
 
         def is_in_step() -> bool:
             said = shell.type("--json", "status").json
-            apart = [(one.get("to_send"), one.get("to_receive")) for one in said["channels"]]
-            return apart == [(0, 0)]
+            return [one["sync"] for one in said["channels"]] == ["in_sync"]
 
         wait_for(is_in_step, "a channel in sync with the cloud")
         printed = shell.type("status")
-        assert "registration  active" in printed.out
+        assert "registration  confirmed" in printed.out
         assert "device code" not in printed.out
-        assert ", ready, subscription active, in sync with the cloud" in printed.out
-        assert "replications  4 running, 0 stalled" in printed.out
+        assert "channel       “Photos”: in sync\n" in printed.out
+        assert "agent         runs since" in printed.out
         assert shell.type("subscription", "pause", "Photos").code == 0
         said = shell.type("--json", "status").json
         assert [channel["subscription"] for channel in said["channels"]] == ["paused"]

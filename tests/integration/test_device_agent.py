@@ -140,7 +140,10 @@ def test_a_waiting_registration_becomes_active_when_the_endpoint_says_so(
         wait_for(lambda: len(kit.said) == 1, "word of the registration")
         assert kit.device.outbox.get(kit.profile.device_id)
         fake_cloud.state = "active"
-        wait_for(lambda: ("registration", "active") in kit.said, "an active device")
+        wait_for(
+            lambda: ("registration", "confirmed; this device is active") in kit.said,
+            "an active device",
+        )
         control = f"{fake_cloud.couch_url}/control-{kit.profile.owner_id}"
         both = {control, kit.device.database.url}
 
@@ -349,8 +352,8 @@ def test_a_device_whose_agent_has_never_run_tells_how_it_stands(
     kit = make_kit(registrations=fake_cloud.registrations_url)
     said = status(kit.device)
     assert said["registration"] == "active"
-    assert said["cloud"] == {}
-    assert "control" not in said
+    assert set(said["cloud"]) == {"reached_at"}
+    assert said["control"]["sync"] == "off"
     assert texts.status(said)
 
 
@@ -374,15 +377,16 @@ def test_a_cloud_that_cannot_be_reached_is_told_and_what_is_known_here(
     said = status(kit.device)
     assert said["registration"] == "active"
     assert "cannot be reached" in said["cloud"]["problem"]
-    assert "control" not in said
+    assert said["control"]["sync"] == "off"
+    assert "to_receive" not in said["control"]
     assert "device_code" not in said
 
 
 def test_a_cloud_that_does_not_let_it_in_is_told(kit: Kit, fake_cloud: FakeCloud) -> None:
     fake_cloud.couch = UNAUTHORIZED
     said = status(kit.device)
-    assert "refuses this device" in said["cloud"]["problem"]
-    assert "control" not in said
+    assert "refuses this device's login" in said["cloud"]["problem"]
+    assert said["control"]["sync"] == "off"
 
 
 @pytest.mark.parametrize("remote", [None, 5, [], "", "https://evil.example/db"])
@@ -405,7 +409,7 @@ def test_no_document_keeps_the_status_from_being_told(kit: Kit, doc: JsonDict) -
     kit.put(PHOTOS)
     said = status(kit.device)
     assert "Photos" in [channel["name"] for channel in said["channels"]]
-    assert "“Photos” (channel-1), ready" in texts.status(said)
+    assert "“Photos”: not replicated" in texts.status(said)
 
 
 @pytest.mark.parametrize(
@@ -420,7 +424,7 @@ def test_a_cloud_that_is_no_couchdb_is_told(
     fake_cloud.couch = (200, answer)
     said = status(kit.device)
     assert "does not answer as a CouchDB" in said["channels"][0]["problem"]
-    assert "cannot be compared" in texts.status(said)
+    assert "in sync" not in texts.status(said)
 
 
 def test_an_error_of_a_channel_is_told_whatever_it_is(kit: Kit) -> None:

@@ -545,7 +545,9 @@ def test_the_status_lists_what_was_refused_apart_from_what_waits(photos: Phone) 
     assert one["reason"].startswith("name must be a text of 1 to 80 characters")
     assert (said["control"]["to_send"], said["control"]["to_receive"]) == (0, 0)
     lines = texts.status(said).splitlines()
-    assert "control       in sync with the cloud" in lines
+    assert (
+        "your lists    not replicated: nothing replicates it; start the agent with `run`" in lines
+    )
     [line] = [line for line in lines if line.startswith("refused ")]
     assert line.endswith(f". Run `undo {DOC_ID}` to bring the cloud's version back")
     photos.undo()

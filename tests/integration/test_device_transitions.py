@@ -117,7 +117,7 @@ def test_an_active_subscription_replicates_both_ways_by_the_devices_login(
     assert [login_in(end) for end in remotes(kit)] == [login, login]
     assert PASSWORD not in f"{login_in(out['source'])}"
     assert kit.exists("channel-1")
-    assert kit.said == [("Photos", f"in sync; its documents are in {local.name}")]
+    assert kit.said == [("Photos", f"is being replicated; its database here is {local.name}")]
 
 
 def test_an_active_subscription_that_is_obeyed_already_is_not_told_of_again(kit: Kit) -> None:

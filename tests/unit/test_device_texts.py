@@ -17,22 +17,34 @@ STATUS: JsonDict = {
     "name": "Ada's phone",
     "owner": "ada@example.com",
     "registration": "active",
-    "cloud": {"url": "https://couch.example"},
+    "agent": {"running": True},
+    "cloud": {"url": "https://couch.example", "reached_at": "2026-11-28T08:00:00Z"},
+    "control": {"database": "control-1", "sync": "in_sync", "to_send": 0, "to_receive": 0},
     "devices": [],
     "channels": [],
     "invitations": [],
     "replications": [],
 }
-CHANNEL: JsonDict = {"channel": "channel-1", "name": "Photos", "state": "ready", "database": "db-1"}
+CHANNEL: JsonDict = {
+    "channel": "channel-1",
+    "name": "Photos",
+    "state": "ready",
+    "database": "db-1",
+    "is_shared_with_me": False,
+    "sync": "in_sync",
+}
 
 
 def lines(**changes: Any) -> list[str]:
     return texts.status({**STATUS, **changes}).splitlines()
 
 
-def channel_line(**changes: Any) -> str:
-    (line,) = [text for text in lines(channels=[{**CHANNEL, **changes}]) if "“" in text]
-    return line
+def channel_lines(**changes: Any) -> list[str]:
+    """The lines of a channel, without their labels."""
+    said = lines(channels=[{**CHANNEL, **changes}])
+    begin = next(number for number, line in enumerate(said) if line.startswith("channel"))
+    end = next(number for number, line in enumerate(said) if line.startswith("note"))
+    return [line[14:] for line in said[begin:end]]
 
 
 # Commands
@@ -44,9 +56,17 @@ def test_after_register_the_device_code_is_shown_large_and_plain() -> None:
     )
     large, _, plain = said.partition(f"The device code is {CODE}.")
     assert len([line for line in large.splitlines() if line.strip()]) >= 5
-    assert "The cloud sends a mail to ada@example.com" in plain
+    assert "The cloud sends a mail to ada@example.com." in plain
     assert plain.endswith("\n\n  python -m syncpoint_device run")
     assert CODE not in large
+
+
+def test_after_register_a_cloud_that_was_not_reached_is_told() -> None:
+    problem = "nothing answers at sync.exmaple.com"
+    result = {"device_code": CODE, "owner": "ada@example.com", "problem": problem}
+    said = texts.registered(result, "run")
+    assert f"Nothing was sent yet: {problem}." in said
+    assert "If the URL is wrong, run `unlink --offline`, and then `register` again." in said
 
 
 @given(st.from_regex(f"[{_CODE_LETTERS}]{{4}}-[{_CODE_LETTERS}]{{4}}", fullmatch=True))
@@ -60,26 +80,37 @@ def test_a_large_code_is_one_row_of_letters_on_a_screen_of_80_columns(code: str)
 
 def test_after_resend_the_address_and_the_same_code_are_told() -> None:
     said = texts.resent({"owner": "ada@example.com", "device_code": CODE, "sent": True})
-    assert (
-        said == f"The cloud sends another mail to ada@example.com. The device code is still {CODE}."
+    assert said == (
+        f"The cloud sends another mail to ada@example.com.\nThe device code is still {CODE}."
     )
 
 
 def test_after_resend_without_a_network_it_is_told_when_the_mail_goes() -> None:
     said = texts.resent({"owner": "ada@example.com", "device_code": CODE, "sent": False})
-    assert "as soon as this device has a network" in said
+    assert "as soon as this device reaches the cloud" in said
 
 
-def test_after_channel_create_its_id_and_its_database_are_told() -> None:
-    said = texts.created({"name": "Photos", "channel": "channel-1", "database": "db-1"})
-    assert "“Photos” is created. Its id is channel-1." in said
-    assert "db-1, accepts documents now" in said
+@pytest.mark.parametrize(
+    ("confirmed", "when"),
+    [
+        (True, "this device reaches the cloud."),
+        (False, "the registration of this device is confirmed."),
+    ],
+)
+def test_after_channel_create_its_database_is_told_and_who_gets_it_when(
+    confirmed: bool, when: str
+) -> None:
+    result = {"name": "Photos", "channel": "channel-1", "database": "db-1", "confirmed": confirmed}
+    said = texts.created(result).splitlines()
+    assert said[0].startswith("Channel “Photos” is created.")
+    assert said[1] == "  db-1"
+    assert said[2] == f"Your other devices get it as soon as {when}"
 
 
 def test_after_channel_invite_the_address_is_told() -> None:
-    assert texts.invited({"email": "ben@example.com"}) == (
-        "The cloud sends an invitation to ben@example.com by mail."
-    )
+    said = texts.invited({"email": "ben@example.com"})
+    assert said.startswith("The cloud sends an invitation to ben@example.com by mail,")
+    assert said.endswith("`status` shows the answer.")
 
 
 def test_an_address_of_another_script_is_shown_in_both_forms() -> None:
@@ -89,14 +120,15 @@ def test_an_address_of_another_script_is_shown_in_both_forms() -> None:
     said = [texts.registered(result, "run"), texts.resent(result), texts.invited(result)]
     invitation = {"email": address, "name": "Photos", "state": "sent"}
     said += lines(owner=address)[1:2]
-    said += lines(invitations=[invitation])[-2:-1]
+    said += [line for line in lines(invitations=[invitation]) if line.startswith("invitation")]
+    assert len(said) == 5
     assert [text for text in said if shown not in text] == []
 
 
 @pytest.mark.parametrize("state", ["active", "paused", "stopped"])
 def test_after_subscription_its_state_is_told_and_that_it_is_everywhere(state: str) -> None:
     said = texts.changed({"name": "Photos", "state": state, "purged": False})
-    assert said == f"Channel “Photos” is {state} on all devices of its owner."
+    assert said == f"Channel “Photos” is {state} on all your devices."
 
 
 def test_after_couch_it_is_told_where_and_by_whom_the_replications_change() -> None:
@@ -122,7 +154,7 @@ def test_what_an_unlink_left_is_listed_with_what_would_be_lost() -> None:
 
 def test_a_purged_copy_is_told() -> None:
     said = texts.changed({"name": "Photos", "state": "stopped", "purged": True})
-    assert said.endswith("of its owner. The copy on this device is deleted.")
+    assert said.endswith("all your devices. The copy on this device is deleted.")
 
 
 @pytest.mark.parametrize(
@@ -211,93 +243,147 @@ def test_what_was_refused_is_listed_with_the_reason_and_the_command() -> None:
     assert f"refused       {expected}" in said
 
 
-def test_a_status_tells_device_owner_registration_and_cloud() -> None:
+def test_a_status_tells_device_owner_registration_agent_and_cloud() -> None:
     assert lines() == [
         "device        Ada's phone, device-1",
         "owner         ada@example.com",
-        "registration  active",
-        "cloud         https://couch.example",
-        "replications  0 running, 0 stalled",
+        "registration  confirmed",
+        "agent         runs",
+        "cloud         https://couch.example, reached",
+        "your lists    in sync",
+        "              your devices, channels and invitations",
+        "              database control-1",
+        "channels      none yet; `channel create NAME` creates one",
     ]
 
 
-def test_a_registration_that_cannot_be_told_is_told_to_be_so() -> None:
-    assert "registration  unknown while the cloud is unreachable" in lines(registration=None)
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (None, "not known while the cloud cannot be reached"),
+        ("waiting to be sent", "not sent yet; it is sent as soon as the cloud can be reached"),
+        ("confirming", "open the link in the mail, and type the device code there"),
+        ("revoked", "this device was revoked"),
+        ("of another kind", "of another kind"),
+    ],
+)
+def test_a_registration_is_told_in_words(state: str | None, expected: str) -> None:
+    assert f"registration  {expected}" in lines(registration=state)
 
 
 def test_the_device_code_is_there_while_it_is_needed() -> None:
-    assert f"device code   {CODE}" in lines(registration="confirming", device_code=CODE)
+    said = lines(registration="new", device_code=CODE, outbox="outbox-1")
+    assert f"device code   {CODE}" in said
+    assert "              it is sent from the database outbox-1" in said
     assert not [line for line in lines() if line.startswith("device code")]
 
 
-def test_a_cloud_is_its_problem_or_its_url_or_not_heard_of() -> None:
-    problem = {"url": "https://couch.example", "problem": "cannot be reached: later"}
-    assert "cloud         cannot be reached: later" in lines(cloud=problem)
-    assert "cloud         not reached yet" in lines(cloud={})
+def test_whether_the_agent_runs_is_told_and_since_when() -> None:
+    assert "agent         does not run; start it with `run`" in lines(agent={"running": False})
+    at = "2026-11-28T08:00:00Z"
+    said = lines(agent={"running": True, "since": at})
+    assert f"agent         runs since {texts.moment(at)}" in said
+    assert texts.moment("when?") == "when?"
+
+
+@pytest.mark.parametrize(
+    ("cloud", "expected"),
+    [
+        ({}, "not reached yet"),
+        ({"problem": "cannot be reached: later"}, "cannot be reached: later; never reached yet"),
+        (
+            {"problem": "cannot be reached: later", "reached_at": "2026-11-28T08:00:00Z"},
+            f"cannot be reached: later; last reached {texts.moment('2026-11-28T08:00:00Z')}",
+        ),
+    ],
+)
+def test_a_cloud_is_told_with_when_it_was_reached(cloud: JsonDict, expected: str) -> None:
+    assert f"cloud         {expected}" in lines(cloud=cloud)
 
 
 @pytest.mark.parametrize(
     ("comparison", "expected"),
     [
-        ({"to_send": 0, "to_receive": 0}, "in sync with the cloud"),
-        ({"to_send": 2, "to_receive": 0}, "2 to send"),
-        ({"to_send": 0, "to_receive": 3}, "3 to receive"),
-        ({"to_send": 2, "to_receive": 3}, "2 to send, 3 to receive"),
-        ({"to_send": 1001, "to_receive": 0}, "1001 to send"),
-        ({"problem": "later"}, "cannot be compared with the cloud: later"),
+        ({"sync": "in_sync", "to_send": 0, "to_receive": 0}, "in sync"),
+        ({"sync": "waiting", "to_send": 1, "to_receive": 0}, "1 document to send"),
+        (
+            {"sync": "waiting", "to_send": 2, "bytes_to_send": 999, "to_receive": 3},
+            "2 documents to send (about 999 bytes), 3 documents to receive",
+        ),
+        (
+            {"sync": "waiting", "to_send": 12345, "bytes_to_send": 1234567, "is_estimate": True},
+            "up to 12,345 documents to send (about 1.2 MB)",
+        ),
+        ({"sync": "unknown", "problem": "later"}, "cannot be compared with the cloud: later"),
+        ({"sync": "unknown"}, "not known while the cloud cannot be reached"),
+        (
+            {"sync": "unknown", "to_send": 0, "to_receive": 3, "as_of": "2026-11-28T08:00:00Z"},
+            f"3 documents to receive as of {texts.moment('2026-11-28T08:00:00Z')}",
+        ),
+        ({"sync": "off", "why": "paused", "to_send": 0, "to_receive": 0}, "not replicated: paused"),
+        (
+            {"sync": "off", "why": "paused", "to_send": 2, "to_receive": 0},
+            "not replicated: paused; 2 documents to send",
+        ),
     ],
 )
-def test_what_is_behind_is_told_of_the_control_database_and_of_each_channel(
+def test_what_waits_is_told_of_the_lists_and_of_each_channel(
     comparison: JsonDict, expected: str
 ) -> None:
-    control = next(line for line in lines(control=comparison) if line.startswith("control"))
-    assert control.startswith(f"control       {expected}")
-    assert f"(channel-1), ready, {expected}" in channel_line(**comparison)
+    assert f"your lists    {expected}" in lines(control={"database": "control-1", **comparison})
+    assert channel_lines(**comparison)[0] == f"“Photos”: {expected}"
+
+
+@given(st.sampled_from(["waiting", "unknown", "off"]), st.integers(0, 3), st.integers(0, 3))
+def test_only_what_is_in_sync_is_called_so(sync: str, to_send: int, to_receive: int) -> None:
+    comparison = {"sync": sync, "to_send": to_send, "to_receive": to_receive, "why": "paused"}
+    said = lines(control={"database": "control-1", **comparison}, channels=[CHANNEL | comparison])
+    assert [line for line in said if "in sync" in line] == []
 
 
 def test_the_owners_other_devices_are_told_with_what_revoke_wants() -> None:
     said = lines(devices=[{"device": "device-2", "name": "Tablet", "state": "active"}])
-    assert said[-2] == "other device  Tablet, device-2, active"
+    assert "other device  Tablet, device-2, active" in said
 
 
-def test_a_channel_alone_is_its_name_and_its_state() -> None:
-    assert channel_line() == "channel       “Photos” (channel-1), ready, local database db-1"
-
-
-def test_a_channels_subscription_is_told_with_its_reason() -> None:
-    assert channel_line(subscription="paused").endswith(
-        "ready, subscription paused, local database db-1"
+def test_a_channel_is_told_with_who_shares_it_and_its_database() -> None:
+    assert channel_lines() == ["“Photos”: in sync", "database db-1"]
+    assert channel_lines(members=[]) == channel_lines()
+    assert channel_lines(members=["ben@example.com", None])[1] == (
+        "shared with ben@example.com, a guest"
     )
-    said = channel_line(subscription="stopped", reason="you are no longer a member")
-    assert "subscription stopped (you are no longer a member)" in said
+    assert channel_lines(is_shared_with_me=True)[1] == "shared with you by its owner"
 
 
-def test_a_channels_error_is_told_and_not_its_subscription() -> None:
-    said = channel_line(state="error", error="name is missing", subscription="active")
-    assert said == "channel       “Photos” (channel-1), error, name is missing, local database db-1"
+def test_what_the_rules_of_a_channel_refused_is_counted() -> None:
+    said = channel_lines(refused=2)
+    assert said[-1] == "2 of its documents were refused by the cloud's rules"
+
+
+def test_the_document_of_ours_in_a_channel_is_explained() -> None:
+    said = "\n".join(lines(channels=[CHANNEL]))
+    assert "The document “description” in each channel's database is Syncpoint's" in said
+    assert "description" not in "\n".join(lines())
 
 
 def test_an_invitation_is_told_with_its_state_and_what_is_wrong_with_it() -> None:
     one = {"email": "ben@example.com", "name": "Photos", "state": "declined"}
     said = lines(invitations=[one, {**one, "state": "error", "error": "the mail came back"}])
-    assert said[-3:-1] == [
-        "invitation    ben@example.com to “Photos”, declined",
-        "invitation    ben@example.com to “Photos”, error: the mail came back",
+    assert [line for line in said if line.startswith("invitation")] == [
+        "invitation    ben@example.com to “Photos”: declined",
+        "invitation    ben@example.com to “Photos”: failed: the mail came back",
     ]
 
 
-def test_replications_are_counted_and_stalled_ones_are_listed_with_reasons() -> None:
-    running = {"of": "a", "from": "http://h/a", "to": "https://c/a", "state": "x", "stalled": False}
-    one = {**running, "state": "error", "stalled": True}
-    said = lines(replications=[running, running, one, {**one, "reason": "no such host"}])
-    assert said[-3:] == [
-        "replications  2 running, 2 stalled",
-        "              http://h/a → https://c/a: error",
-        "              http://h/a → https://c/a: error: no such host",
-    ]
-
-
-def test_every_channel_has_a_line_that_tells_it_from_others_of_its_name() -> None:
+def test_channels_of_one_name_are_told_apart_by_their_ids() -> None:
     said = lines(channels=[CHANNEL, {**CHANNEL, "channel": "channel-2"}])
-    assert [line for line in said if "channel-2" in line] != []
-    assert len({line for line in said if line.startswith("channel")}) == 2
+    assert [line for line in said if "id channel-" in line] == [
+        "              id channel-1",
+        "              id channel-2",
+    ]
+    assert [line for line in lines(channels=[CHANNEL]) if "channel-1" in line] == []
+
+
+@given(st.integers(0, 10**12))
+def test_a_size_is_told_in_few_characters(size: int) -> None:
+    assert len(texts.progress({"to_send": 1, "bytes_to_send": size})) <= 40

@@ -1,0 +1,180 @@
+"""How far a local database and its counterpart in the cloud are apart, at a bounded cost.
+
+A database may have very many changes. So only those are compared that the replicator has not passed
+yet, and at most some pages of them. CouchDB's scheduler says how far its replicator is. PouchDB
+Server does not. So the device's notes keep up to where a database was compared before.
+"""
+
+import math
+import uuid
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from chalicelib.couch import Conflict, CouchError, Database
+from chalicelib.domain.documents import JsonDict
+from syncpoint_device.replications import Replication, count_missing, find_missing, leaf_page
+
+# How many pages of a thousand changes are compared in each direction.
+MAX_PAGES = 2
+# A local document of each local database; it is never replicated.
+_MARK_DOC = "_local/syncpoint-compared"
+
+# By the name of a database and a direction: {instance, since}, up to where it was compared.
+Notes = dict[str, JsonDict]
+
+
+@dataclass(frozen=True)
+class _Way:
+    """One direction. `target` is None while the cloud cannot be reached."""
+
+    name: str
+    local: Database
+    source: Database
+    target: Database | None
+    replication: Replication | None
+
+
+def compare(
+    local: Database,
+    remote: Database,
+    replications: Sequence[Replication],
+    notes: Notes,
+    refused: Collection[str] = (),
+    *,
+    is_exact: bool = False,
+) -> JsonDict:
+    """Compare two databases. Some requests, however many documents they have.
+
+    Parameters
+    ----------
+    replications : sequence of Replication
+        Those of the local database.
+    notes : dict
+        What earlier comparisons have found; changed.
+    refused : collection of str
+        The ids of documents that the cloud has refused. They do not wait.
+    is_exact : bool
+        Whether to compare all changes: two requests for each thousand.
+
+    Returns
+    -------
+    dict
+        - ``to_send``, ``to_receive``: the numbers of documents that wait
+        - ``bytes_to_send``, ``bytes_to_receive``: about how large they are, if something waits and
+          the source reports its size
+        - ``is_estimate``: whether fewer documents may wait
+
+    Raises
+    ------
+    CouchError
+        If one of the two does not answer, or does not answer as a CouchDB.
+    """
+    if is_exact:
+        counts = {
+            "to_send": count_missing(local, remote),
+            "to_receive": count_missing(remote, local),
+        }
+        return {**counts, "is_estimate": False}
+    sent = _Way("send", local, local, remote, _from(replications, local))
+    received = _Way("receive", local, remote, local, _to(replications, local))
+    there, back = _count(sent, notes, refused), _count(received, notes, ())
+    return {**there, **back, "is_estimate": there["is_estimate"] or back["is_estimate"]}
+
+
+def waiting_here(local: Database, replications: Sequence[Replication], notes: Notes) -> JsonDict:
+    """Count what the replicator has still to look at here, while the cloud cannot be asked.
+
+    Some of it may be in the cloud already, because it came from there.
+
+    Returns
+    -------
+    dict
+        ``{to_send, bytes_to_send?, is_estimate}``; `is_estimate` unless nothing waits.
+    """
+    return _count(_Way("send", local, local, None, _from(replications, local)), notes, ())
+
+
+def _from(replications: Sequence[Replication], local: Database) -> Replication | None:
+    return next((one for one in replications if one.doc["source"]["url"] == local.url), None)
+
+
+def _to(replications: Sequence[Replication], local: Database) -> Replication | None:
+    return next((one for one in replications if one.doc["target"]["url"] == local.url), None)
+
+
+def _count(way: _Way, notes: Notes, refused: Collection[str]) -> JsonDict:
+    info = way.source.info()
+    mark = _mark(way.local)
+    key = f"{way.local.name} {way.name}"
+    since = compared = _start(way, notes.get(key, {}), info, mark)
+    count, rest = 0, 0
+    for _ in range(MAX_PAGES):
+        page = leaf_page(way.source, since)
+        missing = page.revs if way.target is None else find_missing(page.revs, way.target)
+        count += len(missing.keys() - refused)
+        since = page.last_seq
+        if count == 0:
+            compared = since
+        rest = 0 if page.is_last else _rest(page.pending, info, since)
+        if rest == 0:
+            break
+    notes[key] = {"instance": mark, "since": compared}
+    documents = count + rest
+    size = _bytes(documents, info)
+    return {
+        f"to_{way.name}": documents,
+        **({} if size is None else {f"bytes_to_{way.name}": size}),
+        "is_estimate": rest > 0 or (way.target is None and documents > 0),
+    }
+
+
+def _mark(local: Database) -> str:
+    """Return what tells a local database from one that was created again under its name."""
+    doc = local.find_one(_MARK_DOC)
+    if doc is None:
+        doc = {"_id": _MARK_DOC, "mark": uuid.uuid4().hex}
+        with suppress(Conflict):  # the agent or `status` wrote it in this moment
+            local.put(doc)
+    return str(doc.get("mark"))
+
+
+def _start(way: _Way, note: JsonDict, info: JsonDict, mark: str) -> str:
+    """Return the seq up to which the target has everything. At most one request."""
+    replication = way.replication
+    if replication is not None:
+        seq = replication.info.get("through_seq")
+        if seq is None and replication.job is not None:
+            # Both ends have the replicator's checkpoint. It is asked for here.
+            doc_id = f"_local/{replication.job.partition('+')[0]}"
+            with suppress(CouchError):
+                seq = (way.local.find_one(doc_id) or {}).get("source_last_seq")
+        if isinstance(seq, int | str):
+            return str(seq)
+    since = str(note.get("since", "0"))
+    is_same = note.get("instance") == mark
+    # A database that was created again has other seqs.
+    return since if is_same and _number(since) <= _number(info.get("update_seq")) else "0"
+
+
+def _rest(pending: int | None, info: JsonDict, since: str) -> int:
+    """Return how many changes come after a seq. PouchDB Server reports no `pending`."""
+    if pending is not None:
+        return pending
+    rest = _number(info.get("update_seq")) - _number(since)
+    return max(0, int(rest)) if math.isfinite(rest) else 1
+
+
+def _number(seq: object) -> float:
+    """Return the number in a seq, ``12`` in ``12-g1AAAA``, and infinity if there is none."""
+    number = str(seq).partition("-")[0]
+    return int(number) if number.isdecimal() else math.inf
+
+
+def _bytes(documents: int, info: JsonDict) -> int | None:
+    """Return about how large some documents of a database are, from the average of all."""
+    sizes, count = info.get("sizes"), info.get("doc_count")
+    external = sizes.get("external") if isinstance(sizes, dict) else None
+    if not documents or not isinstance(external, int) or not isinstance(count, int) or count < 1:
+        return None
+    return documents * external // count

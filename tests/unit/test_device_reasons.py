@@ -1,0 +1,81 @@
+"""The errors of replicators and servers, in plain words."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chalicelib.couch import CouchError
+from syncpoint_device import reasons
+
+CLOUD = "https://couch.example/db-1"
+REFUSED = (
+    '{http_request_failed,"GET","http://127.0.0.1:9/x/",\n'
+    "                     {error,{error,{conn_failed,{error,econnrefused}}}}}"
+)
+UNAUTHORIZED = (
+    '{replication_auth_error,\n    {session_request_unauthorized,"http://127.0.0.1:9/_session"'
+    ',"device-1"}}'
+)
+
+
+# As CouchDB 3.5.2 and PouchDB Server report them.
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (REFUSED, "nothing answers at 127.0.0.1:9"),
+        (UNAUTHORIZED, "127.0.0.1:9 refuses the login"),
+        ("nxdomain: could not resolve http://no.example/x/", "the name no.example is not known"),
+        (
+            "db_not_found: could not open http://ada:secret@couch.example/x/",
+            "couch.example does not answer, or the database is not there",
+        ),
+        ("db_not_found: could not open https://c.example/x/", "nothing answers at c.example"),
+        ("{tls_alert,{unknown_ca,…}}", "the certificate of couch.example is not valid"),
+        ("{error,req_timedout}", "couch.example does not answer in time"),
+        ("Name or password is incorrect.", "couch.example refuses the login"),
+        ("fetch failed", "nothing answers at couch.example"),
+        ("socket hang up", "couch.example closed the connection"),
+        ("{worker_died,<0.5015.0>,{process_died,kaboom}}", reasons.UNKNOWN),
+        ({}, reasons.UNKNOWN),
+        ("error", reasons.UNKNOWN),
+    ],
+)
+def test_what_a_replicator_reports_is_told_in_words(raw: object, expected: str) -> None:
+    assert reasons.of_replication(raw, CLOUD) == expected
+
+
+_ERLANG = st.text("{}<>\"'[],._0123456789abcdeinortu/: \n", max_size=200)
+
+
+@given(_ERLANG)
+def test_no_erlang_and_no_login_gets_into_the_words(raw: str) -> None:
+    said = reasons.of_replication(raw + " http://ada:secret@h.example/{x}", CLOUD)
+    assert not set(said) & set('{}<>"[]_\n')
+    assert "secret" not in said
+
+
+@pytest.mark.parametrize(
+    ("exc", "expected"),
+    [
+        (CouchError(0, "unreachable", "ConnectionError", "GET /"), "nothing answers at {}"),
+        (CouchError(0, "unreachable", "SSLError", "GET /"), "the certificate of {} is not valid"),
+        (CouchError(0, "unreachable", "ReadTimeout", "GET /"), "{} does not answer in time"),
+        (CouchError(401, "unauthorized", "x", "GET /"), "{} refuses this device's login"),
+        (CouchError(403, "forbidden", "x", "GET /"), "{} denies access to this device"),
+        (CouchError(429, "x", "x", "GET /"), "{} asks to wait"),
+        (CouchError(418, "x", "x", "GET /"), "{} answers with an error (418)"),
+        (CouchError(503, "x", "x", "GET /"), "{} answers with an error (503)"),
+        (CouchError(200, "bad_answer", "x", "GET /"), "{} does not answer as a CouchDB"),
+        (ValueError("it is odd"), "it is odd"),
+    ],
+)
+def test_what_a_server_answers_is_told_in_words(exc: Exception, expected: str) -> None:
+    assert reasons.of_error(exc, CLOUD) == expected.format("couch.example")
+    assert not re.search("GET|http", reasons.of_error(exc))
+
+
+@pytest.mark.parametrize("url", ["", "http://[::1/x", "nonsense"])
+def test_without_a_host_it_is_the_cloud(url: str) -> None:
+    assert reasons.host_of(url) == "the cloud"
