@@ -13,6 +13,7 @@ from chalicelib.domain.documents import JsonDict
 from local.couchdb_process import EmbeddedCouchDB
 from local.errors import LocalError
 from local.system import ROOT
+from syncpoint_device import logins
 from syncpoint_device.databases import Device, Say
 from syncpoint_device.home import Home
 
@@ -118,11 +119,14 @@ class DeviceProcess:
         if self._own is not None:
             self._own.stop()
             return
-        server = Server(self.couch)
+        server, device = Server(self.couch), None
         if Home(self._home).is_registered:
-            self.device.replications.remove_all()
+            device = self.device
+            device.replications.remove_all()
         for name in server.all_dbs(self._prefix, f"{self._prefix}~", _MAX_DATABASES):
             server.database(name).delete()
+        if device is not None:
+            logins.remove(device)
 
     def _command(self, *words: str) -> list[str]:
         return [
@@ -137,8 +141,7 @@ class DeviceProcess:
 
     def _listen(self, lines: IO[str]) -> None:
         for line in lines:
-            if line.startswith("{"):
-                printed = json.loads(line)
-                self._say(printed["about"], printed["what"])
-            else:
-                self._say("agent", line.strip())
+            printed: JsonDict = json.loads(line) if line.startswith("{") else {"what": line.strip()}
+            if "error" in printed:  # the last line of an agent that ended by itself
+                printed = {"what": f"error: {printed['error']['message']}"}
+            self._say(printed.get("about", "agent"), printed["what"])
