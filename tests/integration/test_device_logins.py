@@ -366,7 +366,7 @@ def test_couch_changes_nothing_before_it_has_checked(
         "nonsense": "this is not the URL of a CouchDB",
         couch[1]: "refuses the login",
         split_login(couch_url)[0]: "needs its administrator's name and password",
-        "http://admin:secret@127.0.0.1:9": "does not answer as a CouchDB",
+        "http://admin:secret@127.0.0.1:9": "nothing answers at 127.0.0.1:9",
         couch_url: "does not have this device's databases. Nothing was changed",
     }
     for url, reason in wrong.items():
