@@ -451,7 +451,7 @@ def test_a_refused_registration_ends_the_agent_with_what_to_do(gadget: MakeGadge
     phone.start()
     post(wait_for(phone.link, "the mail with the link"), answer="not-me")
     wait_for(lambda: not phone.is_running(), "the end of the agent")
-    assert "was rejected; run `unlink` and then `register`" in str(phone.failure)
+    assert "was rejected; run `unlink`, and then `register`" in str(phone.failure)
     assert phone.replicated() == []
 
 
