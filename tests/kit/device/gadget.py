@@ -211,6 +211,7 @@ class Gadget:
         if self.home.is_registered:
             self.device.replications.remove_all()
             logins.remove(self.device)
+            self.home.remove()
 
 
 def in_cloud(gadget: Gadget, channel_id: str) -> Database:
