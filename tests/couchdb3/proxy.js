@@ -196,7 +196,7 @@ function jobs() {
 }
 
 /**
- * Whether a document is written over a revision that is not there.
+ * Whether a document is written over a revision that is not there. A replicator may do that.
  * @param {Request} req
  * @param {URL} url
  * @param {Buffer} body
@@ -205,6 +205,7 @@ async function followNothing(req, url, body) {
   const [, db, id] = /^\/([^_/][^/]*)\/([^_/][^/]*)$/.exec(url.pathname) || [];
   const { _rev: rev } = parsed(body) || {};
   if (req.method !== 'PUT' || !id || !/^\d+-[0-9a-f]+$/.test(rev)) return false;
+  if (url.searchParams.get('new_edits') === 'false') return false;
   return (await ask('GET', `/${db}/${id}`, ADMIN)).response.statusCode === 404;
 }
 
