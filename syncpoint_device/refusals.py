@@ -180,8 +180,11 @@ def _the_cloud() -> Iterator[None]:
 def _refusal(local: Database, cloud: Database, doc_id: str, rev: str) -> str | None:
     """Send a revision to the cloud. Return why the cloud refuses it, or None if it does not.
 
-    A deletion counts only if it makes a difference: the document is deleted here, and not there.
-    Else only the end of its branch is sent, so that it does not wait for ever.
+    It is sent with its history, as a replicator does. So in the cloud, too, a deletion ends the
+    branch that it ends here.
+
+    A refused deletion counts only if it makes a difference: the document is deleted here, and not
+    there. Else it is sent again without the history, so that it does not wait for ever.
     """
     try:
         doc = _revision(local, doc_id, rev)
@@ -189,12 +192,16 @@ def _refusal(local: Database, cloud: Database, doc_id: str, rev: str) -> str | N
         return _UNREADABLE
     if doc is None:
         return None
-    is_ended = doc.get("_deleted") is True and _is_there(local, doc_id)
     with _the_cloud():
-        if is_ended or (doc.get("_deleted") and not _is_there(cloud, doc_id)):
-            _send(cloud, _deletion(doc_id, rev))
-            return None
-        return _send(cloud, doc)
+        reason = _send(cloud, doc)
+    if reason is None or not doc.get("_deleted"):
+        return reason
+    is_here = _is_there(local, doc_id)
+    with _the_cloud():
+        if not is_here and _is_there(cloud, doc_id):
+            return reason
+        _send(cloud, _deletion(doc_id, rev))
+    return None
 
 
 def _revision(database: Database, doc_id: str, rev: str) -> JsonDict | None:

@@ -191,6 +191,31 @@ def revs_of(phone: Phone) -> list[str]:
     return [phone.local.get(f"odd-{number}")["_rev"] for number in range(3)]
 
 
+def live_leaves(database: Database, doc_id: str) -> set[str]:
+    return {leaf["_rev"] for leaf in database.leaves(doc_id) if not leaf.get("_deleted")}
+
+
+@pytest.mark.parametrize("removed", [["loser"], ["winner"], ["loser", "winner"]])
+def test_a_branch_that_ended_here_ends_in_the_cloud_too(photos: Phone, removed: list[str]) -> None:
+    """The agent asks before the replicator has sent it; the cloud then lacks nothing more."""
+    doc_id = photos.kit.subscription_id(DOC_ID)
+    photos.edit(doc_id, type="subscription", state="active", channel=DOC_ID)
+    photos.push()
+    photos.edit(doc_id, state="paused")
+    photos.cloud.update(doc_id, lambda doc: {**doc, "state": "stopped"})
+    photos.push()
+    photos.pull()
+    winner = photos.local.get(doc_id, conflicts=True)
+    [loser] = winner["_conflicts"]
+    revs = {"winner": winner["_rev"], "loser": loser}
+    for which in removed:
+        photos.local.remove(photos.local.leaf(doc_id, revs[which]))
+    assert photos.refused() == []
+    photos.push()
+    left = set(revs.values()) - {revs[which] for which in removed}
+    assert live_leaves(photos.local, doc_id) == live_leaves(photos.cloud, doc_id) == left
+
+
 def test_a_deletion_that_changes_nothing_is_not_told(photos: Phone) -> None:
     photos.edit("gone-before-it-came", type="channel", state="new", name="")
     photos.local.remove(photos.local.get("gone-before-it-came"))
