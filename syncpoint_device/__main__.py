@@ -267,13 +267,12 @@ def _undo(arguments: Arguments) -> None:
 
 
 def _create(arguments: Arguments) -> None:
-    result = channels.create(_device(arguments), arguments.name, Home(arguments.home))
+    result = channels.create(_device(arguments), arguments.name)
     _print(arguments, result, texts.created(result))
 
 
 def _invite(arguments: Arguments) -> None:
-    home = Home(arguments.home)
-    result = channels.invite(_device(arguments), arguments.channel, arguments.address, home)
+    result = channels.invite(_device(arguments), arguments.channel, arguments.address)
     _print(arguments, result, texts.invited(result))
 
 

@@ -141,7 +141,7 @@ class Agent:
                 if isinstance(exc, Revoked):
                     self._home.update(lambda kept: replace(kept, is_revoked=True))
                 if isinstance(exc, RegistrationRejected):
-                    self._remember_reached("rejected")
+                    self._home.update(lambda kept: replace(kept, is_rejected=True))
                 raise
             except CouchError as exc:
                 why = of_error(exc, device.server.url)
@@ -283,10 +283,9 @@ class Agent:
             self._checks.fail(self._intervals.pending_s)
         return status is CloudStatus.CHANGED
 
-    def _remember_reached(self, registration: str | None = None) -> None:
+    def _remember_reached(self) -> None:
         known = Known(self._home)
         known.reach(self._clock())
-        known.registration = registration or known.registration
         known.save()
 
     def _say_refusals(self, device: Device) -> None:

@@ -9,7 +9,7 @@ from chalicelib.couch import Database
 from chalicelib.domain import fields
 from chalicelib.domain.addresses import owner_id_of, shown_address
 from chalicelib.domain.channel import CHANNEL_NAME_LENGTH, DEFAULT_NAME
-from chalicelib.domain.documents import JsonDict, Rejected, timestamp
+from chalicelib.domain.documents import ERROR_STATE, JsonDict, Rejected, timestamp
 from chalicelib.domain.invitation import guest_and_channel
 from chalicelib.domain.names import subscription_id
 from syncpoint_device.databases import Device
@@ -21,10 +21,11 @@ from syncpoint_device.errors import (
     Unknown,
 )
 from syncpoint_device.home import Home
-from syncpoint_device.known import Known
 from syncpoint_device.purge import Checker, refuse_losses
 from syncpoint_device.transitions import reconcile_subscription
 
+# The states of a channel whose database is deleted, or will be.
+ENDED = ("closing", "closed")
 # The states of an invitation that waits for its guest or for the cloud.
 _OPEN = ("new", "sent", "accepting")
 # The state of a subscription after each `subscription` command.
@@ -32,13 +33,8 @@ STATES = {"pause": "paused", "resume": "active", "stop": "stopped"}
 REPLICATION_END_LIMIT_S = 30.0
 
 
-def create(device: Device, name: str, home: Home | None = None) -> JsonDict:
+def create(device: Device, name: str) -> JsonDict:
     """Create a channel. Its database on this device accepts documents at once.
-
-    Parameters
-    ----------
-    home : Home, optional
-        The device's folder, which knows of a registration that was rejected.
 
     Returns
     -------
@@ -52,13 +48,13 @@ def create(device: Device, name: str, home: Home | None = None) -> JsonDict:
         If the name is wrong, the owner has a channel of that name, or this device can tell the
         cloud nothing.
     """
-    state = check_may_write(device, home)
+    state = check_may_write(device)
     try:
         fields.text({"name": name}, "name", 1, CHANNEL_NAME_LENGTH)
     except Rejected as exc:
         raise DeviceError(exc.reason) from exc
     for doc in list_all(device):
-        if _is_in_use(doc) and _is_same_text(doc["name"], name):
+        if _is_in_use(doc) and is_same_name(doc["name"], name):
             raise DeviceError(
                 f"you have a channel “{doc['name']}” already; `status` lists the channels"
             )
@@ -75,13 +71,8 @@ def create(device: Device, name: str, home: Home | None = None) -> JsonDict:
     }
 
 
-def invite(device: Device, channel: str, address: str, home: Home | None = None) -> JsonDict:
+def invite(device: Device, channel: str, address: str) -> JsonDict:
     """Invite a person to a channel. The cloud sends the mail.
-
-    Parameters
-    ----------
-    home : Home, optional
-        The device's folder, which knows of a registration that was rejected.
 
     Returns
     -------
@@ -94,7 +85,7 @@ def invite(device: Device, channel: str, address: str, home: Home | None = None)
         If the owner has no such channel, the address is invalid or the owner's own, or nothing
         would come of the invitation.
     """
-    check_may_write(device, home)
+    check_may_write(device)
     try:
         fields.mail_address({"email": address}, "email")
     except Rejected as exc:
@@ -118,7 +109,7 @@ def invite(device: Device, channel: str, address: str, home: Home | None = None)
     return {"invitation": doc["_id"], "channel": found["_id"], "email": address}
 
 
-def check_may_write(device: Device, home: Home | None = None) -> str | None:
+def check_may_write(device: Device) -> str | None:
     """Check that the cloud will hear of what this device writes. Return the device's state.
 
     Raises
@@ -129,7 +120,7 @@ def check_may_write(device: Device, home: Home | None = None) -> str | None:
     state = own_state(device)
     if device.profile.is_revoked or state in ("revoking", "revoked"):
         raise Revoked
-    if home is not None and state is None and Known(home).registration == "rejected":
+    if device.profile.is_rejected:
         raise RegistrationRejected
     return state
 
@@ -141,23 +132,20 @@ def is_shared_with_me(channel: JsonDict) -> bool:
 
 def _is_in_use(channel: JsonDict) -> bool:
     """Tell whether a channel is the owner's own, and works or will work."""
-    is_over = channel.get("state") in ("closing", "closed", "error")
+    is_over = channel.get("state") in (*ENDED, ERROR_STATE)
     return not is_over and not is_shared_with_me(channel)
 
 
 def _why_not_in_use(channel: JsonDict) -> str:
-    if channel["state"] == "error":
-        error = channel.get("error")
-        reason = error.get("reason") if isinstance(error, dict) else None
-        return f"cannot be used by the cloud: {reason or 'no reason is given'}"
+    if channel["state"] == ERROR_STATE:
+        return f"cannot be used by the cloud: {why_in_error(channel) or 'no reason is given'}"
     return "is being closed" if channel["state"] == "closing" else "is closed"
 
 
 def _check_not_invited(device: Device, channel: JsonDict, address: str) -> None:
     """Check that a person neither has a channel nor has an open invitation to it."""
     guest, name, shown = owner_id_of(address), channel["name"], shown_address(address)
-    members = channel.get("members")
-    if isinstance(members, list) and guest in members:
+    if guest in member_ids(channel):
         raise DeviceError(f"{shown} has “{name}” already")
     for doc in documents(device):
         is_same = guest_and_channel(doc) == [guest, channel["_id"]]
@@ -167,7 +155,7 @@ def _check_not_invited(device: Device, channel: JsonDict, address: str) -> None:
             )
 
 
-def _is_same_text(one: str, other: str) -> bool:
+def is_same_name(one: str, other: str) -> bool:
     """Return whether two names are the same for people: also if only the case differs."""
     return fields.same_name(one.casefold(), other.casefold())
 
@@ -205,7 +193,7 @@ def change_subscription(
         If there is no such subscription, it is in that state already, the cloud has stopped it, or
         documents that are not in the cloud would be deleted.
     """
-    check_may_write(device, home)
+    check_may_write(device)
     found = find(device, channel)
     subscription = subscription_of(device, found)
     if subscription is None:
@@ -268,7 +256,7 @@ def find(device: Device, text: str) -> JsonDict:
         If there is none, or more than one.
     """
     named = [doc for doc in list_all(device) if is_called(doc, text)]
-    found = [doc for doc in named if doc.get("state") not in ("closing", "closed")] or named
+    found = [doc for doc in named if doc.get("state") not in ENDED] or named
     if not found:
         raise Unknown(f"there is no channel “{text}”; `status` lists the channels")
     if len(found) > 1:
@@ -295,6 +283,35 @@ def named(docs: Sequence[JsonDict]) -> list[JsonDict]:
         for doc in docs
         if doc.get("type") == "channel"
     ]
+
+
+def state_of(doc: JsonDict) -> str:
+    """Return a document's state as a text, since a device may have written any value."""
+    return str(doc.get("state", "without a state"))
+
+
+def why_in_error(doc: JsonDict) -> str | None:
+    """Return what the cloud said when it rejected a document, if it did."""
+    error = doc.get("error")
+    return str(error.get("reason")) if isinstance(error, dict) else None
+
+
+def member_ids(channel: JsonDict) -> list[str]:
+    """Return the owner ids of a channel's members."""
+    found = channel.get("members")
+    return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
+
+
+def invitations(docs: Sequence[JsonDict]) -> list[JsonDict]:
+    """Return those of some documents that are invitations of an address. No I/O."""
+    return [
+        doc for doc in docs if doc.get("type") == "invitation" and isinstance(doc.get("email"), str)
+    ]
+
+
+def addresses(docs: Sequence[JsonDict]) -> dict[str, str]:
+    """Return the addresses that the owner has invited, by their owner ids. No I/O."""
+    return {owner_id_of(doc["email"]): doc["email"] for doc in invitations(docs)}
 
 
 def documents(device: Device) -> list[JsonDict]:

@@ -15,7 +15,7 @@ from typing import IO
 from chalicelib.couch import CouchError, Database, InvalidName, NotFound
 from chalicelib.domain.documents import JsonDict
 from syncpoint_device.errors import DeviceError
-from syncpoint_device.replications import leaf_page
+from syncpoint_device.replications import leaf_page, revision
 
 # A revision whose id is in no path is read as a whole.
 _MAX_BYTES = 64 * 1024 * 1024
@@ -118,17 +118,10 @@ def _write_all(database: Database, file: IO[bytes]) -> tuple[int, int]:
 def _parts(database: Database, doc_id: str, rev: str) -> Iterator[bytes]:
     with suppress(InvalidName):
         return database.revision_parts(doc_id, rev)
-    answer = database.request(
-        "POST",
-        "_bulk_get",
-        params={"revs": "true", "attachments": "true"},
-        body={"docs": [{"id": doc_id, "rev": rev}]},
-        max_bytes=_MAX_BYTES,
-    )
-    found = answer["results"][0]["docs"][0]
-    if "ok" not in found:
+    found = revision(database, doc_id, rev, max_bytes=_MAX_BYTES)
+    if found is None:
         raise NotFound(404, "not_found", "missing")
-    return iter([json.dumps(found["ok"]).encode()])
+    return iter([json.dumps(found).encode()])
 
 
 def _write_line(file: IO[bytes], parts: Iterable[bytes]) -> None:

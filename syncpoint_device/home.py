@@ -20,6 +20,7 @@ _FILE = "device.json"
 AGENT_NOTE, CLOUD_NOTE = "agent", "cloud"
 # Fields of the document that the commands rely on.
 _TEXT_FIELDS = ("_id", "owner", "name", "device_code")
+_FLAGS = ("is_revoked", "is_rejected", "is_active")
 _REPLACE_ATTEMPTS, _REPLACE_PAUSE_S = 20, 0.05
 
 
@@ -42,8 +43,8 @@ class Profile:
         The prefix of the device's database names there, since several devices may share a CouchDB.
     cloud, control_db : str
         The URL of the cloud's CouchDB and its control database; empty until they are known.
-    is_revoked : bool
-        Whether this device was revoked.
+    is_revoked, is_rejected : bool
+        Whether this device was revoked, or its registration was rejected.
     is_active : bool
         Whether the cloud has created this device's login. Before that, it is not tried.
     """
@@ -56,6 +57,7 @@ class Profile:
     cloud: str = ""
     control_db: str = ""
     is_revoked: bool = False
+    is_rejected: bool = False
     is_active: bool = False
 
     @property
@@ -256,11 +258,11 @@ def _checked(profile: Profile) -> Profile:
     """Return the profile if its values have the right types."""
     values = asdict(profile)
     doc = values.pop("doc")
-    flags = [values.pop(name) for name in ("is_revoked", "is_active")]
+    flags = [values.pop(name) for name in _FLAGS]
     if not isinstance(doc, dict):
         raise TypeError("doc has a wrong type")
     if not all(isinstance(flag, bool) for flag in flags):
-        raise TypeError("is_revoked or is_active has a wrong type")
+        raise TypeError(f"one of {', '.join(_FLAGS)} has a wrong type")
     texts = (*values.values(), *map(doc.get, _TEXT_FIELDS))
     if not all(isinstance(text, str) for text in texts):
         raise TypeError("a value that must be a text is not")

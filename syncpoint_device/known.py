@@ -22,8 +22,6 @@ class Known:
     ----------
     reached_at : str or None
         When the cloud was last reached.
-    registration : str or None
-        The state of the registration that was last heard of.
     positions : dict
         Up to where databases were compared; see `syncpoint_device.progress`.
     compared : dict
@@ -35,8 +33,6 @@ class Known:
         note = {} if home is None else home.note(CLOUD_NOTE)
         reached_at = note.get("reached_at")
         self.reached_at = reached_at if isinstance(reached_at, str) else None
-        registration = note.get("registration")
-        self.registration = registration if isinstance(registration, str) else None
         self.positions: Notes = _dicts(note.get("positions"))
         self.compared: dict[str, JsonDict] = _dicts(note.get("compared"))
 
@@ -54,7 +50,6 @@ class Known:
         if self._home is not None:
             note = {
                 "reached_at": self.reached_at,
-                "registration": self.registration,
                 "positions": self.positions,
                 "compared": self.compared,
             }

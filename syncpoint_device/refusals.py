@@ -25,7 +25,7 @@ from chalicelib.domain.documents import JsonDict
 from syncpoint_device.databases import Device
 from syncpoint_device.errors import CloudFailed, DeviceError, Revoked, without_full_stop
 from syncpoint_device.home import Home
-from syncpoint_device.replications import find_missing, leaf_page
+from syncpoint_device.replications import find_missing, leaf_page, revision
 
 # How many revisions are sent again in one round, and how many may wait for their round.
 _MAX_ASKED = 20
@@ -187,7 +187,7 @@ def _refusal(local: Database, cloud: Database, doc_id: str, rev: str) -> str | N
     there. Else it is sent again without the history, so that it does not wait for ever.
     """
     try:
-        doc = _revision(local, doc_id, rev)
+        doc = revision(local, doc_id, rev, max_bytes=_MAX_BYTES)
     except Unreadable:
         return _UNREADABLE
     if doc is None:
@@ -202,20 +202,6 @@ def _refusal(local: Database, cloud: Database, doc_id: str, rev: str) -> str | N
             return reason
         _send(cloud, _deletion(doc_id, rev))
     return None
-
-
-def _revision(database: Database, doc_id: str, rev: str) -> JsonDict | None:
-    """Read a revision with its history; `_bulk_get` takes an id of any length and form."""
-    answer = database.request(
-        "POST",
-        "_bulk_get",
-        params={"revs": "true", "attachments": "true"},
-        body={"docs": [{"id": doc_id, "rev": rev}]},
-        max_bytes=_MAX_BYTES,
-    )
-    [result] = answer["results"]
-    found: JsonDict | None = result["docs"][0].get("ok")
-    return found
 
 
 def _is_there(database: Database, doc_id: str) -> bool:
@@ -287,7 +273,7 @@ def _is_leaf(leaf: JsonDict, doc_id: str) -> bool:
 def _keep(home: Home, local: Database, doc_id: str, rev: str) -> Iterator[Path]:
     """Keep a revision in a file, unless it is a deletion or cannot be read. Yield the file."""
     try:
-        doc = _revision(local, doc_id, rev)
+        doc = revision(local, doc_id, rev, max_bytes=_MAX_BYTES)
     except Unreadable:
         return
     if doc is not None and not doc.get("_deleted"):

@@ -340,6 +340,35 @@ def _not_a_couchdb(database: Database) -> CouchError:
     return CouchError(200, "bad_answer", f"{database.url} does not answer as a CouchDB")
 
 
+def revision(database: Database, doc_id: str, rev: str, *, max_bytes: int) -> JsonDict | None:
+    """Read a revision with its history and its attachments, whatever its id is. One request.
+
+    Parameters
+    ----------
+    max_bytes : int
+        The largest answer that is read.
+
+    Returns
+    -------
+    dict or None
+        None if the database does not have the revision.
+
+    Source
+    ------
+    https://docs.couchdb.org/en/stable/api/database/bulk-api.html#post--db-_bulk_get
+    """
+    answer = database.request(
+        "POST",
+        "_bulk_get",
+        params={"revs": "true", "attachments": "true"},
+        body={"docs": [{"id": doc_id, "rev": rev}]},
+        max_bytes=max_bytes,
+    )
+    [result] = answer["results"]
+    found: JsonDict | None = result["docs"][0].get("ok")
+    return found
+
+
 def count_missing(source: Database, target: Database, stop_at: int | None = None) -> int:
     """Count the changed documents in `source` that `target` does not have yet.
 

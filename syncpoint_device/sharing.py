@@ -17,12 +17,11 @@ from syncpoint_device.errors import (
     DeviceError,
     NotAllowed,
     NothingToDo,
-    Revoked,
     Unconfirmed,
     Unknown,
 )
+from syncpoint_device.texts import counted
 
-_ENDED = ("closing", "closed")
 # The states of an invitation that its guest can still answer, or will be able to.
 _WAITING = ("new", "sent")
 _INVITATION = TYPES["invitation"]
@@ -48,9 +47,9 @@ def list_channels(device: Device) -> JsonDict:
         {
             "channel": doc["_id"],
             "name": doc["name"],
-            "state": _state(doc),
-            "shared": _is_shared(device, doc),
-            "members": len(_member_ids(doc)),
+            "state": channels.state_of(doc),
+            "shared": channels.is_shared_with_me(doc),
+            "members": len(channels.member_ids(doc)),
             "database": device.channel(doc["_id"]).name,
             **_reason(doc),
         }
@@ -82,10 +81,10 @@ def rename(device: Device, channel: str, name: str) -> JsonDict:
     if doc.get("name") == name:
         raise NothingToDo(f"the name of this channel is “{name}” already")
     for other in channels.list_all(device):
-        is_other = other["_id"] != doc["_id"] and _state(other) not in _ENDED
-        if is_other and fields.same_name(other["name"], name):
+        is_other = other["_id"] != doc["_id"] and channels.state_of(other) not in channels.ENDED
+        if is_other and channels.is_same_name(other["name"], name):
             raise NotAllowed(f"another channel is called “{name}”; choose another name")
-    state = "new" if _state(doc) == ERROR_STATE else doc["state"]
+    state = "new" if channels.state_of(doc) == ERROR_STATE else doc["state"]
     _write(device, {**doc, "name": name, "state": state}, f"“{former}”")
     return {"channel": doc["_id"], "name": name, "former": former}
 
@@ -109,11 +108,11 @@ def close(device: Device, channel: str, *, confirmed: bool) -> JsonDict:
         If it is closed already, not the owner's own, or not confirmed.
     """
     doc, name = _own_channel(device, channel, "close it")
-    count = len(_member_ids(doc))
+    count = len(channels.member_ids(doc))
     if not confirmed:
         raise Unconfirmed(
             f"closing “{name}” deletes it in the cloud, with everything in it, and ends it for its "
-            f"{_counted(count, 'member')}. Copies on devices stay, but are in sync no more. "
+            f"{counted(count, 'member')}. Copies on devices stay, but are in sync no more. "
             "This cannot be undone. To do it, add --yes"
         )
     _write(device, {**doc, "state": "closing"}, f"“{name}”")
@@ -133,7 +132,7 @@ def members(device: Device, channel: str) -> JsonDict:
     known = {owner_id_of(one["email"]): str(one["email"]) for one in _invitations(device)}
     found = [
         {"member": member, **({"email": known[member]} if member in known else {})}
-        for member in _member_ids(doc)
+        for member in channels.member_ids(doc)
     ]
     waiting = [_listed(one, name) for one in _invited(device, doc)]
     return {"channel": doc["_id"], "name": name, "members": found, "invited": waiting}
@@ -158,8 +157,8 @@ def remove(device: Device, channel: str, member: str) -> JsonDict:
         If there is no such member, or the channel is closed or not the owner's own.
     """
     doc, name = _own_channel(device, channel, "remove a member")
-    found = member if member in _member_ids(doc) else owner_id_of(member)
-    if found not in _member_ids(doc):
+    found = member if member in channels.member_ids(doc) else owner_id_of(member)
+    if found not in channels.member_ids(doc):
         for one in _invited(device, doc):
             if owner_id_of(one["email"]) == found:
                 raise Unknown(
@@ -207,7 +206,7 @@ def withdraw(device: Device, text: str) -> JsonDict:
         If there is no such invitation, or it was answered already.
     """
     doc = _invitation(device, text, _WITHDRAWABLE)
-    state = _state(doc)
+    state = channels.state_of(doc)
     if state in ("accepted", "accepting"):
         raise NotAllowed(
             f"{doc['email']} has accepted already; run `channel remove` to remove the guest"
@@ -237,7 +236,7 @@ def resend(device: Device, text: str) -> JsonDict:
         channel is closed.
     """
     doc = _invitation(device, text, _RESENDABLE)
-    state = _state(doc)
+    state = channels.state_of(doc)
     if state == "new":
         raise NothingToDo("the cloud has not sent the first mail yet; it sends it when it can")
     if state in ("accepted", "accepting"):
@@ -252,41 +251,22 @@ def _own_channel(
     device: Device, text: str, what: str, *, even_if_ended: bool = False
 ) -> tuple[JsonDict, str]:
     """Return the document of a channel that this device may change, and the channel's name."""
-    _check_not_revoked(device)
+    channels.check_may_write(device)
     found = channels.find(device, text)
     name = str(found["name"])
-    if _is_shared(device, found):
+    if channels.is_shared_with_me(found):
         raise NotAllowed(f"“{name}” is shared with you; only its owner can {what}")
     doc = device.database.get(found["_id"])
-    state = _state(doc)
+    state = channels.state_of(doc)
     if not even_if_ended and state not in TYPES["channel"].moves:
-        if state in _ENDED:
+        if state in channels.ENDED:
             raise NothingToDo(f"“{name}” is closed already")
         raise NotAllowed(f"“{name}” cannot be changed: its state is {state}")
     return doc, name
 
 
-def _is_shared(device: Device, doc: JsonDict) -> bool:
-    """Tell whether somebody shares a channel with the owner: its id is its database's name."""
-    return device.channel(doc["_id"]).name == device.profile.prefix + str(doc["_id"])
-
-
-def _state(doc: JsonDict) -> str:
-    """Return a document's state as a text, since a device may have written any value."""
-    return str(doc.get("state", "without a state"))
-
-
-def _member_ids(doc: JsonDict) -> list[str]:
-    found = doc.get("members")
-    return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
-
-
 def _invitations(device: Device) -> list[JsonDict]:
-    return [
-        doc
-        for doc in channels.documents(device)
-        if doc.get("type") == "invitation" and isinstance(doc.get("email"), str)
-    ]
+    return channels.invitations(channels.documents(device))
 
 
 def _invited(device: Device, channel: JsonDict) -> list[JsonDict]:
@@ -294,29 +274,24 @@ def _invited(device: Device, channel: JsonDict) -> list[JsonDict]:
     return [
         doc
         for doc in _invitations(device)
-        if doc.get("channel") == channel["_id"] and _state(doc) in _WAITING
+        if doc.get("channel") == channel["_id"] and channels.state_of(doc) in _WAITING
     ]
 
 
 def _invitation(device: Device, text: str, states: set[str]) -> JsonDict:
     """Find an invitation by its id, or by the guest's address: of several the one in `states`."""
-    _check_not_revoked(device)
+    channels.check_may_write(device)
     found = _invitations(device)
     named = [doc for doc in found if text == doc["_id"]] or [
         doc for doc in found if owner_id_of(text) == owner_id_of(doc["email"])
     ]
     if not named:
         raise Unknown(f"there is no invitation “{text}”; `invitation list` lists them")
-    fitting = [doc for doc in named if _state(doc) in states] or named[-1:]
+    fitting = [doc for doc in named if channels.state_of(doc) in states] or named[-1:]
     if len(fitting) > 1:
         ids = ", ".join(str(doc["_id"]) for doc in fitting)
         raise Unknown(f"“{text}” is invited more than once; use an id instead: {ids}")
     return fitting[0]
-
-
-def _check_not_revoked(device: Device) -> None:
-    if device.profile.is_revoked or channels.own_state(device) in ("revoking", "revoked"):
-        raise Revoked
 
 
 def _listed(doc: JsonDict, name: str) -> JsonDict:
@@ -326,17 +301,16 @@ def _listed(doc: JsonDict, name: str) -> JsonDict:
         "email": doc["email"],
         "channel": str(doc.get("channel")),
         "name": name,
-        "state": _state(doc),
-        **(expires if _state(doc) == "sent" else {}),
+        "state": channels.state_of(doc),
+        **(expires if channels.state_of(doc) == "sent" else {}),
         **_reason(doc),
     }
 
 
 def _reason(doc: JsonDict) -> JsonDict:
     """Return ``{error}``, what is wrong with a document, if the cloud rejected it."""
-    error = doc.get("error")
-    is_rejected = _state(doc) == ERROR_STATE and isinstance(error, dict)
-    return {"error": str(error.get("reason"))} if is_rejected and isinstance(error, dict) else {}
+    why = channels.why_in_error(doc) if channels.state_of(doc) == ERROR_STATE else None
+    return {} if why is None else {"error": why}
 
 
 def _write_invitation(device: Device, doc: JsonDict) -> JsonDict:
@@ -350,7 +324,3 @@ def _write(device: Device, doc: JsonDict, what: str) -> None:
         device.database.put(doc)
     except Conflict as exc:
         raise Changed(what) from exc
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -1,10 +1,9 @@
 """Collect what `status` shows: registration, agent, cloud, channels, invitations, replications."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chalicelib.couch import CouchError, Database
-from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.channel import DEFAULT_NAME
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import subscription_id
@@ -83,7 +82,8 @@ def status(device: Device, home: Home | None = None, *, is_exact: bool = False) 
     registration, problem, details = _registration(device, own.get("state"))
     if problem is None:
         known.reach(device.clock())
-        known.registration = registration
+    if registration == "rejected" and home is not None:
+        home.update(lambda kept: replace(kept, is_rejected=True))
     agent = None if home is None else home.running_agent()
     here = _Situation(
         device=device,
@@ -116,7 +116,7 @@ def status(device: Device, home: Home | None = None, *, is_exact: bool = False) 
         result["refused"] = _refused(device)
     result["control"] = _control(here, {one["document"] for one in result.get("refused", [])})
     result["devices"] = _other_devices(device, docs)
-    addresses = _addresses(docs)
+    addresses = channels.addresses(docs)
     result["channels"] = [_channel(here, doc, addresses) for doc in channels.named(docs)]
     result["invitations"] = _invitations(docs, result["channels"])
     result["replications"] = [_replication(device, one) for one in here.replications]
@@ -176,18 +176,16 @@ def _channel(here: _Situation, doc: JsonDict, addresses: dict[str, str]) -> Json
     result = _without_none(
         channel=doc["_id"],
         name=doc["name"],
-        state=str(doc.get("state", "without a state")),
+        state=channels.state_of(doc),
         subscription=subscription.get("state"),
         reason=subscription.get("reason"),
-        error=_reason(doc.get("error")),
+        error=channels.why_in_error(doc),
         database=local.name,
         is_shared_with_me=channels.is_shared_with_me(doc),
         refused=refused or None,
     )
     if not result["is_shared_with_me"]:
-        members = doc.get("members")
-        found = [str(who) for who in members] if isinstance(members, list) else []
-        result["members"] = [addresses.get(who) for who in found]
+        result["members"] = [addresses.get(who) for who in channels.member_ids(doc)]
     why = _why_channel_off(result) or _why_off(here, local.name)
     remote = None
     if here.is_reached and subscription.get("state") in ("active", "paused"):
@@ -276,7 +274,7 @@ def _other_devices(device: Device, docs: list[JsonDict]) -> list[JsonDict]:
         {
             "device": doc["_id"],
             "name": str(doc.get("name", "without a name")),
-            "state": str(doc.get("state", "without a state")),
+            "state": channels.state_of(doc),
         }
         for doc in docs
         if doc.get("type") == "device" and doc["_id"] != device.profile.device_id
@@ -292,25 +290,12 @@ def _invitations(docs: list[JsonDict], own_channels: list[JsonDict]) -> list[Jso
             email=str(doc.get("email")),
             channel=str(doc.get("channel")),
             name=names.get(str(doc.get("channel")), DEFAULT_NAME),
-            state=str(doc.get("state", "without a state")),
-            error=_reason(doc.get("error")),
+            state=channels.state_of(doc),
+            error=channels.why_in_error(doc),
         )
         for doc in docs
         if doc.get("type") == "invitation"
     ]
-
-
-def _addresses(docs: list[JsonDict]) -> dict[str, str]:
-    """Return the addresses that the owner has invited, by their owner ids."""
-    found = {}
-    for doc in docs:
-        email = doc.get("email")
-        if doc.get("type") == "invitation" and isinstance(email, str):
-            try:
-                found[owner_id_of(email)] = email
-            except ValueError:  # it is no address
-                continue
-    return found
 
 
 def _replication(device: Device, replication: Replication) -> JsonDict:
@@ -330,10 +315,6 @@ def _remote_url(device: Device, replication: Replication) -> str:
     source, target = (str(replication.doc[end]["url"]) for end in ("source", "target"))
     here = f"{device.server.url}/{replication.group}"
     return target if source in (device.database.url, device.outbox.url, here) else source
-
-
-def _reason(error: object) -> str | None:
-    return str(error.get("reason")) if isinstance(error, dict) else None
 
 
 def _count(value: object) -> int:

@@ -69,9 +69,9 @@ def couch_changed(result: JsonDict) -> str:
     return f"The agent uses {result['couch']}{login}. {when} the replications, too."
 
 
-def counted(number: int) -> str:
-    """Return a number of documents in words."""
-    return "1 document" if number == 1 else f"{number} documents"
+def counted(number: int, what: str = "document") -> str:
+    """Return a number of things in words."""
+    return f"1 {what}" if number == 1 else f"{number} {what}s"
 
 
 def exported(result: JsonDict) -> str:

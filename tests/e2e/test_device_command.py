@@ -10,6 +10,7 @@ import subprocess
 import sys
 import uuid
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,6 @@ from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import owner_control_db, subscription_id
 from local.couchdb_process import EmbeddedCouchDB
 from local.system import ROOT
-from syncpoint_device.known import Known
 from tests.e2e.conftest import MakeGadget
 from tests.kit.basics import an_address, wait_for
 from tests.kit.device.gadget import is_purged
@@ -658,9 +658,7 @@ def test_a_name_that_no_working_channel_has_may_be_given_again(phone: Shell, sta
 @pytest.mark.parametrize("words", [CREATE, INVITE])
 def test_a_rejected_device_creates_and_shares_nothing(phone: Shell, words: list[str]) -> None:
     phone.put({**PHOTOS, "name": "Photos" if words == INVITE else "Letters"})
-    known = Known(phone.home)
-    known.registration = "rejected"
-    known.save()
+    phone.home.update(lambda kept: replace(kept, is_rejected=True))
     printed = phone.type(*words)
     assert (printed.code, printed.out) == (1, "")
     assert "the registration of this device was rejected; run `unlink`" in printed.err

@@ -13,11 +13,11 @@ from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import subscription_id
 from chalicelib.engine.runner import Message, Outcome, handle
-from syncpoint_device import logins, refusals
+from syncpoint_device import logins
 from syncpoint_device.agent import Agent, Intervals
 from syncpoint_device.databases import Device
 from syncpoint_device.home import Home, Profile
-from syncpoint_device.replications import find_missing, leaf_page
+from syncpoint_device.replications import find_missing, leaf_page, revision
 from syncpoint_device.transitions import registry
 from tests.kit.basics import FakeClock
 from tests.kit.cloud.access import exists
@@ -131,7 +131,7 @@ def copy_all(source: Database, target: Database) -> int:
     while not page.is_last:
         for doc_id, revs in find_missing(page.revs, target).items():
             for rev in revs:
-                doc = refusals._revision(source, doc_id, rev)
+                doc = revision(source, doc_id, rev, max_bytes=1_000_000)
                 refused += doc is not None and target.put_revision(doc) is not None
         page = leaf_page(source, page.last_seq)
     return refused
