@@ -12,7 +12,7 @@ NODE_MODULES := local/couchdb/node_modules
 # TypeScript, for `make types` and the git hooks only.
 TYPESCRIPT := tests/javascript/node_modules
 # Bytecode is kept, also where the environment says otherwise: else each of the many processes of a
-# test run compiles all modules anew.
+# test run compiles all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 

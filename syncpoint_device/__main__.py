@@ -26,13 +26,18 @@ from syncpoint_device import (
     texts,
 )
 from syncpoint_device.agent import Agent, Intervals
-from syncpoint_device.cli import Arguments, Parser, UsageError, add_common
-from syncpoint_device.cli import add as _add
-from syncpoint_device.cli import device_of as _device
-from syncpoint_device.cli import now as _now
-from syncpoint_device.cli import print_result as _print
-from syncpoint_device.cli import say_nothing as _say_nothing
-from syncpoint_device.errors import DeviceError, Revoked, without_full_stop
+from syncpoint_device.cli import (
+    Arguments,
+    Parser,
+    UsageError,
+    add,
+    add_common,
+    device_of,
+    now,
+    print_result,
+    say_nothing,
+)
+from syncpoint_device.errors import DeviceError, Revoked
 from syncpoint_device.home import Home
 from syncpoint_device.log import AgentLog
 from syncpoint_device.reasons import of_error
@@ -102,9 +107,10 @@ def _explain(exc: Exception, arguments: Arguments) -> tuple[str, str]:
 
 
 def _why(exc: CouchError, arguments: Arguments) -> str:
+    couch = getattr(arguments, "couch", None) or ""
     with suppress(DeviceError):
-        return of_error(exc, Home(arguments.home).load().couch)
-    return without_full_stop(exc)
+        couch = Home(arguments.home).load().couch
+    return of_error(exc, couch)
 
 
 def _of_couch(exc: CouchError) -> tuple[str, str]:
@@ -128,7 +134,7 @@ def _run(arguments: Arguments) -> None:
     )
     log = AgentLog(as_json=arguments.json, is_quiet=arguments.quiet, file=arguments.log_file)
     try:
-        Agent(Home(arguments.home), log.say, _now, intervals).run()
+        Agent(Home(arguments.home), log.say, now, intervals).run()
     except KeyboardInterrupt:
         log.say("agent", "stopped; this device's CouchDB continues to replicate")
     except Exception as exc:
@@ -142,7 +148,7 @@ def _service(arguments: Arguments) -> None:
     """Print a systemd unit. The agent's environment is that of this command."""
     Home(arguments.home).load()  # without a device the service could not start
     unit = service.unit(arguments.home, network.environment())
-    _print(arguments, {"unit": unit}, unit.rstrip("\n"))
+    print_result(arguments, {"unit": unit}, unit.rstrip("\n"))
 
 
 def _completion(arguments: Arguments) -> None:
@@ -151,14 +157,14 @@ def _completion(arguments: Arguments) -> None:
     import shtab
 
     script = shtab.complete(make_parser(), arguments.shell)
-    _print(arguments, {"completion": script}, script)
+    print_result(arguments, {"completion": script}, script)
 
 
 def _register(arguments: Arguments) -> None:
     result = lifecycle.register(
         Home(arguments.home),
-        _say_nothing,
-        _now,
+        say_nothing,
+        now,
         owner=arguments.owner,
         registrations=arguments.registrations,
         couch=_with_password(arguments.couch),
@@ -169,7 +175,7 @@ def _register(arguments: Arguments) -> None:
     )
     result["home"] = str(arguments.home)
     run = service.typed("--home", result["home"], "run")
-    _print(arguments, result, texts.registered(result, run))
+    print_result(arguments, result, texts.registered(result, run))
 
 
 def _with_password(couch: str) -> str:
@@ -202,7 +208,7 @@ def _clean(arguments: Arguments) -> None:
     result = leftovers.clean(
         _place(arguments), arguments.database, all_of_them=arguments.yes, force=arguments.force
     )
-    _print(arguments, result, texts.cleaned(result))
+    print_result(arguments, result, texts.cleaned(result))
 
 
 def _export(arguments: Arguments) -> None:
@@ -213,79 +219,79 @@ def _export(arguments: Arguments) -> None:
         result = leftovers.export_everything(place, arguments.path)
     else:
         result = leftovers.export_one(place, arguments.channel, arguments.path)
-    _print(arguments, result, texts.exported(result))
+    print_result(arguments, result, texts.exported(result))
 
 
 def _place(arguments: Arguments) -> leftovers.Place:
-    device = _device(arguments) if Home(arguments.home).is_registered else None
+    device = device_of(arguments) if Home(arguments.home).is_registered else None
     couch = None if arguments.couch is None else _with_password(arguments.couch)
     return leftovers.Place.of(device, couch, arguments.prefix)
 
 
 def _couch(arguments: Arguments) -> None:
     url = _with_password(arguments.url)
-    result = logins.change_couch(Home(arguments.home), _device(arguments), url)
-    _print(arguments, result, texts.couch_changed(result))
+    result = logins.change_couch(Home(arguments.home), device_of(arguments), url)
+    print_result(arguments, result, texts.couch_changed(result))
 
 
 def _trust(arguments: Arguments) -> None:
-    result = trust(_device(arguments), arguments.ca_file)
-    _print(arguments, result, trusted(result))
+    result = trust(device_of(arguments), arguments.ca_file)
+    print_result(arguments, result, trusted(result))
 
 
 def _resend(arguments: Arguments) -> None:
-    result = lifecycle.resend(Home(arguments.home), _device(arguments))
-    _print(arguments, result, texts.resent(result))
+    result = lifecycle.resend(Home(arguments.home), device_of(arguments))
+    print_result(arguments, result, texts.resent(result))
 
 
 def _unlink(arguments: Arguments) -> None:
     result = lifecycle.unlink(
         Home(arguments.home),
-        _device(arguments),
+        device_of(arguments),
         purge=arguments.purge,
         offline=arguments.offline,
         force=arguments.force,
     )
-    _print(arguments, result, texts.unlinked(result))
+    print_result(arguments, result, texts.unlinked(result))
 
 
 def _revoke(arguments: Arguments) -> None:
-    result = lifecycle.revoke_other(_device(arguments), arguments.device)
-    _print(arguments, result, texts.revoked(result))
+    result = lifecycle.revoke_other(device_of(arguments), arguments.device)
+    print_result(arguments, result, texts.revoked(result))
 
 
 def _status(arguments: Arguments) -> None:
-    result = status(_device(arguments), Home(arguments.home), is_exact=arguments.exact)
-    _print(arguments, result, texts.status(result))
+    result = status(device_of(arguments), Home(arguments.home), is_exact=arguments.exact)
+    print_result(arguments, result, texts.status(result))
 
 
 def _undo(arguments: Arguments) -> None:
-    result = undo(Home(arguments.home), _device(arguments), arguments.document)
+    result = undo(Home(arguments.home), device_of(arguments), arguments.document)
     if not result["undone"]:
         raise DeviceError(texts.undone(result))
-    _print(arguments, result, texts.undone(result))
+    print_result(arguments, result, texts.undone(result))
 
 
 def _create(arguments: Arguments) -> None:
-    result = channels.create(_device(arguments), arguments.name)
-    _print(arguments, result, texts.created(result))
+    result = channels.create(device_of(arguments), arguments.name)
+    print_result(arguments, result, texts.created(result))
 
 
 def _invite(arguments: Arguments) -> None:
-    result = channels.invite(_device(arguments), arguments.channel, arguments.address)
-    _print(arguments, result, texts.invited(result))
+    result = channels.invite(device_of(arguments), arguments.channel, arguments.address)
+    print_result(arguments, result, texts.invited(result))
 
 
 def _change_subscription(arguments: Arguments) -> None:
     result = channels.change_subscription(
-        _device(arguments),
+        device_of(arguments),
         arguments.channel,
         arguments.command,
         purge=arguments.purge,
         force=arguments.force,
         home=Home(arguments.home),
     )
-    _print(arguments, result, texts.changed(result))
+    print_result(arguments, result, texts.changed(result))
 
 
 # The parser
@@ -298,9 +304,9 @@ def make_parser() -> Parser:
     add_common(parser)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_register(commands)
-    _add(commands, "trust", _trust, "make this device's CouchDB check certificates")
-    _add(commands, "resend", _resend, "ask for another mail with a link")
-    run = _add(commands, "run", _run, "run the agent, which keeps the channels in sync")
+    add(commands, "trust", _trust, "make this device's CouchDB check certificates")
+    add(commands, "resend", _resend, "ask for another mail with a link")
+    run = add(commands, "run", _run, "run the agent, which keeps the channels in sync")
     run.add_argument(
         "--every",
         type=_seconds,
@@ -315,21 +321,21 @@ def make_parser() -> Parser:
         help="also write what it says into a file; a new one is begun after a megabyte",
     )
     run.add_argument("--quiet", action="store_true", help="print problems only")
-    _add(commands, "service", _service, "print a systemd unit that runs the agent")
-    completion = _add(commands, "completion", _completion, "print the completion for a shell")
+    add(commands, "service", _service, "print a systemd unit that runs the agent")
+    completion = add(commands, "completion", _completion, "print the completion for a shell")
     completion.add_argument("shell", choices=("bash", "zsh"))
     _add_channel(commands.add_parser("channel", help="create, share, rename and close channels"))
     sharing_commands.add_invitation(
         commands.add_parser("invitation", help="list, withdraw and send again what you invited to")
     )
-    shown = _add(commands, "status", _status, "show whether this device is in sync, and what waits")
+    shown = add(commands, "status", _status, "show whether this device is in sync, and what waits")
     shown.add_argument(
         "--exact", action="store_true", help="compare all documents, which may take minutes"
     )
     _add_subscription(
         commands.add_parser("subscription", help="pause, resume or stop the sync of a channel")
     )
-    unlink = _add(commands, "unlink", _unlink, "revoke this device, and end its registration here")
+    unlink = add(commands, "unlink", _unlink, "revoke this device, and end its registration here")
     unlink.add_argument("--purge", action="store_true", help="also delete its databases")
     unlink.add_argument(
         "--offline",
@@ -341,21 +347,21 @@ def make_parser() -> Parser:
         action="store_true",
         help="with --purge: delete even documents that are not in the cloud",
     )
-    revoke = _add(commands, "revoke", _revoke, "revoke another device of yours, such as a lost one")
+    revoke = add(commands, "revoke", _revoke, "revoke another device of yours, such as a lost one")
     revoke.add_argument("device", help="its name or id, as in `status`")
-    couch = _add(commands, "couch", _couch, "change the URL or login of this device's own CouchDB")
+    couch = add(commands, "couch", _couch, "change the URL or login of this device's own CouchDB")
     couch.add_argument("url", help="http://NAME@HOST:PORT; asks for the password")
-    export = _add(commands, "export", _export, "save all documents of a channel in a file")
+    export = add(commands, "export", _export, "save all documents of a channel in a file")
     export.add_argument("channel", nargs="?", help="its name or id, or a database of `clean`")
     export.add_argument("path", type=Path, metavar="FILE", help="a new file; with --all a folder")
     export.add_argument("--all", action="store_true", help="all channels of this device")
     _add_place(export)
-    clean = _add(commands, "clean", _clean, "list, or delete, the databases that an unlink left")
+    clean = add(commands, "clean", _clean, "list, or delete, the databases that an unlink left")
     clean.add_argument("database", nargs="*", help="delete this one")
     clean.add_argument("--yes", action="store_true", help="delete all of them")
     clean.add_argument("--force", action="store_true", help="even what is not in the cloud")
     _add_place(clean)
-    command = _add(commands, "undo", _undo, "undo a change that the cloud refused")
+    command = add(commands, "undo", _undo, "undo a change that the cloud refused")
     command.add_argument("document", help="its id, as in `status`")
     return parser
 
@@ -366,7 +372,7 @@ def _add_place(command: Parser) -> None:
 
 
 def _add_register(commands: Any) -> None:
-    register = _add(commands, "register", _register, "register this device; shows the device code")
+    register = add(commands, "register", _register, "register this device; shows the device code")
     register.add_argument("--owner", required=True, metavar="ADDRESS", help="your e-mail address")
     register.add_argument(
         "--registrations",
@@ -392,9 +398,9 @@ def _add_register(commands: Any) -> None:
 
 def _add_channel(parser: Parser) -> None:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    create = _add(commands, "create", _create, "create a channel")
+    create = add(commands, "create", _create, "create a channel")
     create.add_argument("name", help="its name, as your guests see it")
-    invite = _add(commands, "invite", _invite, "share a channel with a person, by mail")
+    invite = add(commands, "invite", _invite, "share a channel with a person, by mail")
     invite.add_argument("channel", help="its name or id")
     invite.add_argument("address", help="the person's e-mail address")
     sharing_commands.add_channel(commands)
@@ -404,7 +410,7 @@ def _add_subscription(parser: Parser) -> None:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name in channels.STATES:
         text = f"{name} the sync of a channel on all your devices"
-        command = _add(commands, name, _change_subscription, text)
+        command = add(commands, name, _change_subscription, text)
         command.add_argument("channel", help="its name or id")
         command.set_defaults(command=name, purge=False, force=False)
         if name == "stop":

@@ -150,7 +150,9 @@ class Unverified(DeviceError):
         self,
         url: str,
         problem: str,
-        advice: str = "Run `trust`, and it checks them from then on (`register --trust` does both)",
+        advice: str = (
+            "Run `trust`, and it checks them from then on. To register, use `register --trust`"
+        ),
     ) -> None:
         super().__init__(
             f"the CouchDB at {url} {problem}. It might send this device's password to a server "

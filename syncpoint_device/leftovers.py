@@ -35,11 +35,13 @@ class Place:
         """
         if device is not None:
             return cls(device.server, device.profile.prefix, device)
-        if couch is None or not is_server(couch):
+        if couch is None:
             raise DeviceError(
                 "no device is registered here, so name the CouchDB: "
                 "--couch http://NAME:PASSWORD@HOST:PORT"
             )
+        if not is_server(couch):
+            raise DeviceError("--couch must be http://NAME:PASSWORD@HOST:PORT")
         return cls(own_server(couch), prefix, None)
 
     def left(self) -> list[Database]:

@@ -1,10 +1,10 @@
 """Sends the cloud's mails, and counts them against quotas.
 
-Every mail is counted against the address that it goes to, and against its sender: the network that
-a registration came from; or the owner who invites, and the network that this owner's first device
-came from. These limits are hard. A busy hour of the whole
-installation, or of one recipient domain, is a matter of fairness: from then on each sender gets a
-small share. So nobody can use up what others need, and newcomers still get through.
+Every mail is counted against the address that it goes to, and against its sender. That is the
+network that a registration came from, or the owner who invites, and the network that this owner's
+first device came from. These limits are hard. A busy hour of the whole installation, or of one
+recipient domain, is a matter of fairness: from then on each sender gets a small share. So nobody
+can use up what others need, and newcomers still get through.
 
 A mail that did not arrive for good, or was reported as spam, counts against its sender as well. A
 sender with too many of them gets no further mail until there is room: SES stops an account of which

@@ -545,6 +545,14 @@ def test_what_an_unlink_left_is_saved_and_deleted_with_commands(
     assert subscribed.type("clean").out == "No earlier device left a database here.\n"
     assert subscribed.type("unlink", "--offline").code == 0
     assert "no device is registered here, so name the CouchDB" in subscribed.type("clean").err
+    for couch, why in (
+        ("nonsense", "error: --couch must be http://NAME:PASSWORD@HOST:PORT\n"),
+        (
+            "http://127.0.0.1:9",
+            "error: this device's CouchDB: nothing answers at 127.0.0.1:9. Is it running?\n",
+        ),
+    ):
+        assert subscribed.type("clean", "--couch", couch).err == why
     place = ["--couch", subscribed.couch, "--prefix", subscribed.prefix]
     printed = subscribed.type("clean", *place)
     assert f"{local.name}: 1 document may be on this device only" in printed.out

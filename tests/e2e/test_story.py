@@ -101,7 +101,7 @@ def leaves_of(database: Database) -> dict[str, set[str]]:
 
 
 def kill_an_agent(gadget: Gadget) -> None:
-    """Start the agent anew, kill it in the middle, and start another one."""
+    """Start the agent again, kill it in the middle, and start another one."""
     gadget.stop()
     command = [sys.executable, "-m", "tests.kit.device.killed_agent", str(gadget.folder)]
     subprocess.run([*command, str(KILLED_AT)], cwd=ROOT, timeout=LIMIT_S)
