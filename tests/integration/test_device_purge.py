@@ -333,10 +333,16 @@ def test_clean_touches_no_database_of_a_device_or_of_anybody(
     assert [one.name for one in leftovers.Place.of(other.device, None, "").left()] == []
 
 
-def test_without_a_device_the_couchdb_must_be_named(photos: Photos) -> None:
-    for couch in (None, "nonsense"):
-        with pytest.raises(DeviceError, match="no device is registered here"):
-            leftovers.Place.of(None, couch, "")
+@pytest.mark.parametrize(
+    ("couch", "message"),
+    [
+        pytest.param(None, "no device is registered here", id="none"),
+        pytest.param("nonsense", "--couch must be http://", id="no-url"),
+    ],
+)
+def test_without_a_device_the_couchdb_must_be_named(couch: str | None, message: str) -> None:
+    with pytest.raises(DeviceError, match=message):
+        leftovers.Place.of(None, couch, "")
 
 
 # Export
