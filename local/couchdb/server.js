@@ -19,6 +19,7 @@ const PouchDB = require('pouchdb-core')
   .plugin(require('pouchdb-replication'))
   .plugin(require('pouchdb-find'));
 require('./validation');
+const deletions = require('./deletions');
 const replicator = require('./replicator');
 const rights = require('./rights');
 const updates = require('./updates');
@@ -84,6 +85,7 @@ const app = express();
 app.get('/:db/_changes', (req, res, next) => holdLongpoll(req, res, next).catch(next));
 app.put('/:db/_security', writeSecurityInTurn);
 rights.install(app, () => `http://127.0.0.1:${portOf(server)}`);
+deletions.install(app);
 app.use('/', couchdb);
 
 const server = http.createServer(app);

@@ -20,7 +20,7 @@ from tests.kit.device.gadget import (
     a_shared_channel,
     control_in_cloud,
     in_cloud,
-    is_purged,
+    is_gone,
     share_with,
     wait_for_rev,
     wait_for_state,
@@ -202,7 +202,7 @@ def test_a_stopped_channel_stays_here_unless_it_is_purged(phone: Gadget, laptop:
     channels.change_subscription(phone.device, "Photos", "stop", purge=True)
     wait_for_word(laptop, "Photos", "stopped")
     assert laptop.copy(channel_id).get("note")
-    assert is_purged(phone.copy(channel_id))
+    assert is_gone(phone.copy(channel_id))
     for one in (phone, laptop):
         assert not one.replicates(channel_id)
 
@@ -224,7 +224,7 @@ def test_what_is_not_in_the_cloud_yet_is_purged_by_force_only(phone: Gadget, net
     phone.stop()
     phone.end_replications()
     channels.change_subscription(phone.device, "Photos", "stop", purge=True, force=True)
-    assert is_purged(phone.copy(channel_id))
+    assert is_gone(phone.copy(channel_id))
 
 
 def test_a_channel_whose_subscription_was_deleted_is_not_taken_up_again(phone: Gadget) -> None:
@@ -407,7 +407,7 @@ def test_an_unlinked_device_is_revoked_and_forgotten(phone: Gadget) -> None:
     assert not phone.home.is_registered
     assert device.replications.all() == []
     for database in (device.database, device.channel(channel_id)):
-        assert is_purged(database)
+        assert is_gone(database)
     shown = control_in_cloud(phone).get(device.profile.device_id)
     assert shown["state"] == "revoked"
 

@@ -23,7 +23,7 @@ from local.couchdb_process import EmbeddedCouchDB
 from local.system import ROOT
 from tests.e2e.conftest import MakeGadget
 from tests.kit.basics import an_address, wait_for
-from tests.kit.device.gadget import is_purged
+from tests.kit.device.gadget import is_gone
 from tests.kit.device.profiles import PHOTOS
 from tests.kit.device.shell import NOWHERE, Shell, Talk
 from tests.kit.system.registering import Where, mails_about, post
@@ -564,7 +564,7 @@ def test_what_an_unlink_left_is_saved_and_deleted_with_commands(
     assert (folder / f"{local.name}.jsonl").read_bytes() == file.read_bytes()
     printed = subscribed.type("clean", *place, "--yes", "--force")
     assert f"{local.name}: deleted" in printed.out
-    assert is_purged(Server(subscribed.couch).database(local.name))
+    assert is_gone(Server(subscribed.couch).database(local.name))
 
 
 def test_couch_takes_the_new_url_in_words_and_in_json(phone: Shell) -> None:

@@ -1,4 +1,4 @@
-"""Two devices and a guest, offline, killed and restarted: no revision is lost.
+"""Two devices and a guest, through all that can happen to them: no revision is lost.
 
 Counted by revision: the leaf revisions that people wrote are those of each copy, no more, no less.
 
@@ -24,11 +24,14 @@ from chalicelib.domain.channel import DESCRIPTION_ID
 from chalicelib.domain.documents import JsonDict
 from local.net import Net
 from local.system import ROOT
+from syncpoint_device import lifecycle, sharing
+from syncpoint_device.errors import Revoked
 from tests.e2e.conftest import Couches, MakeGadget
 from tests.kit.basics import wait_for
 from tests.kit.device.gadget import (
     Gadget,
     in_cloud,
+    is_gone,
     share_with,
     wait_for_sync,
     wait_for_word,
@@ -115,7 +118,7 @@ def kill_an_agent(gadget: Gadget) -> None:
         pytest.param(Size(20_000, 5_000_000), id="large", marks=pytest.mark.real),
     ],
 )
-def test_after_outage_kill_and_restart_no_revision_is_lost(
+def test_whatever_happens_to_devices_no_revision_is_lost(
     gadget: MakeGadget, net: Net, couches: Couches, size: Size
 ) -> None:
     phone = gadget("phone").become_active()
@@ -156,6 +159,42 @@ def test_after_outage_kill_and_restart_no_revision_is_lost(
     couches.restart("phone")
     photos.wait_for(*copies)
     assert len(photos.leaves["note-1"]) == 2
+
+    # A guest who was removed keeps what they have. Nothing goes either way any more.
+    kept = leaves_of(copies[2])
+    sharing.remove(phone.device, "Photos", tablet.owner)
+    wait_for(lambda: not tablet.replicates(db), "the end of the guest's replication")
+    photos.put(copies[0], {"_id": "after the guest"})
+    copies[2].put({"_id": "by the former guest"})
+    photos.wait_for(copies[0], copies[1], cloud)
+    assert leaves_of(copies[2]).keys() - kept.keys() == {"by the former guest"}
+
+    # A channel that was closed is gone in the cloud. Its copies stay, also what was not sent.
+    phone.stop()
+    phone.end_replications()
+    photos.put(copies[0], {"_id": "not sent"})
+    sharing.close(laptop.device, "Photos", confirmed=True)
+    wait_for(lambda: is_gone(cloud), "the end of the channel's database")
+    phone.start()
+    for one in (phone, laptop):
+        wait_for_word(one, "Photos", "stopped: the channel was closed")
+    assert photos.is_in(copies[0])
+    del photos.leaves["not sent"]
+    assert photos.is_in(copies[1])
+
+    # A device that was revoked is registered again, and goes on with what it has.
+    lifecycle.revoke_other(phone.device, laptop.id)
+    wait_for(lambda: not laptop.is_running(), "the end of the agent")
+    assert isinstance(laptop.failure, Revoked)
+    letters.put(laptop.copy(letters_id), {"_id": "of a revoked device"})
+    letters.put(phone.copy(letters_id), {"_id": "in the meantime"})
+    laptop.stop()
+    lifecycle.unlink(laptop.home, laptop.device, purge=False, offline=True)
+    laptop.said.clear()
+    laptop.become_active()
+    wait_for_sync(laptop, letters_id)
+    letters.wait_for(phone.copy(letters_id), laptop.copy(letters_id), in_cloud(phone, letters_id))
+    assert photos.is_in(laptop.copy(photos_id))
 
 
 def with_attachment(doc_id: str, size: int) -> JsonDict:

@@ -17,7 +17,7 @@ from tests.kit.cases.attacks import nested_text
 from tests.kit.cloud.access import put_text
 from tests.kit.cloud.steps import Owner
 from tests.kit.device.by_hand import Kit, MakeKit, copy_all
-from tests.kit.device.gadget import is_purged
+from tests.kit.device.gadget import is_gone
 
 CHANNEL = "channel-photos"
 
@@ -209,13 +209,13 @@ def test_what_may_be_nowhere_else_is_deleted_by_no_way_without_force(
 def test_force_deletes_what_is_nowhere_else(photos: Photos, way: str) -> None:
     write_one(photos)
     WAYS[way](photos, True)
-    assert is_purged(photos.local)
+    assert is_gone(photos.local)
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_what_is_in_the_cloud_is_deleted(photos: Photos, way: str) -> None:
     WAYS[way](photos, False)
-    assert is_purged(photos.local)
+    assert is_gone(photos.local)
 
 
 @pytest.mark.parametrize("way", ["unlink", "stop"])
@@ -236,7 +236,7 @@ def test_a_channel_without_documents_is_deleted_wherever_it_is_not(photos: Photo
         photos.local.remove(photos.local.get(doc_id))
     close_the_channel(photos)
     by_stop(photos, False)
-    assert is_purged(photos.local)
+    assert is_gone(photos.local)
 
 
 # Somebody writes meanwhile
@@ -314,11 +314,11 @@ def test_clean_lists_what_an_unlink_left_and_deletes_what_is_named(photos: Photo
     assert lost.get("one")
     with pytest.raises(DeviceError, match="nothing was deleted"):
         leftovers.clean(photos.place, [], all_of_them=True, force=False)
-    assert not is_purged(photos.local)
+    assert not is_gone(photos.local)
     with pytest.raises(DeviceError, match="no `unlink` left a database 'db-nonsense'"):
         leftovers.clean(photos.place, ["db-nonsense"], all_of_them=False, force=True)
     leftovers.clean(photos.place, [photos.local.name], all_of_them=False, force=False)
-    assert is_purged(photos.local)
+    assert is_gone(photos.local)
     assert lost.get("one")
 
 

@@ -260,15 +260,12 @@ def wait_for_sync(gadget: Gadget, channel_id: str) -> None:
     wait_for(lambda: gadget.both_ways(channel_id), f"replication on the {gadget.name}")
 
 
-def is_purged(database: Database) -> bool:
-    """Whether nothing is left of it.
-
-    PouchDB Server makes an empty one again for a request that comes in while it is deleted.
-    """
+def is_gone(database: Database) -> bool:
     try:
-        return not database.changes("0", limit=1)["results"]
+        database.info()
     except NotFound:
         return True
+    return False
 
 
 def wait_for_word(gadget: Gadget, about: str, part: str, after: int = 0) -> None:
