@@ -41,9 +41,31 @@ _REPLICATOR_REASONS = (
 )
 UNKNOWN = "see the log of this device's CouchDB"
 _URL = re.compile(r"https?://[^\s\"'<>{}]+")
+# What is wrong with a certificate (the classes of `syncpoint_device.network`), and what to do.
+_OF_CERTIFICATE = {
+    "UntrustedCertificate": (
+        "the certificate of {host} is not signed by an authority that is trusted here; if it is a "
+        "private one, name its file with --ca-file FILE, else do not go on and ask whoever runs "
+        "the server"
+    ),
+    "WrongCertificate": (
+        "the certificate of {host} is for another name, so this may be another server; check the "
+        "URL, and if it is right, do not go on and ask whoever runs the server"
+    ),
+    "ExpiredCertificate": (
+        "the certificate of {host} has expired; check the date of this machine, and if it is "
+        "right, ask whoever runs the server for a new one"
+    ),
+    "EarlyCertificate": (
+        "the certificate of {host} is not valid yet; check the date of this machine"
+    ),
+    "SSLError": (
+        "{host} does not speak https, or only in a form that is no longer secure; check the URL"
+    ),
+}
 # What `requests` calls a request without an answer, and what it means.
 _NO_ANSWER = {
-    "SSLError": "the certificate of {host} is not valid",
+    **_OF_CERTIFICATE,
     "ProxyError": "the proxy does not answer",
     "ConnectTimeout": "{host} does not answer in time",
     "ReadTimeout": "{host} does not answer in time",
@@ -95,6 +117,11 @@ def of_error(exc: Exception, url: str = "", kind: str = "CouchDB") -> str:
         return f"{host} does not answer as a {kind}"
     reason = _BY_STATUS.get(exc.status, "{host} answers with an error ({status})")
     return reason.format(host=host, status=exc.status)
+
+
+def says_what_to_do(exc: Exception) -> bool:
+    """Tell whether the words for an error say what to do. Then a general hint would be wrong."""
+    return isinstance(exc, CouchError) and exc.status == 0 and exc.reason in _OF_CERTIFICATE
 
 
 def host_of(url: str) -> str:

@@ -92,11 +92,11 @@ class Refusals:
 
     def _compare(self, local: Database, cloud: Database) -> None:
         """Find the revisions that the cloud lacks, among those that changed and that waited."""
-        with _the_cloud():
+        with _the_cloud(cloud):
             self._waiting = find_missing(self._waiting, cloud)
         while len(self._waiting) < _MAX_WAITING:
             page = leaf_page(local, self._since)
-            with _the_cloud():
+            with _the_cloud(cloud):
                 missing = find_missing(page.revs, cloud)
             for doc_id, revs in missing.items():
                 new = [rev for rev in revs if (doc_id, rev) not in self._known]
@@ -141,7 +141,7 @@ def undo(home: Home, device: Device, doc_id: str) -> JsonDict:
             "this device is not registered in the cloud yet; start the agent with `run` first"
         )
     cloud = device.cloud_control
-    with _the_cloud():
+    with _the_cloud(cloud):
         missing = find_missing({doc_id: revs}, cloud).get(doc_id, [])
     reasons = {rev: _refusal(local, cloud, doc_id, rev) for rev in missing}
     refused = {rev: reason for rev, reason in reasons.items() if reason is not None}
@@ -156,7 +156,7 @@ def undo(home: Home, device: Device, doc_id: str) -> JsonDict:
             _write(local, leaf)
     for rev in refused:
         tombstone = _tombstone(doc_id, rev)
-        with _the_cloud():
+        with _the_cloud(cloud):
             _send(cloud, tombstone)
         _write(local, tombstone)
     return {
@@ -169,12 +169,12 @@ def undo(home: Home, device: Device, doc_id: str) -> JsonDict:
 
 
 @contextmanager
-def _the_cloud() -> Iterator[None]:
+def _the_cloud(cloud: Database) -> Iterator[None]:
     """Turn the errors of the cloud's CouchDB into `CloudFailed`."""
     try:
         yield
     except CouchError as exc:
-        raise CloudFailed(exc) from exc
+        raise CloudFailed(exc, cloud.url) from exc
 
 
 def _refusal(local: Database, cloud: Database, doc_id: str, rev: str) -> str | None:
@@ -192,12 +192,12 @@ def _refusal(local: Database, cloud: Database, doc_id: str, rev: str) -> str | N
         return _UNREADABLE
     if doc is None:
         return None
-    with _the_cloud():
+    with _the_cloud(cloud):
         reason = _send(cloud, doc)
     if reason is None or not doc.get("_deleted"):
         return reason
     is_here = _is_there(local, doc_id)
-    with _the_cloud():
+    with _the_cloud(cloud):
         if not is_here and _is_there(cloud, doc_id):
             return reason
         _send(cloud, _deletion(doc_id, rev))
@@ -253,9 +253,9 @@ def _cloud_leaves(cloud: Database, doc_id: str) -> list[JsonDict]:
     except (InvalidName, NotFound):
         return []
     except CouchError as exc:
-        raise CloudFailed(exc) from exc
+        raise CloudFailed(exc, cloud.url) from exc
     if not all(_is_leaf(leaf, doc_id) for leaf in leaves):
-        raise CloudFailed(ValueError("the answer is not CouchDB's"))
+        raise CloudFailed(ValueError("the answer is not CouchDB's"), cloud.url)
     return leaves
 
 
@@ -304,7 +304,7 @@ def _write_again(cloud: Database, leaf: JsonDict) -> JsonDict:
             "operator has run `make upgrade`"
         ) from exc
     except CouchError as exc:
-        raise CloudFailed(exc) from exc
+        raise CloudFailed(exc, cloud.url) from exc
     number, _, digest = rev.partition("-")
     revisions = {"start": int(number), "ids": [digest, *history]}
     return {**leaf, "_rev": rev, "_revisions": revisions}
