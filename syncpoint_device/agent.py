@@ -17,6 +17,7 @@ from chalicelib.domain.names import subscription_id
 from chalicelib.engine.runner import Message, handle
 from syncpoint_device import logins
 from syncpoint_device.backoff import BackOff, Restarts
+from syncpoint_device.channel_refusals import RefusalWatch
 from syncpoint_device.cloud import CloudMonitor, CloudStatus, fill_outbox, remove_outbox
 from syncpoint_device.databases import CONTROL, Device, Say
 from syncpoint_device.errors import (
@@ -96,6 +97,7 @@ class Agent:
         self._intervals = intervals = intervals or Intervals()
         self._monitor = CloudMonitor(home, say)
         self._refusals = Refusals()
+        self._channel_watch = RefusalWatch(home, say)
         self._gaps = Gaps()
         self._checks = BackOff(intervals.min_retry_s, intervals.max_retry_s)
         self._restarts = Restarts(intervals.min_retry_s, intervals.max_restart_s)
@@ -278,6 +280,7 @@ class Agent:
         elif self._monitor.is_active:
             self._say_refusals(device)
             self._close_gap(device)
+            self._channel_watch.look(device)
             self._checks.succeed(self._intervals.check_s)
         else:
             self._checks.fail(self._intervals.pending_s)
