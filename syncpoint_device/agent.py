@@ -32,6 +32,7 @@ from syncpoint_device.gaps import Gaps
 from syncpoint_device.home import AGENT_NOTE, Home
 from syncpoint_device.known import Known
 from syncpoint_device.log import Problem
+from syncpoint_device.network import is_behind_proxy
 from syncpoint_device.reasons import of_error, of_replication
 from syncpoint_device.refusals import Refusals
 from syncpoint_device.replications import Replication
@@ -257,7 +258,12 @@ class Agent:
         due = [one for one in stalled if one.group in groups]
         if due:
             cloud = device.profile.cloud or device.profile.registrations
-            causes = {of_replication(one.reason or one.state, cloud) for one in due}
+            causes = {
+                of_replication(
+                    one.reason or one.state, cloud, is_behind_proxy=is_behind_proxy(cloud)
+                )
+                for one in due
+            }
             what = f"stopped: {'; '.join(sorted(causes))}. Starting them again"
             self._say("replications", Problem(what))
             _restart(device, due)

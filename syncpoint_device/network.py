@@ -83,6 +83,16 @@ def environment() -> dict[str, str]:
     return {name: os.environ[name] for name in names if os.environ.get(name)}
 
 
+def is_behind_proxy(url: str) -> bool:
+    """Tell whether the agent reaches a URL of the cloud through a proxy."""
+    return urlsplit(url).scheme in _proxies_for(url)
+
+
+def _proxies_for(url: str) -> Mapping[str, str]:
+    is_here = urlsplit(url).hostname in _THIS_MACHINE
+    return {} if is_here else get_environ_proxies(url)
+
+
 class CloudAdapter(HTTPAdapter):
     """Sends requests to the cloud: through a proxy, if the environment names one.
 
@@ -116,8 +126,7 @@ class CloudAdapter(HTTPAdapter):
             raise _certificate_error(exc) from exc
 
     def _proxies(self, url: str) -> Mapping[str, str]:
-        is_here = urlsplit(url).hostname in _THIS_MACHINE
-        return {} if is_here else get_environ_proxies(url)
+        return _proxies_for(url)
 
 
 class OwnAdapter(CloudAdapter):

@@ -39,6 +39,14 @@ _REPLICATOR_REASONS = (
     (r"\b(500|502|503|504)\b|internal_server_error|service_unavailable", "{host} has an error"),
     (r"duplicate", "another replication of the same two databases runs on this CouchDB"),
 )
+# Those that may mean that only a proxy leads to the host.
+_UNREACHED = (
+    "the name {host} is not known",
+    "nothing answers at {host}",
+    "{host} does not answer, or the database is not there",
+    "{host} does not answer in time",
+)
+_NO_PROXY = "; HTTPS_PROXY does not count for this device's CouchDB, which asks the cloud directly"
 UNKNOWN = "see the log of this device's CouchDB"
 _URL = re.compile(r"https?://[^\s\"'<>{}]+")
 # What is wrong with a certificate (the classes of `syncpoint_device.network`), and what to do.
@@ -79,7 +87,7 @@ _BY_STATUS = {
 }
 
 
-def of_replication(raw: object, url: str) -> str:
+def of_replication(raw: object, url: str, *, is_behind_proxy: bool = False) -> str:
     """Return in plain words why a replication has stopped.
 
     Parameters
@@ -88,13 +96,16 @@ def of_replication(raw: object, url: str) -> str:
         What the replicator reports.
     url : str
         The URL of the remote database. If `raw` has a URL, that counts instead.
+    is_behind_proxy : bool
+        Whether the agent itself reaches `url` through a proxy.
     """
     text = str(raw)
     found = _URL.search(text)
     host = host_of(found[0] if found else url)
     for pattern, reason in _REPLICATOR_REASONS:
         if re.search(pattern, text, re.IGNORECASE):
-            return reason.format(host=host)
+            hint = _NO_PROXY if is_behind_proxy and reason in _UNREACHED else ""
+            return reason.format(host=host) + hint
     return UNKNOWN
 
 

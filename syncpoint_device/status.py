@@ -15,6 +15,7 @@ from syncpoint_device.databases import CONTROL, OUTBOX, Device
 from syncpoint_device.errors import CloudFailed
 from syncpoint_device.home import Home
 from syncpoint_device.known import Known
+from syncpoint_device.network import is_behind_proxy
 from syncpoint_device.progress import MAX_PAGES, compare, waiting_here
 from syncpoint_device.refusals import Refusal, Refusals
 from syncpoint_device.replications import Replication
@@ -239,7 +240,7 @@ def _why_off(here: _Situation, group: str) -> str | None:
     stalled = next((one for one in found if one.is_stalled), None)
     if stalled is not None:
         url = _remote_url(here.device, stalled)
-        return reasons.of_replication(stalled.reason or stalled.state, url)
+        return _why_stalled(stalled.reason or stalled.state, url)
     if len(found) < 2:
         if here.is_agent_running:
             return "the agent starts the replication soon"
@@ -325,10 +326,14 @@ def _replication(device: Device, replication: Replication) -> JsonDict:
         of=replication.group,
         state=replication.state,
         stalled=replication.is_stalled,
-        reason=raw and reasons.of_replication(raw, _remote_url(device, replication)),
+        reason=raw and _why_stalled(raw, _remote_url(device, replication)),
         details=raw,
         **{"from": replication.doc["source"]["url"], "to": replication.doc["target"]["url"]},
     )
+
+
+def _why_stalled(raw: str, url: str) -> str:
+    return reasons.of_replication(raw, url, is_behind_proxy=is_behind_proxy(url))
 
 
 def _remote_url(device: Device, replication: Replication) -> str:

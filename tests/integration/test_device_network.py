@@ -255,6 +255,23 @@ def test_the_cloud_itself_asks_through_no_proxy(proxy: list[str]) -> None:
     assert proxy == []
 
 
+@pytest.mark.parametrize(
+    ("url", "no_proxy", "expected"),
+    [
+        ("https://couch.example/db-1", "", True),
+        ("https://couch.example/db-1", "couch.example", False),
+        ("https://couch.example/db-1", "*", False),
+        ("https://localhost/db-1", "", False),
+    ],
+)
+@pytest.mark.usefixtures("proxy")
+def test_whether_the_agent_itself_needs_a_proxy_is_known(
+    url: str, no_proxy: str, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", no_proxy)
+    assert network.is_behind_proxy(url) is expected
+
+
 # Passwords
 
 

@@ -49,6 +49,19 @@ def test_what_a_replicator_reports_is_told_in_words(raw: object, expected: str) 
     assert reasons.of_replication(raw, CLOUD) == expected
 
 
+@pytest.mark.parametrize(
+    ("raw", "is_told"),
+    [(REFUSED, True), ("nxdomain", True), ("req_timedout", True), (UNAUTHORIZED, False)],
+)
+def test_where_only_a_proxy_leads_out_it_is_told_that_couchdb_uses_none(
+    raw: str, is_told: bool
+) -> None:
+    said = reasons.of_replication(raw, CLOUD, is_behind_proxy=True)
+    assert said.startswith(reasons.of_replication(raw, CLOUD))
+    assert ("HTTPS_PROXY does not count for this device's CouchDB" in said) is is_told
+    assert "PROXY" not in reasons.of_replication(raw, CLOUD)
+
+
 _ERLANG = st.text("{}<>\"'[],._0123456789abcdeinortu/: \n", max_size=200)
 
 
