@@ -345,13 +345,13 @@ def test_through_a_proxy_couchdb_does_not_say_which_server_it_wants(
     here, there = device.here(device.database), endpoint("https://cloud.test/db")
     with running_proxy(impostor.url) as proxy:
         doc_id = f"test-{uuid.uuid4().hex}"
-        doc = {"_id": doc_id, "source": here, "target": there}
         login = proxy.url.replace("://", "://ada:se%40cret@")
-        server.database("_replicator").put({**doc, "target_proxy": login})
+        ends = {"source": here, "target": there, "target_proxy": login}
+        server.database("_replicator").put({"_id": doc_id, **ends})
         try:
             wait_for(lambda: impostor.names, "a client in the tunnel")
         finally:
-            server.database("_replicator").update(doc["_id"], lambda doc: {**doc, "_deleted": True})
+            server.database("_replicator").update(doc_id, lambda doc: {**doc, "_deleted": True})
     assert set(proxy.asked) == {"cloud.test:443"}
     assert set(impostor.names) == {None}
     encoded = base64.b64encode(b"ada:se%40cret").decode()
