@@ -40,7 +40,7 @@ from syncpoint_device.cli import (
 from syncpoint_device.errors import DeviceError, Revoked
 from syncpoint_device.home import Home
 from syncpoint_device.log import AgentLog
-from syncpoint_device.reasons import of_error
+from syncpoint_device.reasons import of_error, says_what_to_do
 from syncpoint_device.refusals import undo
 from syncpoint_device.service import EXIT_REVOKED, EXIT_USAGE
 from syncpoint_device.status import status
@@ -116,7 +116,7 @@ def _why(exc: CouchError, arguments: Arguments) -> str:
 def _of_couch(exc: CouchError) -> tuple[str, str]:
     """Return the code of an error of the device's own CouchDB, and what to do."""
     if exc.status == 0:
-        return "couch_unreachable", ". Is it running?"
+        return "couch_unreachable", "" if says_what_to_do(exc) else ". Is it running?"
     return "couch_failed", ""
 
 

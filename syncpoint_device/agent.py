@@ -17,6 +17,7 @@ from chalicelib.domain.names import subscription_id
 from chalicelib.engine.runner import Message, handle
 from syncpoint_device import logins
 from syncpoint_device.backoff import BackOff, Restarts
+from syncpoint_device.channel_refusals import RefusalWatch
 from syncpoint_device.cloud import CloudMonitor, CloudStatus, fill_outbox, remove_outbox
 from syncpoint_device.databases import CONTROL, Device, Say
 from syncpoint_device.errors import (
@@ -31,6 +32,7 @@ from syncpoint_device.gaps import Gaps
 from syncpoint_device.home import AGENT_NOTE, Home
 from syncpoint_device.known import Known
 from syncpoint_device.log import Problem
+from syncpoint_device.network import is_behind_proxy
 from syncpoint_device.reasons import of_error, of_replication
 from syncpoint_device.refusals import Refusals
 from syncpoint_device.replications import Replication
@@ -96,6 +98,7 @@ class Agent:
         self._intervals = intervals = intervals or Intervals()
         self._monitor = CloudMonitor(home, say)
         self._refusals = Refusals()
+        self._channel_watch = RefusalWatch(home, say)
         self._gaps = Gaps()
         self._checks = BackOff(intervals.min_retry_s, intervals.max_retry_s)
         self._restarts = Restarts(intervals.min_retry_s, intervals.max_restart_s)
@@ -255,7 +258,12 @@ class Agent:
         due = [one for one in stalled if one.group in groups]
         if due:
             cloud = device.profile.cloud or device.profile.registrations
-            causes = {of_replication(one.reason or one.state, cloud) for one in due}
+            causes = {
+                of_replication(
+                    one.reason or one.state, cloud, is_behind_proxy=is_behind_proxy(cloud)
+                )
+                for one in due
+            }
             what = f"stopped: {'; '.join(sorted(causes))}. Starting them again"
             self._say("replications", Problem(what))
             _restart(device, due)
@@ -278,6 +286,7 @@ class Agent:
         elif self._monitor.is_active:
             self._say_refusals(device)
             self._close_gap(device)
+            self._channel_watch.look(device)
             self._checks.succeed(self._intervals.check_s)
         else:
             self._checks.fail(self._intervals.pending_s)

@@ -15,7 +15,7 @@ from syncpoint_device.endpoints import endpoint, is_shared_id, split_login
 from syncpoint_device.errors import DeviceError, LoginRefused
 from syncpoint_device.home import Profile
 from syncpoint_device.network import CloudAdapter, own_server
-from syncpoint_device.reasons import of_error
+from syncpoint_device.reasons import of_error, says_what_to_do
 from syncpoint_device.replications import Direction, Replications
 
 # Called with a subject and a message for the person at the device.
@@ -173,10 +173,10 @@ class Device:
                 "http://NAME:PASSWORD@HOST:PORT"
             ) from None
         except CouchError as exc:
+            hint = ". Is it running, and is http://NAME:PASSWORD@HOST:PORT right?"
             raise DeviceError(
                 f"the CouchDB at {self.server.url} cannot be used: "
-                f"{of_error(exc, self.server.url)}. Is it running, and is "
-                "http://NAME:PASSWORD@HOST:PORT right?"
+                f"{of_error(exc, self.server.url)}{'' if says_what_to_do(exc) else hint}"
             ) from exc
         if "_admin" not in roles:
             raise DeviceError(

@@ -20,7 +20,7 @@ Programs read the `code`: with `--json`, an error is ``{"error": {"code", "messa
 docs/device.md has a table of the codes, and they do not change.
 """
 
-from syncpoint_device.reasons import of_error
+from syncpoint_device.reasons import of_error, says_what_to_do
 
 
 class DeviceError(Exception):
@@ -48,14 +48,20 @@ class Changed(DeviceError):
 
 
 class CloudFailed(DeviceError):
-    """The cloud's CouchDB does not answer, refuses the login, or answers with an error."""
+    """The cloud's CouchDB does not answer, refuses the login, or answers with an error.
+
+    Parameters
+    ----------
+    url : str
+        The URL that was asked.
+    """
 
     code = "cloud_failed"
 
-    def __init__(self, exc: Exception) -> None:
+    def __init__(self, exc: Exception, url: str) -> None:
+        hint = "" if says_what_to_do(exc) else ". Try again when it can be reached"
         super().__init__(
-            f"the cloud cannot be asked: {without_full_stop(of_error(exc))}. Try again when it can "
-            "be reached"
+            f"the cloud cannot be asked: {without_full_stop(of_error(exc, url))}{hint}"
         )
 
 

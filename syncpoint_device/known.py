@@ -24,6 +24,8 @@ class Known:
         When the cloud was last reached.
     positions : dict
         Up to where databases were compared; see `syncpoint_device.progress`.
+    refused : dict
+        What the cloud lacks of channels; see `syncpoint_device.channel_refusals`.
     compared : dict
         By the name of a database, what waited in the cloud, and when that was known (`as_of`).
     """
@@ -34,6 +36,7 @@ class Known:
         reached_at = note.get("reached_at")
         self.reached_at = reached_at if isinstance(reached_at, str) else None
         self.positions: Notes = _dicts(note.get("positions"))
+        self.refused: Notes = _dicts(note.get("refused"))
         self.compared: dict[str, JsonDict] = _dicts(note.get("compared"))
 
     def reach(self, now: datetime) -> None:
@@ -45,12 +48,17 @@ class Known:
         kept = {name: comparison[name] for name in _REMEMBERED if name in comparison}
         self.compared[database] = {**kept, "as_of": timestamp(now)}
 
+    def refused_of(self, database: str) -> set[str]:
+        """Return the ids of a channel's documents that the cloud has refused."""
+        return set(_dicts({"": self.refused.get(database, {}).get("refused")}).get("", {}))
+
     def save(self) -> None:
         """Write the note."""
         if self._home is not None:
             note = {
                 "reached_at": self.reached_at,
                 "positions": self.positions,
+                "refused": self.refused,
                 "compared": self.compared,
             }
             self._home.write_note(CLOUD_NOTE, note)

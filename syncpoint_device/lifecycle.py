@@ -321,8 +321,8 @@ def _revoke(device: Device) -> tuple[bool, bool]:
             _wait_until_revoked(registrations, profile.device_id)
     except CouchError as exc:
         raise DeviceError(
-            f"the cloud cannot be reached: {reasons.of_error(exc)}. Try again later, or run "
-            "`unlink --offline` here and `revoke` on another device"
+            f"the cloud cannot be reached: {reasons.of_error(exc, profile.registrations)}. Try "
+            "again later, or run `unlink --offline` here and `revoke` on another device"
         ) from exc
     return state in ("active", "revoking", "revoked"), state is not None
 

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
+from requests.exceptions import SSLError
 from requests.utils import get_environ_proxies
 
 from chalicelib.couch import LOCKED, POOL_CONNECTIONS, Server
@@ -23,6 +24,32 @@ from syncpoint_device.errors import DeviceError, LoginRefused
 _CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 _PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
 _THIS_MACHINE = {"localhost", "127.0.0.1", "::1"}
+
+
+class UntrustedCertificate(SSLError):
+    """The certificate is not signed by an authority that is trusted here."""
+
+
+class WrongCertificate(SSLError):
+    """The certificate is for another name."""
+
+
+class ExpiredCertificate(SSLError):
+    """The certificate has expired."""
+
+
+class EarlyCertificate(SSLError):
+    """The certificate is not valid yet."""
+
+
+# By OpenSSL's number; any other one means that nobody vouches for the certificate.
+# Source: https://docs.openssl.org/master/man3/X509_STORE_CTX_get_error
+_BY_VERIFY_CODE = {
+    9: EarlyCertificate,
+    10: ExpiredCertificate,
+    62: WrongCertificate,  # a name
+    64: WrongCertificate,  # an IP address
+}
 
 
 def use_ca_file(path: Path | None) -> None:
@@ -56,10 +83,21 @@ def environment() -> dict[str, str]:
     return {name: os.environ[name] for name in names if os.environ.get(name)}
 
 
+def is_behind_proxy(url: str) -> bool:
+    """Tell whether the agent reaches a URL of the cloud through a proxy."""
+    return urlsplit(url).scheme in _proxies_for(url)
+
+
+def _proxies_for(url: str) -> Mapping[str, str]:
+    is_here = urlsplit(url).hostname in _THIS_MACHINE
+    return {} if is_here else get_environ_proxies(url)
+
+
 class CloudAdapter(HTTPAdapter):
     """Sends requests to the cloud: through a proxy, if the environment names one.
 
-    A request to this machine goes through none.
+    A request to this machine goes through none. If a certificate is not accepted, the error says
+    why by its class; `syncpoint_device.reasons` has the words.
     """
 
     def __init__(self) -> None:
@@ -75,18 +113,20 @@ class CloudAdapter(HTTPAdapter):
         proxies: Mapping[str, str] | None = None,
     ) -> Response:
         """Send one request."""
-        return super().send(
-            request,
-            stream=stream,
-            timeout=timeout,
-            verify=_ca_bundle() or verify,
-            cert=cert,
-            proxies=self._proxies(str(request.url)),
-        )
+        try:
+            return super().send(
+                request,
+                stream=stream,
+                timeout=timeout,
+                verify=_ca_bundle() or verify,
+                cert=cert,
+                proxies=self._proxies(str(request.url)),
+            )
+        except SSLError as exc:
+            raise _certificate_error(exc) from exc
 
     def _proxies(self, url: str) -> Mapping[str, str]:
-        is_here = urlsplit(url).hostname in _THIS_MACHINE
-        return {} if is_here else get_environ_proxies(url)
+        return _proxies_for(url)
 
 
 class OwnAdapter(CloudAdapter):
@@ -106,6 +146,20 @@ class OwnAdapter(CloudAdapter):
 
     def _proxies(self, url: str) -> Mapping[str, str]:
         return {}
+
+
+def _certificate_error(exc: SSLError) -> SSLError:
+    """Return the error that names what is wrong with a certificate; `exc` itself if nothing is.
+
+    `requests` wraps the error of `ssl` several times, in `args` and in `reason`.
+    """
+    cause: object = exc
+    while isinstance(cause, Exception) and not isinstance(cause, ssl.SSLCertVerificationError):
+        cause = getattr(cause, "reason", None) or next(iter(cause.args), None)
+    if not isinstance(cause, ssl.SSLCertVerificationError):
+        return exc
+    kind = _BY_VERIFY_CODE.get(cause.verify_code, UntrustedCertificate)
+    return kind(exc, request=exc.request)
 
 
 def own_server(url: str) -> Server:

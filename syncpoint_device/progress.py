@@ -72,7 +72,7 @@ def compare(
     """
     if is_exact:
         counts = {
-            "to_send": count_missing(local, remote),
+            "to_send": count_missing(local, remote, ignored=refused),
             "to_receive": count_missing(remote, local),
         }
         return {**counts, "is_estimate": False}
@@ -105,7 +105,7 @@ def _to(replications: Sequence[Replication], local: Database) -> Replication | N
 
 def _count(way: _Way, notes: Notes, refused: Collection[str]) -> JsonDict:
     info = way.source.info()
-    mark = _mark(way.local)
+    mark = instance_of(way.local)
     key = f"{way.local.name} {way.name}"
     since = compared = _start(way, notes.get(key, {}), info, mark)
     count, rest = 0, 0
@@ -129,7 +129,7 @@ def _count(way: _Way, notes: Notes, refused: Collection[str]) -> JsonDict:
     }
 
 
-def _mark(local: Database) -> str:
+def instance_of(local: Database) -> str:
     """Return what tells a local database from one that was created again under its name."""
     doc = local.find_one(_MARK_DOC)
     if doc is None:
@@ -154,18 +154,27 @@ def _start(way: _Way, note: JsonDict, info: JsonDict, mark: str) -> str:
     since = str(note.get("since", "0"))
     is_same = note.get("instance") == mark
     # A database that was created again has other seqs.
-    return since if is_same and _number(since) <= _number(info.get("update_seq")) else "0"
+    return since if is_same and seq_number(since) <= seq_number(info.get("update_seq")) else "0"
 
 
 def _rest(pending: int | None, info: JsonDict, since: str) -> int:
     """Return how many changes come after a seq. PouchDB Server reports no `pending`."""
     if pending is not None:
         return pending
-    rest = _number(info.get("update_seq")) - _number(since)
+    rest = seq_number(info.get("update_seq")) - seq_number(since)
     return max(0, int(rest)) if math.isfinite(rest) else 1
 
 
-def _number(seq: object) -> float:
+def sent_through(replications: Sequence[Replication], local: Database) -> object:
+    """Return up to which seq the replicator has sent a local database; None if it is not known.
+
+    All changes up to there have arrived, or were refused.
+    """
+    replication = _from(replications, local)
+    return None if replication is None else replication.info.get("through_seq")
+
+
+def seq_number(seq: object) -> float:
     """Return the number in a seq, ``12`` in ``12-g1AAAA``, and infinity if there is none."""
     number = str(seq).partition("-")[0]
     return int(number) if number.isdecimal() else math.inf

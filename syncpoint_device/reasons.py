@@ -39,11 +39,41 @@ _REPLICATOR_REASONS = (
     (r"\b(500|502|503|504)\b|internal_server_error|service_unavailable", "{host} has an error"),
     (r"duplicate", "another replication of the same two databases runs on this CouchDB"),
 )
+# Those that may mean that only a proxy leads to the host.
+_UNREACHED = (
+    "the name {host} is not known",
+    "nothing answers at {host}",
+    "{host} does not answer, or the database is not there",
+    "{host} does not answer in time",
+)
+_NO_PROXY = "; HTTPS_PROXY does not count for this device's CouchDB, which asks the cloud directly"
 UNKNOWN = "see the log of this device's CouchDB"
 _URL = re.compile(r"https?://[^\s\"'<>{}]+")
+# What is wrong with a certificate (the classes of `syncpoint_device.network`), and what to do.
+_OF_CERTIFICATE = {
+    "UntrustedCertificate": (
+        "the certificate of {host} is not signed by an authority that is trusted here; if it is a "
+        "private one, name its file with --ca-file FILE, else do not go on and ask whoever runs "
+        "the server"
+    ),
+    "WrongCertificate": (
+        "the certificate of {host} is for another name, so this may be another server; check the "
+        "URL, and if it is right, do not go on and ask whoever runs the server"
+    ),
+    "ExpiredCertificate": (
+        "the certificate of {host} has expired; check the date of this machine, and if it is "
+        "right, ask whoever runs the server for a new one"
+    ),
+    "EarlyCertificate": (
+        "the certificate of {host} is not valid yet; check the date of this machine"
+    ),
+    "SSLError": (
+        "{host} does not speak https, or only in a form that is no longer secure; check the URL"
+    ),
+}
 # What `requests` calls a request without an answer, and what it means.
 _NO_ANSWER = {
-    "SSLError": "the certificate of {host} is not valid",
+    **_OF_CERTIFICATE,
     "ProxyError": "the proxy does not answer",
     "ConnectTimeout": "{host} does not answer in time",
     "ReadTimeout": "{host} does not answer in time",
@@ -57,7 +87,7 @@ _BY_STATUS = {
 }
 
 
-def of_replication(raw: object, url: str) -> str:
+def of_replication(raw: object, url: str, *, is_behind_proxy: bool = False) -> str:
     """Return in plain words why a replication has stopped.
 
     Parameters
@@ -66,13 +96,16 @@ def of_replication(raw: object, url: str) -> str:
         What the replicator reports.
     url : str
         The URL of the remote database. If `raw` has a URL, that counts instead.
+    is_behind_proxy : bool
+        Whether the agent itself reaches `url` through a proxy.
     """
     text = str(raw)
     found = _URL.search(text)
     host = host_of(found[0] if found else url)
     for pattern, reason in _REPLICATOR_REASONS:
         if re.search(pattern, text, re.IGNORECASE):
-            return reason.format(host=host)
+            hint = _NO_PROXY if is_behind_proxy and reason in _UNREACHED else ""
+            return reason.format(host=host) + hint
     return UNKNOWN
 
 
@@ -95,6 +128,11 @@ def of_error(exc: Exception, url: str = "", kind: str = "CouchDB") -> str:
         return f"{host} does not answer as a {kind}"
     reason = _BY_STATUS.get(exc.status, "{host} answers with an error ({status})")
     return reason.format(host=host, status=exc.status)
+
+
+def says_what_to_do(exc: Exception) -> bool:
+    """Tell whether the words for an error say what to do. Then a general hint would be wrong."""
+    return isinstance(exc, CouchError) and exc.status == 0 and exc.reason in _OF_CERTIFICATE
 
 
 def host_of(url: str) -> str:

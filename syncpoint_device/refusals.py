@@ -28,10 +28,10 @@ from syncpoint_device.home import Home
 from syncpoint_device.replications import find_missing, leaf_page, revision
 
 # How many revisions are sent again in one round, and how many may wait for their round.
-_MAX_ASKED = 20
+MAX_ASKED = 20
 _MAX_WAITING = 1000
 # The rules allow documents of 65,536 characters.
-_MAX_BYTES = 1_000_000
+MAX_BYTES = 1_000_000
 _REASON_LENGTH = 200
 # The errors with which a validation function refuses a document.
 _REFUSED = {"forbidden", "unauthorized"}
@@ -78,7 +78,7 @@ class Refusals:
         local, cloud = device.database, device.cloud_control
         self._compare(local, cloud)
         lacking = [(doc_id, rev) for doc_id, revs in self._waiting.items() for rev in revs]
-        for doc_id, rev in lacking[:_MAX_ASKED]:
+        for doc_id, rev in lacking[:MAX_ASKED]:
             # It goes to the end, so that it does not delay the others if the cloud fails here.
             revs = self._waiting.pop(doc_id)
             self._waiting[doc_id] = revs
@@ -92,11 +92,11 @@ class Refusals:
 
     def _compare(self, local: Database, cloud: Database) -> None:
         """Find the revisions that the cloud lacks, among those that changed and that waited."""
-        with _the_cloud():
+        with the_cloud(cloud):
             self._waiting = find_missing(self._waiting, cloud)
         while len(self._waiting) < _MAX_WAITING:
             page = leaf_page(local, self._since)
-            with _the_cloud():
+            with the_cloud(cloud):
                 missing = find_missing(page.revs, cloud)
             for doc_id, revs in missing.items():
                 new = [rev for rev in revs if (doc_id, rev) not in self._known]
@@ -141,7 +141,7 @@ def undo(home: Home, device: Device, doc_id: str) -> JsonDict:
             "this device is not registered in the cloud yet; start the agent with `run` first"
         )
     cloud = device.cloud_control
-    with _the_cloud():
+    with the_cloud(cloud):
         missing = find_missing({doc_id: revs}, cloud).get(doc_id, [])
     reasons = {rev: _refusal(local, cloud, doc_id, rev) for rev in missing}
     refused = {rev: reason for rev, reason in reasons.items() if reason is not None}
@@ -156,7 +156,7 @@ def undo(home: Home, device: Device, doc_id: str) -> JsonDict:
             _write(local, leaf)
     for rev in refused:
         tombstone = _tombstone(doc_id, rev)
-        with _the_cloud():
+        with the_cloud(cloud):
             _send(cloud, tombstone)
         _write(local, tombstone)
     return {
@@ -169,12 +169,12 @@ def undo(home: Home, device: Device, doc_id: str) -> JsonDict:
 
 
 @contextmanager
-def _the_cloud() -> Iterator[None]:
+def the_cloud(cloud: Database) -> Iterator[None]:
     """Turn the errors of the cloud's CouchDB into `CloudFailed`."""
     try:
         yield
     except CouchError as exc:
-        raise CloudFailed(exc) from exc
+        raise CloudFailed(exc, cloud.url) from exc
 
 
 def _refusal(local: Database, cloud: Database, doc_id: str, rev: str) -> str | None:
@@ -187,24 +187,28 @@ def _refusal(local: Database, cloud: Database, doc_id: str, rev: str) -> str | N
     there. Else it is sent again without the history, so that it does not wait for ever.
     """
     try:
-        doc = revision(local, doc_id, rev, max_bytes=_MAX_BYTES)
+        doc = revision(local, doc_id, rev, max_bytes=MAX_BYTES)
     except Unreadable:
         return _UNREADABLE
-    if doc is None:
-        return None
-    with _the_cloud():
+    return None if doc is None else refusal_of(doc, local, cloud)
+
+
+def refusal_of(doc: JsonDict, local: Database, cloud: Database) -> str | None:
+    """Do the same for a revision that was read with its history."""
+    doc_id, rev = doc["_id"], doc["_rev"]
+    with the_cloud(cloud):
         reason = _send(cloud, doc)
     if reason is None or not doc.get("_deleted"):
         return reason
-    is_here = _is_there(local, doc_id)
-    with _the_cloud():
-        if not is_here and _is_there(cloud, doc_id):
+    is_here = is_there(local, doc_id)
+    with the_cloud(cloud):
+        if not is_here and is_there(cloud, doc_id):
             return reason
         _send(cloud, _deletion(doc_id, rev))
     return None
 
 
-def _is_there(database: Database, doc_id: str) -> bool:
+def is_there(database: Database, doc_id: str) -> bool:
     """Tell whether a document exists and is not deleted. One request."""
     try:
         return "_rev" in database.stub(doc_id)
@@ -219,7 +223,9 @@ def _send(cloud: Database, doc: JsonDict) -> str | None:
     try:
         row = cloud.put_revision(doc)
     except CouchError as exc:
-        if isinstance(exc, BadRequest) or exc.status == 413:  # its JSON, or its size
+        if exc.status == 413:
+            return "it is larger than the cloud accepts"
+        if isinstance(exc, BadRequest):  # its JSON
             return exc.reason[:_REASON_LENGTH]
         raise
     if row is None:
@@ -249,13 +255,13 @@ def _leaf_revs(local: Database, doc_id: str) -> list[str]:
 
 def _cloud_leaves(cloud: Database, doc_id: str) -> list[JsonDict]:
     try:
-        leaves = cloud.leaves(doc_id, max_bytes=_MAX_BYTES)
+        leaves = cloud.leaves(doc_id, max_bytes=MAX_BYTES)
     except (InvalidName, NotFound):
         return []
     except CouchError as exc:
-        raise CloudFailed(exc) from exc
+        raise CloudFailed(exc, cloud.url) from exc
     if not all(_is_leaf(leaf, doc_id) for leaf in leaves):
-        raise CloudFailed(ValueError("the answer is not CouchDB's"))
+        raise CloudFailed(ValueError("the answer is not CouchDB's"), cloud.url)
     return leaves
 
 
@@ -273,7 +279,7 @@ def _is_leaf(leaf: JsonDict, doc_id: str) -> bool:
 def _keep(home: Home, local: Database, doc_id: str, rev: str) -> Iterator[Path]:
     """Keep a revision in a file, unless it is a deletion or cannot be read. Yield the file."""
     try:
-        doc = revision(local, doc_id, rev, max_bytes=_MAX_BYTES)
+        doc = revision(local, doc_id, rev, max_bytes=MAX_BYTES)
     except Unreadable:
         return
     if doc is not None and not doc.get("_deleted"):
@@ -304,7 +310,7 @@ def _write_again(cloud: Database, leaf: JsonDict) -> JsonDict:
             "operator has run `make upgrade`"
         ) from exc
     except CouchError as exc:
-        raise CloudFailed(exc) from exc
+        raise CloudFailed(exc, cloud.url) from exc
     number, _, digest = rev.partition("-")
     revisions = {"start": int(number), "ids": [digest, *history]}
     return {**leaf, "_rev": rev, "_revisions": revisions}

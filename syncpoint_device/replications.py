@@ -5,7 +5,7 @@ CouchDB continues to replicate while the agent is not running, and after a resta
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from chalicelib.couch import Conflict, CouchError, Database, NotFound, Server
@@ -279,6 +279,21 @@ class LeafPage:
     pending: int | None = None
 
 
+def leaves_of(database: Database, doc_ids: Sequence[str]) -> dict[str, list[str]]:
+    """Return all leaf revisions of some documents. One request, or none if there are no ids.
+
+    Source
+    ------
+    https://docs.couchdb.org/en/stable/api/database/changes.html#filtering
+    """
+    if not doc_ids:
+        return {}
+    params = {"style": "all_docs", "filter": "_doc_ids"}
+    body = {"doc_ids": list(doc_ids)}
+    page = database.request("POST", "_changes", params=params, body=body, max_bytes=_MAX_BYTES)
+    return {row["id"]: [change["rev"] for change in row["changes"]] for row in page["results"]}
+
+
 def leaf_page(source: Database, since: str, *, with_design: bool = False) -> LeafPage:
     """Read the next page of the changes of a database, up to a thousand. One request.
 
@@ -340,13 +355,22 @@ def _not_a_couchdb(database: Database) -> CouchError:
     return CouchError(200, "bad_answer", f"{database.url} does not answer as a CouchDB")
 
 
-def revision(database: Database, doc_id: str, rev: str, *, max_bytes: int) -> JsonDict | None:
+def revision(
+    database: Database,
+    doc_id: str,
+    rev: str,
+    *,
+    max_bytes: int,
+    with_attachments: bool = True,
+) -> JsonDict | None:
     """Read a revision with its history and its attachments, whatever its id is. One request.
 
     Parameters
     ----------
     max_bytes : int
         The largest answer that is read.
+    with_attachments : bool
+        Whether to read the attachments themselves. Else there are stubs of them.
 
     Returns
     -------
@@ -360,7 +384,7 @@ def revision(database: Database, doc_id: str, rev: str, *, max_bytes: int) -> Js
     answer = database.request(
         "POST",
         "_bulk_get",
-        params={"revs": "true", "attachments": "true"},
+        params={"revs": "true", "attachments": str(with_attachments).lower()},
         body={"docs": [{"id": doc_id, "rev": rev}]},
         max_bytes=max_bytes,
     )
@@ -369,7 +393,12 @@ def revision(database: Database, doc_id: str, rev: str, *, max_bytes: int) -> Js
     return found
 
 
-def count_missing(source: Database, target: Database, stop_at: int | None = None) -> int:
+def count_missing(
+    source: Database,
+    target: Database,
+    stop_at: int | None = None,
+    ignored: Collection[str] = (),
+) -> int:
     """Count the changed documents in `source` that `target` does not have yet.
 
     All changes are compared, because several devices write at the same time, and a missing
@@ -379,6 +408,8 @@ def count_missing(source: Database, target: Database, stop_at: int | None = None
     ----------
     stop_at : int, optional
         Stop counting at this number.
+    ignored : collection of str
+        The ids of documents that do not count.
 
     Raises
     ------
@@ -387,7 +418,7 @@ def count_missing(source: Database, target: Database, stop_at: int | None = None
     """
     count, page = 0, leaf_page(source, "0")
     while True:
-        count += len(find_missing(page.revs, target))
+        count += len(find_missing(page.revs, target).keys() - ignored)
         if page.is_last or (stop_at is not None and count >= stop_at):
             return count
         page = leaf_page(source, page.last_seq)

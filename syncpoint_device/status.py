@@ -1,20 +1,23 @@
 """Collect what `status` shows: registration, agent, cloud, channels, invitations, replications."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from chalicelib.couch import CouchError, Database
+from chalicelib.couch import CouchError, Database, NoDatabase
 from chalicelib.domain.channel import DEFAULT_NAME
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import subscription_id
 from syncpoint_device import channels, reasons
+from syncpoint_device.channel_refusals import find_refused
 from syncpoint_device.cloud import Registrations
 from syncpoint_device.databases import CONTROL, OUTBOX, Device
 from syncpoint_device.errors import CloudFailed
 from syncpoint_device.home import Home
 from syncpoint_device.known import Known
-from syncpoint_device.progress import compare, waiting_here
-from syncpoint_device.refusals import Refusals
+from syncpoint_device.network import is_behind_proxy
+from syncpoint_device.progress import MAX_PAGES, compare, waiting_here
+from syncpoint_device.refusals import Refusal, Refusals
 from syncpoint_device.replications import Replication
 
 # The states of a registration in which nobody is asked for the device code any more.
@@ -62,8 +65,8 @@ def status(device: Device, home: Home | None = None, *, is_exact: bool = False) 
         - ``devices``: the owner's other devices, ``{device, name, state}``
         - ``channels``: ``{channel, name, state, database, subscription?, reason?, error?, sync,
           why?}``, and how far it is behind; ``members`` of an own channel, as addresses, or None
-          for a guest whose address is not known; ``is_shared_with_me``; ``refused``: how many of
-          its documents the cloud has refused
+          for a guest whose address is not known; ``is_shared_with_me``; ``refused``, as above, if
+          the channel is replicated and the cloud can be reached
         - ``invitations``: ``{invitation, email, channel, name, state, error?}``
         - ``replications``: ``{of, from, to, state, stalled, reason?, details?}``
 
@@ -151,12 +154,30 @@ def _registration(
 
 def _refused(device: Device) -> list[JsonDict]:
     try:
-        return [
-            {"document": refusal.doc_id, "reason": refusal.reason}
-            for refusal in Refusals().find(device)
-        ]
+        return _listed(Refusals().find(device))
     except CloudFailed:
         return []  # the comparison says why
+
+
+def _refused_in_channel(here: _Situation, local: Database, remote: Database) -> list[JsonDict]:
+    try:
+        return _listed(
+            find_refused(
+                local,
+                remote,
+                _of_database(here, local),
+                here.known.refused,
+                max_pages=math.inf if here.is_exact else MAX_PAGES,
+            )
+        )
+    except CloudFailed:
+        return []  # the comparison says why
+    except NoDatabase:
+        return []  # the agent has not created it here yet
+
+
+def _listed(refusals: Iterable[Refusal]) -> list[JsonDict]:
+    return [{"document": refusal.doc_id, "reason": refusal.reason} for refusal in refusals]
 
 
 def _control(here: _Situation, refused: set[str]) -> JsonDict:
@@ -171,8 +192,6 @@ def _channel(here: _Situation, doc: JsonDict, addresses: dict[str, str]) -> Json
     device = here.device
     subscription = here.subscriptions.get(subscription_id(doc["_id"], device.profile.owner_id), {})
     local = device.channel(doc["_id"])
-    replications = _of_group(here, local.name)
-    refused = sum(_count(one.info.get("doc_write_failures")) for one in replications)
     result = _without_none(
         channel=doc["_id"],
         name=doc["name"],
@@ -182,15 +201,18 @@ def _channel(here: _Situation, doc: JsonDict, addresses: dict[str, str]) -> Json
         error=channels.why_in_error(doc),
         database=local.name,
         is_shared_with_me=channels.is_shared_with_me(doc),
-        refused=refused or None,
     )
     if not result["is_shared_with_me"]:
         result["members"] = [addresses.get(who) for who in channels.member_ids(doc)]
-    why = _why_channel_off(result) or _why_off(here, local.name)
+    why_off = _why_channel_off(result)
     remote = None
     if here.is_reached and subscription.get("state") in ("active", "paused"):
         remote = device.channel_in_cloud(doc["_id"])
-    return result | _progress(here, local, remote, why)
+    if remote is not None and why_off is None:
+        result["refused"] = _refused_in_channel(here, local, remote)
+    refused = {one["document"] for one in result.get("refused", [])}
+    why_off = why_off or _why_off(here, local.name)
+    return result | _progress(here, local, remote, why_off, refused)
 
 
 def _why_channel_off(channel: JsonDict) -> str | None:
@@ -218,7 +240,7 @@ def _why_off(here: _Situation, group: str) -> str | None:
     stalled = next((one for one in found if one.is_stalled), None)
     if stalled is not None:
         url = _remote_url(here.device, stalled)
-        return reasons.of_replication(stalled.reason or stalled.state, url)
+        return _why_stalled(stalled.reason or stalled.state, url)
     if len(found) < 2:
         if here.is_agent_running:
             return "the agent starts the replication soon"
@@ -304,10 +326,14 @@ def _replication(device: Device, replication: Replication) -> JsonDict:
         of=replication.group,
         state=replication.state,
         stalled=replication.is_stalled,
-        reason=raw and reasons.of_replication(raw, _remote_url(device, replication)),
+        reason=raw and _why_stalled(raw, _remote_url(device, replication)),
         details=raw,
         **{"from": replication.doc["source"]["url"], "to": replication.doc["target"]["url"]},
     )
+
+
+def _why_stalled(raw: str, url: str) -> str:
+    return reasons.of_replication(raw, url, is_behind_proxy=is_behind_proxy(url))
 
 
 def _remote_url(device: Device, replication: Replication) -> str:
@@ -315,10 +341,6 @@ def _remote_url(device: Device, replication: Replication) -> str:
     source, target = (str(replication.doc[end]["url"]) for end in ("source", "target"))
     here = f"{device.server.url}/{replication.group}"
     return target if source in (device.database.url, device.outbox.url, here) else source
-
-
-def _count(value: object) -> int:
-    return value if isinstance(value, int) else 0
 
 
 def _without_none(**values: object) -> JsonDict:

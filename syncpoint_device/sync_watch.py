@@ -56,7 +56,8 @@ class SyncWatch:
             found = [one for one in replications if one.group == local.name]
             try:
                 remote = device.channel_in_cloud(channel["_id"])
-                comparison = compare(local, remote, found, known.positions)
+                refused = known.refused_of(local.name)
+                comparison = compare(local, remote, found, known.positions, refused)
             except CouchError:
                 self._waits[local.name].fail()
                 continue

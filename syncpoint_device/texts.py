@@ -154,6 +154,19 @@ def refused(doc_id: str, reason: str) -> str:
     return f"{doc_id}: {why}. Run `{command}` to bring the cloud's version back"
 
 
+def refused_in_channel(doc_id: str, name: str, reason: str) -> str:
+    """Say why the cloud does not accept a document of a channel.
+
+    Parameters
+    ----------
+    name : str
+        The channel's name, or an empty text.
+    """
+    doc_id = doc_id if len(doc_id) <= _MAX_ID_LENGTH else doc_id[:_MAX_ID_LENGTH] + "…"
+    where = f" in “{name}”" if name else ""
+    return f"refused {doc_id}{where}: {without_full_stop(reason)}. It stays on this device"
+
+
 def undone(result: JsonDict) -> str:
     """Say what became of a refused document, and where its content is kept."""
     document = f"“{result['document']}”"
@@ -297,8 +310,10 @@ def _channel(channel: JsonDict, *, is_only: bool) -> list[str]:
     lines.append(f"database {channel['database']}")
     if not is_only:
         lines.append(f"id {channel['channel']}")
-    if "refused" in channel:
-        lines.append(f"{channel['refused']} of its documents were refused by the cloud's rules")
+    lines += [
+        f"the cloud {refused_in_channel(one['document'], '', one['reason'])}"
+        for one in channel.get("refused", [])
+    ]
     return lines
 
 

@@ -3,6 +3,7 @@
 import base64
 import json
 import threading
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
@@ -26,6 +27,7 @@ from tests.kit.device.by_hand import Kit, MakeKit
 from tests.kit.device.gadget import QUICK
 from tests.kit.device.impostor import Impostor, running_impostor
 from tests.kit.device.profiles import PASSWORD
+from tests.kit.device.tunnel import running_proxy
 from tests.kit.http_server import Answer, serving
 
 CONFIG = "/_node/_local/_config/replicator"
@@ -316,3 +318,41 @@ def test_without_being_told_to_check_couchdb_gives_the_password_to_an_impostor(
     monkeypatch.setattr(replications, "check_verifies", Replicator().check)
     device.replications.reconcile(CONTROL, device.control_both_ways())
     wait_for(lambda: has_heard_the_password(kit, impostor), "the password")
+
+
+# Through a proxy
+
+
+def test_no_replication_names_a_proxy(
+    make_kit: MakeKit, replicator: Replicator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CouchDB would compare the cloud's certificate with the proxy's address."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://ada:secret@proxy.test:3128")
+    kit = make_kit(cloud="https://cloud.test", control_db="control")
+    kit.device.replications.reconcile(CONTROL, kit.device.control_both_ways())
+    assert len(kit.replications()) == 2
+    for doc in kit.replications():
+        assert "proxy" not in json.dumps(doc)
+
+
+@pytest.mark.real
+@pytest.mark.usefixtures("unset")
+def test_through_a_proxy_couchdb_does_not_say_which_server_it_wants(
+    kit: Kit, impostor: Impostor, server: Server
+) -> None:
+    """So it cannot compare the server's certificate with that name: why none is named."""
+    device = kit.device
+    here, there = device.here(device.database), endpoint("https://cloud.test/db")
+    with running_proxy(impostor.url) as proxy:
+        doc_id = f"test-{uuid.uuid4().hex}"
+        login = proxy.url.replace("://", "://ada:se%40cret@")
+        ends = {"source": here, "target": there, "target_proxy": login}
+        server.database("_replicator").put({"_id": doc_id, **ends})
+        try:
+            wait_for(lambda: impostor.names, "a client in the tunnel")
+        finally:
+            server.database("_replicator").update(doc_id, lambda doc: {**doc, "_deleted": True})
+    assert set(proxy.asked) == {"cloud.test:443"}
+    assert set(impostor.names) == {None}
+    encoded = base64.b64encode(b"ada:se%40cret").decode()
+    assert set(proxy.logins) == {f"Basic {encoded}"}

@@ -4,8 +4,10 @@ import json
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,8 +16,11 @@ from syncpoint_device import network
 from syncpoint_device.cloud import Registrations
 from syncpoint_device.databases import Device
 from syncpoint_device.errors import DeviceError
+from syncpoint_device.reasons import of_error
 from tests.kit.basics import FakeClock
+from tests.kit.device.impostor import running_impostor
 from tests.kit.device.profiles import COUCH, a_profile
+from tests.kit.device.tunnel import running_proxy
 from tests.kit.http_server import Answer, serving
 from tests.kit.ops.self_signed import certificate_for_localhost
 
@@ -60,9 +65,9 @@ def certificate(tmp_path: Path) -> Path:
     return certificate_for_localhost(tmp_path)
 
 
-@pytest.fixture
-def https_url(certificate: Path) -> Iterator[str]:
-    """A server whose certificate nobody vouches for, and which answers everything alike."""
+@contextmanager
+def serving_https(certificate: Path, *, speaks_tls: bool = True) -> Iterator[str]:
+    """The https URL of a server with a certificate, which answers everything alike."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -78,11 +83,19 @@ def https_url(certificate: Path) -> Iterator[str]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     server = HTTPServer(("127.0.0.1", 0), Handler)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
+    if speaks_tls:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield f"https://localhost:{server.server_port}"
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture
+def https_url(certificate: Path) -> Iterator[str]:
+    """A server whose certificate nobody vouches for."""
+    with serving_https(certificate) as url:
+        yield url
 
 
 @pytest.fixture
@@ -106,8 +119,64 @@ def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 @pytest.mark.parametrize("ask", WHO_ASKS)
 def test_a_private_certificate_is_refused_unless_it_is_trusted(ask: Ask, https_url: str) -> None:
-    with pytest.raises(Unavailable, match="SSLError"):
+    with pytest.raises(Unavailable, match="UntrustedCertificate"):
         ask(https_url)
+
+
+UNTRUSTED = (
+    "the certificate of {} is not signed by an authority that is trusted here; if it is a private "
+    "one, name its file with --ca-file FILE, else do not go on and ask whoever runs the server"
+)
+WRONG_NAME = (
+    "the certificate of {} is for another name, so this may be another server; check the URL, and "
+    "if it is right, do not go on and ask whoever runs the server"
+)
+EXPIRED = (
+    "the certificate of {} has expired; check the date of this machine, and if it is right, ask "
+    "whoever runs the server for a new one"
+)
+NOT_YET_VALID = "the certificate of {} is not valid yet; check the date of this machine"
+NO_TLS = "{} does not speak https, or only in a form that is no longer secure; check the URL"
+
+
+@pytest.mark.parametrize(
+    ("made", "is_trusted", "expected"),
+    [
+        ({}, False, UNTRUSTED),
+        ({"host": "other.example"}, True, WRONG_NAME),
+        ({"valid_days": (-9, -2)}, True, EXPIRED),
+        ({"valid_days": (2, 9)}, True, NOT_YET_VALID),
+        (None, True, NO_TLS),
+    ],
+)
+@pytest.mark.parametrize("ask", WHO_ASKS)
+def test_what_is_wrong_with_a_certificate_is_told_with_what_to_do(
+    ask: Ask,
+    made: dict[str, Any] | None,
+    is_trusted: bool,
+    expected: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    certificate = certificate_for_localhost(tmp_path, **made or {})
+    if is_trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with serving_https(certificate, speaks_tls=made is not None) as url:
+        with pytest.raises(Unavailable) as caught:
+            ask(url)
+        host = url.removeprefix("https://")
+        assert of_error(caught.value, url) == expected.format(host)
+
+
+def test_what_is_wrong_with_a_certificate_is_told_through_a_tunnel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running_impostor(tmp_path) as impostor, running_proxy(impostor.url) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        with pytest.raises(Unavailable) as caught:
+            ask_cloud("https://cloud.test")
+    assert of_error(caught.value, "https://cloud.test") == UNTRUSTED.format("cloud.test")
+    assert proxy.asked == ["cloud.test:443"] * len(proxy.asked) != []
 
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
@@ -184,6 +253,23 @@ def test_the_cloud_itself_asks_through_no_proxy(proxy: list[str]) -> None:
     with pytest.raises(Unavailable):
         Connection(ELSEWHERE).request("GET", "/")
     assert proxy == []
+
+
+@pytest.mark.parametrize(
+    ("url", "no_proxy", "expected"),
+    [
+        ("https://couch.example/db-1", "", True),
+        ("https://couch.example/db-1", "couch.example", False),
+        ("https://couch.example/db-1", "*", False),
+        ("https://localhost/db-1", "", False),
+    ],
+)
+@pytest.mark.usefixtures("proxy")
+def test_whether_the_agent_itself_needs_a_proxy_is_known(
+    url: str, no_proxy: str, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", no_proxy)
+    assert network.is_behind_proxy(url) is expected
 
 
 # Passwords

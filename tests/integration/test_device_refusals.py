@@ -6,8 +6,7 @@ with its own login.
 
 import itertools
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from tests.kit.basics import wait_for
 from tests.kit.cloud.steps import Owner
 from tests.kit.device.by_hand import Kit, MakeKit, copy_all
 from tests.kit.device.fake_cloud import UNAUTHORIZED, UNAVAILABLE, FakeCloud
+from tests.kit.device.requests_sent import requests_to
 
 LONG = "x" * 81
 DOC_ID = "channel-photos"
@@ -96,22 +96,6 @@ def photos(phone: Phone) -> Phone:
     phone.ada.channel(DOC_ID)
     phone.pull()
     return phone
-
-
-@contextmanager
-def requests_to(database: Database) -> Iterator[list[str]]:
-    """The requests to a database while this lasts."""
-    sent: list[str] = []
-    send = HTTPAdapter.send
-
-    def sending(self: HTTPAdapter, request: Any, **kwargs: Any) -> Any:
-        if request.url.startswith(database.url):
-            sent.append(f"{request.method} {request.url}")
-        return send(self, request, **kwargs)
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(HTTPAdapter, "send", sending)
-        yield sent
 
 
 # What is found
@@ -310,7 +294,7 @@ def test_a_document_that_the_cloud_never_had_is_deleted_here(phone: Phone, doc_i
     phone.device.server.http.request("POST", f"/{phone.local.name}/_bulk_docs", body=body)
     said = phone.undo(doc_id)
     assert (said["undone"], said["in_cloud"]) == (True, False)
-    assert not refusals._is_there(phone.local, doc_id)
+    assert not refusals.is_there(phone.local, doc_id)
     assert phone.refused() == []
     assert count_missing(phone.local, phone.cloud) == 0
 

@@ -5,9 +5,12 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from requests.exceptions import SSLError
 
 from chalicelib.couch import CouchError
 from syncpoint_device import reasons
+from syncpoint_device.__main__ import _of_couch
+from syncpoint_device.errors import CloudFailed
 
 CLOUD = "https://couch.example/db-1"
 REFUSED = (
@@ -46,6 +49,19 @@ def test_what_a_replicator_reports_is_told_in_words(raw: object, expected: str) 
     assert reasons.of_replication(raw, CLOUD) == expected
 
 
+@pytest.mark.parametrize(
+    ("raw", "is_told"),
+    [(REFUSED, True), ("nxdomain", True), ("req_timedout", True), (UNAUTHORIZED, False)],
+)
+def test_where_only_a_proxy_leads_out_it_is_told_that_couchdb_uses_none(
+    raw: str, is_told: bool
+) -> None:
+    said = reasons.of_replication(raw, CLOUD, is_behind_proxy=True)
+    assert said.startswith(reasons.of_replication(raw, CLOUD))
+    assert ("HTTPS_PROXY does not count for this device's CouchDB" in said) is is_told
+    assert "PROXY" not in reasons.of_replication(raw, CLOUD)
+
+
 _ERLANG = st.text("{}<>\"'[],._0123456789abcdeinortu/: \n", max_size=200)
 
 
@@ -60,7 +76,6 @@ def test_no_erlang_and_no_login_gets_into_the_words(raw: str) -> None:
     ("exc", "expected"),
     [
         (CouchError(0, "unreachable", "ConnectionError", "GET /"), "nothing answers at {}"),
-        (CouchError(0, "unreachable", "SSLError", "GET /"), "the certificate of {} is not valid"),
         (CouchError(0, "unreachable", "ReadTimeout", "GET /"), "{} does not answer in time"),
         (CouchError(401, "unauthorized", "x", "GET /"), "{} refuses this device's login"),
         (CouchError(403, "forbidden", "x", "GET /"), "{} denies access to this device"),
@@ -74,6 +89,19 @@ def test_no_erlang_and_no_login_gets_into_the_words(raw: str) -> None:
 def test_what_a_server_answers_is_told_in_words(exc: Exception, expected: str) -> None:
     assert reasons.of_error(exc, CLOUD) == expected.format("couch.example")
     assert not re.search("GET|http", reasons.of_error(exc))
+
+
+def test_an_error_of_a_certificate_says_what_to_do_and_no_general_hint_follows() -> None:
+    names = ["SSLError", *(kind.__name__ for kind in SSLError.__subclasses__())]
+    assert len(names) == 5
+    for name in names:
+        exc = CouchError(0, "unreachable", name, "GET /")
+        assert re.search("check the|do not go on", reasons.of_error(exc, CLOUD))
+        assert str(CloudFailed(exc, CLOUD)).endswith(reasons.of_error(exc, CLOUD))
+        assert _of_couch(exc) == ("couch_unreachable", "")
+    exc = CouchError(0, "unreachable", "ConnectionError", "GET /")
+    assert str(CloudFailed(exc, CLOUD)).endswith("couch.example. Try again when it can be reached")
+    assert _of_couch(exc) == ("couch_unreachable", ". Is it running?")
 
 
 @pytest.mark.parametrize("url", ["", "http://[::1/x", "nonsense"])

@@ -355,9 +355,12 @@ def test_a_channel_is_told_with_who_shares_it_and_its_database() -> None:
     assert channel_lines(is_shared_with_me=True)[1] == "shared with you by its owner"
 
 
-def test_what_the_rules_of_a_channel_refused_is_counted() -> None:
-    said = channel_lines(refused=2)
-    assert said[-1] == "2 of its documents were refused by the cloud's rules"
+def test_what_the_cloud_refused_of_a_channel_is_listed_with_the_reason() -> None:
+    assert channel_lines(refused=[]) == channel_lines()
+    said = channel_lines(refused=[{"document": "note-1", "reason": "it is odd."}])
+    assert said[-1] == "the cloud refused note-1: it is odd. It stays on this device"
+    said = channel_lines(refused=[{"document": "x" * 9000, "reason": "it is odd"}])
+    assert len(said[-1]) < 700
 
 
 def test_the_document_of_ours_in_a_channel_is_explained() -> None:

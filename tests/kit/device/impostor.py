@@ -16,11 +16,20 @@ HANDSHAKE_LIMIT_S = 10
 
 @dataclass
 class Impostor:
-    """The server. `refused` is how many clients did not like its certificate."""
+    """The server.
+
+    Attributes
+    ----------
+    names : list of str or None
+        The names of servers that clients asked for (SNI).
+    refused : int
+        How many clients did not like its certificate.
+    """
 
     certificate: Path
     url: str = ""
     heard: list[str] = field(default_factory=list)
+    names: list[str | None] = field(default_factory=list)
     refused: int = 0
 
 
@@ -30,6 +39,11 @@ def running_impostor(folder: Path) -> Iterator[Impostor]:
     impostor = Impostor(certificate_for_localhost(folder))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(impostor.certificate)
+
+    def keep_name(_: ssl.SSLObject, name: str | None, __: ssl.SSLContext) -> None:
+        impostor.names.append(name)
+
+    context.sni_callback = keep_name
 
     class Handler(BaseHTTPRequestHandler):
         def _answer(self) -> None:

@@ -8,10 +8,20 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 
-def certificate_for_localhost(folder: Path) -> Path:
-    """A file with the certificate and its key."""
+def certificate_for_localhost(
+    folder: Path, *, host: str = "localhost", valid_days: tuple[int, int] = (-1, 1)
+) -> Path:
+    """A file with the certificate and its key.
+
+    Parameters
+    ----------
+    host : str
+        The name that is in it instead.
+    valid_days : tuple of int
+        From when to when it is valid, in days from now.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
     now = datetime.now(UTC)
     certificate = (
         x509.CertificateBuilder()
@@ -19,9 +29,9 @@ def certificate_for_localhost(folder: Path) -> Path:
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .not_valid_before(now + timedelta(days=valid_days[0]))
+        .not_valid_after(now + timedelta(days=valid_days[1]))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
         .sign(key, hashes.SHA256())
     )
     path = folder / "localhost.pem"
