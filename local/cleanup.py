@@ -52,7 +52,7 @@ def _remove_channel(server: Server, doc: JsonDict, control_db: str, owner: str |
 
 
 def _documents(database: Database) -> Iterator[JsonDict]:
-    """Yield all documents; of one that cannot be read, its id only."""
+    """Yield all documents, also deleted ones; of one that cannot be read, its id only."""
     for page in database.pages(_PAGE_ROWS):
-        yield from (row["doc"] for row in page["results"] if not row.get("deleted"))
+        yield from (row["doc"] for row in page["results"])
         yield from ({"_id": row.doc_id} for row in page["bad"] if row.doc_id)

@@ -33,7 +33,7 @@ from tests.kit.fakes.aws import FakeAws
 from tests.kit.metrics import Metrics, printed
 from tests.kit.planted import plant, pytest_runtest_makereport  # noqa: F401 - a hook
 
-pytest_plugins = ["tests.kit.figures", "tests.kit.tiers"]
+pytest_plugins = ["tests.kit.figures", "tests.kit.lent", "tests.kit.tiers"]
 os.environ["POWERTOOLS_LOG_LEVEL"] = "INFO"  # what is logged is looked at, too
 
 prepare_process()

@@ -289,7 +289,8 @@ def test_another_channels_database_is_never_touched(ada: Owner, ben: Owner, step
     ada.channel()
     database = ada.channel_database()
     message = Message(ada.control.name, "channel-photos", "channel", "new", None)
-    theirs = {**database.security(), "syncpoint": {"channel": "another", "control": "other"}}
+    ours = database.security()
+    theirs = {**ours, "syncpoint": {"channel": "another", "control": "other"}}
     database.put_security(theirs)
     ada.edit("channel-photos", state="new")
     assert "belongs to another channel" in ada.after("channel-photos")["error"]["reason"]
@@ -302,6 +303,7 @@ def test_another_channels_database_is_never_touched(ada: Owner, ben: Owner, step
         assert steps.deliver(message) is Outcome.STALE
     assert database.security() == theirs
     assert ben.control.get(database.name)["state"] == "shared"
+    database.put_security(ours)  # so that it is removed
 
 
 def test_a_channel_that_is_made_again_was_ready_since_the_first_time(

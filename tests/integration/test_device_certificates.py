@@ -20,7 +20,6 @@ from syncpoint_device.certificates import check_verifies, verify
 from syncpoint_device.databases import CONTROL
 from syncpoint_device.endpoints import endpoint
 from syncpoint_device.errors import DeviceError, Unverified
-from syncpoint_device.home import Home
 from syncpoint_device.trust import trust, trusted
 from tests.kit.basics import FakeClock, an_address, wait_for
 from tests.kit.device.by_hand import Kit, MakeKit
@@ -217,39 +216,24 @@ def test_nothing_is_asked_of_a_server_that_replicates_without_https(
     assert replicator.asked == 0
 
 
-def register_at(kit: Kit, home: Home, *, trust: bool = False) -> None:
-    lifecycle.register(
-        home,
-        kit.say,
-        FakeClock(),
-        owner=an_address(),
-        registrations="https://127.0.0.1:9/registrations",
-        couch=kit.profile.couch,
-        name="phone",
-        prefix=kit.profile.prefix,
-        trust=trust,
-    )
-
-
 def test_a_device_is_registered_only_where_certificates_are_checked(
-    kit: Kit, replicator: Replicator, server: Server, tmp_path: Path, monkeypatch: Any
+    kit: Kit, replicator: Replicator, server: Server, monkeypatch: Any
 ) -> None:
     def told_to_check(server: Server, ca_file: Path | None) -> None:
         replicator.checks = True
 
     monkeypatch.setattr(lifecycle, "verify", told_to_check)
-    home, prefix = Home(tmp_path / "another"), kit.profile.prefix
+    given = {"owner": an_address(), "registrations": "https://127.0.0.1:9/registrations"}
+    prefix = kit.profile.prefix
     before = server.all_dbs(prefix, prefix + "~", 100)
     replicator.checks = False
     with pytest.raises(Unverified, match="register --trust"):
-        register_at(kit, home)
-    assert not home.is_registered
+        kit.register_another(**given)
+    assert not kit.others[0].is_registered
     assert server.all_dbs(prefix, prefix + "~", 100) == before
-    register_at(kit, home, trust=True)
-    assert home.is_registered
-    device = databases.Device.of(home.load(), kit.say, FakeClock())
-    assert [one.group for one in device.replications.all()] == ["outbox"]
-    device.replications.remove_all()
+    another = kit.register_another(**given, trust=True)
+    assert another.home.is_registered
+    assert [one.group for one in another.device.replications.all()] == ["outbox"]
 
 
 # A server in the cloud's place

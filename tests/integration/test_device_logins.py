@@ -53,18 +53,14 @@ def administrator(server: Server) -> Iterator[str]:
 
 
 @pytest.fixture
-def kit(
-    make_kit: MakeKit, fake_cloud: FakeCloud, server: Server, couch_url: str, administrator: str
-) -> Iterator[Kit]:
+def kit(make_kit: MakeKit, fake_cloud: FakeCloud, couch_url: str, administrator: str) -> Kit:
     """A device that an earlier version registered: it uses the administrator's login."""
     fake_cloud.state = "active"
     registrations, cloud = fake_cloud.registrations_url, fake_cloud.couch_url
     kit = make_kit(registrations=registrations, cloud=cloud, control_db="control")
     given = as_login(couch_url, administrator, "first")
     kit.home.update(lambda kept: replace(kept, couch=given))
-    yield kit
-    server.config_delete("admins", logins.login_name(kit.profile))
-    kit.home.update(lambda kept: replace(kept, couch=couch_url))
+    return kit
 
 
 def header(couch: str) -> str:
@@ -86,19 +82,9 @@ def headers(kit: Kit) -> set[str]:
 
 
 def test_a_registered_device_keeps_no_password_of_a_person(
-    kit: Kit, fake_cloud: FakeCloud, administrator: str, server: Server
+    kit: Kit, administrator: str, server: Server
 ) -> None:
-    another = Kit(Home(kit.home.path.parent.parent / "another"))
-    lifecycle.register(
-        another.home,
-        kit.say,
-        FakeClock(),
-        owner=an_address(),
-        name="another",
-        prefix=f"{kit.profile.prefix}another-",
-        registrations=fake_cloud.registrations_url,
-        couch=kit.profile.couch,
-    )
+    another = kit.register_another(owner=an_address(), prefix=f"{kit.profile.prefix}another-")
     own = another.profile.couch
     assert another.profile.password not in own
     assert split_login(own)[1] != (administrator, "first")
@@ -359,8 +345,8 @@ def test_an_agent_that_works_takes_the_url_of_couch(kit: Kit, couch_url: str) ->
 def test_couch_changes_nothing_before_it_has_checked(
     kit: Kit, make_kit: MakeKit, couch_url: str, couch: tuple[OwnCouch, str]
 ) -> None:
-    before = kit.profile
     other = make_kit(prefix=f"{kit.profile.prefix}other-")
+    before = kit.profile.couch
     kit.home.update(lambda kept: replace(kept, prefix=other.profile.prefix))
     wrong = {
         "nonsense": "this is not the URL of a CouchDB",
@@ -372,9 +358,8 @@ def test_couch_changes_nothing_before_it_has_checked(
     for url, reason in wrong.items():
         with pytest.raises(DeviceError, match=reason):
             logins.change_couch(kit.home, kit.device, url)
-        assert kit.profile.couch == before.couch
+        assert kit.profile.couch == before
     assert len(couch[0].asked) == 1
-    kit.home.save(before)
 
 
 # A login that the cloud does not know yet

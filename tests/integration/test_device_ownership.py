@@ -1,7 +1,7 @@
 """Whose the databases on a CouchDB are, where several devices, or the cloud, share it."""
 
 import unicodedata
-from typing import Any, Literal
+from typing import Literal
 
 import pytest
 
@@ -9,31 +9,16 @@ from chalicelib.couch import NotFound, Server
 from chalicelib.domain.names import channel_db, owner_control_db
 from syncpoint_device import channels, lifecycle
 from syncpoint_device.errors import DeviceError
-from syncpoint_device.home import Home
-from tests.kit.basics import FakeClock, an_address
+from tests.kit.basics import an_address
 from tests.kit.device.by_hand import Kit, MakeKit
 from tests.kit.device.fake_cloud import NOT_FOUND, TOO_MANY, UNAVAILABLE, FakeCloud
 from tests.kit.device.profiles import PHOTOS
 
 
-def register_another(kit: Kit, **changes: str) -> Home:
-    """Register one more device with the CouchDB and the prefix of another."""
-    home = Home(kit.home.path.parent.parent / "another")
-    given: dict[str, Any] = {
-        "owner": kit.profile.owner_address,
-        "registrations": kit.profile.registrations,
-        "couch": kit.profile.couch,
-        "name": "another",
-        "prefix": kit.profile.prefix,
-    }
-    lifecycle.register(home, kit.say, FakeClock(), **(given | changes))
-    return home
-
-
 def test_a_second_device_does_not_take_the_databases_of_the_first(kit: Kit) -> None:
     kit.put(PHOTOS)
     with pytest.raises(DeviceError, match="does not belong to this device; use --prefix"):
-        register_another(kit)
+        kit.register_another()
 
 
 def test_a_device_does_not_take_the_databases_of_a_cloud(
@@ -46,7 +31,7 @@ def test_a_device_does_not_take_the_databases_of_a_cloud(
     clouds.create()
     clouds.put({"_id": "device-1"})
     with pytest.raises(DeviceError, match="does not belong to this device; use --prefix"):
-        register_another(kit, owner=address, prefix=prefix)
+        kit.register_another(owner=address, prefix=prefix)
     assert clouds.get("device-1")
 
 
@@ -77,9 +62,9 @@ def test_after_unlink_the_next_device_may_have_what_is_here(
     device = kit.device
     lifecycle.unlink(kit.home, device, purge=False, offline=False)
     kit.home.save(device.profile)  # for what it says of where to register
-    kit.home = register_another(kit)
-    assert kit.device.is_own(kit.device.database)
-    assert kit.device.acquire(kit.device.channel("channel-1"))
+    another = kit.register_another().device
+    assert another.is_own(another.database)
+    assert another.acquire(another.channel("channel-1"))
 
 
 def test_nothing_is_purged_that_has_not_reached_the_cloud(kit: Kit, fake_cloud: FakeCloud) -> None:
@@ -91,11 +76,9 @@ def test_nothing_is_purged_that_has_not_reached_the_cloud(kit: Kit, fake_cloud: 
     with pytest.raises(DeviceError, match=r"“Photos”, 1 document \(the cloud does not have"):
         lifecycle.unlink(kit.home, kit.device, purge=True, offline=True)
     assert kit.home.is_registered
-    profile = kit.profile
     lifecycle.unlink(kit.home, kit.device, purge=True, offline=True, force=True)
     with pytest.raises(NotFound):
         copy.get("photo")
-    kit.home.save(profile)
 
 
 # A cloud that moves, a registrations endpoint that refuses
@@ -139,7 +122,7 @@ def test_what_is_no_registrations_is_named_at_once(
 ) -> None:
     fake_cloud.registrations = answer
     with pytest.raises(DeviceError, match="is not the registrations endpoint of a"):
-        register_another(kit, owner=an_address())
+        kit.register_another(owner=an_address())
 
 
 @pytest.mark.parametrize("answer", [UNAVAILABLE, TOO_MANY])
@@ -147,9 +130,7 @@ def test_a_registrations_that_does_not_answer_now_is_believed(
     kit: Kit, fake_cloud: FakeCloud, answer: tuple[int, object]
 ) -> None:
     fake_cloud.registrations = answer
-    home = register_another(kit, owner=an_address())
-    assert home.is_registered
-    lifecycle.unlink(home, Kit(home).device, purge=True, offline=True)
+    assert kit.register_another(owner=an_address()).home.is_registered
 
 
 # Another device

@@ -1,7 +1,7 @@
 """Nothing is deleted that is nowhere else: all ways to purge, and all reasons why it may be."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from syncpoint_device.errors import DeviceError
 from syncpoint_device.purge import own_databases
 from syncpoint_device.replications import Replications, leaf_page
 from tests.kit.cases.attacks import nested_text
-from tests.kit.cloud.access import put_text
+from tests.kit.cloud.access import put_text, shut
 from tests.kit.cloud.steps import Owner
 from tests.kit.device.by_hand import Kit, MakeKit, copy_all
 from tests.kit.device.gadget import is_gone
@@ -45,12 +45,11 @@ class Photos:
         self.pull()
 
     def keep_from_the_device(self) -> None:
-        nobody = {"names": [], "roles": ["_admin"]}
-        self.ada.channel_database().put_security({"members": nobody, "admins": nobody})
+        shut(self.ada.channel_database())
 
 
 @pytest.fixture
-def photos(adas_kit: Kit, ada: Owner) -> Iterator[Photos]:
+def photos(adas_kit: Kit, ada: Owner) -> Photos:
     photos = Photos(adas_kit, ada)
     ada.channel(CHANNEL)
     device = adas_kit.device
@@ -63,9 +62,7 @@ def photos(adas_kit: Kit, ada: Owner) -> Iterator[Photos]:
         photos.local.put({"_id": doc_id})
     photos.local.put({"_id": "_design/view", "views": {}})
     copy_all(photos.local, ada.channel_database())
-    profile = adas_kit.profile
-    yield photos
-    adas_kit.home.save(profile)
+    return photos
 
 
 def leaves(database: Database) -> dict[str, list[str]]:

@@ -25,6 +25,7 @@ from local.system import ROOT, LocalSystem, Options
 from tests.kit.basics import a_device, an_address
 from tests.kit.cases.attacks import nested_text
 from tests.kit.cloud.access import exists, put_text
+from tests.kit.cloud.steps import Owner
 
 pytestmark = pytest.mark.io
 
@@ -79,6 +80,17 @@ def test_cleaning_up_removes_also_what_came_of_documents_that_cannot_be_read(
         assert not exists(database)
     with pytest.raises(NotFound):
         server.database("_users").get(f"org.couchdb.user:{device.device_id}")
+
+
+def test_cleaning_up_removes_the_database_of_a_channel_that_was_deleted(
+    ada: Owner, server: Server
+) -> None:
+    ada.channel()
+    database = ada.channel_database()
+    ada.control.remove(ada.control.get("channel-photos"))
+    remove_all_of(server, ada.steps.control.name)
+    assert not exists(database)
+    ada.steps.control.create()
 
 
 @pytest.mark.parametrize("is_last", [False, True])

@@ -11,7 +11,7 @@ from chalicelib.couch import Database, Server
 from chalicelib.domain.credentials import USER_ID_PREFIX
 from tests.kit.basics import wait_for
 from tests.kit.cases.attacks import nested_text
-from tests.kit.cloud.access import as_device, exists, refusal
+from tests.kit.cloud.access import as_device, exists, refusal, shut
 from tests.kit.cloud.steps import Owner
 
 pytestmark = pytest.mark.real
@@ -43,7 +43,7 @@ def test_an_open_feed_outlives_the_right_to_read_it(ada: Owner) -> None:
     with requests.get(url, auth=login, stream=True, timeout=30) as feed:
         rows = (json.loads(line) for line in feed.iter_lines() if line)
         assert "before" in {next(rows)["id"], next(rows)["id"]}  # the other: the design document
-        database.put_security({"members": {"roles": ["_admin"]}, "admins": {"roles": ["_admin"]}})
+        shut(database)
         assert refusal(as_device(ada).database(database.name).get, "before")
         database.put({"_id": "after", "text": "secret"})
         assert next(rows)["doc"]["text"] == "secret"

@@ -53,6 +53,12 @@ def refusal(action: Callable[..., object], *args: Any, **kwargs: Any) -> CouchEr
     return None
 
 
+def shut(database: Database) -> None:
+    """Let administrators only enter a database; it stays marked as a channel's, to be removed."""
+    nobody = {"names": [], "roles": ["_admin"]}
+    database.put_security({**database.security(), "members": nobody, "admins": nobody})
+
+
 def contents(database: Database) -> dict[str, JsonDict]:
     """All documents of a database, design documents among them."""
     return {doc["_id"]: doc for doc in database.documents()}

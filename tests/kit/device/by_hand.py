@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from chalicelib.couch import Database, Server
+from chalicelib.couch import Database
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import subscription_id
 from chalicelib.engine.runner import Message, Outcome, handle
-from syncpoint_device import logins
+from syncpoint_device import lifecycle
 from syncpoint_device.agent import Agent, Intervals
 from syncpoint_device.databases import Device
 from syncpoint_device.home import Home, Profile
@@ -22,6 +22,7 @@ from syncpoint_device.transitions import registry
 from tests.kit.basics import FakeClock
 from tests.kit.cloud.access import exists
 from tests.kit.device.profiles import a_profile
+from tests.kit.device.removal import remove_devices
 
 MakeKit = Callable[..., "Kit"]
 QUICK = Intervals(changes_s=0.2, min_retry_s=0.05, max_retry_s=0.5, pending_s=0.1, check_s=0.1)
@@ -29,18 +30,35 @@ QUICK = Intervals(changes_s=0.2, min_retry_s=0.05, max_retry_s=0.5, pending_s=0.
 
 @dataclass
 class Kit:
-    """The device, and what it has said."""
+    """The device, what it has said, how it was made, and the devices registered beside it."""
 
     home: Home
     said: list[tuple[str, str]] = field(default_factory=list)
+    made: Profile | None = None
+    others: list[Home] = field(default_factory=list)
 
     @classmethod
     def make(cls, folder: Path, couch: str, **profile: Any) -> "Kit":
-        kit = cls(Home(folder))
         prefix = f"test-device-{uuid.uuid4().hex[:12]}-"
-        kit.home.save(a_profile(**{"couch": couch, "prefix": prefix, **profile}))
+        made = a_profile(**{"couch": couch, "prefix": prefix, **profile})
+        kit = cls(Home(folder), made=made)
+        kit.home.save(made)
         kit.device.acquire(kit.device.database)
         return kit
+
+    def register_another(self, **changes: Any) -> "Kit":
+        """Register one more device; with the CouchDB and the prefix of this one, if not others."""
+        another = Kit(Home(self.home.path.parent.parent / "another"))
+        self.others.append(another.home)
+        given = {
+            "owner": self.profile.owner_address,
+            "registrations": self.profile.registrations,
+            "couch": self.profile.couch,
+            "name": "another",
+            "prefix": self.profile.prefix,
+        }
+        lifecycle.register(another.home, self.say, FakeClock(), **(given | changes))
+        return another
 
     def say(self, about: str, what: str) -> None:
         self.said.append((about, what))
@@ -97,13 +115,10 @@ class Kit:
 
     def remove(self) -> None:
         """Leave the CouchDB as it was."""
-        device = self.device
-        device.replications.remove_all()
-        server = Server(self.profile.couch)
-        prefix = self.profile.prefix
-        for name in server.all_dbs(prefix, prefix + "~", 1000):
-            server.database(name).delete()
-        logins.remove(device)
+        assert self.made is not None
+        homes = [home for home in (self.home, *self.others) if home.is_registered]
+        profiles = [self.made, *(home.load() for home in homes)]
+        remove_devices(self.made.couch, self.made.prefix, profiles)
 
 
 @contextmanager

@@ -11,14 +11,15 @@ from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import owner_control_db, subscription_id
 from local.net import Net
-from syncpoint_device import channels, lifecycle, logins
+from syncpoint_device import channels, lifecycle
 from syncpoint_device.agent import Agent, Intervals
 from syncpoint_device.cloud import Registrations
 from syncpoint_device.databases import Device
 from syncpoint_device.endpoints import endpoint
-from syncpoint_device.home import Home
+from syncpoint_device.home import Home, Profile
 from syncpoint_device.replications import Direction, Replications
 from tests.kit.basics import wait_for
+from tests.kit.device.removal import remove_devices
 from tests.kit.system.registering import Where, mails_about, mails_to, post, replicate_once
 
 END_LIMIT_S = 120
@@ -43,6 +44,7 @@ class Gadget:
     prefix: str = field(default_factory=lambda: f"test-device-{uuid.uuid4().hex[:12]}-")
     said: list[tuple[str, str]] = field(default_factory=list)
     failure: Exception | None = None
+    registered: list[Profile] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.folder /= f"{self.prefix}{self.name}"
@@ -53,7 +55,7 @@ class Gadget:
     # What its user does.
 
     def register(self) -> JsonDict:
-        return lifecycle.register(
+        said = lifecycle.register(
             self.home,
             self.say,
             now,
@@ -63,6 +65,8 @@ class Gadget:
             name=self.name,
             prefix=self.prefix,
         )
+        self.registered.append(self.home.load())
+        return said
 
     def confirm(self) -> None:
         """Open the link in the mail, and type the device code."""
@@ -205,13 +209,8 @@ class Gadget:
     def remove(self) -> None:
         """Leave its CouchDB as it was."""
         self.stop()
-        server = Server(self.couch)
-        for name in server.all_dbs(self.prefix, self.prefix + "~", 1000):
-            server.database(name).delete()
-        if self.home.is_registered:
-            self.device.replications.remove_all()
-            logins.remove(self.device)
-            self.home.remove()
+        remove_devices(self.couch, self.prefix, self.registered)
+        self.home.remove()
 
 
 def in_cloud(gadget: Gadget, channel_id: str) -> Database:

@@ -15,15 +15,13 @@ from urllib.parse import unquote
 
 import pytest
 
-from chalicelib.couch import Server
 from chalicelib.domain.documents import JsonDict
 from local.system import ROOT
-from syncpoint_device import logins
 from syncpoint_device.__main__ import main
 from syncpoint_device.databases import Device
 from syncpoint_device.home import Home, Profile
-from syncpoint_device.replications import Replications
 from tests.kit.basics import FakeClock, looked_for, wait_for
+from tests.kit.device.removal import remove_devices
 
 END_LIMIT_S = 30
 NOWHERE = "http://127.0.0.1:9/registrations"
@@ -157,13 +155,7 @@ class Shell:
 
     def remove(self) -> None:
         """Leave the CouchDB as it was."""
-        server = Server(self.couch)
-        for device in self.devices:
-            Replications(server, device.profile.device_id).remove_all()
-        for name in server.all_dbs(self.prefix, self.prefix + "~", 1000):
-            server.database(name).delete()
-        for device in self.devices:
-            server.config_delete("admins", logins.login_name(device.profile))
+        remove_devices(self.couch, self.prefix, [device.profile for device in self.devices])
 
 
 class Talk:
