@@ -8,6 +8,8 @@
 //   - the function's oldDoc is the winner. CouchDB's is the nearest ancestor that it has: an edit
 //     is measured by what it was made from, not by what somebody else wrote in the meantime.
 //   - the function gets no security object.
+// And one of every write of many documents: the answer has what was refused first, and the rest in
+// the order in which it was checked. CouchDB answers in the order of the request.
 //
 // Must be loaded before express-pouchdb.
 
@@ -35,7 +37,8 @@ async function ancestor(db, doc) {
   throw new Error('no ancestor is stored');
 }
 
-const wrapped = (/** @type {Check} */ check) => bulkDocsWrapper(async (doc, args) => {
+/** @type {(check: Check) => Check} */
+const corrected = (check) => async (doc, args) => {
   /** @type {Database} */
   const base = Object.create(args.base);
   if (args.options.new_edits === false && doc._revisions) {
@@ -45,5 +48,17 @@ const wrapped = (/** @type {Check} */ check) => bulkDocsWrapper(async (doc, args
   const copy = { ...doc };
   await check(copy, { ...args, base, options: { ...args.options, secObj } });
   doc._id = copy._id; // made up where there was none
-});
+};
+
+/** @type {typeof bulkDocsWrapper} */
+const wrapped = (check) => {
+  const write = bulkDocsWrapper(corrected(check));
+  return async (bulkDocs, args) => {
+    const { docs } = args;
+    const rows = await write(bulkDocs, args);
+    const places = new Map(docs.map((doc, place) => [doc._id, place]));
+    const place = (/** @type {{ id: string }} */ row) => places.get(row.id) ?? docs.length;
+    return rows.sort((one, other) => place(one) - place(other));
+  };
+};
 /** @type {NodeJS.Module} */ (require.cache[path]).exports = wrapped;

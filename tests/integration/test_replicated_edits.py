@@ -1,4 +1,4 @@
-"""An edit that comes with its own history, into a database with a validation function.
+"""Edits of a database with a validation function, most of them with their own history.
 
 CouchDB does all this. Of the embedded server local/couchdb/validation.js and replicator.js make it
 so.
@@ -65,6 +65,14 @@ def a_revision(base: str | None, edits: int, **fields: object) -> JsonDict:
     ids = [uuid.uuid4().hex for _ in range(edits)] + ([digest] if base else [])
     revisions = {"start": start, "ids": ids}
     return {"_id": "doc", "_rev": f"{start}-{ids[0]}", "_revisions": revisions, **fields}
+
+
+def test_many_documents_are_answered_in_the_order_of_the_request(database: Database) -> None:
+    docs = [{"_id": uuid.uuid4().hex, **({"ask": True} if n % 3 == 1 else {})} for n in range(30)]
+    path = f"/{database.name}/_bulk_docs"
+    rows: list[JsonDict] = database._http.request("POST", path, body={"docs": docs})
+    assert [row["id"] for row in rows] == [doc["_id"] for doc in docs]
+    assert ["error" in row for row in rows] == ["ask" in doc for doc in docs]
 
 
 @pytest.mark.parametrize("edits", [1, 2, 5])

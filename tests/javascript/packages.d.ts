@@ -94,12 +94,15 @@ declare module 'pouchdb-bulkdocs-wrapper' {
   namespace wrapper {
     interface Arguments {
       base: Database;
+      docs: Doc[];
       options: { new_edits?: boolean; secObj?: object };
     }
     /** Check a document before it is written: a rejected promise refuses it. */
     type Check = (doc: Doc, args: Arguments) => Promise<void>;
+    /** Write the documents that pass; the rows of the answer. */
+    type Write = (bulkDocs: () => Promise<object[]>, args: Arguments) => Promise<{ id: string }[]>;
   }
-  function wrapper(check: wrapper.Check): Function;
+  function wrapper(check: wrapper.Check): wrapper.Write;
   export = wrapper;
 }
 
