@@ -6,11 +6,13 @@ Of the embedded server local/couchdb/deletions.js makes it so.
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from threading import Event
 
 import pytest
 
 from chalicelib.couch import CouchError, Database, Server
+from tests.kit.basics import wait_for
 from tests.kit.device.gadget import is_gone
 
 USERS = 4
@@ -42,7 +44,7 @@ def test_requests_do_not_bring_back_a_database_that_is_deleted(
             while database.info()["doc_count"] < 20:
                 pass
             database.delete()
-            assert is_gone(database)
+            wait_for(partial(is_gone, database), "the end of the database")
         finally:
             is_over.set()
     assert is_gone(database)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from chalicelib.couch import Database, NotFound, Server
+from chalicelib.couch import Database, NotFound, Server, Unavailable
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import owner_control_db, subscription_id
@@ -260,10 +260,13 @@ def wait_for_sync(gadget: Gadget, channel_id: str) -> None:
 
 
 def is_gone(database: Database) -> bool:
+    """Whether a database does not exist. One that is just being deleted may still answer 500."""
     try:
         database.info()
     except NotFound:
         return True
+    except Unavailable:
+        return False
     return False
 
 
