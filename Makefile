@@ -145,7 +145,7 @@ reread: $(VENV)/.dev ## let the poller read all again, after CouchDB was restore
 destroy: $(VENV)/.dev ## take a deployment down: STAGE=dev [TABLE=delete]
 	@$(BIN)/python -m ops.destroy $(STAGE) $(if $(TABLE),--table "$(TABLE)")
 
-lock: $(VENV)/.lock ## pin anew what requirements*.in name: [UPGRADE=package]
+lock: $(VENV)/.lock ## pin the packages that requirements*.in name, each by its hash: [UPGRADE=package]
 	@for name in $(LOCKED); do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	  --generate-hashes --custom-compile-command "make lock" \
 	  $(if $(UPGRADE),--upgrade-package "$(UPGRADE)") "$$name.in" --output-file "$$name.txt"; done
