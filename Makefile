@@ -118,7 +118,7 @@ load: setup ## 10,000 registrations in memory, and 500 at once on the local syst
 cold-start: setup ## what each function imports when it starts cold, by cost
 	@$(BIN)/python -m bench.cold_start $(FUNCTION)
 
-wheel: $(VENV)/.dev ## build the agent's wheel into dist/, to install it from there (docs/device.md)
+wheel: $(VENV)/.dev ## build the agent's wheel into dist/, to install it from there (docs/deploy.md)
 	@cd syncpoint_device && $(CURDIR)/$(BIN)/python -m hatchling build -t wheel -d $(CURDIR)/dist
 
 package: $(VENV)/.dev ## build both artifacts and print their sizes: STAGE=dev
