@@ -90,12 +90,19 @@ def replicate_once(couch: str, source: str, target: str) -> JsonDict:
     """Let a CouchDB replicate from one URL to another, to the end of what is there; its answer.
 
     The same replication may still be ending. CouchDB would let us wait for that one, which has
-    answered already, and never answer.
+    answered already, and never answer. It may also log in over a connection that has just ended,
+    and does not try that again.
     """
     name = source.rpartition("/")[2]
     wait_for(lambda: not _is_replicating(couch, name), f"the end of a replication of {name}")
     body = {"source": source, "target": target}
+    return wait_for(lambda: _replicate(couch, body), f"a replication of {name}")
+
+
+def _replicate(couch: str, body: JsonDict) -> JsonDict | None:
     answer = requests.post(f"{couch}/_replicate", json=body, timeout=60)
+    if not answer.ok and "sel_conn_closed" in answer.text:
+        return None
     assert answer.ok, answer.text
     said: JsonDict = answer.json()
     return said
