@@ -70,8 +70,9 @@ def status(device: Device, home: Home | None = None, *, is_exact: bool = False) 
         - ``invitations``: ``{invitation, email, channel, name, state, error?}``
         - ``replications``: ``{of, from, to, state, stalled, reason?, details?}``
 
-        `sync` is ``in_sync``, ``waiting``, ``off`` (nothing is replicated) or ``unknown``. How far
-        a database is behind is what `progress.compare` returns. While the cloud cannot be reached,
+        `sync` is ``in_sync``, ``waiting``, ``off`` (nothing is replicated), ``ending`` (nothing
+        should be replicated, but CouchDB still does it) or ``unknown``. How far a database is
+        behind is what `progress.compare` returns. While the cloud cannot be reached,
         ``to_receive`` is what was known at ``as_of``.
 
     Raises
@@ -211,8 +212,12 @@ def _channel(here: _Situation, doc: JsonDict, addresses: dict[str, str]) -> Json
     if remote is not None and why_off is None:
         result["refused"] = _refused_in_channel(here, local, remote)
     refused = {one["document"] for one in result.get("refused", [])}
+    is_ending = why_off is not None and _is_replicated(here, local.name)
+    if is_ending and not here.is_agent_running:
+        why_off = f"{why_off}. The agent would end that, but does not run; start it with `run`"
     why_off = why_off or _why_off(here, local.name)
-    return result | _progress(here, local, remote, why_off, refused)
+    progress = _progress(here, local, remote, why_off, refused)
+    return result | progress | ({"sync": "ending"} if is_ending else {})
 
 
 def _why_channel_off(channel: JsonDict) -> str | None:
@@ -279,6 +284,11 @@ def _progress(
         return {"sync": "unknown", **result}
     waits = result["to_send"] or result["to_receive"] or result["is_estimate"]
     return {"sync": "waiting" if waits else "in_sync", **result}
+
+
+def _is_replicated(here: _Situation, group: str) -> bool:
+    """Tell whether CouchDB replicates a group of databases in any direction."""
+    return any(not one.is_stalled for one in _of_group(here, group))
 
 
 def _of_group(here: _Situation, group: str) -> list[Replication]:

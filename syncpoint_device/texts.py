@@ -288,8 +288,9 @@ def _progress(one: JsonDict) -> str:
         waits += f" as of {moment(one['as_of'])}"
     if one["sync"] == "in_sync":
         return "in sync"
-    if one["sync"] == "off":
-        return f"not replicated: {one['why']}" + (f"; {waits}" if waits else "")
+    if one["sync"] in ("off", "ending"):
+        what = "not" if one["sync"] == "off" else "still"
+        return f"{what} replicated: {one['why']}" + (f"; {waits}" if waits else "")
     if "problem" in one:
         return f"cannot be compared with the cloud: {one['problem']}"
     return waits or "not known while the cloud cannot be reached"

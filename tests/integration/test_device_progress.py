@@ -12,9 +12,10 @@ from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict
 from syncpoint_device import texts
 from syncpoint_device.errors import AgentRunning
+from syncpoint_device.home import Home
 from syncpoint_device.known import Known
 from syncpoint_device.progress import MAX_PAGES, Notes, compare, waiting_here
-from syncpoint_device.replications import Direction, Replication
+from syncpoint_device.replications import Direction, Replication, Replications
 from syncpoint_device.status import status
 from syncpoint_device.sync_watch import SyncWatch
 from tests.kit.basics import wait_for
@@ -230,6 +231,43 @@ def test_what_is_not_replicated_is_not_in_sync(
     [one] = said["channels"]
     assert (one["sync"], one["why"]) == ("off", why)
     assert f"“Photos”: not replicated: {why}" in texts.status(said)
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+@pytest.mark.parametrize(
+    ("channel", "subscription", "why"),
+    [
+        ({}, {"state": "paused"}, "paused"),
+        ({}, {"state": "stopped"}, "stopped"),
+        ({"state": "closing"}, {"state": "active"}, "it is being closed"),
+        ({"state": "error"}, {"state": "active"}, "the cloud cannot use it: no reason is given"),
+    ],
+)
+def test_what_couchdb_still_replicates_is_not_called_off(
+    kit: Kit,
+    fake_cloud: FakeCloud,
+    channel: JsonDict,
+    subscription: JsonDict,
+    why: str,
+    is_running: bool,
+) -> None:
+    """As when it was paused on another device, and the agent here does not run."""
+    photos(kit, fake_cloud)
+    kit.obey(kit.put_subscription("channel-1"))
+    kit.put({**PHOTOS, **channel})
+    kit.put_subscription("channel-1", **subscription)
+    running = [
+        Replication(one.doc, one.group, "running", None) for one in kit.device.replications.all()
+    ]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Replications, "all", lambda _: running)
+        patched.setattr(Home, "running_agent", lambda _: {"pid": 1} if is_running else None)
+        said = status(kit.device, kit.home)
+    [one] = said["channels"]
+    assert one["sync"] == "ending"
+    line = f"“Photos”: still replicated: {why}"
+    advice = ". The agent would end that, but does not run; start it with `run`"
+    assert f"{line}{'' if is_running else advice}\n" in texts.status(said)
 
 
 @pytest.mark.parametrize("state", [None, "new", "confirming", "confirmed", "expired", "rejected"])
