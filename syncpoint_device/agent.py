@@ -33,7 +33,7 @@ from syncpoint_device.home import AGENT_NOTE, Home
 from syncpoint_device.known import Known
 from syncpoint_device.log import Problem
 from syncpoint_device.network import is_behind_proxy
-from syncpoint_device.reasons import of_error, of_replication
+from syncpoint_device.reasons import ANOTHERS, of_error, of_replication
 from syncpoint_device.refusals import Refusals
 from syncpoint_device.replications import Replication
 from syncpoint_device.sync_watch import SyncWatch
@@ -201,10 +201,7 @@ class Agent:
 
     def _start(self, device: Device) -> None:
         if not device.acquire(device.database):
-            raise DeviceError(
-                f"the database {device.database.name} does not belong to this device; run "
-                "`unlink`, and then `register` with another --prefix"
-            )
+            raise DeviceError(ANOTHERS.format(database=device.database.name))
         self._is_refused = False
         if device.has_login() and device.profile.cloud:
             self._monitor.is_active = True

@@ -12,6 +12,7 @@ from syncpoint_device import channels, reasons
 from syncpoint_device.channel_refusals import find_refused
 from syncpoint_device.cloud import Registrations
 from syncpoint_device.databases import CONTROL, OUTBOX, Device
+from syncpoint_device.endpoints import is_shared_id
 from syncpoint_device.errors import CloudFailed
 from syncpoint_device.home import Home
 from syncpoint_device.known import Known
@@ -205,7 +206,7 @@ def _channel(here: _Situation, doc: JsonDict, addresses: dict[str, str]) -> Json
     )
     if not result["is_shared_with_me"]:
         result["members"] = [addresses.get(who) for who in channels.member_ids(doc)]
-    why_off = _why_channel_off(result)
+    why_off = _why_channel_off(result) or _why_refused(here, doc, local)
     remote = None
     if here.is_reached and subscription.get("state") in ("active", "paused"):
         remote = device.channel_in_cloud(doc["_id"])
@@ -233,6 +234,15 @@ def _why_channel_off(channel: JsonDict) -> str | None:
     if subscription is None:
         return "this device has not subscribed to it yet"
     return f"{subscription}{why}" if subscription != "active" else None
+
+
+def _why_refused(here: _Situation, channel: JsonDict, local: Database) -> str | None:
+    """Return why the agent does not replicate a channel here. At most two requests."""
+    if channel.get("state") == "shared" and not is_shared_id(channel["_id"]):
+        return reasons.ODD_ID
+    if not _of_group(here, local.name) and here.device.is_anothers(local):
+        return reasons.ANOTHERS.format(database=local.name)
+    return None
 
 
 def _why_off(here: _Situation, group: str) -> str | None:

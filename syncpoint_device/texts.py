@@ -44,6 +44,12 @@ def registered(result: JsonDict, run: str) -> str:
         ]
     else:
         lines.append(f"The cloud sends a mail to {owner}.")
+    if "beside" in result:
+        lines += [
+            "Warning: another device uses this CouchDB with the same --prefix. A channel that both",
+            "devices have is in sync on that one only. To avoid that, run `unlink`, and then",
+            "`register` with another --prefix.",
+        ]
     lines += [
         "Open the link in the mail, on any device, and type the device code there.",
         "Now start the agent. It shows how the registration goes on, and then keeps your",

@@ -11,6 +11,7 @@ from chalicelib.couch import CouchError, Database
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict
 from syncpoint_device import texts
+from syncpoint_device.databases import OWNER_DOC
 from syncpoint_device.errors import AgentRunning
 from syncpoint_device.home import Home
 from syncpoint_device.known import Known
@@ -231,6 +232,27 @@ def test_what_is_not_replicated_is_not_in_sync(
     [one] = said["channels"]
     assert (one["sync"], one["why"]) == ("off", why)
     assert f"“Photos”: not replicated: {why}" in texts.status(said)
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+@pytest.mark.parametrize("cause", ["anothers", "odd id"])
+def test_a_channel_that_the_agent_refuses_is_shown_with_the_reason(
+    kit: Kit, cause: str, is_running: bool
+) -> None:
+    """Not as one that the agent replicates soon."""
+    channel_id = "channel-1" if cause == "anothers" else "db-odd"
+    kit.put({**PHOTOS, "_id": channel_id, "state": "ready" if cause == "anothers" else "shared"})
+    if cause == "anothers":
+        local = kit.device.channel(channel_id)
+        local.create()
+        local.put({"_id": OWNER_DOC, "device": "device-other"})
+    kit.obey(kit.put_subscription(channel_id))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Home, "running_agent", lambda _: {"pid": 1} if is_running else None)
+        [one] = status(kit.device, kit.home)["channels"]
+    assert kit.said == [("Photos", f"not in sync: {one['why']}")]
+    assert one["sync"] == "off"
+    assert ("with another --prefix" in one["why"]) is (cause == "anothers")
 
 
 @pytest.mark.parametrize("is_running", [True, False])
