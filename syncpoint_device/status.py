@@ -55,6 +55,7 @@ def status(device: Device, home: Home | None = None, *, is_exact: bool = False) 
     dict
         - ``device``, ``name``, ``owner`` (the address)
         - ``registration``: its state, or None if it is not known
+        - ``registration_error``: why the cloud could not process it, if the state is ``error``
         - ``device_code``: only while somebody has to type it
         - ``outbox``: the database from which the registration is sent, while there is one
         - ``agent``: ``{running, since?}``
@@ -84,7 +85,7 @@ def status(device: Device, home: Home | None = None, *, is_exact: bool = False) 
     profile, known = device.profile, Known(home)
     docs = channels.documents(device)
     own = next((doc for doc in docs if doc["_id"] == profile.device_id), {})
-    registration, problem, details = _registration(device, own.get("state"))
+    registration, reason, problem, details = _registration(device, own.get("state"))
     if problem is None:
         known.reach(device.clock())
     if registration == "rejected" and home is not None:
@@ -105,6 +106,7 @@ def status(device: Device, home: Home | None = None, *, is_exact: bool = False) 
         "name": profile.doc["name"],
         "owner": profile.owner_address,
         "registration": registration,
+        **_without_none(registration_error=reason),
         "agent": _without_none(running=here.is_agent_running, since=(agent or {}).get("since")),
         "cloud": _without_none(
             url=profile.cloud or None,
@@ -131,27 +133,27 @@ def status(device: Device, home: Home | None = None, *, is_exact: bool = False) 
 
 def _registration(
     device: Device, state_here: str | None
-) -> tuple[str | None, str | None, str | None]:
-    """Return the registration's state, the problem with the cloud if there is one, and its details.
+) -> tuple[str | None, str | None, str | None, str | None]:
+    """Return the registration's state and its error, the problem with the cloud, and its details.
 
     Two requests at most.
     """
     profile = device.profile
     if profile.is_revoked:
-        return "revoked", None, None
+        return "revoked", None, None, None
     try:
-        state = Registrations(profile.registrations).state(profile.device_id)
+        state, reason = Registrations(profile.registrations).state_and_reason(profile.device_id)
     except CouchError as exc:
         why = reasons.of_error(exc, profile.registrations, "Syncpoint cloud")
-        return state_here, f"cannot be reached: {why}", str(exc)
+        return state_here, None, f"cannot be reached: {why}", str(exc)
     if state != "active" or not profile.cloud:
-        return state or WAITING_TO_BE_SENT, None, None
+        return state or WAITING_TO_BE_SENT, reason, None, None
     try:
         device.cloud_control.info()
     except CouchError as exc:
         why = reasons.of_error(exc, profile.cloud)
-        return state, f"cannot be used: {why}", str(exc)
-    return state, None, None
+        return state, None, f"cannot be used: {why}", str(exc)
+    return state, None, None, None
 
 
 def _refused(device: Device) -> list[JsonDict]:

@@ -190,7 +190,7 @@ def status(result: JsonDict) -> str:
     lines = [
         _line("device", f"{result['name']}, {result['device']}"),
         _line("owner", shown_address(result["owner"])),
-        _line("registration", _registration(result["registration"])),
+        _line("registration", _registration(result)),
     ]
     if "device_code" in result:
         lines.append(_line("device code", result["device_code"]))
@@ -260,16 +260,18 @@ _REGISTRATIONS = {
     "expired": "nobody confirmed it in time; run `resend` for another mail",
     "undeliverable": "the mail did not arrive; run `resend` for another one",
     "rejected": "rejected; run `unlink`, and then `register` again",
-    "error": "the cloud could not process it; run `resend` to try again",
+    "error": "the cloud could not process it: {reason}; run `resend` to try again",
     "revoking": "this device is being revoked",
     "revoked": "this device was revoked",
 }
 
 
-def _registration(state: str | None) -> str:
+def _registration(result: JsonDict) -> str:
+    state = result["registration"]
     if state is None:
         return "not known while the cloud cannot be reached"
-    return _REGISTRATIONS.get(state, state)
+    why = result.get("registration_error", "it gives no reason")
+    return str(_REGISTRATIONS.get(state, state)).replace("{reason}", why)
 
 
 def _agent(agent: JsonDict) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from chalicelib.domain import registration
-from chalicelib.domain.documents import JsonDict, Rejected
+from chalicelib.domain.documents import ERROR_STATE, JsonDict, Rejected
 from chalicelib.emails import sending
 from chalicelib.emails.sending import TooManyMails
 from chalicelib.engine.context import Context
@@ -104,14 +104,21 @@ def bulk_docs(context: Context, headers: Headers, body: bytes | str, source_ip: 
 
 
 def show_state(context: Context, device_id: str) -> Answer:
-    """Return ``{"state"}`` of a registration. One request; none if the id is not a device's."""
+    """Return ``{state, reason?}`` of a registration. One request; none for an id of another form.
+
+    The reason of an ``error`` is shown. Whoever knows the id could learn it by asking for another
+    mail. The id has 122 random bits, and only the device has it.
+    """
     if not registration.is_device_id(device_id):
         reason = "only the state of a device (device-<uuid4 hex>) is shown here"
         return _error(403, "forbidden", reason)
     device = context.control_database.find_one(device_id)
     if device is None or device.get("type") != "device":
         return _error(404, "not_found", "there is no such device")
-    return Answer(200, {"state": device["state"]})
+    state, error = device["state"], device.get("error")
+    if state == ERROR_STATE and isinstance(error, dict) and isinstance(error.get("reason"), str):
+        return Answer(200, {"state": state, "reason": error["reason"]})
+    return Answer(200, {"state": state})
 
 
 def refuse() -> Answer:

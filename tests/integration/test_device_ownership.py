@@ -2,7 +2,7 @@
 
 import unicodedata
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -52,7 +52,7 @@ def test_what_is_anothers_is_neither_replicated_nor_deleted(kit: Kit, make_kit: 
 
 def test_register_warns_of_another_device_with_the_same_prefix(kit: Kit, tmp_path: Path) -> None:
     """Both could be guests of one channel, whose database has one name for both."""
-    asked = {
+    asked: Any = {
         "owner": an_address(),
         "registrations": kit.profile.registrations,
         "couch": kit.profile.couch,

@@ -502,6 +502,23 @@ def test_it_says_the_public_url_where_there_is_one(steps: Steps) -> None:
     assert context.public_url(context.control_database) == f"{url}/{context.control_database.name}"
 
 
+def test_the_reason_of_an_error_is_shown_and_no_other_field(
+    steps: Steps, device: NewDevice
+) -> None:
+    limit(steps, address=1)
+    send(steps, device.doc)
+    steps.run(device.device_id)
+    other = a_device(owner=device.doc["owner"])
+    send(steps, other.doc)
+    steps.run(other.device_id)
+    shown = state(steps, other)
+    assert shown.keys() == {"state", "reason"}
+    assert shown["reason"].startswith("too many mails to this address; ask again after ")
+    assert state(steps, device) == {"state": "confirming"}
+    steps.control.update(other.device_id, lambda doc: {**doc, "state": "new"})
+    assert state(steps, other) == {"state": "new"}
+
+
 def test_a_device_that_is_not_there_is_not_found(steps: Steps, device: NewDevice) -> None:
     answer = registrations.show_state(steps.context, device.device_id)
     assert (answer.status, answer.body["error"]) == (404, "not_found")
