@@ -33,6 +33,7 @@ from syncpoint_device.home import AGENT_NOTE, Home
 from syncpoint_device.known import Known
 from syncpoint_device.log import Problem
 from syncpoint_device.network import is_behind_proxy
+from syncpoint_device.news import News
 from syncpoint_device.reasons import ANOTHERS, of_error, of_replication
 from syncpoint_device.refusals import Refusals
 from syncpoint_device.replications import Replication
@@ -97,6 +98,7 @@ class Agent:
         self._home, self._say, self._clock, self._is_ended = home, say, clock, is_ended
         self._intervals = intervals = intervals or Intervals()
         self._monitor = CloudMonitor(home, say)
+        self._news = News(home, say)
         self._refusals = Refusals()
         self._channel_watch = RefusalWatch(home, say)
         self._gaps = Gaps()
@@ -220,24 +222,23 @@ class Agent:
             self._say(bad.doc_id[:80], Problem(f"cannot be read: {bad.reason}"))
         for row in page["results"]:
             self._handle(device, row.get("doc") or {})
+        self._news.save()
         return page
 
     def _handle(self, device: Device, doc: JsonDict) -> None:
-        if [
-            doc.get("type"),
-            doc.get("state"),
-        ] not in _HANDLED_STATES:  # they may have any JSON type
-            return
-        message = Message(device.database.name, doc["_id"], doc["type"], doc["state"], doc)
+        what = [doc.get("type"), doc.get("state")]  # they may have any JSON type
         try:
-            handle(message, registry, device)
+            self._news.look(device, doc)
+            if what in _HANDLED_STATES:
+                message = Message(device.database.name, doc["_id"], doc["type"], doc["state"], doc)
+                handle(message, registry, device)
         except DeviceError:
             raise
         except Exception as exc:  # so that no document keeps the agent from the next one
             if isinstance(exc, CouchError) and not _is_of_document(exc):
                 raise
-            what = f"cannot be handled: {type(exc).__name__}: {exc}"
-            self._say(doc["_id"][:80], Problem(what[:200]))
+            why = f"cannot be handled: {type(exc).__name__}: {exc}"
+            self._say(doc["_id"][:80], Problem(why[:200]))
 
     def _look_at_replications(self, device: Device) -> None:
         """Restart the stalled replications that are due, and say which channels are in sync."""

@@ -95,6 +95,33 @@ def waiting_here(local: Database, replications: Sequence[Replication], notes: No
     return _count(_Way("send", local, local, None, _from(replications, local)), notes, ())
 
 
+def unsent(
+    local: Database, replications: Sequence[Replication], notes: Notes, refused: JsonDict
+) -> JsonDict:
+    """Count what may be on this device only, where nothing is sent any more. Some requests.
+
+    Parameters
+    ----------
+    refused : dict
+        The note on the database of `syncpoint_device.channel_refusals`. It says up to where all but
+        some documents were in the cloud.
+
+    Returns
+    -------
+    dict
+        ``{to_send, is_estimate}``.
+    """
+    key, mark = f"{local.name} send", instance_of(local)
+    known = notes.get(key, {})
+    reached = seq_number(known.get("since")) if known.get("instance") == mark else 0
+    if refused.get("instance") == mark and seq_number(refused.get("since")) > reached:
+        notes[key] = {"instance": mark, "since": str(refused.get("since"))}
+    lacking = refused.get("lacking")
+    count = waiting_here(local, replications, notes)["to_send"]
+    count += len(lacking) if isinstance(lacking, dict) else 0
+    return {"to_send": count, "is_estimate": count > 0}
+
+
 def _from(replications: Sequence[Replication], local: Database) -> Replication | None:
     return next((one for one in replications if one.doc["source"]["url"] == local.url), None)
 

@@ -17,13 +17,15 @@ from syncpoint_device.errors import CloudFailed
 from syncpoint_device.home import Home
 from syncpoint_device.known import Known
 from syncpoint_device.network import is_behind_proxy
-from syncpoint_device.progress import MAX_PAGES, compare, waiting_here
+from syncpoint_device.progress import MAX_PAGES, compare, unsent, waiting_here
 from syncpoint_device.refusals import Refusal, Refusals
 from syncpoint_device.replications import Replication
 
 # The states of a registration in which nobody is asked for the device code any more.
 _ANSWERED = {"active", "revoking", "revoked", "rejected"}
 WAITING_TO_BE_SENT = "waiting to be sent"
+# Those in which something waits to be sent: a revoked device sends it when it registers again.
+_SENT_LATER = {"active", "revoking", "revoked"}
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,9 @@ def status(device: Device, home: Home | None = None, *, is_exact: bool = False) 
         - ``channels``: ``{channel, name, state, database, subscription?, reason?, error?, sync,
           why?}``, and how far it is behind; ``members`` of an own channel, as addresses, or None
           for a guest whose address is not known; ``is_shared_with_me``; ``refused``, as above, if
-          the channel is replicated and the cloud can be reached
+          the channel is replicated and the cloud can be reached; ``unsent``, if it is closed or
+          stopped and has a copy here that cannot be compared: how many documents may be on this
+          device only, at most
         - ``invitations``: ``{invitation, email, channel, name, state, error?}``
         - ``replications``: ``{of, from, to, state, stalled, reason?, details?}``
 
@@ -219,8 +223,11 @@ def _channel(here: _Situation, doc: JsonDict, addresses: dict[str, str]) -> Json
     if is_ending and not here.is_agent_running:
         why_off = f"{why_off}. The agent would end that, but does not run; start it with `run`"
     why_off = why_off or _why_off(here, local.name)
-    progress = _progress(here, local, remote, why_off, refused)
-    return result | progress | ({"sync": "ending"} if is_ending else {})
+    is_over = result["state"] in channels.ENDED or subscription.get("state") == "stopped"
+    result |= _progress(here, local, remote, why_off, refused, is_over=is_over)
+    if is_over and "to_send" not in result and device.is_own(local):
+        result |= _unsent(here, local)
+    return result | ({"sync": "ending"} if is_ending else {})
 
 
 def _why_channel_off(channel: JsonDict) -> str | None:
@@ -271,6 +278,8 @@ def _progress(
     remote: Database | None,
     why_off: str | None,
     refused: set[str] | None = None,
+    *,
+    is_over: bool = False,
 ) -> JsonDict:
     """Return ``{sync, why?}`` of a database, and how far it is behind."""
     now, known = here.device.clock(), here.known
@@ -282,7 +291,7 @@ def _progress(
                 local, remote, found, known.positions, refused or set(), is_exact=here.is_exact
             )
             known.remember(local.name, result, now)
-        elif not here.is_reached and here.registration == "active":
+        elif not is_over and not here.is_reached and here.registration in _SENT_LATER:
             result = waiting_here(local, found, known.positions)
             result |= known.compared.get(local.name, {})
     except CouchError as exc:
@@ -301,6 +310,13 @@ def _progress(
 def _is_replicated(here: _Situation, group: str) -> bool:
     """Tell whether CouchDB replicates a group of databases in any direction."""
     return any(not one.is_stalled for one in _of_group(here, group))
+
+
+def _unsent(here: _Situation, local: Database) -> JsonDict:
+    """Return ``{unsent}`` of a channel that is sent no more. Some requests."""
+    note = here.known.refused.get(local.name, {})
+    said = unsent(local, _of_database(here, local), here.known.positions, note)
+    return {"unsent": said["to_send"]}
 
 
 def _of_group(here: _Situation, group: str) -> list[Replication]:

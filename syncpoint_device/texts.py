@@ -77,7 +77,7 @@ def couch_changed(result: JsonDict) -> str:
 
 def counted(number: int, what: str = "document") -> str:
     """Return a number of things in words."""
-    return f"1 {what}" if number == 1 else f"{number} {what}s"
+    return f"1 {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def exported(result: JsonDict) -> str:
@@ -229,6 +229,14 @@ def progress(comparison: JsonDict) -> str:
     return ", ".join(parts)
 
 
+def not_sent(waiting: JsonDict) -> str:
+    """Say what may be on this device only; empty if nothing may be."""
+    if not waiting.get("to_send"):
+        return ""
+    most = f"up to {counted(waiting['to_send'])} may be on this device only"
+    return f"{most}; save them with `export`"
+
+
 def _size(count: int) -> str:
     """Return a number of bytes as people say it."""
     size, unit = float(count), "bytes"
@@ -319,6 +327,8 @@ def _channel(channel: JsonDict, *, is_only: bool) -> list[str]:
     lines.append(f"database {channel['database']}")
     if not is_only:
         lines.append(f"id {channel['channel']}")
+    if channel.get("unsent"):
+        lines.append(not_sent({"to_send": channel["unsent"]}))
     lines += [
         f"the cloud {refused_in_channel(one['document'], '', one['reason'])}"
         for one in channel.get("refused", [])

@@ -58,9 +58,8 @@ def reconcile_subscription(doc: JsonDict, device: Device) -> None:
     local, name = device.channel(doc["channel"]), str(channel.get("name", DEFAULT_NAME))
     if doc["state"] == "active":
         _replicate(doc["channel"], channel, name, device)
-    elif device.replications.reconcile(local.name, []) or doc.get("reason"):
-        why = f": {doc['reason']}" if doc.get("reason") else ""
-        device.say(name, f"{doc['state']}{why}")
+    elif device.replications.reconcile(local.name, []) and not doc.get("reason"):
+        device.say(name, doc["state"])  # `syncpoint_device.news` tells what the cloud has stopped
 
 
 @registry.safe("device", "revoked", to="revoked")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,13 +16,13 @@ from syncpoint_device.databases import OWNER_DOC
 from syncpoint_device.errors import AgentRunning
 from syncpoint_device.home import Home
 from syncpoint_device.known import Known
-from syncpoint_device.progress import MAX_PAGES, Notes, compare, waiting_here
+from syncpoint_device.progress import MAX_PAGES, Notes, compare, instance_of, unsent, waiting_here
 from syncpoint_device.replications import Direction, Replication, Replications
 from syncpoint_device.status import status
 from syncpoint_device.sync_watch import SyncWatch
 from tests.kit.basics import wait_for
 from tests.kit.device.by_hand import Kit
-from tests.kit.device.fake_cloud import UNAVAILABLE, FakeCloud
+from tests.kit.device.fake_cloud import NOT_FOUND, UNAVAILABLE, FakeCloud
 from tests.kit.device.profiles import PHOTOS
 
 # The changes in a page: fewer than usual, so that a test has several pages of them.
@@ -304,6 +305,59 @@ def test_nothing_is_in_sync_before_the_registration_is_confirmed(
     parts = [said["control"], *said["channels"]]
     assert [one["why"] for one in parts] == ["the registration is not confirmed"] * 2
     assert "in sync" not in texts.status(said)
+
+
+@pytest.mark.parametrize(
+    ("channel", "subscription"),
+    [
+        ("closed", {"state": "stopped", "reason": "the channel was closed"}),
+        ("closed", {"state": "stopped", "reason": "you are no longer a member"}),
+        ("closing", {"state": "active"}),
+        ("closed", {"state": "active"}),
+        ("ready", {"state": "stopped"}),
+    ],
+)
+@pytest.mark.parametrize("is_up", [True, False])
+def test_what_was_never_sent_of_a_channel_that_ended_is_counted(
+    kit: Kit, fake_cloud: FakeCloud, channel: str, subscription: JsonDict, is_up: bool
+) -> None:
+    photos(kit, fake_cloud)
+    local = kit.device.channel("channel-1")
+    fill(local, count=3)
+    assert status(kit.device, kit.home)["channels"][0].keys().isdisjoint({"unsent"})
+    kit.put({**PHOTOS, "state": channel})
+    kit.put_subscription("channel-1", **subscription)
+    local.put({"_id": "offline"})
+    fake_cloud.registrations = None if is_up else UNAVAILABLE
+    fake_cloud.answers = {"_changes": NOT_FOUND, "_revs_diff": NOT_FOUND}
+    said = status(kit.device, kit.home)
+    assert said["channels"][0]["unsent"] == 1
+    told = "up to 1 document may be on this device only; save them with `export`"
+    assert told in texts.status(said)
+    local.delete()
+    said = status(kit.device, kit.home)
+    assert "unsent" not in said["channels"][0]
+    assert "on this device only" not in texts.status(said)
+
+
+def test_what_a_refusal_note_knows_counts_for_what_was_never_sent(kit: Kit, pair: Pair) -> None:
+    """The agent compares a page at each check, also while all is in sync."""
+    one, _ = pair
+    fill(one, count=5)
+    note = {"instance": instance_of(one), "since": one.info()["update_seq"], "lacking": {}}
+    fill(one, count=2, name="new")
+    assert unsent(one, [], {}, note) == {"to_send": 2, "is_estimate": True}
+    note["lacking"] = {"note-00000": ["1-a"]}
+    assert unsent(one, [], {}, note)["to_send"] == 3
+    assert unsent(one, [], {}, {**note, "instance": "another"})["to_send"] == 8
+
+
+def test_a_revoked_device_tells_what_it_never_sent(kit: Kit, fake_cloud: FakeCloud) -> None:
+    photos(kit, fake_cloud)
+    kit.device.channel("channel-1").put({"_id": "note"})
+    kit.home.update(lambda kept: replace(kept, is_revoked=True))
+    [one] = status(kit.device, kit.home)["channels"]
+    assert (one["why"], one["to_send"]) == ("this device is revoked", 1)
 
 
 def test_a_cloud_that_is_away_is_told_with_what_was_known(kit: Kit, fake_cloud: FakeCloud) -> None:

@@ -144,14 +144,6 @@ def test_what_is_paused_or_stopped_stands_still_and_its_copy_stays(kit: Kit, sta
     assert kit.said == [("Photos", state)]
 
 
-def test_the_clouds_reason_is_told(kit: Kit) -> None:
-    kit.put(PHOTOS)
-    kit.obey(kit.put_subscription("channel-1", remote=REMOTE))
-    why = "you are no longer a member"
-    kit.obey(kit.put_subscription("channel-1", "stopped", remote=REMOTE, reason=why))
-    assert kit.said[-1] == ("Photos", f"stopped: {why}")
-
-
 def test_what_is_resumed_goes_on(kit: Kit) -> None:
     for state in ("active", "paused", "active"):
         kit.obey(kit.put_subscription("channel-1", state, remote=REMOTE))
