@@ -293,7 +293,9 @@ def _progress(
             known.remember(local.name, result, now)
         elif not is_over and not here.is_reached and here.registration in _SENT_LATER:
             result = waiting_here(local, found, known.positions)
-            result |= known.compared.get(local.name, {})
+            there = known.compared.get(local.name, {})
+            is_estimate = result["is_estimate"] or there.get("is_estimate", False)
+            result |= {**there, "is_estimate": is_estimate}
     except CouchError as exc:
         if remote is None:
             return _without_none(sync="off" if why_off else "unknown", why=why_off)

@@ -373,7 +373,8 @@ def test_a_cloud_that_is_away_is_told_with_what_was_known(kit: Kit, fake_cloud: 
     said = status(kit.device, kit.home)
     [one] = said["channels"]
     assert one["sync"] != "in_sync"
-    assert (one["to_send"], one["to_receive"]) == (1, 7)
+    assert (one["to_send"], one["to_receive"], one["is_estimate"]) == (1, 7, True)
+    assert "up to 1 document to send" in texts.status(said)  # it may have come from the cloud
     assert one["as_of"] == said["cloud"]["reached_at"] == "2026-11-23T06:00:00Z"
     assert "503" in said["cloud"]["details"]
     assert "7 documents to receive as of 2026-11-23" in texts.status(said)
