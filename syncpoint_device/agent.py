@@ -15,11 +15,11 @@ from chalicelib.domain.addresses import shown_address
 from chalicelib.domain.documents import JsonDict, timestamp
 from chalicelib.domain.names import subscription_id
 from chalicelib.engine.runner import Message, handle
-from syncpoint_device import logins
+from syncpoint_device import channels, logins
 from syncpoint_device.backoff import BackOff, Restarts
 from syncpoint_device.channel_refusals import RefusalWatch
 from syncpoint_device.cloud import CloudMonitor, CloudStatus, fill_outbox, remove_outbox
-from syncpoint_device.databases import CONTROL, Device, Say
+from syncpoint_device.databases import CONTROL, OUTBOX, Device, Say
 from syncpoint_device.errors import (
     CloudFailed,
     DeviceError,
@@ -262,7 +262,8 @@ class Agent:
                 )
                 for one in due
             }
-            what = f"stopped: {'; '.join(sorted(causes))}. Starting them again"
+            names = ", ".join(sorted(_names(device, {one.group for one in due})))
+            what = f"stopped ({names}): {'; '.join(sorted(causes))}. Starting them again"
             self._say("replications", Problem(what))
             _restart(device, due)
             self._checks.retry_now()
@@ -313,6 +314,14 @@ class Agent:
 
 def _is_of_document(exc: CouchError) -> bool:
     return isinstance(exc, Unreadable) or exc.status in _DOCUMENT_ERRORS
+
+
+def _names(device: Device, groups: set[str]) -> set[str]:
+    """Return what people call some groups of replications. One request."""
+    names = {CONTROL: "your lists", OUTBOX: "the registration"}
+    for channel in channels.list_all(device):
+        names[device.channel(channel["_id"]).name] = f"“{channel['name']}”"
+    return {names.get(group, group) for group in groups}
 
 
 def _restart(device: Device, replications: Iterable[Replication]) -> None:

@@ -7,9 +7,12 @@ import pytest
 
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict
+from syncpoint_device.agent import Agent
+from syncpoint_device.databases import CONTROL
 from syncpoint_device.log import Problem
 from syncpoint_device.news import News
-from tests.kit.basics import wait_for
+from syncpoint_device.replications import Replication
+from tests.kit.basics import FakeClock, wait_for
 from tests.kit.device.by_hand import Kit, agent
 from tests.kit.device.fake_cloud import FakeCloud
 from tests.kit.device.profiles import PHOTOS
@@ -148,6 +151,21 @@ def test_the_running_agent_tells_a_failed_invitation_and_the_end_of_a_channel_on
         "the invitation of ben@example.com failed: too many mails",
         f"stopped: {REMOVED}",
     ]
+
+
+def test_a_stopped_replication_is_told_with_what_it_replicates(kit: Kit) -> None:
+    kit.put(PHOTOS)
+    kit.obey(kit.put_subscription("channel-1"))
+    doc = kit.replications()[0]
+    kit.said.clear()
+    stalled = [
+        Replication(doc, group, "crashing", "econnrefused")
+        for group in (kit.device.channel("channel-1").name, CONTROL, "db-gone")
+    ]
+    Agent(kit.home, kit.say, FakeClock())._restart_stalled(kit.device, stalled)
+    [(about, what)] = kit.said
+    assert about == "replications"
+    assert what.startswith("stopped (db-gone, your lists, “Photos”): nothing answers at ")
 
 
 def has_started(kit: Kit, times: int) -> bool:
