@@ -205,7 +205,7 @@ def _channel(here: _Situation, doc: JsonDict, addresses: dict[str, str]) -> Json
         name=doc["name"],
         state=channels.state_of(doc),
         subscription=subscription.get("state"),
-        reason=subscription.get("reason"),
+        reason=subscription.get("reason", doc.get("reason")),
         error=channels.why_in_error(doc),
         database=local.name,
         is_shared_with_me=channels.is_shared_with_me(doc),
@@ -238,8 +238,10 @@ def _why_channel_off(channel: JsonDict) -> str | None:
         return "the cloud has not created it yet"
     if state == "error":
         return f"the cloud cannot use it: {channel.get('error', 'no reason is given')}"
-    if state in ("closing", "closed"):
-        return f"{'it is being closed' if state == 'closing' else 'it is closed'}{why}"
+    if state == "closing":
+        return "it is being closed"
+    if state == "closed":
+        return str(channel.get("reason", "it is closed"))
     if subscription is None:
         return "this device has not subscribed to it yet"
     return f"{subscription}{why}" if subscription != "active" else None

@@ -194,10 +194,9 @@ def status(result: JsonDict) -> str:
     ]
     if "device_code" in result:
         lines.append(_line("device code", result["device_code"]))
-    if "outbox" in result:
-        lines.append(_line("", f"it is sent from the database {result['outbox']}"))
-    lines += [_line("agent", _agent(result["agent"])), _line("cloud", _cloud(result["cloud"]))]
-    lines += _about("your lists", _progress(result["control"]), _control(result["control"]))
+    lines += [_line("agent", _agent(result)), _line("cloud", _cloud(result["cloud"]))]
+    lists = {"refused": result.get("refused", []), **result["control"]}
+    lines += _about("your lists", _progress(lists), _control(lists))
     lines += [
         _line("refused", refused(one["document"], one["reason"]))
         for one in result.get("refused", [])
@@ -260,7 +259,7 @@ _NOTE = (
     "it has the channel's name. Apps leave it alone.",
 )
 _REGISTRATIONS = {
-    "waiting to be sent": "not sent yet; it is sent as soon as the cloud can be reached",
+    "waiting to be sent": "not sent yet; this device's CouchDB sends it from {outbox}",
     "new": "the cloud has it, and sends the mail with the link",
     "confirming": "open the link in the mail, and type the device code there",
     "confirmed": "confirmed; the cloud creates a login for this device",
@@ -270,7 +269,7 @@ _REGISTRATIONS = {
     "rejected": "rejected; run `unlink`, and then `register` again",
     "error": "the cloud could not process it: {reason}; run `resend` to try again",
     "revoking": "this device is being revoked",
-    "revoked": "this device was revoked",
+    "revoked": "this device was revoked; run `unlink`, and then `register` again",
 }
 
 
@@ -279,12 +278,15 @@ def _registration(result: JsonDict) -> str:
     if state is None:
         return "not known while the cloud cannot be reached"
     why = result.get("registration_error", "it gives no reason")
-    return str(_REGISTRATIONS.get(state, state)).replace("{reason}", why)
+    text, outbox = str(_REGISTRATIONS.get(state, state)), result.get("outbox", "its outbox")
+    return text.replace("{reason}", why).replace("{outbox}", outbox)
 
 
-def _agent(agent: JsonDict) -> str:
+def _agent(result: JsonDict) -> str:
+    agent = result["agent"]
     if not agent["running"]:
-        return "does not run; start it with `run`"
+        is_ended = result["registration"] in ("revoking", "revoked", "rejected")
+        return "does not run" + ("" if is_ended else "; start it with `run`")
     return f"runs since {moment(agent['since'])}" if "since" in agent else "runs"
 
 
@@ -303,7 +305,8 @@ def _progress(one: JsonDict) -> str:
     if "as_of" in one and one.get("to_receive"):
         waits += f" as of {moment(one['as_of'])}"
     if one["sync"] == "in_sync":
-        return "in sync"
+        refused = len(one.get("refused", []))
+        return "in sync" + (f", except {refused:,} refused" if refused else "")
     if one["sync"] in ("off", "ending"):
         what = "not" if one["sync"] == "off" else "still"
         return f"{what} replicated: {one['why']}" + (f"; {waits}" if waits else "")

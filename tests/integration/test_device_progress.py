@@ -210,7 +210,17 @@ def photos(kit: Kit, fake_cloud: FakeCloud, state: str = "active", **more: Any) 
             "stopped: you are no longer a member",
         ),
         ({"state": "closing"}, {"state": "active"}, "it is being closed"),
-        ({"state": "closed"}, {"state": "stopped", "reason": "closed"}, "it is closed: closed"),
+        (
+            {"state": "closed"},
+            {"state": "stopped", "reason": "the channel was closed"},
+            "the channel was closed",
+        ),
+        (
+            {"state": "closed", "reason": "you are no longer a member"},
+            {"state": "active"},
+            "you are no longer a member",
+        ),
+        ({"state": "closed"}, {"state": "stopped"}, "it is closed"),
         (
             {"state": "error", "error": {"reason": "name is missing"}},
             {"state": "active"},
