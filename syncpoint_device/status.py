@@ -291,7 +291,13 @@ def _progress(
     try:
         if remote is not None:
             result = compare(
-                local, remote, found, known.positions, refused or set(), is_exact=here.is_exact
+                local,
+                remote,
+                found,
+                known.positions,
+                refused or set(),
+                is_exact=here.is_exact,
+                with_sizes=True,
             )
             known.remember(local.name, result, now)
         elif not is_over and not here.is_reached and here.registration in _SENT_LATER:

@@ -1,5 +1,6 @@
 """What waits between a device and the cloud, and what is called in sync, over a real server."""
 
+import base64
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,7 +17,15 @@ from syncpoint_device.databases import OWNER_DOC
 from syncpoint_device.errors import AgentRunning
 from syncpoint_device.home import Home
 from syncpoint_device.known import Known
-from syncpoint_device.progress import MAX_PAGES, Notes, compare, instance_of, unsent, waiting_here
+from syncpoint_device.progress import (
+    MAX_PAGES,
+    MAX_SIZED,
+    Notes,
+    compare,
+    instance_of,
+    unsent,
+    waiting_here,
+)
 from syncpoint_device.replications import Direction, Replication, Replications
 from syncpoint_device.status import status
 from syncpoint_device.sync_watch import SyncWatch
@@ -97,14 +106,44 @@ def test_a_document_that_was_refused_does_not_wait(pair: Pair) -> None:
     assert said["to_send"] == 1
 
 
-def test_the_size_of_what_waits_is_an_average(pair: Pair) -> None:
+@pytest.mark.parametrize(
+    ("sizes", "least", "most"),
+    [
+        ([10], 50, 150),
+        ([10] * 6, 300, 900),
+        ([10, 200_000], 200_000, 200_300),  # of a database of small documents
+        ([10] * (MAX_SIZED + 1), None, None),
+        ([300_000] * 4, None, None),  # too long to read
+    ],
+)
+def test_the_size_of_what_waits_is_that_of_the_documents_or_not_told(
+    pair: Pair, sizes: list[int], least: int | None, most: int | None
+) -> None:
+    """An average would be wrong: one document may be a million times as large as another."""
     one, other = pair
-    for number in range(4):
-        one.put({"_id": f"note-{number}", "text": "x" * 10_000})
-    said = compare(one, other, [], {})
-    if "sizes" in one.info():  # PouchDB Server reports none
-        assert 40_000 <= said["bytes_to_send"] <= 45_000
+    fill(*pair, count=10)
+    notes: Notes = {}
+    compare(one, other, [], notes)
+    for number, size in enumerate(sizes):
+        one.put({"_id": f"new-{number:04}", "text": "x" * size})
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("syncpoint_device.progress.MAX_PAGES", 99)
+        said = compare(one, other, [], notes, with_sizes=True)
+        back = compare(other, one, [], {}, with_sizes=True)
+    assert said["to_send"] == back["to_receive"] == len(sizes)
     assert "bytes_to_receive" not in said
+    for told in (said.get("bytes_to_send"), back.get("bytes_to_receive")):
+        assert told is None if least is None or most is None else least <= (told or 0) <= most
+
+
+def test_attachments_count_for_the_size_of_what_waits(pair: Pair) -> None:
+    one, other = pair
+    data = base64.b64encode(b"x" * 500_000).decode()
+    files = {"a.jpg": {"content_type": "image/jpeg", "data": data}}
+    one.put({"_id": "photo", "_attachments": files})
+    said = compare(one, other, [], {}, with_sizes=True)
+    assert 500_000 <= said["bytes_to_send"] <= 501_000
+    assert waiting_here(one, [], {})["bytes_to_send"] == said["bytes_to_send"]
 
 
 @pytest.mark.parametrize("count", [1, MAX_PAGES * PAGE + 50])
