@@ -20,6 +20,8 @@ from chalicelib.web.replication import RefusedRequest, docs_of, revs_of
 # A replicator compares this value to notice a restart of its target. It never changes here.
 _NEVER_RESTARTED = {"instance_start_time": "0"}
 
+_NO_MAIL = "no mail can be sent to this address"
+
 Headers = Mapping[str, str]
 
 
@@ -106,8 +108,9 @@ def bulk_docs(context: Context, headers: Headers, body: bytes | str, source_ip: 
 def show_state(context: Context, device_id: str) -> Answer:
     """Return ``{state, reason?}`` of a registration. One request; none for an id of another form.
 
-    The reason of an ``error`` is shown. Whoever knows the id could learn it by asking for another
-    mail. The id has 122 random bits, and only the device has it.
+    The reason of an ``error`` is shown, because only the device knows its id. Somebody may register
+    a device for a stranger's address. So the reason tells no more than asking for another mail
+    does: whether the address is above its quota, but not whether somebody there complained.
     """
     if not registration.is_device_id(device_id):
         reason = "only the state of a device (device-<uuid4 hex>) is shown here"
@@ -116,9 +119,11 @@ def show_state(context: Context, device_id: str) -> Answer:
     if device is None or device.get("type") != "device":
         return _error(404, "not_found", "there is no such device")
     state, error = device["state"], device.get("error")
-    if state == ERROR_STATE and isinstance(error, dict) and isinstance(error.get("reason"), str):
-        return Answer(200, {"state": state, "reason": error["reason"]})
-    return Answer(200, {"state": state})
+    why = error.get("reason") if isinstance(error, dict) and state == ERROR_STATE else None
+    if not isinstance(why, str):
+        return Answer(200, {"state": state})
+    is_private = why.endswith((sending.UNWANTED, sending.NOT_SENT))
+    return Answer(200, {"state": state, "reason": _NO_MAIL if is_private else why})
 
 
 def refuse() -> Answer:
