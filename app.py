@@ -237,7 +237,7 @@ def registrations_bulk_docs() -> Response:
 
 @app.route("/registrations/{doc_id}", methods=["GET"])
 def registrations_show_state(doc_id: str) -> Response:
-    """Return `{"state"}` of a device, and nothing more."""
+    """Return `{state, reason?}` of a device, and nothing more."""
     with context_of(dependencies) as context:
         return reply(registrations.show_state(context, doc_id))
 

@@ -15,11 +15,11 @@ from chalicelib.domain.addresses import shown_address
 from chalicelib.domain.documents import JsonDict, timestamp
 from chalicelib.domain.names import subscription_id
 from chalicelib.engine.runner import Message, handle
-from syncpoint_device import logins
+from syncpoint_device import channels, logins
 from syncpoint_device.backoff import BackOff, Restarts
 from syncpoint_device.channel_refusals import RefusalWatch
 from syncpoint_device.cloud import CloudMonitor, CloudStatus, fill_outbox, remove_outbox
-from syncpoint_device.databases import CONTROL, Device, Say
+from syncpoint_device.databases import CONTROL, OUTBOX, Device, Say
 from syncpoint_device.errors import (
     CloudFailed,
     DeviceError,
@@ -33,7 +33,8 @@ from syncpoint_device.home import AGENT_NOTE, Home
 from syncpoint_device.known import Known
 from syncpoint_device.log import Problem
 from syncpoint_device.network import is_behind_proxy
-from syncpoint_device.reasons import of_error, of_replication
+from syncpoint_device.news import News
+from syncpoint_device.reasons import ANOTHERS, of_error, of_replication
 from syncpoint_device.refusals import Refusals
 from syncpoint_device.replications import Replication
 from syncpoint_device.sync_watch import SyncWatch
@@ -97,6 +98,7 @@ class Agent:
         self._home, self._say, self._clock, self._is_ended = home, say, clock, is_ended
         self._intervals = intervals = intervals or Intervals()
         self._monitor = CloudMonitor(home, say)
+        self._news = News(home, say)
         self._refusals = Refusals()
         self._channel_watch = RefusalWatch(home, say)
         self._gaps = Gaps()
@@ -201,10 +203,7 @@ class Agent:
 
     def _start(self, device: Device) -> None:
         if not device.acquire(device.database):
-            raise DeviceError(
-                f"the database {device.database.name} does not belong to this device; run "
-                "`unlink`, and then `register` with another --prefix"
-            )
+            raise DeviceError(ANOTHERS.format(database=device.database.name))
         self._is_refused = False
         if device.has_login() and device.profile.cloud:
             self._monitor.is_active = True
@@ -223,24 +222,23 @@ class Agent:
             self._say(bad.doc_id[:80], Problem(f"cannot be read: {bad.reason}"))
         for row in page["results"]:
             self._handle(device, row.get("doc") or {})
+        self._news.save()
         return page
 
     def _handle(self, device: Device, doc: JsonDict) -> None:
-        if [
-            doc.get("type"),
-            doc.get("state"),
-        ] not in _HANDLED_STATES:  # they may have any JSON type
-            return
-        message = Message(device.database.name, doc["_id"], doc["type"], doc["state"], doc)
+        what = [doc.get("type"), doc.get("state")]  # they may have any JSON type
         try:
-            handle(message, registry, device)
+            self._news.look(device, doc)
+            if what in _HANDLED_STATES:
+                message = Message(device.database.name, doc["_id"], doc["type"], doc["state"], doc)
+                handle(message, registry, device)
         except DeviceError:
             raise
         except Exception as exc:  # so that no document keeps the agent from the next one
             if isinstance(exc, CouchError) and not _is_of_document(exc):
                 raise
-            what = f"cannot be handled: {type(exc).__name__}: {exc}"
-            self._say(doc["_id"][:80], Problem(what[:200]))
+            why = f"cannot be handled: {type(exc).__name__}: {exc}"
+            self._say(doc["_id"][:80], Problem(why[:200]))
 
     def _look_at_replications(self, device: Device) -> None:
         """Restart the stalled replications that are due, and say which channels are in sync."""
@@ -264,7 +262,8 @@ class Agent:
                 )
                 for one in due
             }
-            what = f"stopped: {'; '.join(sorted(causes))}. Starting them again"
+            names = ", ".join(sorted(_names(device, {one.group for one in due})))
+            what = f"stopped ({names}): {'; '.join(sorted(causes))}. Starting them again"
             self._say("replications", Problem(what))
             _restart(device, due)
             self._checks.retry_now()
@@ -315,6 +314,14 @@ class Agent:
 
 def _is_of_document(exc: CouchError) -> bool:
     return isinstance(exc, Unreadable) or exc.status in _DOCUMENT_ERRORS
+
+
+def _names(device: Device, groups: set[str]) -> set[str]:
+    """Return what people call some groups of replications. One request."""
+    names = {CONTROL: "your lists", OUTBOX: "the registration"}
+    for channel in channels.list_all(device):
+        names[device.channel(channel["_id"]).name] = f"“{channel['name']}”"
+    return {names.get(group, group) for group in groups}
 
 
 def _restart(device: Device, replications: Iterable[Replication]) -> None:

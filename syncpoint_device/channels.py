@@ -302,6 +302,21 @@ def member_ids(channel: JsonDict) -> list[str]:
     return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
 
 
+def what_became_of(invitation: JsonDict, channel: JsonDict | None) -> str | None:
+    """Return what the state of an invitation does not say; None if there is nothing. No I/O.
+
+    The cloud leaves an invitation as it was when its channel is closed or its guest is removed.
+    """
+    state, guest = state_of(invitation), guest_and_channel(invitation)[0]
+    if channel is None or state not in ("new", "sent", "accepting", "accepted"):
+        return None
+    if state_of(channel) in ENDED:
+        return "the channel is closed"
+    return (
+        "no longer a member" if state == "accepted" and guest not in member_ids(channel) else None
+    )
+
+
 def invitations(docs: Sequence[JsonDict]) -> list[JsonDict]:
     """Return those of some documents that are invitations of an address. No I/O."""
     return [

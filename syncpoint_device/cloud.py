@@ -5,11 +5,16 @@ from enum import Enum, auto
 
 from chalicelib.couch import Connection, CouchError, NotFound, Unauthorized
 from chalicelib.domain.addresses import shown_address
-from chalicelib.domain.documents import JsonDict, generation_of
+from chalicelib.domain.documents import ERROR_STATE, JsonDict, generation_of
 from chalicelib.domain.names import owner_control_db
 from syncpoint_device.databases import OUTBOX, Device, Say
 from syncpoint_device.endpoints import is_in_cloud, is_plain_url
-from syncpoint_device.errors import DeviceError, RegistrationRejected, Revoked
+from syncpoint_device.errors import (
+    DeviceError,
+    RegistrationRejected,
+    Revoked,
+    without_full_stop,
+)
 from syncpoint_device.home import Home, Profile
 from syncpoint_device.log import Problem
 from syncpoint_device.network import CloudAdapter
@@ -22,8 +27,12 @@ _PROGRESS = {
     "confirmed": "confirmed; the cloud creates a login for this device",
     "expired": "nobody confirmed it in time; run `resend` for another mail",
     "undeliverable": "the mail did not arrive; if {owner} is right, run `resend` for another mail",
-    "error": "the cloud failed to process it; run `resend` to try again",
+    "error": "the cloud could not process it: {reason}; run `resend` to try again",
 }
+# The states in which somebody has to do something.
+_FAILED = ("expired", "undeliverable", ERROR_STATE)
+NO_REASON = "it gives no reason"
+_REASON_LENGTH = 200
 # After so many checks that do not find the registration, the agent asks the endpoint why.
 _MAX_MISSING_CHECKS = 2
 
@@ -56,13 +65,20 @@ class Registrations:
 
     def state(self, device_id: str) -> str | None:
         """Return the state of a registration, or None if the endpoint does not have it."""
+        return self.state_and_reason(device_id)[0]
+
+    def state_and_reason(self, device_id: str) -> tuple[str | None, str | None]:
+        """Return the same, and the reason of an ``error``; None if the endpoint gives none."""
         try:
-            state = self._http.request_object("GET", f"/{device_id}").get("state")
+            answer = self._http.request_object("GET", f"/{device_id}")
         except NotFound:
-            return None
+            return None, None
+        state, reason = answer.get("state"), answer.get("reason")
         if not isinstance(state, str):
             raise self._bad_answer()
-        return state
+        if state == ERROR_STATE and isinstance(reason, str) and reason:
+            return state, without_full_stop(reason)[:_REASON_LENGTH]
+        return state, None
 
     def refusal(self, doc: JsonDict) -> str | None:
         """Send a registration. Return why the endpoint refuses it, or None if it accepts it.
@@ -176,11 +192,11 @@ class CloudMonitor:
         try:
             if self._has_moved(device, registrations):
                 return CloudStatus.CHANGED
-            state = registrations.state(device.profile.device_id)
+            state, reason = registrations.state_and_reason(device.profile.device_id)
             if state in ("revoking", "revoked"):
                 raise Revoked
             if problem is None:
-                return self._check_registration(device, registrations, state)
+                return self._check_registration(device, registrations, state, reason)
         except CouchError as exc:
             url = device.profile.cloud if problem else device.profile.registrations
             return self._unreachable(problem or exc, url)
@@ -201,7 +217,7 @@ class CloudMonitor:
         return True
 
     def _check_registration(
-        self, device: Device, registrations: Registrations, state: str | None
+        self, device: Device, registrations: Registrations, state: str | None, reason: str | None
     ) -> CloudStatus:
         if state == "active" and device.profile.cloud:
             self.is_active = True
@@ -217,8 +233,9 @@ class CloudMonitor:
             code = device.profile.doc["device_code"]
             owner = shown_address(device.profile.owner_address)
             text = _PROGRESS.get(state)
-            said = ascii(state) if text is None else text.format(code=code, owner=owner)
-            self._say_once("registration", said)
+            why = reason or NO_REASON
+            said = ascii(state) if text is None else text.format(code=code, owner=owner, reason=why)
+            self._say_once("registration", Problem(said) if state in _FAILED else said)
         return self._reached(CloudStatus.PENDING)
 
     def _find_refusal(self, device: Device, registrations: Registrations) -> None:

@@ -111,6 +111,16 @@ class Device:
             local.put(doc)
         return bool(doc["device"] == self.profile.device_id)
 
+    def is_anothers(self, local: Database) -> bool:
+        """Tell whether `acquire` would refuse a local database. At most two requests."""
+        try:
+            doc = local.find_one(OWNER_DOC)
+            if doc is None:
+                return bool(local.info()["doc_count"] > 0)
+        except NoDatabase:
+            return False
+        return doc.get("device") not in (None, self.profile.device_id)
+
     def is_own(self, local: Database) -> bool:
         """Tell whether a local database exists and this device owns it. One request."""
         try:

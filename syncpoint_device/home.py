@@ -17,7 +17,7 @@ from syncpoint_device.errors import AgentRunning, DeviceError, NotRegistered
 
 _FILE = "device.json"
 # The notes of the agent and of `status`; see `Home.note`.
-AGENT_NOTE, CLOUD_NOTE = "agent", "cloud"
+AGENT_NOTE, CLOUD_NOTE, NEWS_NOTE = "agent", "cloud", "news"
 # Fields of the document that the commands rely on.
 _TEXT_FIELDS = ("_id", "owner", "name", "device_code")
 _FLAGS = ("is_revoked", "is_rejected", "is_active")
@@ -156,7 +156,8 @@ class Home:
         Parameters
         ----------
         name : str
-            ``agent`` (``{pid, since}``) or ``cloud`` (see `syncpoint_device.known`).
+            ``agent`` (``{pid, since}``), ``cloud`` (see `syncpoint_device.known`) or ``news`` (see
+            `syncpoint_device.news`).
         """
         with suppress(OSError):
             self._write(self._note_path(name), value)
@@ -209,7 +210,7 @@ class Home:
         """Delete the device's file, and its password with it."""
         self.path.with_suffix(".new").unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)
-        for name in (AGENT_NOTE, CLOUD_NOTE):
+        for name in (AGENT_NOTE, CLOUD_NOTE, NEWS_NOTE):
             self.remove_note(name)
 
     @contextmanager

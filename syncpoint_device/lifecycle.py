@@ -24,7 +24,7 @@ from syncpoint_device.errors import (
     Revoked,
 )
 from syncpoint_device.home import Home, Profile
-from syncpoint_device.purge import Checker, own_databases, refuse_losses
+from syncpoint_device.purge import Checker, other_devices, own_databases, refuse_losses
 from syncpoint_device.registration import new_device
 
 _PREFIX = re.compile(r"([a-z][a-z0-9_-]{0,60})?", re.ASCII)
@@ -66,9 +66,10 @@ def register(
     Returns
     -------
     dict
-        ``{device, device_code, owner, name, control, problem?}``. `owner` is the address, and
-        `control` the name of this device's copy of the owner's control database. `problem` says why
-        the registrations endpoint could not be reached, if so.
+        ``{device, device_code, owner, name, control, problem?, beside?}``. `owner` is the address,
+        and `control` the name of this device's copy of the owner's control database. `problem`
+        says why the registrations endpoint could not be reached, if so. `beside` has the ids of
+        other devices that use this CouchDB with the same prefix.
 
     Raises
     ------
@@ -103,6 +104,7 @@ def register(
     home.save(profile)
     device = logins.adopt(home, device)
     fill_outbox(device)
+    beside = other_devices(device)
     return {
         "device": new.device_id,
         "device_code": new.device_code,
@@ -110,6 +112,7 @@ def register(
         "name": name,
         "control": device.database.name,
         **({} if problem is None else {"problem": problem}),
+        **({"beside": beside} if beside else {}),
     }
 
 

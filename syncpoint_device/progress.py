@@ -5,6 +5,7 @@ yet, and at most some pages of them. CouchDB's scheduler says how far its replic
 Server does not. So the device's notes keep up to where a database was compared before.
 """
 
+import json
 import math
 import uuid
 from collections.abc import Collection, Sequence
@@ -17,6 +18,8 @@ from syncpoint_device.replications import Replication, count_missing, find_missi
 
 # How many pages of a thousand changes are compared in each direction.
 MAX_PAGES = 2
+# What is read to know its size: how many documents, and how long their JSON may be.
+MAX_SIZED, MAX_SIZED_BYTES = 100, 1_000_000
 # A local document of each local database; it is never replicated.
 _MARK_DOC = "_local/syncpoint-compared"
 
@@ -43,6 +46,7 @@ def compare(
     refused: Collection[str] = (),
     *,
     is_exact: bool = False,
+    with_sizes: bool = False,
 ) -> JsonDict:
     """Compare two databases. Some requests, however many documents they have.
 
@@ -56,13 +60,15 @@ def compare(
         The ids of documents that the cloud has refused. They do not wait.
     is_exact : bool
         Whether to compare all changes: two requests for each thousand.
+    with_sizes : bool
+        Whether to read what waits, if that is little, to know how large it is.
 
     Returns
     -------
     dict
         - ``to_send``, ``to_receive``: the numbers of documents that wait
-        - ``bytes_to_send``, ``bytes_to_receive``: about how large they are, if something waits and
-          the source reports its size
+        - ``bytes_to_send``, ``bytes_to_receive``: about how large they are with their attachments,
+          if that was asked for and at most a hundred documents wait
         - ``is_estimate``: whether fewer documents may wait
 
     Raises
@@ -78,7 +84,8 @@ def compare(
         return {**counts, "is_estimate": False}
     sent = _Way("send", local, local, remote, _from(replications, local))
     received = _Way("receive", local, remote, local, _to(replications, local))
-    there, back = _count(sent, notes, refused), _count(received, notes, ())
+    there = _count(sent, notes, refused, with_sizes=with_sizes)
+    back = _count(received, notes, (), with_sizes=with_sizes)
     return {**there, **back, "is_estimate": there["is_estimate"] or back["is_estimate"]}
 
 
@@ -92,7 +99,35 @@ def waiting_here(local: Database, replications: Sequence[Replication], notes: No
     dict
         ``{to_send, bytes_to_send?, is_estimate}``; `is_estimate` unless nothing waits.
     """
-    return _count(_Way("send", local, local, None, _from(replications, local)), notes, ())
+    way = _Way("send", local, local, None, _from(replications, local))
+    return _count(way, notes, (), with_sizes=True)
+
+
+def unsent(
+    local: Database, replications: Sequence[Replication], notes: Notes, refused: JsonDict
+) -> JsonDict:
+    """Count what may be on this device only, where nothing is sent any more. Some requests.
+
+    Parameters
+    ----------
+    refused : dict
+        The note on the database of `syncpoint_device.channel_refusals`. It says up to where all but
+        some documents were in the cloud.
+
+    Returns
+    -------
+    dict
+        ``{to_send, is_estimate}``.
+    """
+    key, mark = f"{local.name} send", instance_of(local)
+    known = notes.get(key, {})
+    reached = seq_number(known.get("since")) if known.get("instance") == mark else 0
+    if refused.get("instance") == mark and seq_number(refused.get("since")) > reached:
+        notes[key] = {"instance": mark, "since": str(refused.get("since"))}
+    lacking = refused.get("lacking")
+    count = waiting_here(local, replications, notes)["to_send"]
+    count += len(lacking) if isinstance(lacking, dict) else 0
+    return {"to_send": count, "is_estimate": count > 0}
 
 
 def _from(replications: Sequence[Replication], local: Database) -> Replication | None:
@@ -103,25 +138,27 @@ def _to(replications: Sequence[Replication], local: Database) -> Replication | N
     return next((one for one in replications if one.doc["target"]["url"] == local.url), None)
 
 
-def _count(way: _Way, notes: Notes, refused: Collection[str]) -> JsonDict:
+def _count(way: _Way, notes: Notes, refused: Collection[str], *, with_sizes: bool) -> JsonDict:
     info = way.source.info()
     mark = instance_of(way.local)
     key = f"{way.local.name} {way.name}"
     since = compared = _start(way, notes.get(key, {}), info, mark)
-    count, rest = 0, 0
+    found: set[str] = set()
+    rest = 0
     for _ in range(MAX_PAGES):
         page = leaf_page(way.source, since)
         missing = page.revs if way.target is None else find_missing(page.revs, way.target)
-        count += len(missing.keys() - refused)
+        found |= missing.keys() - refused
         since = page.last_seq
-        if count == 0:
+        if not found:
             compared = since
         rest = 0 if page.is_last else _rest(page.pending, info, since)
         if rest == 0:
             break
     notes[key] = {"instance": mark, "since": compared}
-    documents = count + rest
-    size = _bytes(documents, info)
+    documents = len(found) + rest
+    is_sized = with_sizes and rest == 0 and 0 < documents <= MAX_SIZED
+    size = _bytes(way.source, sorted(found)) if is_sized else None
     return {
         f"to_{way.name}": documents,
         **({} if size is None else {f"bytes_to_{way.name}": size}),
@@ -180,10 +217,19 @@ def seq_number(seq: object) -> float:
     return int(number) if number.isdecimal() else math.inf
 
 
-def _bytes(documents: int, info: JsonDict) -> int | None:
-    """Return about how large some documents of a database are, from the average of all."""
-    sizes, count = info.get("sizes"), info.get("doc_count")
-    external = sizes.get("external") if isinstance(sizes, dict) else None
-    if not documents or not isinstance(external, int) or not isinstance(count, int) or count < 1:
-        return None
-    return documents * external // count
+def _bytes(source: Database, doc_ids: list[str]) -> int | None:
+    """Return about how large some documents are with their attachments. One request.
+
+    None if that is not known: their JSON is too long, or the database does not answer.
+    """
+    params, body = {"include_docs": "true"}, {"keys": doc_ids}
+    try:
+        answer = source.request(
+            "POST", "_all_docs", params=params, body=body, max_bytes=MAX_SIZED_BYTES
+        )
+        docs = [row.get("doc") or {} for row in answer["rows"]]
+        files = [one for doc in docs for one in doc.get("_attachments", {}).values()]
+        texts = [json.dumps(doc, ensure_ascii=False) for doc in docs]
+        return sum(map(len, texts)) + sum(int(one["length"]) for one in files)
+    except (CouchError, AttributeError, KeyError, TypeError, ValueError):
+        return None  # anything may answer at a remote URL

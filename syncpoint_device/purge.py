@@ -65,6 +65,17 @@ def left_databases(server: Server, prefix: str) -> list[Database]:
     ]
 
 
+def other_devices(device: Device) -> list[str]:
+    """Return the ids of other devices that use databases of the same prefix. Some requests.
+
+    Only the first 20 control databases are looked at: the CouchDB may be that of a cloud.
+    """
+    found = _named(device.server, device.profile.prefix)
+    control = [local for local in found if local.name.startswith(device.profile.prefix + CONTROL)]
+    owners = [(local.find_one(OWNER_DOC) or {}).get("device") for local in control[:20]]
+    return [str(owner) for owner in owners if owner not in (None, device.profile.device_id)]
+
+
 def _named(server: Server, prefix: str) -> list[Database]:
     """Return the databases with names as those of devices, control databases last."""
     pattern = re.compile(rf"{re.escape(prefix)}(db|{CONTROL})-[0-9a-f]{{32}}", re.ASCII)

@@ -71,6 +71,12 @@ _OF_CERTIFICATE = {
         "{host} does not speak https, or only in a form that is no longer secure; check the URL"
     ),
 }
+# Why the agent does not replicate a channel.
+ODD_ID = "its id is not the name of a shared channel's database"
+ANOTHERS = (
+    "the database {database} does not belong to this device; run `unlink`, and then `register` "
+    "with another --prefix"
+)
 # What `requests` calls a request without an answer, and what it means.
 _NO_ANSWER = {
     **_OF_CERTIFICATE,

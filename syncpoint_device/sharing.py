@@ -10,6 +10,7 @@ from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.channel import CHANNEL_NAME_LENGTH, DEFAULT_NAME
 from chalicelib.domain.documents import ERROR_STATE, JsonDict, Rejected, generation_of
 from chalicelib.domain.moves import TYPES
+from chalicelib.domain.names import subscription_id
 from syncpoint_device import channels
 from syncpoint_device.databases import Device
 from syncpoint_device.errors import (
@@ -40,9 +41,14 @@ def list_channels(device: Device) -> JsonDict:
     Returns
     -------
     dict
-        ``{channels: [{channel, name, state, shared, members, database, error?}]}``: whether
-        somebody shares it with the owner, and the number of its members.
+        ``{channels: [{channel, name, state, subscription?, shared, members, database, error?}]}``:
+        the state of the owner's subscription, whether somebody shares it with the owner, and the
+        number of its members.
     """
+    docs = channels.documents(device)
+    states = {
+        doc["_id"]: channels.state_of(doc) for doc in docs if doc.get("type") == "subscription"
+    }
     found = [
         {
             "channel": doc["_id"],
@@ -52,8 +58,9 @@ def list_channels(device: Device) -> JsonDict:
             "members": len(channels.member_ids(doc)),
             "database": device.channel(doc["_id"]).name,
             **_reason(doc),
+            **_subscription(states.get(subscription_id(doc["_id"], device.profile.owner_id))),
         }
-        for doc in channels.list_all(device)
+        for doc in channels.named(docs)
     ]
     return {"channels": sorted(found, key=lambda one: (one["name"], one["channel"]))}
 
@@ -177,13 +184,17 @@ def list_invitations(device: Device) -> JsonDict:
     Returns
     -------
     dict
-        ``{invitations: [{invitation, email, channel, name, state, expires_at?, error?}]}``.
+        ``{invitations: [{invitation, email, channel, name, state, expires_at?, error?, note?}]}``.
+        `note` says that the channel is closed, or that the guest is no longer a member.
     """
-    names = {doc["_id"]: doc["name"] for doc in channels.list_all(device)}
-    found = [
-        _listed(doc, names.get(str(doc.get("channel")), DEFAULT_NAME))
-        for doc in _invitations(device)
-    ]
+    docs = channels.documents(device)
+    named = {doc["_id"]: doc for doc in channels.named(docs)}
+    found = []
+    for doc in channels.invitations(docs):
+        channel = named.get(str(doc.get("channel")))
+        note = channels.what_became_of(doc, channel)
+        listed = _listed(doc, DEFAULT_NAME if channel is None else channel["name"])
+        found.append({**listed, **({} if note is None else {"note": note})})
     return {"invitations": sorted(found, key=lambda one: (one["name"], one["email"]))}
 
 
@@ -305,6 +316,10 @@ def _listed(doc: JsonDict, name: str) -> JsonDict:
         **(expires if channels.state_of(doc) == "sent" else {}),
         **_reason(doc),
     }
+
+
+def _subscription(state: str | None) -> JsonDict:
+    return {} if state is None else {"subscription": state}
 
 
 def _reason(doc: JsonDict) -> JsonDict:

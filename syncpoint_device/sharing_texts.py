@@ -2,6 +2,7 @@
 
 from chalicelib.domain.addresses import shown_address
 from chalicelib.domain.documents import JsonDict
+from syncpoint_device.texts import moment
 
 _LATER = "as soon as this device reaches it"
 
@@ -68,8 +69,10 @@ def resent(result: JsonDict) -> str:
 
 
 def _channel(one: JsonDict) -> str:
-    count = one["members"]
-    parts = [f"“{one['name']}” ({one['channel']})", one["state"]]
+    count, state = one["members"], one["state"]
+    if one.get("subscription") in ("paused", "stopped") and state in ("ready", "shared"):
+        state = one["subscription"]
+    parts = [f"“{one['name']}” ({one['channel']})", *([] if state == "shared" else [state])]
     if one["shared"]:
         parts.append("shared with you")
     elif count:
@@ -86,7 +89,9 @@ def _member(one: JsonDict) -> str:
 
 
 def _invitation(one: JsonDict) -> str:
-    until = f" until {one['expires_at']}" if "expires_at" in one else ""
+    until = f", open until {moment(one['expires_at'])}" if "expires_at" in one else ""
     why = f": {one['error']}" if "error" in one else ""
+    if "note" in one:
+        until, why = "", f", {one['note']}"
     address = shown_address(one["email"])
     return f"{address} to “{one['name']}”, {one['state']}{until}{why} ({one['invitation']})"

@@ -12,17 +12,20 @@ from syncpoint_device import channels, reasons
 from syncpoint_device.channel_refusals import find_refused
 from syncpoint_device.cloud import Registrations
 from syncpoint_device.databases import CONTROL, OUTBOX, Device
+from syncpoint_device.endpoints import is_shared_id
 from syncpoint_device.errors import CloudFailed
 from syncpoint_device.home import Home
 from syncpoint_device.known import Known
 from syncpoint_device.network import is_behind_proxy
-from syncpoint_device.progress import MAX_PAGES, compare, waiting_here
+from syncpoint_device.progress import MAX_PAGES, compare, unsent, waiting_here
 from syncpoint_device.refusals import Refusal, Refusals
 from syncpoint_device.replications import Replication
 
 # The states of a registration in which nobody is asked for the device code any more.
 _ANSWERED = {"active", "revoking", "revoked", "rejected"}
 WAITING_TO_BE_SENT = "waiting to be sent"
+# Those in which something waits to be sent: a revoked device sends it when it registers again.
+_SENT_LATER = {"active", "revoking", "revoked"}
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ def status(device: Device, home: Home | None = None, *, is_exact: bool = False) 
     dict
         - ``device``, ``name``, ``owner`` (the address)
         - ``registration``: its state, or None if it is not known
+        - ``registration_error``: why the cloud could not process it, if the state is ``error``
         - ``device_code``: only while somebody has to type it
         - ``outbox``: the database from which the registration is sent, while there is one
         - ``agent``: ``{running, since?}``
@@ -66,12 +70,16 @@ def status(device: Device, home: Home | None = None, *, is_exact: bool = False) 
         - ``channels``: ``{channel, name, state, database, subscription?, reason?, error?, sync,
           why?}``, and how far it is behind; ``members`` of an own channel, as addresses, or None
           for a guest whose address is not known; ``is_shared_with_me``; ``refused``, as above, if
-          the channel is replicated and the cloud can be reached
-        - ``invitations``: ``{invitation, email, channel, name, state, error?}``
+          the channel is replicated and the cloud can be reached; ``unsent``, if it is closed or
+          stopped and has a copy here that cannot be compared: how many documents may be on this
+          device only, at most
+        - ``invitations``: ``{invitation, email, channel, name, state, error?, note?}``; `note` says
+          that the channel is closed, or that the guest is no longer a member
         - ``replications``: ``{of, from, to, state, stalled, reason?, details?}``
 
-        `sync` is ``in_sync``, ``waiting``, ``off`` (nothing is replicated) or ``unknown``. How far
-        a database is behind is what `progress.compare` returns. While the cloud cannot be reached,
+        `sync` is ``in_sync``, ``waiting``, ``off`` (nothing is replicated), ``ending`` (nothing
+        should be replicated, but CouchDB still does it) or ``unknown``. How far a database is
+        behind is what `progress.compare` returns. While the cloud cannot be reached,
         ``to_receive`` is what was known at ``as_of``.
 
     Raises
@@ -82,7 +90,7 @@ def status(device: Device, home: Home | None = None, *, is_exact: bool = False) 
     profile, known = device.profile, Known(home)
     docs = channels.documents(device)
     own = next((doc for doc in docs if doc["_id"] == profile.device_id), {})
-    registration, problem, details = _registration(device, own.get("state"))
+    registration, reason, problem, details = _registration(device, own.get("state"))
     if problem is None:
         known.reach(device.clock())
     if registration == "rejected" and home is not None:
@@ -103,6 +111,7 @@ def status(device: Device, home: Home | None = None, *, is_exact: bool = False) 
         "name": profile.doc["name"],
         "owner": profile.owner_address,
         "registration": registration,
+        **_without_none(registration_error=reason),
         "agent": _without_none(running=here.is_agent_running, since=(agent or {}).get("since")),
         "cloud": _without_none(
             url=profile.cloud or None,
@@ -121,7 +130,7 @@ def status(device: Device, home: Home | None = None, *, is_exact: bool = False) 
     result["devices"] = _other_devices(device, docs)
     addresses = channels.addresses(docs)
     result["channels"] = [_channel(here, doc, addresses) for doc in channels.named(docs)]
-    result["invitations"] = _invitations(docs, result["channels"])
+    result["invitations"] = _invitations(docs)
     result["replications"] = [_replication(device, one) for one in here.replications]
     known.save()
     return result
@@ -129,27 +138,27 @@ def status(device: Device, home: Home | None = None, *, is_exact: bool = False) 
 
 def _registration(
     device: Device, state_here: str | None
-) -> tuple[str | None, str | None, str | None]:
-    """Return the registration's state, the problem with the cloud if there is one, and its details.
+) -> tuple[str | None, str | None, str | None, str | None]:
+    """Return the registration's state and its error, the problem with the cloud, and its details.
 
     Two requests at most.
     """
     profile = device.profile
     if profile.is_revoked:
-        return "revoked", None, None
+        return "revoked", None, None, None
     try:
-        state = Registrations(profile.registrations).state(profile.device_id)
+        state, reason = Registrations(profile.registrations).state_and_reason(profile.device_id)
     except CouchError as exc:
         why = reasons.of_error(exc, profile.registrations, "Syncpoint cloud")
-        return state_here, f"cannot be reached: {why}", str(exc)
+        return state_here, None, f"cannot be reached: {why}", str(exc)
     if state != "active" or not profile.cloud:
-        return state or WAITING_TO_BE_SENT, None, None
+        return state or WAITING_TO_BE_SENT, reason, None, None
     try:
         device.cloud_control.info()
     except CouchError as exc:
         why = reasons.of_error(exc, profile.cloud)
-        return state, f"cannot be used: {why}", str(exc)
-    return state, None, None
+        return state, None, f"cannot be used: {why}", str(exc)
+    return state, None, None, None
 
 
 def _refused(device: Device) -> list[JsonDict]:
@@ -197,22 +206,29 @@ def _channel(here: _Situation, doc: JsonDict, addresses: dict[str, str]) -> Json
         name=doc["name"],
         state=channels.state_of(doc),
         subscription=subscription.get("state"),
-        reason=subscription.get("reason"),
+        reason=subscription.get("reason", doc.get("reason")),
         error=channels.why_in_error(doc),
         database=local.name,
         is_shared_with_me=channels.is_shared_with_me(doc),
     )
     if not result["is_shared_with_me"]:
         result["members"] = [addresses.get(who) for who in channels.member_ids(doc)]
-    why_off = _why_channel_off(result)
+    why_off = _why_channel_off(result) or _why_refused(here, doc, local)
     remote = None
     if here.is_reached and subscription.get("state") in ("active", "paused"):
         remote = device.channel_in_cloud(doc["_id"])
     if remote is not None and why_off is None:
         result["refused"] = _refused_in_channel(here, local, remote)
     refused = {one["document"] for one in result.get("refused", [])}
+    is_ending = why_off is not None and _is_replicated(here, local.name)
+    if is_ending and not here.is_agent_running:
+        why_off = f"{why_off}. The agent would end that, but does not run; start it with `run`"
     why_off = why_off or _why_off(here, local.name)
-    return result | _progress(here, local, remote, why_off, refused)
+    is_over = result["state"] in channels.ENDED or subscription.get("state") == "stopped"
+    result |= _progress(here, local, remote, why_off, refused, is_over=is_over)
+    if is_over and "to_send" not in result and device.is_own(local):
+        result |= _unsent(here, local)
+    return result | ({"sync": "ending"} if is_ending else {})
 
 
 def _why_channel_off(channel: JsonDict) -> str | None:
@@ -223,11 +239,22 @@ def _why_channel_off(channel: JsonDict) -> str | None:
         return "the cloud has not created it yet"
     if state == "error":
         return f"the cloud cannot use it: {channel.get('error', 'no reason is given')}"
-    if state in ("closing", "closed"):
-        return f"{'it is being closed' if state == 'closing' else 'it is closed'}{why}"
+    if state == "closing":
+        return "it is being closed"
+    if state == "closed":
+        return str(channel.get("reason", "it is closed"))
     if subscription is None:
         return "this device has not subscribed to it yet"
     return f"{subscription}{why}" if subscription != "active" else None
+
+
+def _why_refused(here: _Situation, channel: JsonDict, local: Database) -> str | None:
+    """Return why the agent does not replicate a channel here. At most two requests."""
+    if channel.get("state") == "shared" and not is_shared_id(channel["_id"]):
+        return reasons.ODD_ID
+    if not _of_group(here, local.name) and here.device.is_anothers(local):
+        return reasons.ANOTHERS.format(database=local.name)
+    return None
 
 
 def _why_off(here: _Situation, group: str) -> str | None:
@@ -254,6 +281,8 @@ def _progress(
     remote: Database | None,
     why_off: str | None,
     refused: set[str] | None = None,
+    *,
+    is_over: bool = False,
 ) -> JsonDict:
     """Return ``{sync, why?}`` of a database, and how far it is behind."""
     now, known = here.device.clock(), here.known
@@ -262,12 +291,20 @@ def _progress(
     try:
         if remote is not None:
             result = compare(
-                local, remote, found, known.positions, refused or set(), is_exact=here.is_exact
+                local,
+                remote,
+                found,
+                known.positions,
+                refused or set(),
+                is_exact=here.is_exact,
+                with_sizes=True,
             )
             known.remember(local.name, result, now)
-        elif not here.is_reached and here.registration == "active":
+        elif not is_over and not here.is_reached and here.registration in _SENT_LATER:
             result = waiting_here(local, found, known.positions)
-            result |= known.compared.get(local.name, {})
+            there = known.compared.get(local.name, {})
+            is_estimate = result["is_estimate"] or there.get("is_estimate", False)
+            result |= {**there, "is_estimate": is_estimate}
     except CouchError as exc:
         if remote is None:
             return _without_none(sync="off" if why_off else "unknown", why=why_off)
@@ -279,6 +316,18 @@ def _progress(
         return {"sync": "unknown", **result}
     waits = result["to_send"] or result["to_receive"] or result["is_estimate"]
     return {"sync": "waiting" if waits else "in_sync", **result}
+
+
+def _is_replicated(here: _Situation, group: str) -> bool:
+    """Tell whether CouchDB replicates a group of databases in any direction."""
+    return any(not one.is_stalled for one in _of_group(here, group))
+
+
+def _unsent(here: _Situation, local: Database) -> JsonDict:
+    """Return ``{unsent}`` of a channel that is sent no more. Some requests."""
+    note = here.known.refused.get(local.name, {})
+    said = unsent(local, _of_database(here, local), here.known.positions, note)
+    return {"unsent": said["to_send"]}
 
 
 def _of_group(here: _Situation, group: str) -> list[Replication]:
@@ -303,17 +352,18 @@ def _other_devices(device: Device, docs: list[JsonDict]) -> list[JsonDict]:
     ]
 
 
-def _invitations(docs: list[JsonDict], own_channels: list[JsonDict]) -> list[JsonDict]:
-    """List the owner's invitations. Only here does the owner see whether they were accepted."""
-    names = {channel["channel"]: channel["name"] for channel in own_channels}
+def _invitations(docs: list[JsonDict]) -> list[JsonDict]:
+    """List the owner's invitations, and what became of them."""
+    found = {channel["_id"]: channel for channel in channels.named(docs)}
     return [
         _without_none(
             invitation=doc["_id"],
             email=str(doc.get("email")),
             channel=str(doc.get("channel")),
-            name=names.get(str(doc.get("channel")), DEFAULT_NAME),
+            name=found.get(str(doc.get("channel")), {}).get("name", DEFAULT_NAME),
             state=channels.state_of(doc),
             error=channels.why_in_error(doc),
+            note=channels.what_became_of(doc, found.get(str(doc.get("channel")))),
         )
         for doc in docs
         if doc.get("type") == "invitation"

@@ -44,6 +44,12 @@ def registered(result: JsonDict, run: str) -> str:
         ]
     else:
         lines.append(f"The cloud sends a mail to {owner}.")
+    if "beside" in result:
+        lines += [
+            "Warning: another device uses this CouchDB with the same --prefix. A channel that both",
+            "devices have is in sync on that one only. To avoid that, run `unlink`, and then",
+            "`register` with another --prefix.",
+        ]
     lines += [
         "Open the link in the mail, on any device, and type the device code there.",
         "Now start the agent. It shows how the registration goes on, and then keeps your",
@@ -71,7 +77,7 @@ def couch_changed(result: JsonDict) -> str:
 
 def counted(number: int, what: str = "document") -> str:
     """Return a number of things in words."""
-    return f"1 {what}" if number == 1 else f"{number} {what}s"
+    return f"1 {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def exported(result: JsonDict) -> str:
@@ -184,14 +190,13 @@ def status(result: JsonDict) -> str:
     lines = [
         _line("device", f"{result['name']}, {result['device']}"),
         _line("owner", shown_address(result["owner"])),
-        _line("registration", _registration(result["registration"])),
+        _line("registration", _registration(result)),
     ]
     if "device_code" in result:
         lines.append(_line("device code", result["device_code"]))
-    if "outbox" in result:
-        lines.append(_line("", f"it is sent from the database {result['outbox']}"))
-    lines += [_line("agent", _agent(result["agent"])), _line("cloud", _cloud(result["cloud"]))]
-    lines += _about("your lists", _progress(result["control"]), _control(result["control"]))
+    lines += [_line("agent", _agent(result)), _line("cloud", _cloud(result["cloud"]))]
+    lists = {"refused": result.get("refused", []), **result["control"]}
+    lines += _about("your lists", _progress(lists), _control(lists))
     lines += [
         _line("refused", refused(one["document"], one["reason"]))
         for one in result.get("refused", [])
@@ -223,6 +228,14 @@ def progress(comparison: JsonDict) -> str:
     return ", ".join(parts)
 
 
+def not_sent(waiting: JsonDict) -> str:
+    """Say what may be on this device only; empty if nothing may be."""
+    if not waiting.get("to_send"):
+        return ""
+    most = f"up to {counted(waiting['to_send'])} may be on this device only"
+    return f"{most}; save them with `export`"
+
+
 def _size(count: int) -> str:
     """Return a number of bytes as people say it."""
     size, unit = float(count), "bytes"
@@ -246,7 +259,7 @@ _NOTE = (
     "it has the channel's name. Apps leave it alone.",
 )
 _REGISTRATIONS = {
-    "waiting to be sent": "not sent yet; it is sent as soon as the cloud can be reached",
+    "waiting to be sent": "not sent yet; this device's CouchDB sends it from {outbox}",
     "new": "the cloud has it, and sends the mail with the link",
     "confirming": "open the link in the mail, and type the device code there",
     "confirmed": "confirmed; the cloud creates a login for this device",
@@ -254,21 +267,26 @@ _REGISTRATIONS = {
     "expired": "nobody confirmed it in time; run `resend` for another mail",
     "undeliverable": "the mail did not arrive; run `resend` for another one",
     "rejected": "rejected; run `unlink`, and then `register` again",
-    "error": "the cloud could not process it; run `resend` to try again",
+    "error": "the cloud could not process it: {reason}; run `resend` to try again",
     "revoking": "this device is being revoked",
-    "revoked": "this device was revoked",
+    "revoked": "this device was revoked; run `unlink`, and then `register` again",
 }
 
 
-def _registration(state: str | None) -> str:
+def _registration(result: JsonDict) -> str:
+    state = result["registration"]
     if state is None:
         return "not known while the cloud cannot be reached"
-    return _REGISTRATIONS.get(state, state)
+    why = result.get("registration_error", "it gives no reason")
+    text, outbox = str(_REGISTRATIONS.get(state, state)), result.get("outbox", "its outbox")
+    return text.replace("{reason}", why).replace("{outbox}", outbox)
 
 
-def _agent(agent: JsonDict) -> str:
+def _agent(result: JsonDict) -> str:
+    agent = result["agent"]
     if not agent["running"]:
-        return "does not run; start it with `run`"
+        is_ended = result["registration"] in ("revoking", "revoked", "rejected")
+        return "does not run" + ("" if is_ended else "; start it with `run`")
     return f"runs since {moment(agent['since'])}" if "since" in agent else "runs"
 
 
@@ -287,9 +305,11 @@ def _progress(one: JsonDict) -> str:
     if "as_of" in one and one.get("to_receive"):
         waits += f" as of {moment(one['as_of'])}"
     if one["sync"] == "in_sync":
-        return "in sync"
-    if one["sync"] == "off":
-        return f"not replicated: {one['why']}" + (f"; {waits}" if waits else "")
+        refused = len(one.get("refused", []))
+        return "in sync" + (f", except {refused:,} refused" if refused else "")
+    if one["sync"] in ("off", "ending"):
+        what = "not" if one["sync"] == "off" else "still"
+        return f"{what} replicated: {one['why']}" + (f"; {waits}" if waits else "")
     if "problem" in one:
         return f"cannot be compared with the cloud: {one['problem']}"
     return waits or "not known while the cloud cannot be reached"
@@ -310,6 +330,8 @@ def _channel(channel: JsonDict, *, is_only: bool) -> list[str]:
     lines.append(f"database {channel['database']}")
     if not is_only:
         lines.append(f"id {channel['channel']}")
+    if channel.get("unsent"):
+        lines.append(not_sent({"to_send": channel["unsent"]}))
     lines += [
         f"the cloud {refused_in_channel(one['document'], '', one['reason'])}"
         for one in channel.get("refused", [])
@@ -323,6 +345,7 @@ def _other_device(device: JsonDict) -> str:
 
 def _invitation(invitation: JsonDict) -> str:
     why = f": {invitation['error']}" if "error" in invitation else ""
+    why += f", {invitation['note']}" if "note" in invitation else ""
     email = shown_address(invitation["email"])
     state = _INVITATIONS.get(invitation["state"], invitation["state"])
     return f"{email} to “{invitation['name']}”: {state}{why}"

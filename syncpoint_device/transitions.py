@@ -11,6 +11,7 @@ from chalicelib.domain.channel import DEFAULT_NAME
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import subscription_id
 from chalicelib.engine.docstate import Registry
+from syncpoint_device import reasons
 from syncpoint_device.databases import Device
 from syncpoint_device.endpoints import is_shared_id
 from syncpoint_device.errors import Revoked
@@ -57,9 +58,8 @@ def reconcile_subscription(doc: JsonDict, device: Device) -> None:
     local, name = device.channel(doc["channel"]), str(channel.get("name", DEFAULT_NAME))
     if doc["state"] == "active":
         _replicate(doc["channel"], channel, name, device)
-    elif device.replications.reconcile(local.name, []) or doc.get("reason"):
-        why = f": {doc['reason']}" if doc.get("reason") else ""
-        device.say(name, f"{doc['state']}{why}")
+    elif device.replications.reconcile(local.name, []) and not doc.get("reason"):
+        device.say(name, doc["state"])  # `syncpoint_device.news` tells what the cloud has stopped
 
 
 @registry.safe("device", "revoked", to="revoked")
@@ -86,9 +86,9 @@ def _replicate(channel_id: str, channel: JsonDict, name: str, device: Device) ->
     local = device.channel(channel_id)
     problem = None
     if channel.get("state") == "shared" and not is_shared_id(channel_id):
-        problem = "its id is not the name of a shared channel's database"
+        problem = reasons.ODD_ID
     elif not device.acquire(local):
-        problem = f"the database {local.name} does not belong to this device"
+        problem = reasons.ANOTHERS.format(database=local.name)
     if problem:
         device.replications.reconcile(local.name, [])
         device.say(name, Problem(f"not in sync: {problem}"))

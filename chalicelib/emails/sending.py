@@ -29,6 +29,8 @@ HOUR_S, DAY_S = 3600, 24 * 3600
 
 _TOO_MANY = "too many mails"
 _TO_ADDRESS = f"{_TOO_MANY} to this address"
+UNWANTED = "somebody at this address wants no mail from here"
+NOT_SENT = "the mail service does not send to this address"
 _FAILED = "did not arrive or were reported as spam"
 
 # Subject, text, HTML.
@@ -192,7 +194,7 @@ def send(
     """
     if context.suppressions.holds(owner_id_of(address)):
         context.count_mail("unwanted")
-        raise Rejected(f"{field}: somebody at this address wants no mail from here")
+        raise Rejected(f"{field}: {UNWANTED}")
     subject, text, html = mail
     try:
         context.mail.send(
@@ -200,7 +202,7 @@ def send(
         )
     except AddressRefused as exc:
         context.count_mail("refused")
-        raise Rejected(f"{field}: the mail service does not send to this address") from exc
+        raise Rejected(f"{field}: {NOT_SENT}") from exc
     context.count_mail("sent")
 
 

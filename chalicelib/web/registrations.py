@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from chalicelib.domain import registration
-from chalicelib.domain.documents import JsonDict, Rejected
+from chalicelib.domain.documents import ERROR_STATE, JsonDict, Rejected
 from chalicelib.emails import sending
 from chalicelib.emails.sending import TooManyMails
 from chalicelib.engine.context import Context
@@ -19,6 +19,8 @@ from chalicelib.web.replication import RefusedRequest, docs_of, revs_of
 
 # A replicator compares this value to notice a restart of its target. It never changes here.
 _NEVER_RESTARTED = {"instance_start_time": "0"}
+
+_NO_MAIL = "no mail can be sent to this address"
 
 Headers = Mapping[str, str]
 
@@ -104,14 +106,24 @@ def bulk_docs(context: Context, headers: Headers, body: bytes | str, source_ip: 
 
 
 def show_state(context: Context, device_id: str) -> Answer:
-    """Return ``{"state"}`` of a registration. One request; none if the id is not a device's."""
+    """Return ``{state, reason?}`` of a registration. One request; none for an id of another form.
+
+    The reason of an ``error`` is shown, because only the device knows its id. Somebody may register
+    a device for a stranger's address. So the reason tells no more than asking for another mail
+    does: whether the address is above its quota, but not whether somebody there complained.
+    """
     if not registration.is_device_id(device_id):
         reason = "only the state of a device (device-<uuid4 hex>) is shown here"
         return _error(403, "forbidden", reason)
     device = context.control_database.find_one(device_id)
     if device is None or device.get("type") != "device":
         return _error(404, "not_found", "there is no such device")
-    return Answer(200, {"state": device["state"]})
+    state, error = device["state"], device.get("error")
+    why = error.get("reason") if isinstance(error, dict) and state == ERROR_STATE else None
+    if not isinstance(why, str):
+        return Answer(200, {"state": state})
+    is_private = why.endswith((sending.UNWANTED, sending.NOT_SENT))
+    return Answer(200, {"state": state, "reason": _NO_MAIL if is_private else why})
 
 
 def refuse() -> Answer:

@@ -683,13 +683,12 @@ def test_status_tells_what_is_known_while_the_cloud_is_not_there(phone: Shell) -
     assert lines[1] == "owner         ada@example.com"
     assert lines[2] == "registration  not known while the cloud cannot be reached"
     assert lines[3] == f"device code   {phone.profile.doc['device_code']}"
-    assert lines[4] == f"              it is sent from the database {phone.device.outbox.name}"
-    assert lines[5] == "agent         does not run; start it with `run`"
-    assert lines[6] == (
+    assert lines[4] == "agent         does not run; start it with `run`"
+    assert lines[5] == (
         "cloud         cannot be reached: nothing answers at 127.0.0.1:9; never reached yet"
     )
     assert "in sync" not in printed.out
-    assert max(len(line) for line in (*lines[2:4], *lines[5:7])) <= 90
+    assert max(len(line) for line in lines[2:6]) <= 90
     said = phone.type("--json", "status").json
     assert said["device"] == phone.profile.device_id
     assert said["registration"] is None

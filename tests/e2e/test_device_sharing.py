@@ -9,6 +9,8 @@ from chalicelib.couch import Conflict, Database
 from chalicelib.design import OWNER_CONTROL
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict
+from chalicelib.domain.names import subscription_id
+from syncpoint_device.texts import moment
 from tests.kit.device.profiles import PHOTOS
 from tests.kit.device.shell import Shell
 from tests.kit.validation import Engine, running_engine
@@ -84,11 +86,61 @@ def test_channel_list_shows_own_and_shared_channels(ada: Shell) -> None:
     assert (printed.code, printed.err) == (0, "")
     own = ada.device.channel("channel-1").name
     assert f"“Photos” (channel-1), ready, 2 members, local database {own}\n" in printed.out
-    assert f"“Shared” ({SHARED['_id']}), shared, shared with you, local" in printed.out
+    assert f"“Shared” ({SHARED['_id']}), shared with you, local" in printed.out
     assert "“” (channel-2), error, no, local database" in printed.out
     said = ada.type("--json", "channel", "list").json["channels"]
     assert [one["channel"] for one in said] == ["channel-2", "channel-1", SHARED["_id"]]
     assert said[1]["members"] == 2
+    assert "subscription" not in said[1]
+
+
+@pytest.mark.parametrize(
+    ("channel", "subscription", "shown"),
+    [
+        (PHOTOS, "active", "(channel-1), ready, "),
+        (PHOTOS, "paused", "(channel-1), paused, "),
+        (PHOTOS, "stopped", "(channel-1), stopped, "),
+        ({**PHOTOS, "state": "closed"}, "stopped", "(channel-1), closed, "),
+        (SHARED, "active", ", shared with you, local"),
+        (SHARED, "paused", ", paused, shared with you, local"),
+    ],
+)
+def test_channel_list_shows_what_is_paused_or_stopped(
+    phone: Shell, channel: JsonDict, subscription: str, shown: str
+) -> None:
+    phone.put(channel)
+    doc_id = subscription_id(channel["_id"], phone.profile.owner_id)
+    doc = {"_id": doc_id, "type": "subscription", "channel": channel["_id"]}
+    phone.put({**doc, "state": subscription})
+    assert shown in phone.type("channel", "list").out
+    [one] = phone.type("--json", "channel", "list").json["channels"]
+    assert one["subscription"] == subscription
+
+
+@pytest.mark.parametrize(
+    ("channel", "invitation", "note"),
+    [
+        ({"state": "closed"}, "new", "the channel is closed"),
+        ({"state": "closing"}, "sent", "the channel is closed"),
+        ({"state": "closed"}, "accepted", "the channel is closed"),
+        ({"state": "closed"}, "declined", None),
+        ({}, "accepted", "no longer a member"),
+        ({"members": [owner_id_of(BEN)]}, "accepted", None),
+        ({}, "sent", None),
+        ({}, "accepting", None),
+    ],
+)
+def test_an_invitation_that_is_over_is_shown_so(
+    phone: Shell, channel: JsonDict, invitation: str, note: str | None
+) -> None:
+    phone.put({**PHOTOS, **channel})
+    phone.put({**INVITATION, "state": invitation})
+    for command in (["invitation", "list"], ["status"]):
+        [one] = phone.type("--json", *command).json["invitations"]
+        assert one.get("note") == note
+        text = phone.type(*command).out
+        assert (f", {note}" in text) is (note is not None)
+        assert note is None or "open until" not in text
 
 
 def test_channel_members_shows_addresses_and_who_is_invited(ada: Shell) -> None:
@@ -108,7 +160,7 @@ def test_invitation_list_shows_the_state_and_what_is_wrong(ada: Shell) -> None:
     assert ada.type("invitation", "list").out.splitlines() == [
         f"{BEN} to “Photos”, accepted (invitation-1)",
         f"{BEN} to “Photos”, error: bounced (invitation-3)",
-        f"{EVE} to “Photos”, sent until 2026-11-30T06:00:00Z (invitation-2)",
+        f"{EVE} to “Photos”, sent, open until {moment(INVITATION['expires_at'])} (invitation-2)",
     ]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from syncpoint_device import texts
 from syncpoint_device.cloud import (
     CloudMonitor,
     CloudStatus,
@@ -15,6 +16,8 @@ from syncpoint_device.cloud import (
     remove_outbox,
 )
 from syncpoint_device.errors import DeviceError, Revoked
+from syncpoint_device.log import Problem
+from syncpoint_device.status import status
 from tests.kit.device.by_hand import Kit, MakeKit
 from tests.kit.device.fake_cloud import NOT_FOUND, TOO_MANY, UNAUTHORIZED, UNAVAILABLE, FakeCloud
 from tests.kit.device.gadget import is_gone
@@ -147,7 +150,7 @@ def test_a_registrations_behind_https_leads_to_no_cloud_without(fake_cloud: Fake
         ("confirmed", "confirmed; the cloud creates a login for this device"),
         ("expired", "nobody confirmed it in time; run `resend`"),
         ("undeliverable", "the mail did not arrive; if {owner} is right, run `resend`"),
-        ("error", "run `resend` to try again"),
+        ("error", "the cloud could not process it: it gives no reason; run `resend` to try again"),
     ],
 )
 def test_each_state_of_a_registration_is_told_once(
@@ -157,7 +160,33 @@ def test_each_state_of_a_registration_is_told_once(
     assert [contact.check(kit.device) for _ in range(3)] == [CloudStatus.PENDING] * 3
     ((about, what),) = kit.said
     assert about == "registration"
+    assert isinstance(what, Problem) is (state in ("expired", "undeliverable", "error"))
     assert part.format(owner=kit.profile.owner_address, code=kit.profile.doc["device_code"]) in what
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "told"),
+    [
+        ("error", "too many mails to this address; ask again after 2026-12-01.", True),
+        ("error", "name {owner} is missing", True),
+        ("error", "x" * 9000, True),
+        ("error", "", False),
+        ("error", 5, False),
+        ("error", [], False),
+        ("confirming", "none of an error", False),
+    ],
+)
+def test_the_reason_of_a_failed_registration_is_told(
+    kit: Kit, contact: CloudMonitor, fake_cloud: FakeCloud, state: str, reason: Any, told: bool
+) -> None:
+    fake_cloud.state, fake_cloud.reason = state, reason
+    contact.check(kit.device)
+    [(_, what)] = kit.said
+    said = status(kit.device, kit.home)
+    shown = str(reason).rstrip(".")[:200] if told else None
+    assert said.get("registration_error") == shown
+    assert [f": {shown}; run `resend`" in text for text in (what, texts.status(said))] == [told] * 2
+    assert len(what) < 300
 
 
 def test_an_owners_address_in_another_script_is_told_in_both_forms(

@@ -1,15 +1,18 @@
 """Whose the databases on a CouchDB are, where several devices, or the cloud, share it."""
 
 import unicodedata
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 
 from chalicelib.couch import NotFound, Server
 from chalicelib.domain.names import channel_db, owner_control_db
-from syncpoint_device import channels, lifecycle
+from syncpoint_device import channels, lifecycle, texts
+from syncpoint_device.databases import Device
 from syncpoint_device.errors import DeviceError
-from tests.kit.basics import an_address
+from syncpoint_device.home import Home
+from tests.kit.basics import FakeClock, an_address
 from tests.kit.device.by_hand import Kit, MakeKit
 from tests.kit.device.fake_cloud import NOT_FOUND, TOO_MANY, UNAVAILABLE, FakeCloud
 from tests.kit.device.profiles import PHOTOS
@@ -45,6 +48,24 @@ def test_what_is_anothers_is_neither_replicated_nor_deleted(kit: Kit, make_kit: 
     assert "does not belong to this device" in kit.said[-1][1]
     kit.device.release(copy, delete=True)
     assert copy.get("note")
+
+
+def test_register_warns_of_another_device_with_the_same_prefix(kit: Kit, tmp_path: Path) -> None:
+    """Both could be guests of one channel, whose database has one name for both."""
+    asked: Any = {
+        "owner": an_address(),
+        "registrations": kit.profile.registrations,
+        "couch": kit.profile.couch,
+        "name": "another",
+    }
+    for prefix, expected in ((kit.profile.prefix, True), (kit.profile.prefix + "x-", False)):
+        home = Home(tmp_path / f"beside-{expected}")
+        kit.others.append(home)
+        said = lifecycle.register(home, kit.say, FakeClock(), prefix=prefix, trust=False, **asked)
+        assert ("beside" in said) is expected
+        assert ("Warning: another device uses" in texts.registered(said, "run")) is expected
+        device = Device.of(home.load(), kit.say, FakeClock())
+        lifecycle.unlink(home, device, purge=True, offline=True)
 
 
 def test_an_empty_database_is_taken_a_killed_device_may_have_just_made_it(kit: Kit) -> None:

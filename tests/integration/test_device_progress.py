@@ -1,7 +1,9 @@
 """What waits between a device and the cloud, and what is called in sync, over a real server."""
 
+import base64
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,15 +13,25 @@ from chalicelib.couch import CouchError, Database
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict
 from syncpoint_device import texts
+from syncpoint_device.databases import OWNER_DOC
 from syncpoint_device.errors import AgentRunning
+from syncpoint_device.home import Home
 from syncpoint_device.known import Known
-from syncpoint_device.progress import MAX_PAGES, Notes, compare, waiting_here
-from syncpoint_device.replications import Direction, Replication
+from syncpoint_device.progress import (
+    MAX_PAGES,
+    MAX_SIZED,
+    Notes,
+    compare,
+    instance_of,
+    unsent,
+    waiting_here,
+)
+from syncpoint_device.replications import Direction, Replication, Replications
 from syncpoint_device.status import status
 from syncpoint_device.sync_watch import SyncWatch
 from tests.kit.basics import wait_for
 from tests.kit.device.by_hand import Kit
-from tests.kit.device.fake_cloud import UNAVAILABLE, FakeCloud
+from tests.kit.device.fake_cloud import NOT_FOUND, UNAVAILABLE, FakeCloud
 from tests.kit.device.profiles import PHOTOS
 
 # The changes in a page: fewer than usual, so that a test has several pages of them.
@@ -94,14 +106,44 @@ def test_a_document_that_was_refused_does_not_wait(pair: Pair) -> None:
     assert said["to_send"] == 1
 
 
-def test_the_size_of_what_waits_is_an_average(pair: Pair) -> None:
+@pytest.mark.parametrize(
+    ("sizes", "least", "most"),
+    [
+        ([10], 50, 150),
+        ([10] * 6, 300, 900),
+        ([10, 200_000], 200_000, 200_300),  # of a database of small documents
+        ([10] * (MAX_SIZED + 1), None, None),
+        ([300_000] * 4, None, None),  # too long to read
+    ],
+)
+def test_the_size_of_what_waits_is_that_of_the_documents_or_not_told(
+    pair: Pair, sizes: list[int], least: int | None, most: int | None
+) -> None:
+    """An average would be wrong: one document may be a million times as large as another."""
     one, other = pair
-    for number in range(4):
-        one.put({"_id": f"note-{number}", "text": "x" * 10_000})
-    said = compare(one, other, [], {})
-    if "sizes" in one.info():  # PouchDB Server reports none
-        assert 40_000 <= said["bytes_to_send"] <= 45_000
+    fill(*pair, count=10)
+    notes: Notes = {}
+    compare(one, other, [], notes)
+    for number, size in enumerate(sizes):
+        one.put({"_id": f"new-{number:04}", "text": "x" * size})
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("syncpoint_device.progress.MAX_PAGES", 99)
+        said = compare(one, other, [], notes, with_sizes=True)
+        back = compare(other, one, [], {}, with_sizes=True)
+    assert said["to_send"] == back["to_receive"] == len(sizes)
     assert "bytes_to_receive" not in said
+    for told in (said.get("bytes_to_send"), back.get("bytes_to_receive")):
+        assert told is None if least is None or most is None else least <= (told or 0) <= most
+
+
+def test_attachments_count_for_the_size_of_what_waits(pair: Pair) -> None:
+    one, other = pair
+    data = base64.b64encode(b"x" * 500_000).decode()
+    files = {"a.jpg": {"content_type": "image/jpeg", "data": data}}
+    one.put({"_id": "photo", "_attachments": files})
+    said = compare(one, other, [], {}, with_sizes=True)
+    assert 500_000 <= said["bytes_to_send"] <= 501_000
+    assert waiting_here(one, [], {})["bytes_to_send"] == said["bytes_to_send"]
 
 
 @pytest.mark.parametrize("count", [1, MAX_PAGES * PAGE + 50])
@@ -207,7 +249,17 @@ def photos(kit: Kit, fake_cloud: FakeCloud, state: str = "active", **more: Any) 
             "stopped: you are no longer a member",
         ),
         ({"state": "closing"}, {"state": "active"}, "it is being closed"),
-        ({"state": "closed"}, {"state": "stopped", "reason": "closed"}, "it is closed: closed"),
+        (
+            {"state": "closed"},
+            {"state": "stopped", "reason": "the channel was closed"},
+            "the channel was closed",
+        ),
+        (
+            {"state": "closed", "reason": "you are no longer a member"},
+            {"state": "active"},
+            "you are no longer a member",
+        ),
+        ({"state": "closed"}, {"state": "stopped"}, "it is closed"),
         (
             {"state": "error", "error": {"reason": "name is missing"}},
             {"state": "active"},
@@ -232,6 +284,64 @@ def test_what_is_not_replicated_is_not_in_sync(
     assert f"“Photos”: not replicated: {why}" in texts.status(said)
 
 
+@pytest.mark.parametrize("is_running", [True, False])
+@pytest.mark.parametrize("cause", ["anothers", "odd id"])
+def test_a_channel_that_the_agent_refuses_is_shown_with_the_reason(
+    kit: Kit, cause: str, is_running: bool
+) -> None:
+    """Not as one that the agent replicates soon."""
+    channel_id = "channel-1" if cause == "anothers" else "db-odd"
+    kit.put({**PHOTOS, "_id": channel_id, "state": "ready" if cause == "anothers" else "shared"})
+    if cause == "anothers":
+        local = kit.device.channel(channel_id)
+        local.create()
+        local.put({"_id": OWNER_DOC, "device": "device-other"})
+    kit.obey(kit.put_subscription(channel_id))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Home, "running_agent", lambda _: {"pid": 1} if is_running else None)
+        [one] = status(kit.device, kit.home)["channels"]
+    assert kit.said == [("Photos", f"not in sync: {one['why']}")]
+    assert one["sync"] == "off"
+    assert ("with another --prefix" in one["why"]) is (cause == "anothers")
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+@pytest.mark.parametrize(
+    ("channel", "subscription", "why"),
+    [
+        ({}, {"state": "paused"}, "paused"),
+        ({}, {"state": "stopped"}, "stopped"),
+        ({"state": "closing"}, {"state": "active"}, "it is being closed"),
+        ({"state": "error"}, {"state": "active"}, "the cloud cannot use it: no reason is given"),
+    ],
+)
+def test_what_couchdb_still_replicates_is_not_called_off(
+    kit: Kit,
+    fake_cloud: FakeCloud,
+    channel: JsonDict,
+    subscription: JsonDict,
+    why: str,
+    is_running: bool,
+) -> None:
+    """As when it was paused on another device, and the agent here does not run."""
+    photos(kit, fake_cloud)
+    kit.obey(kit.put_subscription("channel-1"))
+    kit.put({**PHOTOS, **channel})
+    kit.put_subscription("channel-1", **subscription)
+    running = [
+        Replication(one.doc, one.group, "running", None) for one in kit.device.replications.all()
+    ]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Replications, "all", lambda _: running)
+        patched.setattr(Home, "running_agent", lambda _: {"pid": 1} if is_running else None)
+        said = status(kit.device, kit.home)
+    [one] = said["channels"]
+    assert one["sync"] == "ending"
+    line = f"“Photos”: still replicated: {why}"
+    advice = ". The agent would end that, but does not run; start it with `run`"
+    assert f"{line}{'' if is_running else advice}\n" in texts.status(said)
+
+
 @pytest.mark.parametrize("state", [None, "new", "confirming", "confirmed", "expired", "rejected"])
 def test_nothing_is_in_sync_before_the_registration_is_confirmed(
     kit: Kit, fake_cloud: FakeCloud, state: str | None
@@ -244,6 +354,59 @@ def test_nothing_is_in_sync_before_the_registration_is_confirmed(
     parts = [said["control"], *said["channels"]]
     assert [one["why"] for one in parts] == ["the registration is not confirmed"] * 2
     assert "in sync" not in texts.status(said)
+
+
+@pytest.mark.parametrize(
+    ("channel", "subscription"),
+    [
+        ("closed", {"state": "stopped", "reason": "the channel was closed"}),
+        ("closed", {"state": "stopped", "reason": "you are no longer a member"}),
+        ("closing", {"state": "active"}),
+        ("closed", {"state": "active"}),
+        ("ready", {"state": "stopped"}),
+    ],
+)
+@pytest.mark.parametrize("is_up", [True, False])
+def test_what_was_never_sent_of_a_channel_that_ended_is_counted(
+    kit: Kit, fake_cloud: FakeCloud, channel: str, subscription: JsonDict, is_up: bool
+) -> None:
+    photos(kit, fake_cloud)
+    local = kit.device.channel("channel-1")
+    fill(local, count=3)
+    assert status(kit.device, kit.home)["channels"][0].keys().isdisjoint({"unsent"})
+    kit.put({**PHOTOS, "state": channel})
+    kit.put_subscription("channel-1", **subscription)
+    local.put({"_id": "offline"})
+    fake_cloud.registrations = None if is_up else UNAVAILABLE
+    fake_cloud.answers = {"_changes": NOT_FOUND, "_revs_diff": NOT_FOUND}
+    said = status(kit.device, kit.home)
+    assert said["channels"][0]["unsent"] == 1
+    told = "up to 1 document may be on this device only; save them with `export`"
+    assert told in texts.status(said)
+    local.delete()
+    said = status(kit.device, kit.home)
+    assert "unsent" not in said["channels"][0]
+    assert "on this device only" not in texts.status(said)
+
+
+def test_what_a_refusal_note_knows_counts_for_what_was_never_sent(kit: Kit, pair: Pair) -> None:
+    """The agent compares a page at each check, also while all is in sync."""
+    one, _ = pair
+    fill(one, count=5)
+    note = {"instance": instance_of(one), "since": one.info()["update_seq"], "lacking": {}}
+    fill(one, count=2, name="new")
+    assert unsent(one, [], {}, note) == {"to_send": 2, "is_estimate": True}
+    note["lacking"] = {"note-00000": ["1-a"]}
+    assert unsent(one, [], {}, note)["to_send"] == 3
+    assert unsent(one, [], {}, {**note, "instance": "another"})["to_send"] == 8
+
+
+def test_a_revoked_device_tells_what_it_never_sent(kit: Kit, fake_cloud: FakeCloud) -> None:
+    photos(kit, fake_cloud)
+    kit.device.channel("channel-1").put({"_id": "note"})
+    kit.home.update(lambda kept: replace(kept, is_revoked=True))
+    [one] = status(kit.device, kit.home)["channels"]
+    assert (one["why"], one["to_send"]) == ("this device is revoked", 1)
 
 
 def test_a_cloud_that_is_away_is_told_with_what_was_known(kit: Kit, fake_cloud: FakeCloud) -> None:
@@ -259,7 +422,8 @@ def test_a_cloud_that_is_away_is_told_with_what_was_known(kit: Kit, fake_cloud: 
     said = status(kit.device, kit.home)
     [one] = said["channels"]
     assert one["sync"] != "in_sync"
-    assert (one["to_send"], one["to_receive"]) == (1, 7)
+    assert (one["to_send"], one["to_receive"], one["is_estimate"]) == (1, 7, True)
+    assert "up to 1 document to send" in texts.status(said)  # it may have come from the cloud
     assert one["as_of"] == said["cloud"]["reached_at"] == "2026-11-23T06:00:00Z"
     assert "503" in said["cloud"]["details"]
     assert "7 documents to receive as of 2026-11-23" in texts.status(said)

@@ -144,14 +144,6 @@ def test_what_is_paused_or_stopped_stands_still_and_its_copy_stays(kit: Kit, sta
     assert kit.said == [("Photos", state)]
 
 
-def test_the_clouds_reason_is_told(kit: Kit) -> None:
-    kit.put(PHOTOS)
-    kit.obey(kit.put_subscription("channel-1", remote=REMOTE))
-    why = "you are no longer a member"
-    kit.obey(kit.put_subscription("channel-1", "stopped", remote=REMOTE, reason=why))
-    assert kit.said[-1] == ("Photos", f"stopped: {why}")
-
-
 def test_what_is_resumed_goes_on(kit: Kit) -> None:
     for state in ("active", "paused", "active"):
         kit.obey(kit.put_subscription("channel-1", state, remote=REMOTE))
@@ -411,7 +403,6 @@ def test_the_conflict_winner_is_applied_and_not_couchdbs_winner(kit: Kit, server
     leaves = {WINNER: a_change("active"), LOSER: a_change("stopped", reason="the channel closed")}
     kit.obey(put_leaves(kit, server, leaves))
     assert kit.replications() == []
-    assert ("Photos", "stopped: the channel closed") in kit.said
 
 
 def test_a_change_that_another_device_has_removed_meanwhile_is_no_failure(

@@ -19,6 +19,7 @@ from chalicelib.couch import (
 from chalicelib.domain.addresses import owner_id_of
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import confirm_id
+from chalicelib.emails import sending
 from chalicelib.engine.context import Context
 from chalicelib.engine.runner import Outcome
 from chalicelib.web import confirm, registrations
@@ -34,6 +35,7 @@ from tests.kit.tokens import take_apart
 
 HERE, ELSEWHERE = "192.0.2.1", "198.51.100.1"
 HOUR_S, DAY_S = 3600, 24 * 3600
+NO_MAIL = "no mail can be sent to this address"
 
 
 def send(steps: Steps, *docs: Any, source_ip: object = HERE) -> Answer:
@@ -500,6 +502,41 @@ def test_it_says_the_public_url_where_there_is_one(steps: Steps) -> None:
     context = replace(steps.context, settings=settings)
     assert registrations.info(context).body["syncpoint"]["couchdb"] == url
     assert context.public_url(context.control_database) == f"{url}/{context.control_database.name}"
+
+
+def test_the_reason_of_an_error_is_shown_and_no_other_field(
+    steps: Steps, device: NewDevice
+) -> None:
+    limit(steps, address=1)
+    send(steps, device.doc)
+    steps.run(device.device_id)
+    other = a_device(owner=device.doc["owner"])
+    send(steps, other.doc)
+    steps.run(other.device_id)
+    shown = state(steps, other)
+    assert shown.keys() == {"state", "reason"}
+    assert shown["reason"].startswith("too many mails to this address; ask again after ")
+    assert state(steps, device) == {"state": "confirming"}
+    steps.control.update(other.device_id, lambda doc: {**doc, "state": "new"})
+    assert state(steps, other) == {"state": "new"}
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        ({"reason": "name is missing"}, {"reason": "name is missing"}),
+        ({"reason": f"owner: {sending.UNWANTED}"}, {"reason": NO_MAIL}),
+        ({"reason": f"owner: {sending.NOT_SENT}"}, {"reason": NO_MAIL}),
+        ({"reason": {"by": "an administrator"}}, {}),
+        ("an administrator's", {}),
+        (None, {}),
+    ],
+)
+def test_a_reason_tells_nobody_whether_somebody_has_complained(
+    steps: Steps, device: NewDevice, error: object, shown: JsonDict
+) -> None:
+    steps.control.put({**device.doc, "state": "error", "error": error})
+    assert state(steps, device) == {"state": "error", **shown}
 
 
 def test_a_device_that_is_not_there_is_not_found(steps: Steps, device: NewDevice) -> None:

@@ -261,25 +261,28 @@ def test_a_status_tells_device_owner_registration_agent_and_cloud() -> None:
     ("state", "expected"),
     [
         (None, "not known while the cloud cannot be reached"),
-        ("waiting to be sent", "not sent yet; it is sent as soon as the cloud can be reached"),
+        ("waiting to be sent", "not sent yet; this device's CouchDB sends it from outbox-1"),
         ("confirming", "open the link in the mail, and type the device code there"),
-        ("revoked", "this device was revoked"),
+        ("revoked", "this device was revoked; run `unlink`, and then `register` again"),
         ("of another kind", "of another kind"),
     ],
 )
 def test_a_registration_is_told_in_words(state: str | None, expected: str) -> None:
-    assert f"registration  {expected}" in lines(registration=state)
+    assert f"registration  {expected}" in lines(registration=state, outbox="outbox-1")
 
 
 def test_the_device_code_is_there_while_it_is_needed() -> None:
     said = lines(registration="new", device_code=CODE, outbox="outbox-1")
     assert f"device code   {CODE}" in said
-    assert "              it is sent from the database outbox-1" in said
+    assert "outbox-1" not in "".join(said)  # it was sent
     assert not [line for line in lines() if line.startswith("device code")]
 
 
 def test_whether_the_agent_runs_is_told_and_since_when() -> None:
     assert "agent         does not run; start it with `run`" in lines(agent={"running": False})
+    for state in ("revoking", "revoked", "rejected"):  # it would end at once
+        said = lines(agent={"running": False}, registration=state)
+        assert "agent         does not run" in said
     at = "2026-11-28T08:00:00Z"
     said = lines(agent={"running": True, "since": at})
     assert f"agent         runs since {texts.moment(at)}" in said
@@ -332,6 +335,13 @@ def test_what_waits_is_told_of_the_lists_and_of_each_channel(
 ) -> None:
     assert f"your lists    {expected}" in lines(control={"database": "control-1", **comparison})
     assert channel_lines(**comparison)[0] == f"“Photos”: {expected}"
+
+
+def test_what_was_refused_is_an_exception_from_in_sync() -> None:
+    refused = [{"document": "note-1", "reason": "it is odd"}] * 2
+    assert "your lists    in sync, except 2 refused" in lines(refused=refused)
+    assert channel_lines(refused=refused)[0] == "“Photos”: in sync, except 2 refused"
+    assert channel_lines(refused=[])[0] == "“Photos”: in sync"
 
 
 @given(st.sampled_from(["waiting", "unknown", "off"]), st.integers(0, 3), st.integers(0, 3))

@@ -42,6 +42,8 @@ class FakeCloud:
         What the registrations endpoint says of itself in `syncpoint`.
     state : str or None
         The registration's state, None if the registrations endpoint has not heard of it.
+    reason : object
+        Why the state is ``error``, if the endpoint says that.
     registrations, couch, refusals : tuple
         A status and a body that all of it answers with instead; bytes are sent as they are.
     answers : dict
@@ -55,6 +57,7 @@ class FakeCloud:
     url: str
     said: JsonDict = field(default_factory=dict)
     state: str | None = None
+    reason: Any = None
     registrations: tuple[int, Any] | None = None
     couch: tuple[int, Any] | None = None
     refusals: tuple[int, Any] = (201, [])
@@ -83,7 +86,7 @@ class FakeCloud:
         if asked.path == "/registrations/":
             return 200, {"db_name": "registrations", "syncpoint": self.said}
         if asked.path.startswith("/registrations/device-") and self.state is not None:
-            return 200, {"state": self.state}
+            return 200, {"state": self.state, **({"reason": self.reason} if self.reason else {})}
         return NOT_FOUND
 
     def _in_couch(self, path: str) -> tuple[int, Any]:
