@@ -5,17 +5,19 @@ import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 
-from chalicelib.couch import Database
+from chalicelib.couch import Database, NoDatabase
 from chalicelib.domain import fields
 from chalicelib.domain.addresses import owner_id_of, shown_address
 from chalicelib.domain.channel import CHANNEL_NAME_LENGTH, DEFAULT_NAME
 from chalicelib.domain.documents import ERROR_STATE, JsonDict, Rejected, timestamp
 from chalicelib.domain.invitation import guest_and_channel
 from chalicelib.domain.names import subscription_id
-from syncpoint_device.databases import Device
+from syncpoint_device.databases import OWNER_DOC, Device
 from syncpoint_device.errors import (
     AgentRunning,
     DeviceError,
+    NotAllowed,
+    NothingToDo,
     RegistrationRejected,
     Revoked,
     Unknown,
@@ -185,13 +187,14 @@ def change_subscription(
     Returns
     -------
     dict
-        ``{channel, name, state, purged}``.
+        ``{channel, name, database, state, changed, purged}``: whether the subscription had another
+        state before, and whether the copy, `database`, was deleted.
 
     Raises
     ------
     DeviceError
-        If there is no such subscription, it is in that state already, the cloud has stopped it, or
-        documents that are not in the cloud would be deleted.
+        If there is no such subscription, it is in that state already, the cloud has stopped it,
+        documents that are not in the cloud would be deleted, or the copy is not this device's.
     """
     check_may_write(device)
     found = find(device, channel)
@@ -204,7 +207,8 @@ def change_subscription(
         raise DeviceError(f"the cloud has stopped the subscription: {subscription['reason']}")
     local = device.channel(found["_id"])
     checker = Checker(device, device.profile.prefix)
-    if purge and not force and device.is_own(local):
+    purge = purge and _has_own_copy(device, local)
+    if purge and not force:
         refuse_losses([checker.check(local)])
     state = STATES[command]
     is_changed = subscription.get("state") != state
@@ -219,15 +223,45 @@ def change_subscription(
     if home is not None:
         _reconcile_without_agent(home, device, subscription["_id"])
     if not is_changed and not purge:
-        raise DeviceError(f"“{found['name']}” is {state} already; nothing was changed")
+        raise NothingToDo(f"“{found['name']}” is {state} already; nothing was changed")
     if purge:
         _wait_until_not_replicated(device, local)
-    purged = purge and device.is_own(local)
-    if purged and force:
-        local.delete()
-    elif purged:
-        checker.delete(local, f"“{found['name']}” is {state}, but not deleted")
-    return {"channel": found["_id"], "name": found["name"], "state": state, "purged": purged}
+        if force:
+            local.delete()
+        else:
+            checker.delete(local, f"“{found['name']}” is {state}, but not deleted")
+    return {
+        "channel": found["_id"],
+        "name": found["name"],
+        "database": local.name,
+        "state": state,
+        "changed": is_changed,
+        "purged": purge,
+    }
+
+
+def _has_own_copy(device: Device, local: Database) -> bool:
+    """Return whether there is a copy of a channel to purge. One request.
+
+    Raises
+    ------
+    NotAllowed
+        If there is one that is not this device's.
+    """
+    try:
+        owner = (local.find_one(OWNER_DOC) or {"device": ""}).get("device")
+    except NoDatabase:
+        return False
+    if owner == device.profile.device_id:
+        return True
+    whose, hint = "does not belong to this device", ""
+    if owner is None:
+        whose = "belongs to an earlier registration"
+        hint = f"; `clean {local.name}` deletes it"
+    raise NotAllowed(
+        f"{local.name} {whose}, and would not be deleted. Nothing was changed. Leave out "
+        f"--purge{hint}"
+    )
 
 
 def _reconcile_without_agent(home: Home, device: Device, doc_id: str) -> None:

@@ -119,9 +119,17 @@ def invited(result: JsonDict) -> str:
 
 
 def changed(result: JsonDict) -> str:
-    """Name the new state of a subscription."""
-    copy = " The copy on this device is deleted." if result["purged"] else ""
-    return f"Channel “{result['name']}” is {result['state']} on all your devices.{copy}"
+    """Name the new state of a subscription, and say when other devices follow."""
+    name, state = f"Channel “{result['name']}”", result["state"]
+    text = f"{name} was {state} already."
+    if result["changed"]:
+        text = (
+            f"{name} is {state} here. "
+            "Your other devices follow as soon as they and this one reach the cloud."
+        )
+    if result["purged"]:
+        text += f" The copy on this device, {result['database']}, is deleted."
+    return text
 
 
 def unlinked(result: JsonDict) -> str:

@@ -21,6 +21,7 @@ from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import owner_control_db, subscription_id
 from local.couchdb_process import EmbeddedCouchDB
 from local.system import ROOT
+from syncpoint_device.databases import OWNER_DOC
 from tests.e2e.conftest import MakeGadget
 from tests.kit.basics import an_address, wait_for
 from tests.kit.device.gadget import is_gone
@@ -490,7 +491,14 @@ def test_a_subscription_is_changed_once_and_the_second_time_is_an_error(
     doc_id = subscription_id("channel-1", subscribed.profile.owner_id)
     subscribed.put({"_id": doc_id, "state": before})
     said = subscribed.type("--json", "subscription", what, "Photos").json
-    assert said == {"channel": "channel-1", "name": "Photos", "state": state, "purged": False}
+    assert said == {
+        "channel": "channel-1",
+        "name": "Photos",
+        "database": subscribed.device.channel("channel-1").name,
+        "state": state,
+        "changed": True,
+        "purged": False,
+    }
     doc = subscribed.device.database.get(doc_id)
     assert (doc["state"], doc["changed_by"]) == (state, subscribed.profile.device_id)
     printed = subscribed.type("subscription", what, "Photos")
@@ -527,8 +535,52 @@ def test_a_copy_that_may_hold_what_the_cloud_does_not_is_purged_by_force_only(
     assert "`--force` deletes them" in printed.err
     assert subscribed.device.channel("channel-1").get("note")
     printed = subscribed.type("subscription", "stop", "Photos", "--purge", "--force")
-    assert printed.out.endswith(" The copy on this device is deleted.\n")
-    assert not subscribed.device.is_own(subscribed.device.channel("channel-1"))
+    copy = subscribed.device.channel("channel-1")
+    assert printed.out.endswith(f" The copy on this device, {copy.name}, is deleted.\n")
+    assert not subscribed.device.is_own(copy)
+
+
+def test_a_stopped_channel_is_purged_once_and_the_second_time_is_an_error(
+    subscribed: Shell,
+) -> None:
+    copy = subscribed.device.channel("channel-1")
+    subscribed.device.acquire(copy)
+    assert subscribed.type("subscription", "stop", "Photos").code == 0
+    printed = subscribed.type("subscription", "stop", "Photos", "--purge")
+    assert printed.out == (
+        f"Channel “Photos” was stopped already. The copy on this device, {copy.name}, is deleted.\n"
+    )
+    again = subscribed.type("--json", "subscription", "stop", "Photos", "--purge")
+    assert (again.code, again.error["code"]) == (1, "nothing_to_do")
+
+
+@pytest.mark.parametrize("force", [[], ["--force"]], ids=["checked", "forced"])
+@pytest.mark.parametrize(
+    ("owner", "why"),
+    [
+        ({"device": "device-other"}, "does not belong to this device"),
+        ({"device": None}, "belongs to an earlier registration"),
+        (None, "does not belong to this device"),
+    ],
+    ids=["another", "earlier", "nobody"],
+)
+def test_a_purge_of_what_is_not_this_devices_fails_before_anything_is_stopped(
+    subscribed: Shell, owner: JsonDict | None, why: str, force: list[str]
+) -> None:
+    copy = subscribed.device.channel("channel-1")
+    copy.create()
+    if owner is not None:
+        copy.put({"_id": OWNER_DOC, **owner})
+    doc_id = subscription_id("channel-1", subscribed.profile.owner_id)
+    before = subscribed.device.database.get(doc_id)
+    printed = subscribed.type("--json", "subscription", "stop", "Photos", "--purge", *force)
+    assert (printed.code, printed.out, printed.error["code"]) == (1, "", "not_allowed")
+    message = printed.error["message"]
+    assert f"{copy.name} {why}, and would not be deleted" in message
+    assert "Leave out --purge" in message
+    assert (f"`clean {copy.name}`" in message) == (why == "belongs to an earlier registration")
+    assert subscribed.device.database.get(doc_id) == before
+    assert not is_gone(copy)
 
 
 def test_what_an_unlink_left_is_saved_and_deleted_with_commands(

@@ -126,9 +126,12 @@ def test_an_address_of_another_script_is_shown_in_both_forms() -> None:
 
 
 @pytest.mark.parametrize("state", ["active", "paused", "stopped"])
-def test_after_subscription_its_state_is_told_and_that_it_is_everywhere(state: str) -> None:
-    said = texts.changed({"name": "Photos", "state": state, "purged": False})
-    assert said == f"Channel “Photos” is {state} on all your devices."
+def test_after_subscription_its_state_is_told_and_when_others_follow(state: str) -> None:
+    said = texts.changed({"name": "Photos", "state": state, "changed": True, "purged": False})
+    assert said == (
+        f"Channel “Photos” is {state} here. "
+        "Your other devices follow as soon as they and this one reach the cloud."
+    )
 
 
 def test_after_couch_it_is_told_where_and_by_whom_the_replications_change() -> None:
@@ -153,8 +156,10 @@ def test_what_an_unlink_left_is_listed_with_what_would_be_lost() -> None:
 
 
 def test_a_purged_copy_is_told() -> None:
-    said = texts.changed({"name": "Photos", "state": "stopped", "purged": True})
-    assert said.endswith("all your devices. The copy on this device is deleted.")
+    result = {"name": "Photos", "database": "db-1", "state": "stopped", "purged": True}
+    said = texts.changed({**result, "changed": True})
+    assert said.endswith("reach the cloud. The copy on this device, db-1, is deleted.")
+    assert texts.changed({**result, "changed": False}).startswith("Channel “Photos” was stopped al")
 
 
 @pytest.mark.parametrize(
