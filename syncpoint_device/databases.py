@@ -210,9 +210,14 @@ class Device:
         Unverified
             If it does not.
         """
-        urls = (self.profile.registrations, self.profile.cloud)
-        if any(url.startswith("https:") for url in urls):
+        if self.uses_https:
             check_verifies(self.server)
+
+    @property
+    def uses_https(self) -> bool:
+        """Whether this device's CouchDB has a certificate of the cloud's to check."""
+        urls = (self.profile.registrations, self.profile.cloud)
+        return any(url.startswith("https:") for url in urls)
 
     def here(self, local: Database) -> JsonDict:
         """Return a local database as the endpoint that its own server's replicator uses."""

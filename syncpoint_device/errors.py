@@ -162,7 +162,7 @@ class Unverified(DeviceError):
     ) -> None:
         super().__init__(
             f"the CouchDB at {url} {problem}. It might send this device's password to a server "
-            f"that only pretends to be the cloud, so nothing is replicated. {advice}"
+            f"that only pretends to be the cloud, so nothing is replicated with https. {advice}"
         )
 
 
