@@ -69,8 +69,8 @@ def clean(place: Place, names: Sequence[str], *, all_of_them: bool, force: bool)
     Returns
     -------
     dict
-        ``{databases: [{database, documents, reason, deleted}]}``: `documents` is how many may be
-        here only, and `reason` says why.
+        ``{databases: [{database, name?, documents, reason, deleted}]}``: the name of the channel,
+        how many documents may be here only, and why.
 
     Raises
     ------
@@ -94,8 +94,9 @@ def clean(place: Place, names: Sequence[str], *, all_of_them: bool, force: bool)
     rows = [
         {
             "database": one.database.name,
+            **({} if one.name is None else {"name": one.name}),
             "documents": one.documents,
-            "reason": one.reason,
+            "reason": one.why.reason,
             "deleted": one.database.name in chosen,
         }
         for one in findings

@@ -531,7 +531,7 @@ def test_a_copy_that_may_hold_what_the_cloud_does_not_is_purged_by_force_only(
     printed = subscribed.type("subscription", "stop", "Photos", "--purge")
     assert (printed.code, printed.out) == (1, "")
     reason = "this device is not registered in the cloud yet"
-    assert f"on this device only: “Photos”, 1 document ({reason})" in printed.err
+    assert f"on this device only: “Photos”: 1 document ({reason})" in printed.err
     assert "`--force` deletes them" in printed.err
     assert subscribed.device.channel("channel-1").get("note")
     printed = subscribed.type("subscription", "stop", "Photos", "--purge", "--force")

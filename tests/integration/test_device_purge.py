@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -159,6 +160,14 @@ def cut_the_network(photos: Photos) -> None:
     photos.kit.set_cloud("http://127.0.0.1:9")
 
 
+def in_subscription(state: str) -> Callable[[Photos], None]:
+    def happen(photos: Photos) -> None:
+        write_one(photos)
+        photos.kit.put_subscription(CHANNEL, state)
+
+    return happen
+
+
 Reason = tuple[Callable[[Photos], None], int, str]
 REASONS: dict[str, Reason] = {
     "unsent": (write_one, 1, "not sent yet, or refused"),
@@ -178,7 +187,18 @@ REASONS: dict[str, Reason] = {
     "revoked": (revoke, 2, "this device was revoked"),
     "login gone": (take_the_login, 2, "the cloud refuses this device's login"),
     "not active": (forget_the_registration, 2, "this device is not registered in the cloud yet"),
-    "unreachable": (cut_the_network, 2, "the cloud cannot be asked: .*"),
+    "unreachable": (cut_the_network, 2, "the cloud cannot be asked: nothing answers at .*"),
+    "paused": (in_subscription("paused"), 1, "not sent yet, or refused; the channel is paused"),
+    "stopped": (in_subscription("stopped"), 1, "not sent yet, or refused; the channel is stopped"),
+}
+# What the owner can do about it; where the table has nothing, the documents get nowhere any more.
+ADVICE = {
+    **dict.fromkeys(("unsent", "edited", "deleted", "conflict", "unreadable"), "(`run`)"),
+    **dict.fromkeys(("paused", "stopped"), "`subscription resume Photos` lets the agent send them"),
+    "revoked": "run `unlink` without --purge, then `register` and `run`",
+    "not active": "confirm the registration (`status`), and let the agent run (`run`)",
+    "login gone": "it finds out whether this device was revoked",
+    "unreachable": "Try again when the cloud can be reached",
 }
 
 
@@ -193,10 +213,13 @@ def test_what_may_be_nowhere_else_is_deleted_by_no_way_without_force(
     # A revoked device stops no subscription, with or without a purge.
     ways = [way for way in WAYS if (way, reason) != ("stop", "revoked")]
     for way in ways:
-        with pytest.raises(DeviceError, match=f"“Photos”, {count} {many} \\({why}\\)") as refused:
+        with pytest.raises(DeviceError, match=f"“Photos”: {count} {many}.* \\({why}\\)") as refused:
             WAYS[way](photos, False)
         assert str(refused.value).startswith("nothing was deleted")
-        assert "`export --all FOLDER`" in str(refused.value)
+        assert "`export --all FOLDER` saves them, `--force` deletes them" in str(refused.value)
+        assert ADVICE.get(reason, ". `export") in str(refused.value)
+        if reason not in ADVICE and reason != "guest removed unheard":  # the embedded one: 401
+            assert "run" not in str(refused.value)
     assert leaves(photos.local) == before
     assert photos.kit.subscription(CHANNEL) == subscription
     assert photos.kit.home.is_registered
@@ -223,9 +246,49 @@ def test_a_cloud_that_fails_in_the_middle_knows_nothing(
         raise Unavailable(503, "busy", "later")
 
     monkeypatch.setattr(purge, "find_missing", fail)
-    with pytest.raises(DeviceError, match=r"“Photos”, 2 documents \(the cloud cannot be asked"):
+    with pytest.raises(DeviceError, match=r"“Photos”: 2 documents.* \(the cloud cannot be asked"):
         WAYS[way](photos, False)
     assert photos.local.get("one")
+
+
+def test_a_cloud_that_does_not_answer_is_asked_once(
+    photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each request may take until its time limit."""
+    for name in ("channel-a", "channel-b"):
+        local = photos.kit.device.channel(name)
+        photos.kit.device.acquire(local)
+        local.put({"_id": "one"})
+    cut_the_network(photos)
+    asked: list[str] = []
+    info = Database.info
+
+    def count(self: Database) -> JsonDict:
+        asked.append(self.url)
+        return info(self)
+
+    monkeypatch.setattr(Database, "info", count)
+    with pytest.raises(DeviceError) as refused:
+        by_unlink(photos, False)
+    assert len([url for url in asked if "127.0.0.1:9/" in url]) == 1
+    assert str(refused.value).count("cannot be asked") == 1
+    assert "“Photos”: 2 documents, " in str(refused.value)
+
+
+def test_what_is_left_is_told_with_the_name_that_the_cloud_gave_it(photos: Photos) -> None:
+    photos.local.put({"_id": "description", "type": "description", "name": "Photos"})
+    photos.kit.device.release(photos.local, delete=False)
+    place = leftovers.Place.of(None, photos.kit.profile.couch, photos.kit.profile.prefix)
+    [row] = leftovers.clean(place, [], all_of_them=False, force=False)["databases"]
+    assert row == {
+        "database": photos.local.name,
+        "name": "Photos",
+        "documents": 3,
+        "reason": "no device is registered here, so the cloud cannot be asked",
+        "deleted": False,
+    }
+    with pytest.raises(DeviceError, match=r"“Photos”: 3 documents .*run `register`, and then"):
+        leftovers.clean(place, [photos.local.name], all_of_them=False, force=False)
 
 
 def test_a_channel_without_documents_is_deleted_wherever_it_is_not(photos: Photos) -> None:
@@ -249,7 +312,7 @@ def test_what_is_written_when_the_replications_end_is_not_lost(
         photos.local.put({"_id": "late"})
 
     monkeypatch.setattr(Replications, "end_all", end_and_write)
-    with pytest.raises(DeviceError, match=r"this device is not unlinked.*“Photos”, 1 document"):
+    with pytest.raises(DeviceError, match=r"this device is not unlinked.*“Photos”: 1 document"):
         by_unlink(photos, False)
     assert photos.local.get("late")
     assert photos.kit.home.is_registered
@@ -261,9 +324,9 @@ def test_what_is_written_during_the_last_comparison_is_not_lost(
 ) -> None:
     compare, number = purge._compare, iter(range(100))
 
-    def compare_and_write(local: Database, cloud: Database, label: str) -> purge.Finding:
-        finding = compare(local, cloud, label)
-        if next(number) and label == "“Photos”":
+    def compare_and_write(local: Database, *known: Any) -> purge.Finding:
+        finding = compare(local, *known)
+        if next(number) and finding.name == "Photos":
             change = {"_id": "late", "n": next(number)}
             local.update("late", lambda doc: {**doc, **change}, default={})
         return finding
@@ -286,7 +349,7 @@ def test_unlink_finds_a_copy_whose_channel_nobody_can_read(photos: Photos) -> No
         *sorted([photos.local.name, lost.name], reverse=True),
         photos.kit.device.database.name,
     ]
-    with pytest.raises(DeviceError, match=f"{lost.name}, 1 document"):
+    with pytest.raises(DeviceError, match=f"{lost.name}: 1 document"):
         by_unlink(photos, False)
     profile, control = photos.kit.profile, photos.kit.device.database.name
     lifecycle.unlink(photos.kit.home, photos.kit.device, purge=False, offline=True)
