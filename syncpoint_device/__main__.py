@@ -69,25 +69,27 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _main(words: list[str]) -> int:
-    as_json = "--json" in words
     try:
-        arguments = make_parser().parse_args(words)
+        return _run_command(make_parser().parse_args(words))
     except UsageError as exc:
+        as_json = "--json" in words
         if not as_json:
             print(exc.usage, end="", file=sys.stderr)
         output.print_error("usage", str(exc), as_json=as_json)
         return EXIT_USAGE
-    as_json = arguments.json
+
+
+def _run_command(arguments: Arguments) -> int:
     try:
         network.use_ca_file(arguments.ca_file)
         arguments.run(arguments)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
+    except (BrokenPipeError, UsageError):
         raise
     except Exception as exc:  # noqa: BLE001  # a defect as well: its text is escaped
         code, message = _explain(exc, arguments)
-        output.print_error(code, message, as_json=as_json)
+        output.print_error(code, message, as_json=arguments.json)
         return EXIT_REVOKED if isinstance(exc, Revoked) else EXIT_FAILED
     return 0
 
@@ -205,15 +207,20 @@ def _ask(prompt: str) -> str:
 
 
 def _clean(arguments: Arguments) -> None:
+    if arguments.yes and arguments.database:
+        arguments.fail("name the databases, or say --yes for all of them")
+    if arguments.force and not (arguments.yes or arguments.database):
+        arguments.fail("--force means nothing without a database or --yes")
+    place = _place(arguments)
     result = leftovers.clean(
-        _place(arguments), arguments.database, all_of_them=arguments.yes, force=arguments.force
+        place, arguments.database, all_of_them=arguments.yes, force=arguments.force
     )
-    print_result(arguments, result, texts.cleaned(result))
+    print_result(arguments, result, texts.cleaned(result, place.options))
 
 
 def _export(arguments: Arguments) -> None:
     if arguments.all == (arguments.channel is not None):
-        raise DeviceError("say `export CHANNEL FILE` or `export --all FOLDER`")
+        arguments.fail("say `export CHANNEL FILE` or `export --all FOLDER`")
     place = _place(arguments)
     if arguments.all:
         result = leftovers.export_everything(place, arguments.path)
@@ -245,14 +252,22 @@ def _resend(arguments: Arguments) -> None:
 
 
 def _unlink(arguments: Arguments) -> None:
+    _check_force(arguments)
+    device = device_of(arguments)
     result = lifecycle.unlink(
         Home(arguments.home),
-        device_of(arguments),
+        device,
         purge=arguments.purge,
         offline=arguments.offline,
         force=arguments.force,
     )
-    print_result(arguments, result, texts.unlinked(result))
+    options = leftovers.place_options(device.profile.couch, device.profile.prefix)
+    print_result(arguments, result, texts.unlinked(result, options))
+
+
+def _check_force(arguments: Arguments) -> None:
+    if arguments.force and not arguments.purge:
+        arguments.fail("--force means nothing without --purge")
 
 
 def _revoke(arguments: Arguments) -> None:
@@ -283,6 +298,7 @@ def _invite(arguments: Arguments) -> None:
 
 
 def _change_subscription(arguments: Arguments) -> None:
+    _check_force(arguments)
     result = channels.change_subscription(
         device_of(arguments),
         arguments.channel,

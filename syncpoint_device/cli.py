@@ -31,10 +31,13 @@ class Parser(argparse.ArgumentParser):
 
 
 def add(commands: Any, name: str, run: Callable[[Arguments], None], text: str) -> Parser:
-    """Add a command. The common options are also accepted after its name."""
+    """Add a command. The common options are also accepted after its name.
+
+    `run` may call `arguments.fail(message)` when the options do not go together.
+    """
     parser: Parser = commands.add_parser(name, help=text)
     add_common(parser, default=argparse.SUPPRESS)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, fail=parser.error)
     return parser
 
 

@@ -29,6 +29,34 @@ OUTBOX = "outbox"
 OWNER_DOC = "_local/syncpoint"
 
 
+def check_couchdb(server: Server) -> None:
+    """Check that a device's own CouchDB answers, to an administrator. One request.
+
+    Raises
+    ------
+    DeviceError
+        If it does not.
+    """
+    try:
+        roles = server.session().get("userCtx", {}).get("roles", [])
+    except LoginRefused:
+        raise LoginRefused(
+            f"the CouchDB at {server.url} refuses the login: its name or password is wrong, or it "
+            "is locked for some minutes after wrong passwords. Use http://NAME:PASSWORD@HOST:PORT"
+        ) from None
+    except CouchError as exc:
+        hint = ". Is it running, and is http://NAME:PASSWORD@HOST:PORT right?"
+        raise DeviceError(
+            f"the CouchDB at {server.url} cannot be used: "
+            f"{of_error(exc, server.url)}{'' if says_what_to_do(exc) else hint}"
+        ) from exc
+    if "_admin" not in roles:
+        raise DeviceError(
+            f"the CouchDB at {server.url} needs its administrator's name and password: "
+            "http://NAME:PASSWORD@HOST:PORT"
+        )
+
+
 @dataclass(frozen=True)
 class Device:
     """The device's own CouchDB, and its access to the cloud's CouchDB.
@@ -155,34 +183,6 @@ class Device:
     def to_registrations(self) -> list[Direction]:
         """Return the direction from the outbox to the registrations endpoint."""
         return [Direction(self.here(self.outbox), endpoint(self.profile.registrations))]
-
-    def check_couchdb(self) -> None:
-        """Check that the device's own CouchDB answers, to an administrator. One request.
-
-        Raises
-        ------
-        DeviceError
-            If it does not.
-        """
-        try:
-            roles = self.server.session().get("userCtx", {}).get("roles", [])
-        except LoginRefused:
-            raise DeviceError(
-                f"the CouchDB at {self.server.url} refuses the login: its name or password is "
-                "wrong, or it is locked for some minutes after wrong passwords. Use "
-                "http://NAME:PASSWORD@HOST:PORT"
-            ) from None
-        except CouchError as exc:
-            hint = ". Is it running, and is http://NAME:PASSWORD@HOST:PORT right?"
-            raise DeviceError(
-                f"the CouchDB at {self.server.url} cannot be used: "
-                f"{of_error(exc, self.server.url)}{'' if says_what_to_do(exc) else hint}"
-            ) from exc
-        if "_admin" not in roles:
-            raise DeviceError(
-                f"the CouchDB at {self.server.url} needs its administrator's name and password: "
-                "http://NAME:PASSWORD@HOST:PORT"
-            )
 
     def own_endpoint(self, url: str, couch: str) -> JsonDict | None:
         """Return the present endpoint of a database that was at `url` when its server was `couch`.

@@ -84,12 +84,15 @@ class LoginRefused(DeviceError):
 
     code = "couch_login"
 
-    def __init__(self) -> None:
-        super().__init__(
+    def __init__(
+        self,
+        message: str = (
             "this device's CouchDB refuses the agent's login. Run `couch http://NAME@HOST:PORT` "
             "with the name of its administrator; it asks for the password. If the login is only "
             "locked, it works again after five minutes"
-        )
+        ),
+    ) -> None:
+        super().__init__(message)
 
 
 class NotAllowed(DeviceError):

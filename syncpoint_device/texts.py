@@ -82,20 +82,32 @@ def exported(result: JsonDict) -> str:
     )
 
 
-def cleaned(result: JsonDict) -> str:
-    """List the databases that earlier devices left, and say which are deleted."""
+def cleaned(result: JsonDict, options: str = "") -> str:
+    """List the databases that earlier devices left, and say which are deleted.
+
+    Parameters
+    ----------
+    options : str
+        Those that `clean` needs here, behind a space.
+    """
     if not result["databases"]:
         return "No earlier device left a database here."
-    return "\n".join(_left(row) for row in result["databases"])
+    return "\n".join(_left(row, options) for row in result["databases"])
 
 
-def _left(row: JsonDict) -> str:
+def _left(row: JsonDict, options: str) -> str:
+    label = _named(row)
     if row["deleted"]:
-        return f"{row['database']}: deleted"
+        return f"{label}: deleted"
     if row["documents"]:
         here = f"{counted(row['documents'])} may be on this device only"
-        return f"{row['database']}: {here} ({row['reason']})"
-    return f"{row['database']}: nothing would be lost; `clean {row['database']}` deletes it"
+        return f"{label}: {here} ({row['reason']})"
+    return f"{label}: nothing would be lost; `clean {row['database']}{options}` deletes it"
+
+
+def _named(row: JsonDict) -> str:
+    """Return the name of a database, with that of its channel if it is known."""
+    return f"{row['database']} (“{row['name']}”)" if "name" in row else str(row["database"])
 
 
 def created(result: JsonDict) -> str:
@@ -132,8 +144,14 @@ def changed(result: JsonDict) -> str:
     return text
 
 
-def unlinked(result: JsonDict) -> str:
-    """Say what became of the device, and of its data."""
+def unlinked(result: JsonDict, options: str) -> str:
+    """Say what became of the device, and of its data.
+
+    Parameters
+    ----------
+    options : str
+        Those that name this device's CouchDB.
+    """
     if result["revoked"]:
         text = "This device is unlinked and revoked."
     elif result["known"] is False:
@@ -145,7 +163,12 @@ def unlinked(result: JsonDict) -> str:
             "This device is unlinked, but the cloud was not told. "
             f"Run `revoke {result['device']}` on another device."
         )
-    return text + (" Its databases are deleted." if result["purged"] else " Its data stays here.")
+    text += " Its databases are deleted." if result["purged"] else " Its data stays here."
+    if result["left"]:
+        many = counted(len(result["left"]), "database")
+        verb = "stays" if len(result["left"]) == 1 else "stay"
+        text += f" {many} of an earlier registration {verb}; `clean {options}` lists them."
+    return text
 
 
 def revoked(result: JsonDict) -> str:

@@ -119,6 +119,13 @@ def test_the_help_names_every_command(shell: Shell) -> None:
         ["undo"],
         ["couch"],
         ["export"],
+        ["export", "Photos"],
+        ["export", "--all", "Photos", "FILE"],
+        ["unlink", "--force"],
+        ["unlink", "--offline", "--force"],
+        ["subscription", "stop", "Photos", "--force"],
+        ["clean", "--force"],
+        ["clean", "db-1", "--yes"],
         ["run", "--every", "often"],
         ["run", "--every", "0"],
         ["run", "--every", "-1"],
@@ -589,11 +596,15 @@ def test_what_an_unlink_left_is_saved_and_deleted_with_commands(
     local = subscribed.device.channel("channel-1")
     subscribed.device.acquire(local)
     local.put({"_id": "note", "text": "a note"})
+    empty = subscribed.device.channel("channel-empty")
+    subscribed.device.acquire(empty)
     file = tmp_path / "photos.jsonl"
     printed = subscribed.type("export", "Photos", str(file))
     assert printed.out == f"{local.name}: 1 document, in {file}\n"
     assert json.loads(file.read_text())["text"] == "a note"
-    assert subscribed.type("export", "Photos").code == 1
+    for options in (["--couch", subscribed.couch], ["--prefix", "another-"]):
+        refused = subscribed.type("--json", "clean", *options)
+        assert (refused.code, refused.error["code"]) == (1, "not_allowed")
     assert subscribed.type("clean").out == "No earlier device left a database here.\n"
     assert subscribed.type("unlink", "--offline").code == 0
     assert "no device is registered here, so name the CouchDB" in subscribed.type("clean").err
@@ -601,12 +612,21 @@ def test_what_an_unlink_left_is_saved_and_deleted_with_commands(
         ("nonsense", "error: --couch must be http://NAME:PASSWORD@HOST:PORT\n"),
         (
             "http://127.0.0.1:9",
-            "error: this device's CouchDB: nothing answers at 127.0.0.1:9. Is it running?\n",
+            "error: the CouchDB at http://127.0.0.1:9 cannot be used: nothing answers at "
+            "127.0.0.1:9. Is it running, and is http://NAME:PASSWORD@HOST:PORT right?\n",
         ),
     ):
         assert subscribed.type("clean", "--couch", couch).err == why
+    wrong = couch_with(subscribed, "not-the-password")
+    printed = subscribed.type("--json", "clean", "--couch", wrong)
+    assert printed.error["code"] == "couch_login"
+    assert "refuses the login: its name or password is wrong" in printed.error["message"]
+    assert "`couch " not in printed.error["message"]
     place = ["--couch", subscribed.couch, "--prefix", subscribed.prefix]
     printed = subscribed.type("clean", *place)
+    couch = f"--couch http://NAME@{subscribed.couch.rpartition('@')[2]}"
+    typed = f"`clean {empty.name} {couch} --prefix {subscribed.prefix}` deletes it"
+    assert f"{empty.name}: nothing would be lost; {typed}\n" in printed.out
     assert f"{local.name}: 1 document may be on this device only" in printed.out
     printed = subscribed.type("clean", *place, local.name)
     assert (printed.code, printed.out) == (1, "")
@@ -792,6 +812,18 @@ def test_unlink_without_a_cloud_says_offline_or_nothing(phone: Shell) -> None:
     assert phone.type("status").code == 1
     assert phone.register().code == 0
     assert phone.type("--json", "unlink", "--offline", "--purge").json["purged"] is True
+
+
+def test_unlink_tells_which_databases_of_earlier_registrations_stay(phone: Shell) -> None:
+    earlier = phone.device.channel("channel-earlier")
+    earlier.create()
+    earlier.put({"_id": OWNER_DOC, "device": None})
+    said = phone.type("unlink", "--offline", "--purge").out
+    couch = f"--couch http://NAME@{phone.couch.rpartition('@')[2]} --prefix {phone.prefix}"
+    assert said.endswith(
+        f" 1 database of an earlier registration stays; `clean {couch}` lists them.\n"
+    )
+    assert not is_gone(Server(phone.couch).database(earlier.name))
 
 
 # Run
@@ -1014,5 +1046,5 @@ def test_a_person_registers_shares_and_unlinks_with_commands_alone(
         agent.send(signal.SIGTERM)
         assert agent.end() == 0
     said = shell.type("--json", "unlink", "--purge").json
-    assert said == {"device": device_id, "revoked": True, "known": True, "purged": True}
+    assert said == {"device": device_id, "revoked": True, "known": True, "purged": True, "left": []}
     assert shell.type("status").code == 1

@@ -147,12 +147,13 @@ def test_after_couch_it_is_told_where_and_by_whom_the_replications_change() -> N
 def test_what_an_unlink_left_is_listed_with_what_would_be_lost() -> None:
     row = {"database": "db-1", "documents": 2, "reason": "no network", "deleted": False}
     assert texts.cleaned({"databases": []}) == "No earlier device left a database here."
-    told = texts.cleaned({"databases": [row, {**row, "documents": 0}, {**row, "deleted": True}]})
-    assert told.splitlines() == [
+    rows = [row, {**row, "documents": 0}, {**row, "deleted": True, "name": "Photos"}]
+    assert texts.cleaned({"databases": rows}).splitlines() == [
         "db-1: 2 documents may be on this device only (no network)",
         "db-1: nothing would be lost; `clean db-1` deletes it",
-        "db-1: deleted",
+        "db-1 (“Photos”): deleted",
     ]
+    assert "`clean db-1 --couch URL`" in texts.cleaned({"databases": rows}, " --couch URL")
 
 
 def test_a_purged_copy_is_told() -> None:
@@ -176,7 +177,10 @@ def test_after_unlink_it_is_told_what_is_left(
     revoked: bool, known: bool | None, purged: bool, expected: str
 ) -> None:
     said = {"device": "device-1", "revoked": revoked, "known": known, "purged": purged}
-    assert texts.unlinked(said).endswith(expected)
+    assert texts.unlinked({**said, "left": []}, "--couch URL").endswith(expected)
+    assert texts.unlinked({**said, "left": ["db-1", "db-2"]}, "--couch URL").endswith(
+        f"{expected} 2 databases of an earlier registration stay; `clean --couch URL` lists them."
+    )
 
 
 def test_after_revoke_it_is_told_whom_it_concerns() -> None:
