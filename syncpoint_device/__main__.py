@@ -127,9 +127,7 @@ def _of_couch(exc: CouchError) -> tuple[str, str]:
 
 def _run(arguments: Arguments) -> None:
     """Run the agent until SIGINT or SIGTERM. CouchDB continues to replicate without it."""
-    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):  # the last one on Windows only
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.default_int_handler)
+    _end_in_order()
     every = arguments.every
     intervals = Intervals(
         max_retry_s=every, check_s=every, pending_s=min(every, Intervals.pending_s)
@@ -144,6 +142,13 @@ def _run(arguments: Arguments) -> None:
         raise
     finally:
         log.close()
+
+
+def _end_in_order() -> None:
+    """Let a signal end the command as Ctrl-C does, so that it leaves nothing half done."""
+    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):  # the last one on Windows only
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.default_int_handler)
 
 
 def _service(arguments: Arguments) -> None:
@@ -221,6 +226,7 @@ def _clean(arguments: Arguments) -> None:
 def _export(arguments: Arguments) -> None:
     if arguments.all == (arguments.channel is not None):
         arguments.fail("say `export CHANNEL FILE` or `export --all FOLDER`")
+    _end_in_order()
     place = _place(arguments)
     if arguments.all:
         result = leftovers.export_everything(place, arguments.path)

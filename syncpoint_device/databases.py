@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Self
 from urllib.parse import unquote
 
-from chalicelib.couch import CouchError, Database, NoDatabase, Server
+from chalicelib.couch import CouchError, Database, NoDatabase, NotFound, Server
 from chalicelib.domain.channel import DEFAULT_NAME
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import channel_db, owner_control_db
@@ -27,6 +27,15 @@ OUTBOX = "outbox"
 
 # The local document that names the device which owns a database. It is never replicated.
 OWNER_DOC = "_local/syncpoint"
+
+
+def exists(local: Database) -> bool:
+    """Tell whether a database exists. One request."""
+    try:
+        local.info()
+    except NotFound:
+        return False
+    return True
 
 
 def check_couchdb(server: Server) -> None:

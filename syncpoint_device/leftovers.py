@@ -8,9 +8,9 @@ from typing import Self
 from chalicelib.couch import Database, Server
 from chalicelib.domain.documents import JsonDict
 from syncpoint_device import channels
-from syncpoint_device.databases import Device, check_couchdb
+from syncpoint_device.databases import Device, check_couchdb, exists
 from syncpoint_device.endpoints import is_server, split_login
-from syncpoint_device.errors import DeviceError, NotAllowed
+from syncpoint_device.errors import DeviceError, NotAllowed, Unknown
 from syncpoint_device.export import export, export_all
 from syncpoint_device.network import own_server
 from syncpoint_device.purge import Checker, left_databases, own_databases, refuse_losses
@@ -102,7 +102,7 @@ def clean(place: Place, names: Sequence[str], *, all_of_them: bool, force: bool)
     left = {local.name: local for local in place.left()}
     for name in names:
         if name not in left:
-            raise DeviceError(f"no `unlink` left a database {name!a}; `clean` lists those it left")
+            raise DeviceError(f"no `unlink` left a database “{name}”; `clean` lists those it left")
     checker = Checker(place.device, place.prefix)
     findings = [checker.check(local) for local in left.values()]
     chosen = set(left) if all_of_them else set(names)
@@ -137,7 +137,7 @@ def export_one(place: Place, text: str, path: Path) -> JsonDict:
     Returns
     -------
     dict
-        ``{exported: [{database, file, documents, revisions, bytes}]}``.
+        ``{exported: [{database, name?, file, documents, revisions, bytes}]}``.
 
     Raises
     ------
@@ -147,9 +147,12 @@ def export_one(place: Place, text: str, path: Path) -> JsonDict:
     named = [local for local in place.all() if local.name == text]
     if not named and place.device is not None:
         found = channels.find(place.device, text)
-        named = [place.device.channel(found["_id"])]
+        local = place.device.channel(found["_id"])
+        if not exists(local):
+            raise Unknown(f"“{found['name']}” has no copy on this device; it would be {local.name}")
+        named = [local]
     if not named:
-        raise DeviceError(f"there is no database {text!a}; `clean` lists those that were left")
+        raise DeviceError(f"there is no database “{text}”; `clean` lists those that were left")
     return {"exported": [export(named[0], path)]}
 
 

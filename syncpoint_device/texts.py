@@ -77,7 +77,7 @@ def counted(number: int, what: str = "document") -> str:
 def exported(result: JsonDict) -> str:
     """Say which databases are in which files."""
     return "\n".join(
-        f"{one['database']}: {counted(one['documents'])}, in {one['file']}"
+        f"{_named(one)}: {counted(one['documents'])}, in {one['file']}"
         for one in result["exported"]
     )
 

@@ -21,6 +21,7 @@ from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import owner_control_db, subscription_id
 from local.couchdb_process import EmbeddedCouchDB
 from local.system import ROOT
+from syncpoint_device import export
 from syncpoint_device.databases import OWNER_DOC
 from tests.e2e.conftest import MakeGadget
 from tests.kit.basics import an_address, wait_for
@@ -637,6 +638,24 @@ def test_what_an_unlink_left_is_saved_and_deleted_with_commands(
     printed = subscribed.type("clean", *place, "--yes", "--force")
     assert f"{local.name}: deleted" in printed.out
     assert is_gone(Server(subscribed.couch).database(local.name))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_export_that_is_ended_leaves_no_file(
+    phone: Shell, tmp_path: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(*_: object) -> None:
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(export, "_write_all", end)
+    before = [(each, signal.getsignal(each)) for each in (signal.SIGTERM, signal.SIGINT)]
+    try:
+        printed = phone.type("export", "--all", str(tmp_path / "all"))
+    finally:
+        for each, handler in before:
+            signal.signal(each, handler)
+    assert (printed.code, printed.out) == (130, "")
+    assert list((tmp_path / "all").iterdir()) == []
 
 
 def test_couch_takes_the_new_url_in_words_and_in_json(phone: Shell) -> None:

@@ -1,5 +1,6 @@
 """Nothing is deleted that is nowhere else: all ways to purge, and all reasons why it may be."""
 
+import errno
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,8 +11,8 @@ import pytest
 
 from chalicelib.couch import Database, Server, Unavailable
 from chalicelib.domain.documents import JsonDict
-from syncpoint_device import channels, leftovers, lifecycle, purge
-from syncpoint_device.errors import DeviceError
+from syncpoint_device import channels, export, leftovers, lifecycle, purge
+from syncpoint_device.errors import DeviceError, Unknown
 from syncpoint_device.purge import own_databases
 from syncpoint_device.replications import Replications, leaf_page
 from tests.kit.cases.attacks import nested_text
@@ -375,7 +376,7 @@ def test_clean_lists_what_an_unlink_left_and_deletes_what_is_named(photos: Photo
     with pytest.raises(DeviceError, match="nothing was deleted"):
         leftovers.clean(photos.place, [], all_of_them=True, force=False)
     assert not is_gone(photos.local)
-    with pytest.raises(DeviceError, match="no `unlink` left a database 'db-nonsense'"):
+    with pytest.raises(DeviceError, match="no `unlink` left a database “db-nonsense”"):
         leftovers.clean(photos.place, ["db-nonsense"], all_of_them=False, force=True)
     leftovers.clean(photos.place, [photos.local.name], all_of_them=False, force=False)
     assert is_gone(photos.local)
@@ -412,7 +413,24 @@ def exported(path: Path) -> list[JsonDict]:
     return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
-def test_an_export_brings_everything_back(photos: Photos, server: Server, tmp_path: Path) -> None:
+def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the revisions were too large to be read together."""
+    monkeypatch.setattr(export, "_MAX_BATCH_BYTES", 1)
+
+
+@pytest.mark.parametrize("batch", [200, 2])
+@pytest.mark.parametrize("is_large", [False, True])
+def test_an_export_brings_everything_back(
+    photos: Photos,
+    server: Server,
+    tmp_path: Path,
+    batch: int,
+    is_large: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(export, "_BATCH", batch)
+    if is_large:
+        one_by_one(monkeypatch)
     data = "QUJD" * 30_000
     attachments = {"a.bin": {"content_type": "image/png", "data": data}}
     photos.local.put({"_id": "with/strange id ü", "_attachments": attachments})
@@ -444,6 +462,48 @@ def test_an_export_brings_everything_back(photos: Photos, server: Server, tmp_pa
     assert copy.get("one")["text"] == "the winner"
 
 
+def test_documents_are_exported_together_and_attachments_alone(
+    photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone: list[str] = []
+    parts = Database.revision_parts
+
+    def count(self: Database, doc_id: str, rev: str) -> object:
+        alone.append(doc_id)
+        return parts(self, doc_id, rev)
+
+    monkeypatch.setattr(Database, "revision_parts", count)
+    photos.local.put({"_id": "a", "_attachments": {"a": {"content_type": "x/y", "data": "QUJD"}}})
+    leftovers.export_one(photos.place, "Photos", tmp_path / "photos.jsonl")
+    assert alone == ["a"]
+
+
+def test_an_export_names_the_folder_that_is_missing(photos: Photos, tmp_path: Path) -> None:
+    path = tmp_path / "none" / "photos.jsonl"
+    with pytest.raises(OSError, match="there is no such folder") as refused:
+        leftovers.export_one(photos.place, "Photos", path)
+    assert refused.value.filename == str(path.parent)
+
+
+def test_an_export_names_the_file_that_was_typed(
+    photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", ".photos.jsonl.new")
+
+    monkeypatch.setattr(export, "_write_all", full)
+    path = tmp_path / "photos.jsonl"
+    with pytest.raises(OSError, match="No space left on device") as refused:
+        leftovers.export_one(photos.place, "Photos", path)
+    assert refused.value.filename == str(path)
+
+
+def test_an_export_of_a_channel_without_a_copy_names_it(photos: Photos, tmp_path: Path) -> None:
+    photos.local.delete()
+    with pytest.raises(Unknown, match=f"“Photos” has no copy on this device.*{photos.local.name}"):
+        leftovers.export_one(photos.place, "Photos", tmp_path / "photos.jsonl")
+
+
 def test_a_document_that_nobody_can_read_is_exported(photos: Photos, tmp_path: Path) -> None:
     write_one_that_nobody_can_read(photos)
     path = tmp_path / "photos.jsonl"
@@ -469,6 +529,7 @@ def test_a_file_that_appears_during_an_export_is_not_replaced(
     photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "photos.jsonl"
+    one_by_one(monkeypatch)
     parts = Database.revision_parts
 
     def appear(self: Database, doc_id: str, rev: str) -> object:
@@ -485,6 +546,7 @@ def test_a_file_that_appears_during_an_export_is_not_replaced(
 def test_an_export_that_fails_leaves_no_file(
     photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    one_by_one(monkeypatch)
     parts = Database.revision_parts
 
     def fail(self: Database, doc_id: str, rev: str) -> object:
@@ -493,7 +555,7 @@ def test_an_export_that_fails_leaves_no_file(
         return parts(self, doc_id, rev)
 
     monkeypatch.setattr(Database, "revision_parts", fail)
-    with pytest.raises(DeviceError, match="'two' cannot be read: a broken file"):
+    with pytest.raises(DeviceError, match="“two” cannot be read: a broken file"):
         leftovers.export_one(photos.place, "Photos", tmp_path / "photos.jsonl")
     assert [one for one in tmp_path.iterdir() if "jsonl" in one.name] == []
 
@@ -502,6 +564,7 @@ def test_what_is_replaced_during_an_export_is_exported_later(
     photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its former revision may be gone by then."""
+    one_by_one(monkeypatch)
     parts = Database.revision_parts
     gone = [photos.local.get("one")["_rev"]]
 
