@@ -32,6 +32,7 @@ from syncpoint_device.cli import (
     UsageError,
     add,
     add_common,
+    add_group,
     device_of,
     now,
     print_result,
@@ -127,6 +128,7 @@ def _of_couch(exc: CouchError) -> tuple[str, str]:
 
 def _run(arguments: Arguments) -> None:
     """Run the agent until SIGINT or SIGTERM. CouchDB continues to replicate without it."""
+    Home(arguments.home).load()  # without a device, no lock and no folder is made
     _end_in_order()
     every = arguments.every
     intervals = Intervals(
@@ -180,7 +182,7 @@ def _register(arguments: Arguments) -> None:
         trust=arguments.trust,
         ca_file=arguments.ca_file,
     )
-    result["home"] = str(arguments.home)
+    result["home"] = str(arguments.home.absolute())
     run = service.typed("--home", result["home"], "run")
     print_result(arguments, result, texts.registered(result, run))
 
@@ -201,14 +203,16 @@ def _with_password(couch: str) -> str:
 def _ask(prompt: str) -> str:
     """Read a password from the terminal without echo, or from stdin if there is no terminal."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", getpass.GetPassWarning)  # stdin has no echo to turn off
+        warnings.simplefilter("error", getpass.GetPassWarning)
         try:
             return getpass.getpass(prompt)
-        except EOFError:
-            print(file=sys.stderr)  # end the line of the prompt
-            raise DeviceError(
-                "the CouchDB's URL has no password, and there is no terminal to ask for it"
-            ) from None
+        except (EOFError, getpass.GetPassWarning):  # stdin has no echo to turn off
+            line = sys.stdin.readline()
+    if not line:
+        raise DeviceError(
+            "the CouchDB's URL has no password, and there is no terminal to ask for it"
+        )
+    return line.rstrip("\r\n")
 
 
 def _clean(arguments: Arguments) -> None:
@@ -295,6 +299,7 @@ def _undo(arguments: Arguments) -> None:
 
 def _create(arguments: Arguments) -> None:
     result = channels.create(device_of(arguments), arguments.name)
+    result["running"] = Home(arguments.home).running_agent() is not None
     print_result(arguments, result, texts.created(result))
 
 
@@ -342,20 +347,20 @@ def make_parser() -> Parser:
         metavar="FILE",
         help="also write what it says into a file; a new one is begun after a megabyte",
     )
-    run.add_argument("--quiet", action="store_true", help="print problems only")
+    run.add_argument("--quiet", action="store_true", help="print problems and their ends only")
     add(commands, "service", _service, "print a systemd unit that runs the agent")
     completion = add(commands, "completion", _completion, "print the completion for a shell")
     completion.add_argument("shell", choices=("bash", "zsh"))
-    _add_channel(commands.add_parser("channel", help="create, share, rename and close channels"))
+    _add_channel(add_group(commands, "channel", "create, share, rename and close channels"))
     sharing_commands.add_invitation(
-        commands.add_parser("invitation", help="list, withdraw and send again what you invited to")
+        add_group(commands, "invitation", "list, withdraw and send again what you invited to")
     )
     shown = add(commands, "status", _status, "show whether this device is in sync, and what waits")
     shown.add_argument(
         "--exact", action="store_true", help="compare all documents, which may take minutes"
     )
     _add_subscription(
-        commands.add_parser("subscription", help="pause, resume or stop the sync of a channel")
+        add_group(commands, "subscription", "pause, resume or stop the sync of a channel")
     )
     unlink = add(commands, "unlink", _unlink, "revoke this device, and end its registration here")
     unlink.add_argument("--purge", action="store_true", help="also delete its databases")
@@ -451,7 +456,7 @@ def _seconds(text: str) -> float:
     with suppress(ValueError):
         if 0.1 <= float(text) <= 86_400:
             return float(text)
-    raise ArgumentTypeError(f"{text!r} is not a number of seconds from 0.1 to 86400")
+    raise ArgumentTypeError(f"“{text}” is not a number of seconds from 0.1 to 86400")
 
 
 if __name__ == "__main__":

@@ -51,6 +51,7 @@ def create(device: Device, name: str) -> JsonDict:
         cloud nothing.
     """
     state = check_may_write(device)
+    name = name.strip()
     try:
         fields.text({"name": name}, "name", 1, CHANNEL_NAME_LENGTH)
     except Rejected as exc:
@@ -93,7 +94,7 @@ def invite(device: Device, channel: str, address: str) -> JsonDict:
     except Rejected as exc:
         raise DeviceError(exc.reason) from exc
     if owner_id_of(address) == device.profile.owner_id:
-        raise DeviceError("email is your own address; your devices have the channel already")
+        raise DeviceError("that is your own address; your devices have the channel already")
     found = find(device, channel)
     if is_shared_with_me(found):
         raise DeviceError(f"“{found['name']}” is shared with you; only its owner can invite")
@@ -158,8 +159,8 @@ def _check_not_invited(device: Device, channel: JsonDict, address: str) -> None:
 
 
 def is_same_name(one: str, other: str) -> bool:
-    """Return whether two names are the same for people: also if only the case differs."""
-    return fields.same_name(one.casefold(), other.casefold())
+    """Return whether two names are the same for people, whatever case and spaces around them."""
+    return fields.same_name(one.strip().casefold(), other.strip().casefold())
 
 
 def change_subscription(
@@ -284,12 +285,16 @@ def _wait_until_not_replicated(device: Device, local: Database) -> None:
 def find(device: Device, text: str) -> JsonDict:
     """Find the channel of a name or id. A closed one is found only if no other has the name.
 
+    A name in another case counts if no channel has it in this one.
+
     Raises
     ------
     DeviceError
         If there is none, or more than one.
     """
-    named = [doc for doc in list_all(device) if is_called(doc, text)]
+    docs = list_all(device)
+    named = [doc for doc in docs if is_called(doc, text)]
+    named = named or [doc for doc in docs if is_same_name(doc["name"], text)]
     found = [doc for doc in named if doc.get("state") not in ENDED] or named
     if not found:
         raise Unknown(f"there is no channel “{text}”; `status` lists the channels")

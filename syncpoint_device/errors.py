@@ -34,8 +34,12 @@ class AgentRunning(DeviceError):
 
     code = "agent_running"
 
-    def __init__(self) -> None:
-        super().__init__("the agent of this device is already running; stop it first")
+    def __init__(self, pid: object = None) -> None:
+        which = f", as process {pid}" if isinstance(pid, int) else ""
+        super().__init__(
+            f"the agent of this device runs{which}. Stop it first: with Ctrl-C where it was "
+            "started, or with `systemctl stop syncpoint-device` if it is a service"
+        )
 
 
 class Changed(DeviceError):
@@ -106,8 +110,11 @@ class NotRegistered(DeviceError):
 
     code = "not_registered"
 
-    def __init__(self) -> None:
-        super().__init__("this device is not registered; run `syncpoint-device register` first")
+    def __init__(self, folder: object) -> None:
+        super().__init__(
+            f"no device is registered in {folder}; run `register` first, or name another folder "
+            "with --home"
+        )
 
 
 class NothingToDo(DeviceError):

@@ -294,6 +294,7 @@ def revoke_other(device: Device, text: str) -> JsonDict:
         for doc in channels.documents(device)
         if doc.get("type") == "device" and channels.is_called(doc, text)
     ]
+    found = [doc for doc in found if doc.get("state") not in ("revoking", "revoked")] or found
     if len(found) != 1:
         ids = ", ".join(str(doc["_id"]) for doc in found)
         many = f"more than one device is called “{text}”; use an id instead: {ids}"

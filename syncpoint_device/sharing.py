@@ -73,6 +73,7 @@ def rename(device: Device, channel: str, name: str) -> JsonDict:
     DeviceError
         If the name is invalid or taken, the channel has it already, or it is not the owner's own.
     """
+    name = name.strip()
     try:
         fields.text({"name": name}, "name", 1, CHANNEL_NAME_LENGTH)
     except Rejected as exc:
@@ -83,7 +84,7 @@ def rename(device: Device, channel: str, name: str) -> JsonDict:
     for other in channels.list_all(device):
         is_other = other["_id"] != doc["_id"] and channels.state_of(other) not in channels.ENDED
         if is_other and channels.is_same_name(other["name"], name):
-            raise NotAllowed(f"another channel is called “{name}”; choose another name")
+            raise NotAllowed(f"another channel is called “{other['name']}”; choose another name")
     state = "new" if channels.state_of(doc) == ERROR_STATE else doc["state"]
     _write(device, {**doc, "name": name, "state": state}, f"“{former}”")
     return {"channel": doc["_id"], "name": name, "former": former}
@@ -110,10 +111,10 @@ def close(device: Device, channel: str, *, confirmed: bool) -> JsonDict:
     doc, name = _own_channel(device, channel, "close it")
     count = len(channels.member_ids(doc))
     if not confirmed:
+        ends = f", and ends it for its {counted(count, 'member')}" if count else ""
         raise Unconfirmed(
-            f"closing “{name}” deletes it in the cloud, with everything in it, and ends it for its "
-            f"{counted(count, 'member')}. Copies on devices stay, but are in sync no more. "
-            "This cannot be undone. To do it, add --yes"
+            f"closing “{name}” deletes it in the cloud, with everything in it{ends}. Copies on "
+            "devices stay, but are in sync no more. This cannot be undone. To do it, add --yes"
         )
     _write(device, {**doc, "state": "closing"}, f"“{name}”")
     return {"channel": doc["_id"], "name": name, "database": device.channel(doc["_id"]).name}

@@ -110,6 +110,9 @@ def _named(row: JsonDict) -> str:
     return f"{row['database']} (“{row['name']}”)" if "name" in row else str(row["database"])
 
 
+_NO_AGENT = "The agent does not run. Start it with `run`, which sends the channel's documents."
+
+
 def created(result: JsonDict) -> str:
     """Name the new channel and its database, and say when other devices get it."""
     when = "this device reaches the cloud"
@@ -119,6 +122,7 @@ def created(result: JsonDict) -> str:
         f"Channel “{result['name']}” is created. Apps on this device can use its database now:\n"
         f"  {result['database']}\n"
         f"Your other devices get it as soon as {when}."
+        + ("" if result["running"] else f"\n{_NO_AGENT}")
     )
 
 

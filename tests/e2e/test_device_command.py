@@ -39,6 +39,8 @@ only_embedded = pytest.mark.skipif(
 
 COMMANDS = [
     ["register"],
+    ["trust"],
+    ["revoke"],
     ["resend"],
     ["run"],
     ["status"],
@@ -97,6 +99,8 @@ def test_every_command_has_a_help(shell: Shell, command: list[str]) -> None:
     assert printed.code == 0
     assert printed.out.startswith(" ".join(["usage: syncpoint-device", *command]))
     assert printed.err == ""
+    _, sentence, *_ = printed.out.split("\n\n")
+    assert re.fullmatch(r"[A-Z].*\.", " ".join(sentence.split()))
 
 
 def test_the_help_names_every_command(shell: Shell) -> None:
@@ -164,6 +168,17 @@ def test_register_ends_with_a_command_that_runs_as_it_stands(shell: Shell) -> No
     ended = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert shell.profile.device_id in ended.stdout
+
+
+def test_register_ends_with_a_command_that_runs_in_every_folder(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder, shell.folder = shell.folder, Path("home")
+    said = shell.register("--json").json
+    assert said["home"] == str(tmp_path / "home") == str(folder)
+    shell.folder = folder
+    assert shell.home.is_registered
 
 
 def test_register_names_the_python_that_runs_as_it_is_called_in_the_folder(
@@ -242,9 +257,8 @@ def test_a_password_that_can_be_asked_of_nobody_is_told(shell: Shell) -> None:
     words = ["--owner", "ada@example.com", "--registrations", NOWHERE, "--name", "phone"]
     printed = shell.run("register", *words, "--couch", couch)
     assert (printed.code, printed.out) == (1, "")
-    last = printed.err.splitlines()[-1]
-    assert (
-        last == "error: the CouchDB's URL has no password, and there is no terminal to ask for it"
+    assert printed.err == (
+        "error: the CouchDB's URL has no password, and there is no terminal to ask for it"
     )
     assert not shell.home.is_registered
 
@@ -295,8 +309,10 @@ def test_where_no_device_is_registered_that_is_told(shell: Shell, words: list[st
     printed = shell.run(*words)
     assert (printed.code, printed.out) == (1, "")
     assert printed.err == (
-        "error: this device is not registered; run `syncpoint-device register` first"
+        f"error: no device is registered in {shell.folder}; run `register` first, or name another "
+        "folder with --home"
     )
+    assert not shell.folder.exists()
 
 
 @pytest.mark.parametrize("words", OF_A_DEVICE, ids=" ".join)
@@ -348,6 +364,7 @@ def test_a_channel_is_created_in_words(phone: Shell) -> None:
     assert lines[0].startswith("Channel “Photos” is created.")
     assert lines[1].startswith(f"  {phone.prefix}db-")
     assert lines[2].endswith("as soon as the registration of this device is confirmed.")
+    assert lines[3].startswith("The agent does not run. ")
 
 
 def test_a_channel_is_created_in_json(phone: Shell) -> None:
@@ -365,7 +382,7 @@ def test_a_channel_is_created_in_json(phone: Shell) -> None:
         (["channel", "create", "x" * 81], "name must have 1 to 80 characters"),
         (["channel", "create", "a\nb"], "name must not contain control characters"),
         (["channel", "invite", "Photos", "ben"], "email must be an e-mail address"),
-        (["channel", "invite", "Photos", "ADA@example.com"], "email is your own address"),
+        (["channel", "invite", "Photos", "ADA@example.com"], "that is your own address"),
         (
             ["channel", "invite", "Fotos", "ben@example.com"],
             "there is no channel “Fotos”; `status`",
@@ -400,6 +417,25 @@ def test_of_two_channels_of_one_name_the_id_says_which(phone: Shell) -> None:
     said = phone.type("--json", "channel", "invite", "twin-2", "ben@example.com").json
     assert said["channel"] == "twin-2"
     assert phone.device.database.get(said["invitation"])["email"] == "ben@example.com"
+
+
+def test_a_name_in_another_case_is_found_if_only_one_fits(phone: Shell) -> None:
+    phone.put(PHOTOS)
+    invite = ["--json", "channel", "invite", "photos ", "ben@example.com"]
+    assert phone.type(*invite).json["channel"] == "channel-1"
+    phone.put({**PHOTOS, "_id": "channel-2", "name": "PHOTOS"})
+    assert phone.type(*invite).error["code"] == "unknown"
+    phone.put({**PHOTOS, "_id": "channel-3", "name": "photos"})
+    invite[3] = "photos"
+    assert phone.type(*invite).json["channel"] == "channel-3"
+
+
+def test_a_name_is_stored_without_the_spaces_around_it(phone: Shell) -> None:
+    said = phone.type("--json", "channel", "create", "  Photos ").json
+    assert said["name"] == "Photos"
+    assert phone.type("channel", "rename", "Photos", " Pictures ").code == 0
+    assert phone.device.database.get(said["channel"])["name"] == "Pictures"
+    assert phone.type("channel", "create", "   ").code == 1
 
 
 def test_an_invitation_is_told_in_words(phone: Shell) -> None:
@@ -696,6 +732,13 @@ NOTHING = [
     (CREATE, [in_state(OWN, "revoking")], "this device was revoked"),
     (CREATE, [PHOTOS], "you have a channel “Photos” already"),
     (["channel", "create", "pHOTOS"], [PHOTOS], "you have a channel “Photos” already"),
+    (["channel", "create", " photos "], [PHOTOS], "you have a channel “Photos” already"),
+    (CREATE, [{**PHOTOS, "name": "Photos "}], "you have a channel “Photos ” already"),
+    (
+        ["channel", "rename", "Photos", " HOLIDAY"],
+        [PHOTOS, {**PHOTOS, "_id": "channel-2", "name": "Holiday"}],
+        "another channel is called “Holiday”; choose another name",
+    ),
     (
         ["channel", "create", "Cafe\u0301"],
         [{**PHOTOS, "name": "CAF\u00c9"}],
@@ -799,6 +842,14 @@ def test_status_lists_the_other_devices_so_that_one_can_be_revoked(phone: Shell)
     assert "Ada's tablet, device-lost, revoking\n" in phone.type("status").out
 
 
+def test_a_name_means_the_device_that_is_not_revoked(phone: Shell) -> None:
+    lost = {"type": "device", "name": "Laptop"}
+    phone.put({**lost, "_id": "device-1", "state": "revoked"})
+    phone.put({**lost, "_id": "device-2", "state": "active"})
+    assert phone.type("--json", "revoke", "Laptop").json["device"] == "device-2"
+    assert "use an id instead: device-1, device-2" in phone.type("revoke", "Laptop").err
+
+
 def test_resend_asks_again_with_the_same_device_code(phone: Shell) -> None:
     code = phone.profile.doc["device_code"]
     out = phone.type("resend").out
@@ -887,10 +938,13 @@ def test_a_second_agent_is_refused_and_the_first_goes_on(phone: Shell) -> None:
         first.wait_for("cannot be reached")
         second = phone.run("run")
         assert (second.code, second.out) == (1, "")
-        assert second.err == "error: the agent of this device is already running; stop it first"
+        runs = f"error: the agent of this device runs, as process {first.pid}. Stop it first: with "
+        assert second.err.startswith(runs + "Ctrl-C")
         refused = phone.type("unlink", "--offline")
         assert (refused.code, refused.out) == (1, "")
-        assert "is already running" in refused.err
+        assert refused.err.startswith(
+            runs + "Ctrl-C where it was started, or with `systemctl stop "
+        )
         first.send(signal.SIGTERM)
         assert first.end() == 0
 

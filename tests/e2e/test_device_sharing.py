@@ -150,6 +150,13 @@ def test_a_channel_is_closed_only_after_it_was_confirmed(ada: Shell) -> None:
     assert changed(before, stored(ada)) == {"state": "closing"}
 
 
+def test_who_closes_a_channel_without_members_hears_of_none(phone: Shell) -> None:
+    phone.put(PHOTOS)
+    assert (
+        "everything in it. Copies on devices stay" in phone.type("channel", "close", "Photos").err
+    )
+
+
 @pytest.mark.parametrize("member", [BEN, " Ben@Example.com ", owner_id_of(BEN)])
 def test_a_member_is_removed_by_address_or_id(ada: Shell, member: str) -> None:
     before = stored(ada)

@@ -101,7 +101,10 @@ def test_after_channel_create_its_database_is_told_and_who_gets_it_when(
     confirmed: bool, when: str
 ) -> None:
     result = {"name": "Photos", "channel": "channel-1", "database": "db-1", "confirmed": confirmed}
-    said = texts.created(result).splitlines()
+    said = texts.created({**result, "running": True}).splitlines()
+    without_agent = texts.created({**result, "running": False}).splitlines()
+    assert without_agent[:-1] == said
+    assert without_agent[-1].startswith("The agent does not run. Start it with `run`")
     assert said[0].startswith("Channel “Photos” is created.")
     assert said[1] == "  db-1"
     assert said[2] == f"Your other devices get it as soon as {when}"
