@@ -394,7 +394,7 @@ def test_a_revoked_device_says_so_and_stops_trying(
 def test_an_unlinked_device_is_revoked_and_forgotten(phone: Gadget) -> None:
     channel_id = phone.create()
     wait_for_sync(phone, channel_id)
-    with pytest.raises(DeviceError, match="agent of this device is already running"):
+    with pytest.raises(DeviceError, match="agent of this device runs"):
         lifecycle.unlink(phone.home, phone.device, purge=False, offline=False)
     phone.stop()
     device = phone.as_administrator
