@@ -348,6 +348,21 @@ def invitations(docs: Sequence[JsonDict]) -> list[JsonDict]:
     ]
 
 
+def outdated(invitation: JsonDict, channel: JsonDict | None) -> JsonDict:
+    """Return ``{outdated}``, what became of an invitation after its state was written. No I/O.
+
+    Empty if nothing did. Nobody writes into an invitation when its channel is closed, or when its
+    guest is removed.
+    """
+    state = state_of(invitation)
+    if channel is None or state not in (*_OPEN, "accepted"):
+        return {}
+    if state_of(channel) in ENDED:
+        return {"outdated": "the channel is closed"}
+    is_member = owner_id_of(str(invitation.get("email"))) in member_ids(channel)
+    return {"outdated": "no longer a member"} if state == "accepted" and not is_member else {}
+
+
 def addresses(docs: Sequence[JsonDict]) -> dict[str, str]:
     """Return the addresses that the owner has invited, by their owner ids. No I/O."""
     return {owner_id_of(doc["email"]): doc["email"] for doc in invitations(docs)}

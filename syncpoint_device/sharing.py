@@ -11,7 +11,7 @@ from chalicelib.domain.channel import CHANNEL_NAME_LENGTH, DEFAULT_NAME
 from chalicelib.domain.documents import ERROR_STATE, JsonDict, Rejected, generation_of
 from chalicelib.domain.moves import TYPES
 from syncpoint_device import channels
-from syncpoint_device.databases import Device
+from syncpoint_device.databases import Device, exists
 from syncpoint_device.errors import (
     Changed,
     DeviceError,
@@ -35,26 +35,31 @@ _RESENDABLE = {
 
 
 def list_channels(device: Device) -> JsonDict:
-    """List the channels, own and shared. A few requests to this device's CouchDB.
+    """List the channels, own and shared. A request, and one for each closed channel.
 
     Returns
     -------
     dict
-        ``{channels: [{channel, name, state, shared, members, database, error?}]}``: whether
-        somebody shares it with the owner, and the number of its members.
+        ``{channels: [{channel, name, state, is_shared_with_me, members?, database?, error?}]}``.
+        `members` of an own channel, as in `status`: addresses, or None for a guest whose address
+        is not known. `database` is missing if the channel is closed and has no copy here.
     """
-    found = [
-        {
+    docs = channels.documents(device)
+    addresses, found = channels.addresses(docs), []
+    for doc in channels.named(docs):
+        local, is_shared = device.channel(doc["_id"]), channels.is_shared_with_me(doc)
+        row = {
             "channel": doc["_id"],
             "name": doc["name"],
             "state": channels.state_of(doc),
-            "shared": channels.is_shared_with_me(doc),
-            "members": len(channels.member_ids(doc)),
-            "database": device.channel(doc["_id"]).name,
+            "is_shared_with_me": is_shared,
             **_reason(doc),
         }
-        for doc in channels.list_all(device)
-    ]
+        if not is_shared:
+            row["members"] = [addresses.get(who) for who in channels.member_ids(doc)]
+        if row["state"] not in channels.ENDED or exists(local):
+            row["database"] = local.name
+        found.append(row)
     return {"channels": sorted(found, key=lambda one: (one["name"], one["channel"]))}
 
 
@@ -178,13 +183,15 @@ def list_invitations(device: Device) -> JsonDict:
     Returns
     -------
     dict
-        ``{invitations: [{invitation, email, channel, name, state, expires_at?, error?}]}``.
+        ``{invitations: [{invitation, email, channel, name, state, outdated?, expires_at?,
+        error?}]}``: `outdated` says what became of it after its state was written.
     """
-    names = {doc["_id"]: doc["name"] for doc in channels.list_all(device)}
-    found = [
-        _listed(doc, names.get(str(doc.get("channel")), DEFAULT_NAME))
-        for doc in _invitations(device)
-    ]
+    known = {doc["_id"]: doc for doc in channels.list_all(device)}
+    found = []
+    for doc in _invitations(device):
+        channel = known.get(str(doc.get("channel")))
+        name = DEFAULT_NAME if channel is None else channel["name"]
+        found.append(_listed(doc, name) | channels.outdated(doc, channel))
     return {"invitations": sorted(found, key=lambda one: (one["name"], one["email"]))}
 
 
@@ -228,7 +235,7 @@ def resend(device: Device, text: str) -> JsonDict:
     Returns
     -------
     dict
-        ``{invitation, email, channel, name, state}``.
+        ``{invitation, email, channel, name, state, former}``: `former` is its state before.
 
     Raises
     ------
@@ -245,7 +252,8 @@ def resend(device: Device, text: str) -> JsonDict:
     if state not in _RESENDABLE:
         raise NotAllowed(f"this invitation cannot be sent again: it is {state}")
     _own_channel(device, str(doc.get("channel")), "invite")
-    return _write_invitation(device, {**doc, "state": "new", "generation": generation_of(doc) + 1})
+    new = {**doc, "state": "new", "generation": generation_of(doc) + 1}
+    return {**_write_invitation(device, new), "former": state}
 
 
 def _own_channel(

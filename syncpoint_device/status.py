@@ -67,7 +67,8 @@ def status(device: Device, home: Home | None = None, *, is_exact: bool = False) 
           why?}``, and how far it is behind; ``members`` of an own channel, as addresses, or None
           for a guest whose address is not known; ``is_shared_with_me``; ``refused``, as above, if
           the channel is replicated and the cloud can be reached
-        - ``invitations``: ``{invitation, email, channel, name, state, error?}``
+        - ``invitations``: ``{invitation, email, channel, name, state, outdated?, error?}``;
+          `outdated` says what became of it after its state was written
         - ``replications``: ``{of, from, to, state, stalled, reason?, details?}``
 
         `sync` is ``in_sync``, ``waiting``, ``off`` (nothing is replicated) or ``unknown``. How far
@@ -121,7 +122,7 @@ def status(device: Device, home: Home | None = None, *, is_exact: bool = False) 
     result["devices"] = _other_devices(device, docs)
     addresses = channels.addresses(docs)
     result["channels"] = [_channel(here, doc, addresses) for doc in channels.named(docs)]
-    result["invitations"] = _invitations(docs, result["channels"])
+    result["invitations"] = _invitations(docs)
     result["replications"] = [_replication(device, one) for one in here.replications]
     known.save()
     return result
@@ -303,17 +304,18 @@ def _other_devices(device: Device, docs: list[JsonDict]) -> list[JsonDict]:
     ]
 
 
-def _invitations(docs: list[JsonDict], own_channels: list[JsonDict]) -> list[JsonDict]:
+def _invitations(docs: list[JsonDict]) -> list[JsonDict]:
     """List the owner's invitations. Only here does the owner see whether they were accepted."""
-    names = {channel["channel"]: channel["name"] for channel in own_channels}
+    known = {channel["_id"]: channel for channel in channels.named(docs)}
     return [
         _without_none(
             invitation=doc["_id"],
             email=str(doc.get("email")),
             channel=str(doc.get("channel")),
-            name=names.get(str(doc.get("channel")), DEFAULT_NAME),
+            name=known.get(str(doc.get("channel")), {}).get("name", DEFAULT_NAME),
             state=channels.state_of(doc),
             error=channels.why_in_error(doc),
+            **channels.outdated(doc, known.get(str(doc.get("channel")))),
         )
         for doc in docs
         if doc.get("type") == "invitation"

@@ -358,6 +358,7 @@ def _other_device(device: JsonDict) -> str:
 
 def _invitation(invitation: JsonDict) -> str:
     why = f": {invitation['error']}" if "error" in invitation else ""
+    why += f", {invitation['outdated']}" if "outdated" in invitation else ""
     email = shown_address(invitation["email"])
     state = _INVITATIONS.get(invitation["state"], invitation["state"])
     return f"{email} to “{invitation['name']}”: {state}{why}"

@@ -88,7 +88,45 @@ def test_channel_list_shows_own_and_shared_channels(ada: Shell) -> None:
     assert "“” (channel-2), error, no, local database" in printed.out
     said = ada.type("--json", "channel", "list").json["channels"]
     assert [one["channel"] for one in said] == ["channel-2", "channel-1", SHARED["_id"]]
-    assert said[1]["members"] == 2
+    assert said[1]["members"] == [BEN, None]
+    assert [one["is_shared_with_me"] for one in said] == [False, False, True]
+    assert "members" not in said[2]
+
+
+def test_a_closed_channel_has_a_database_in_the_list_only_while_it_is_there(ada: Shell) -> None:
+    ada.put({"_id": "channel-1", "state": "closed"})
+    copy = ada.device.channel("channel-1")
+    assert ada.type("channel", "list").out.endswith("closed, 2 members, no local database\n")
+    assert "database" not in ada.type("--json", "channel", "list").json["channels"][0]
+    copy.create()
+    assert ada.type("channel", "list").out.endswith(f", local database {copy.name}\n")
+
+
+OUTDATED = [
+    ("sent", "closed", [], "the channel is closed"),
+    ("new", "closing", [], "the channel is closed"),
+    ("accepted", "closed", [BEN], "the channel is closed"),
+    ("accepted", "ready", [], "no longer a member"),
+    ("accepted", "ready", [BEN], None),
+    ("accepting", "ready", [], None),
+    ("sent", "ready", [], None),
+    ("declined", "closed", [], None),
+]
+
+
+@pytest.mark.parametrize(("state", "channel", "members", "outdated"), OUTDATED)
+def test_what_became_of_an_invitation_after_its_state_is_told(
+    ada: Shell, state: str, channel: str, members: list[str], outdated: str | None
+) -> None:
+    ids = [owner_id_of(member) for member in members]
+    ada.put({"_id": "channel-1", "state": channel, "members": ids})
+    ada.put({"_id": "invitation-1", "state": state})
+    for words in (["invitation", "list"], ["status"]):
+        listed = ada.type("--json", *words).json["invitations"]
+        [found] = [one for one in listed if one["invitation"] == "invitation-1"]
+        assert found.get("outdated") == outdated
+        [line] = [line for line in ada.type(*words).out.splitlines() if f"{BEN} to “Pho" in line]
+        assert (f", {outdated}" in line) == (outdated is not None)
 
 
 def test_channel_members_shows_addresses_and_who_is_invited(ada: Shell) -> None:
@@ -177,7 +215,10 @@ def test_an_invitation_is_withdrawn(ada: Shell, text: str) -> None:
 def test_an_invitation_is_sent_again(ada: Shell, state: str) -> None:
     ada.put({"_id": "invitation-2", "state": state, "generation": 4})
     before = stored(ada, "invitation-2")
-    assert ada.type("invitation", "resend", EVE).code == 0
+    printed = ada.type("invitation", "resend", EVE)
+    assert printed.code == 0
+    is_revived = state in ("withdrawn", "declined")
+    assert (f"was {state}, and can be accepted again." in printed.out) == is_revived
     after = stored(ada, "invitation-2")
     assert (after["state"], after["generation"]) == ("new", 5)
     assert set(changed(before, after)) == {"state", "generation"}
