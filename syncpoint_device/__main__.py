@@ -32,6 +32,7 @@ from syncpoint_device.cli import (
     UsageError,
     add,
     add_common,
+    add_group,
     device_of,
     now,
     print_result,
@@ -69,25 +70,27 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _main(words: list[str]) -> int:
-    as_json = "--json" in words
     try:
-        arguments = make_parser().parse_args(words)
+        return _run_command(make_parser().parse_args(words))
     except UsageError as exc:
+        as_json = "--json" in words
         if not as_json:
             print(exc.usage, end="", file=sys.stderr)
         output.print_error("usage", str(exc), as_json=as_json)
         return EXIT_USAGE
-    as_json = arguments.json
+
+
+def _run_command(arguments: Arguments) -> int:
     try:
         network.use_ca_file(arguments.ca_file)
         arguments.run(arguments)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
+    except (BrokenPipeError, UsageError):
         raise
     except Exception as exc:  # noqa: BLE001  # a defect as well: its text is escaped
         code, message = _explain(exc, arguments)
-        output.print_error(code, message, as_json=as_json)
+        output.print_error(code, message, as_json=arguments.json)
         return EXIT_REVOKED if isinstance(exc, Revoked) else EXIT_FAILED
     return 0
 
@@ -125,9 +128,8 @@ def _of_couch(exc: CouchError) -> tuple[str, str]:
 
 def _run(arguments: Arguments) -> None:
     """Run the agent until SIGINT or SIGTERM. CouchDB continues to replicate without it."""
-    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):  # the last one on Windows only
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.default_int_handler)
+    Home(arguments.home).load()  # without a device, no lock and no folder is made
+    _end_in_order()
     every = arguments.every
     intervals = Intervals(
         max_retry_s=every, check_s=every, pending_s=min(every, Intervals.pending_s)
@@ -142,6 +144,13 @@ def _run(arguments: Arguments) -> None:
         raise
     finally:
         log.close()
+
+
+def _end_in_order() -> None:
+    """Let a signal end the command as Ctrl-C does, so that it leaves nothing half done."""
+    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):  # the last one on Windows only
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.default_int_handler)
 
 
 def _service(arguments: Arguments) -> None:
@@ -173,7 +182,7 @@ def _register(arguments: Arguments) -> None:
         trust=arguments.trust,
         ca_file=arguments.ca_file,
     )
-    result["home"] = str(arguments.home)
+    result["home"] = str(arguments.home.absolute())
     run = service.typed("--home", result["home"], "run")
     print_result(arguments, result, texts.registered(result, run))
 
@@ -194,26 +203,34 @@ def _with_password(couch: str) -> str:
 def _ask(prompt: str) -> str:
     """Read a password from the terminal without echo, or from stdin if there is no terminal."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", getpass.GetPassWarning)  # stdin has no echo to turn off
+        warnings.simplefilter("error", getpass.GetPassWarning)
         try:
             return getpass.getpass(prompt)
-        except EOFError:
-            print(file=sys.stderr)  # end the line of the prompt
-            raise DeviceError(
-                "the CouchDB's URL has no password, and there is no terminal to ask for it"
-            ) from None
+        except (EOFError, getpass.GetPassWarning):  # stdin has no echo to turn off
+            line = sys.stdin.readline()
+    if not line:
+        raise DeviceError(
+            "the CouchDB's URL has no password, and there is no terminal to ask for it"
+        )
+    return line.rstrip("\r\n")
 
 
 def _clean(arguments: Arguments) -> None:
+    if arguments.yes and arguments.database:
+        arguments.fail("name the databases, or say --yes for all of them")
+    if arguments.force and not (arguments.yes or arguments.database):
+        arguments.fail("--force means nothing without a database or --yes")
+    place = _place(arguments)
     result = leftovers.clean(
-        _place(arguments), arguments.database, all_of_them=arguments.yes, force=arguments.force
+        place, arguments.database, all_of_them=arguments.yes, force=arguments.force
     )
-    print_result(arguments, result, texts.cleaned(result))
+    print_result(arguments, result, texts.cleaned(result, place.options))
 
 
 def _export(arguments: Arguments) -> None:
     if arguments.all == (arguments.channel is not None):
-        raise DeviceError("say `export CHANNEL FILE` or `export --all FOLDER`")
+        arguments.fail("say `export CHANNEL FILE` or `export --all FOLDER`")
+    _end_in_order()
     place = _place(arguments)
     if arguments.all:
         result = leftovers.export_everything(place, arguments.path)
@@ -245,14 +262,22 @@ def _resend(arguments: Arguments) -> None:
 
 
 def _unlink(arguments: Arguments) -> None:
+    _check_force(arguments)
+    device = device_of(arguments)
     result = lifecycle.unlink(
         Home(arguments.home),
-        device_of(arguments),
+        device,
         purge=arguments.purge,
         offline=arguments.offline,
         force=arguments.force,
     )
-    print_result(arguments, result, texts.unlinked(result))
+    options = leftovers.place_options(device.profile.couch, device.profile.prefix)
+    print_result(arguments, result, texts.unlinked(result, options))
+
+
+def _check_force(arguments: Arguments) -> None:
+    if arguments.force and not arguments.purge:
+        arguments.fail("--force means nothing without --purge")
 
 
 def _revoke(arguments: Arguments) -> None:
@@ -274,6 +299,7 @@ def _undo(arguments: Arguments) -> None:
 
 def _create(arguments: Arguments) -> None:
     result = channels.create(device_of(arguments), arguments.name)
+    result["running"] = Home(arguments.home).running_agent() is not None
     print_result(arguments, result, texts.created(result))
 
 
@@ -283,6 +309,7 @@ def _invite(arguments: Arguments) -> None:
 
 
 def _change_subscription(arguments: Arguments) -> None:
+    _check_force(arguments)
     result = channels.change_subscription(
         device_of(arguments),
         arguments.channel,
@@ -320,20 +347,20 @@ def make_parser() -> Parser:
         metavar="FILE",
         help="also write what it says into a file; a new one is begun after a megabyte",
     )
-    run.add_argument("--quiet", action="store_true", help="print problems only")
+    run.add_argument("--quiet", action="store_true", help="print problems and their ends only")
     add(commands, "service", _service, "print a systemd unit that runs the agent")
     completion = add(commands, "completion", _completion, "print the completion for a shell")
     completion.add_argument("shell", choices=("bash", "zsh"))
-    _add_channel(commands.add_parser("channel", help="create, share, rename and close channels"))
+    _add_channel(add_group(commands, "channel", "create, share, rename and close channels"))
     sharing_commands.add_invitation(
-        commands.add_parser("invitation", help="list, withdraw and send again what you invited to")
+        add_group(commands, "invitation", "list, withdraw and send again what you invited to")
     )
     shown = add(commands, "status", _status, "show whether this device is in sync, and what waits")
     shown.add_argument(
         "--exact", action="store_true", help="compare all documents, which may take minutes"
     )
     _add_subscription(
-        commands.add_parser("subscription", help="pause, resume or stop the sync of a channel")
+        add_group(commands, "subscription", "pause, resume or stop the sync of a channel")
     )
     unlink = add(commands, "unlink", _unlink, "revoke this device, and end its registration here")
     unlink.add_argument("--purge", action="store_true", help="also delete its databases")
@@ -429,7 +456,7 @@ def _seconds(text: str) -> float:
     with suppress(ValueError):
         if 0.1 <= float(text) <= 86_400:
             return float(text)
-    raise ArgumentTypeError(f"{text!r} is not a number of seconds from 0.1 to 86400")
+    raise ArgumentTypeError(f"“{text}” is not a number of seconds from 0.1 to 86400")
 
 
 if __name__ == "__main__":

@@ -43,21 +43,27 @@ def check_verifies(server: Server) -> None:
     welcome = server.http.request_object("GET", "/")
     if _is_pouchdb(welcome):
         return
-    version = _numbers(welcome.get("version"))
+    _check_erlang(server, welcome)
     config = _read(server, _CONFIG)
     if config.get(_VERIFY) != "true":
         raise Unverified(server.url, "checks no certificates")
-    if version < _NEEDS_NO_FILE and not config.get(_CA_FILE):
+    is_old = _numbers(welcome.get("version")) < _NEEDS_NO_FILE
+    if is_old and not config.get(_CA_FILE):
         raise Unverified(server.url, f"has no `{_CA_FILE}` to check certificates with")
-    if version >= _LEFT_TO_ERLANG:
-        erlang = _read(server, "/_node/_local/_versions").get("erlang")
-        known = erlang.get("version") if isinstance(erlang, dict) else None
-        if _numbers(known) < (_ERLANG,):
-            raise Unverified(
-                server.url,
-                f"checks no certificates, because it runs on Erlang {known}",
-                f"This CouchDB needs Erlang {_ERLANG} or later; install another build of it",
-            )
+
+
+def _check_erlang(server: Server, welcome: JsonDict) -> None:
+    """Check that a CouchDB could check certificates, whatever its settings. One request at most."""
+    if _numbers(welcome.get("version")) < _LEFT_TO_ERLANG:
+        return
+    erlang = _read(server, "/_node/_local/_versions").get("erlang")
+    known = erlang.get("version") if isinstance(erlang, dict) else None
+    if _numbers(known) < (_ERLANG,):
+        raise Unverified(
+            server.url,
+            f"checks no certificates, because it runs on Erlang {known}",
+            f"This CouchDB needs Erlang {_ERLANG} or later; install another build of it",
+        )
 
 
 def verify(server: Server, ca_file: Path | None) -> str | None:
@@ -81,10 +87,12 @@ def verify(server: Server, ca_file: Path | None) -> str | None:
     DeviceError
         If the configuration cannot be changed.
     Unverified
-        If the server checks no certificates all the same.
+        If the server checks no certificates all the same. If it cannot, nothing was changed.
     """
-    if _is_pouchdb(server.http.request_object("GET", "/")):
+    welcome = server.http.request_object("GET", "/")
+    if _is_pouchdb(welcome):
         return None
+    _check_erlang(server, welcome)
     file = str(ca_file.absolute() if ca_file else _bundle())
     for key, value in ((_CA_FILE, file), (_VERIFY, "true")):
         try:

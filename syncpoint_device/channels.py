@@ -5,17 +5,19 @@ import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 
-from chalicelib.couch import Database
+from chalicelib.couch import Database, NoDatabase
 from chalicelib.domain import fields
 from chalicelib.domain.addresses import owner_id_of, shown_address
 from chalicelib.domain.channel import CHANNEL_NAME_LENGTH, DEFAULT_NAME
 from chalicelib.domain.documents import ERROR_STATE, JsonDict, Rejected, timestamp
 from chalicelib.domain.invitation import guest_and_channel
 from chalicelib.domain.names import subscription_id
-from syncpoint_device.databases import Device
+from syncpoint_device.databases import OWNER_DOC, Device
 from syncpoint_device.errors import (
     AgentRunning,
     DeviceError,
+    NotAllowed,
+    NothingToDo,
     RegistrationRejected,
     Revoked,
     Unknown,
@@ -49,6 +51,7 @@ def create(device: Device, name: str) -> JsonDict:
         cloud nothing.
     """
     state = check_may_write(device)
+    name = name.strip()
     try:
         fields.text({"name": name}, "name", 1, CHANNEL_NAME_LENGTH)
     except Rejected as exc:
@@ -91,7 +94,7 @@ def invite(device: Device, channel: str, address: str) -> JsonDict:
     except Rejected as exc:
         raise DeviceError(exc.reason) from exc
     if owner_id_of(address) == device.profile.owner_id:
-        raise DeviceError("email is your own address; your devices have the channel already")
+        raise DeviceError("that is your own address; your devices have the channel already")
     found = find(device, channel)
     if is_shared_with_me(found):
         raise DeviceError(f"“{found['name']}” is shared with you; only its owner can invite")
@@ -156,8 +159,8 @@ def _check_not_invited(device: Device, channel: JsonDict, address: str) -> None:
 
 
 def is_same_name(one: str, other: str) -> bool:
-    """Return whether two names are the same for people: also if only the case differs."""
-    return fields.same_name(one.casefold(), other.casefold())
+    """Return whether two names are the same for people, whatever case and spaces around them."""
+    return fields.same_name(one.strip().casefold(), other.strip().casefold())
 
 
 def change_subscription(
@@ -185,13 +188,14 @@ def change_subscription(
     Returns
     -------
     dict
-        ``{channel, name, state, purged}``.
+        ``{channel, name, database, state, changed, purged}``: whether the subscription had another
+        state before, and whether the copy, `database`, was deleted.
 
     Raises
     ------
     DeviceError
-        If there is no such subscription, it is in that state already, the cloud has stopped it, or
-        documents that are not in the cloud would be deleted.
+        If there is no such subscription, it is in that state already, the cloud has stopped it,
+        documents that are not in the cloud would be deleted, or the copy is not this device's.
     """
     check_may_write(device)
     found = find(device, channel)
@@ -204,7 +208,8 @@ def change_subscription(
         raise DeviceError(f"the cloud has stopped the subscription: {subscription['reason']}")
     local = device.channel(found["_id"])
     checker = Checker(device, device.profile.prefix)
-    if purge and not force and device.is_own(local):
+    purge = purge and _has_own_copy(device, local)
+    if purge and not force:
         refuse_losses([checker.check(local)])
     state = STATES[command]
     is_changed = subscription.get("state") != state
@@ -219,15 +224,45 @@ def change_subscription(
     if home is not None:
         _reconcile_without_agent(home, device, subscription["_id"])
     if not is_changed and not purge:
-        raise DeviceError(f"“{found['name']}” is {state} already; nothing was changed")
+        raise NothingToDo(f"“{found['name']}” is {state} already; nothing was changed")
     if purge:
         _wait_until_not_replicated(device, local)
-    purged = purge and device.is_own(local)
-    if purged and force:
-        local.delete()
-    elif purged:
-        checker.delete(local, f"“{found['name']}” is {state}, but not deleted")
-    return {"channel": found["_id"], "name": found["name"], "state": state, "purged": purged}
+        if force:
+            local.delete()
+        else:
+            checker.delete(local, f"“{found['name']}” is {state}, but not deleted")
+    return {
+        "channel": found["_id"],
+        "name": found["name"],
+        "database": local.name,
+        "state": state,
+        "changed": is_changed,
+        "purged": purge,
+    }
+
+
+def _has_own_copy(device: Device, local: Database) -> bool:
+    """Return whether there is a copy of a channel to purge. One request.
+
+    Raises
+    ------
+    NotAllowed
+        If there is one that is not this device's.
+    """
+    try:
+        owner = (local.find_one(OWNER_DOC) or {"device": ""}).get("device")
+    except NoDatabase:
+        return False
+    if owner == device.profile.device_id:
+        return True
+    whose, hint = "does not belong to this device", ""
+    if owner is None:
+        whose = "belongs to an earlier registration"
+        hint = f"; `clean {local.name}` deletes it"
+    raise NotAllowed(
+        f"{local.name} {whose}, and would not be deleted. Nothing was changed. Leave out "
+        f"--purge{hint}"
+    )
 
 
 def _reconcile_without_agent(home: Home, device: Device, doc_id: str) -> None:
@@ -250,12 +285,16 @@ def _wait_until_not_replicated(device: Device, local: Database) -> None:
 def find(device: Device, text: str) -> JsonDict:
     """Find the channel of a name or id. A closed one is found only if no other has the name.
 
+    A name in another case counts if no channel has it in this one.
+
     Raises
     ------
     DeviceError
         If there is none, or more than one.
     """
-    named = [doc for doc in list_all(device) if is_called(doc, text)]
+    docs = list_all(device)
+    named = [doc for doc in docs if is_called(doc, text)]
+    named = named or [doc for doc in docs if is_same_name(doc["name"], text)]
     found = [doc for doc in named if doc.get("state") not in ENDED] or named
     if not found:
         raise Unknown(f"there is no channel “{text}”; `status` lists the channels")
@@ -302,26 +341,26 @@ def member_ids(channel: JsonDict) -> list[str]:
     return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
 
 
-def what_became_of(invitation: JsonDict, channel: JsonDict | None) -> str | None:
-    """Return what the state of an invitation does not say; None if there is nothing. No I/O.
-
-    The cloud leaves an invitation as it was when its channel is closed or its guest is removed.
-    """
-    state, guest = state_of(invitation), guest_and_channel(invitation)[0]
-    if channel is None or state not in ("new", "sent", "accepting", "accepted"):
-        return None
-    if state_of(channel) in ENDED:
-        return "the channel is closed"
-    return (
-        "no longer a member" if state == "accepted" and guest not in member_ids(channel) else None
-    )
-
-
 def invitations(docs: Sequence[JsonDict]) -> list[JsonDict]:
     """Return those of some documents that are invitations of an address. No I/O."""
     return [
         doc for doc in docs if doc.get("type") == "invitation" and isinstance(doc.get("email"), str)
     ]
+
+
+def outdated(invitation: JsonDict, channel: JsonDict | None) -> JsonDict:
+    """Return ``{outdated}``, what became of an invitation after its state was written. No I/O.
+
+    Empty if nothing did. Nobody writes into an invitation when its channel is closed, or when its
+    guest is removed.
+    """
+    state = state_of(invitation)
+    if channel is None or state not in (*_OPEN, "accepted"):
+        return {}
+    if state_of(channel) in ENDED:
+        return {"outdated": "the channel is closed"}
+    is_member = owner_id_of(str(invitation.get("email"))) in member_ids(channel)
+    return {"outdated": "no longer a member"} if state == "accepted" and not is_member else {}
 
 
 def addresses(docs: Sequence[JsonDict]) -> dict[str, str]:

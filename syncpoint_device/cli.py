@@ -30,11 +30,22 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(self.format_usage(), message)
 
 
+def add_group(commands: Any, name: str, text: str) -> Parser:
+    """Add a command that has commands of its own. Its help says what it does, too."""
+    parser: Parser = commands.add_parser(
+        name, help=text, description=f"{text[0].upper()}{text[1:]}."
+    )
+    return parser
+
+
 def add(commands: Any, name: str, run: Callable[[Arguments], None], text: str) -> Parser:
-    """Add a command. The common options are also accepted after its name."""
-    parser: Parser = commands.add_parser(name, help=text)
+    """Add a command. The common options are also accepted after its name.
+
+    `run` may call `arguments.fail(message)` when the options do not go together.
+    """
+    parser = add_group(commands, name, text)
     add_common(parser, default=argparse.SUPPRESS)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, fail=parser.error)
     return parser
 
 

@@ -16,7 +16,7 @@ from syncpoint_device.errors import (
     without_full_stop,
 )
 from syncpoint_device.home import Home, Profile
-from syncpoint_device.log import Problem
+from syncpoint_device.log import Problem, Recovery
 from syncpoint_device.network import CloudAdapter
 from syncpoint_device.reasons import of_error
 
@@ -261,7 +261,7 @@ class CloudMonitor:
     def _reached(self, status: CloudStatus) -> CloudStatus:
         was_unreachable, self.is_unreachable = self.is_unreachable, False
         if was_unreachable:
-            self._say("cloud", "reached again")
+            self._say("cloud", Recovery("reached again"))
         return CloudStatus.RECOVERED if was_unreachable else status
 
     def _say_once(self, about: str, what: str) -> None:

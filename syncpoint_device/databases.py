@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Self
 from urllib.parse import unquote
 
-from chalicelib.couch import CouchError, Database, NoDatabase, Server
+from chalicelib.couch import CouchError, Database, NoDatabase, NotFound, Server
 from chalicelib.domain.channel import DEFAULT_NAME
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import channel_db, owner_control_db
@@ -27,6 +27,43 @@ OUTBOX = "outbox"
 
 # The local document that names the device which owns a database. It is never replicated.
 OWNER_DOC = "_local/syncpoint"
+
+
+def exists(local: Database) -> bool:
+    """Tell whether a database exists. One request."""
+    try:
+        local.info()
+    except NotFound:
+        return False
+    return True
+
+
+def check_couchdb(server: Server) -> None:
+    """Check that a device's own CouchDB answers, to an administrator. One request.
+
+    Raises
+    ------
+    DeviceError
+        If it does not.
+    """
+    try:
+        roles = server.session().get("userCtx", {}).get("roles", [])
+    except LoginRefused:
+        raise LoginRefused(
+            f"the CouchDB at {server.url} refuses the login: its name or password is wrong, or it "
+            "is locked for some minutes after wrong passwords. Use http://NAME:PASSWORD@HOST:PORT"
+        ) from None
+    except CouchError as exc:
+        hint = ". Is it running, and is http://NAME:PASSWORD@HOST:PORT right?"
+        raise DeviceError(
+            f"the CouchDB at {server.url} cannot be used: "
+            f"{of_error(exc, server.url)}{'' if says_what_to_do(exc) else hint}"
+        ) from exc
+    if "_admin" not in roles:
+        raise DeviceError(
+            f"the CouchDB at {server.url} needs its administrator's name and password: "
+            "http://NAME:PASSWORD@HOST:PORT"
+        )
 
 
 @dataclass(frozen=True)
@@ -166,34 +203,6 @@ class Device:
         """Return the direction from the outbox to the registrations endpoint."""
         return [Direction(self.here(self.outbox), endpoint(self.profile.registrations))]
 
-    def check_couchdb(self) -> None:
-        """Check that the device's own CouchDB answers, to an administrator. One request.
-
-        Raises
-        ------
-        DeviceError
-            If it does not.
-        """
-        try:
-            roles = self.server.session().get("userCtx", {}).get("roles", [])
-        except LoginRefused:
-            raise DeviceError(
-                f"the CouchDB at {self.server.url} refuses the login: its name or password is "
-                "wrong, or it is locked for some minutes after wrong passwords. Use "
-                "http://NAME:PASSWORD@HOST:PORT"
-            ) from None
-        except CouchError as exc:
-            hint = ". Is it running, and is http://NAME:PASSWORD@HOST:PORT right?"
-            raise DeviceError(
-                f"the CouchDB at {self.server.url} cannot be used: "
-                f"{of_error(exc, self.server.url)}{'' if says_what_to_do(exc) else hint}"
-            ) from exc
-        if "_admin" not in roles:
-            raise DeviceError(
-                f"the CouchDB at {self.server.url} needs its administrator's name and password: "
-                "http://NAME:PASSWORD@HOST:PORT"
-            )
-
     def own_endpoint(self, url: str, couch: str) -> JsonDict | None:
         """Return the present endpoint of a database that was at `url` when its server was `couch`.
 
@@ -220,9 +229,14 @@ class Device:
         Unverified
             If it does not.
         """
-        urls = (self.profile.registrations, self.profile.cloud)
-        if any(url.startswith("https:") for url in urls):
+        if self.uses_https:
             check_verifies(self.server)
+
+    @property
+    def uses_https(self) -> bool:
+        """Whether this device's CouchDB has a certificate of the cloud's to check."""
+        urls = (self.profile.registrations, self.profile.cloud)
+        return any(url.startswith("https:") for url in urls)
 
     def here(self, local: Database) -> JsonDict:
         """Return a local database as the endpoint that its own server's replicator uses."""

@@ -34,8 +34,12 @@ class AgentRunning(DeviceError):
 
     code = "agent_running"
 
-    def __init__(self) -> None:
-        super().__init__("the agent of this device is already running; stop it first")
+    def __init__(self, pid: object = None) -> None:
+        which = f", as process {pid}" if isinstance(pid, int) else ""
+        super().__init__(
+            f"the agent of this device runs{which}. Stop it first: with Ctrl-C where it was "
+            "started, or with `systemctl stop syncpoint-device` if it is a service"
+        )
 
 
 class Changed(DeviceError):
@@ -84,12 +88,15 @@ class LoginRefused(DeviceError):
 
     code = "couch_login"
 
-    def __init__(self) -> None:
-        super().__init__(
+    def __init__(
+        self,
+        message: str = (
             "this device's CouchDB refuses the agent's login. Run `couch http://NAME@HOST:PORT` "
             "with the name of its administrator; it asks for the password. If the login is only "
             "locked, it works again after five minutes"
-        )
+        ),
+    ) -> None:
+        super().__init__(message)
 
 
 class NotAllowed(DeviceError):
@@ -103,8 +110,11 @@ class NotRegistered(DeviceError):
 
     code = "not_registered"
 
-    def __init__(self) -> None:
-        super().__init__("this device is not registered; run `syncpoint-device register` first")
+    def __init__(self, folder: object) -> None:
+        super().__init__(
+            f"no device is registered in {folder}; run `register` first, or name another folder "
+            "with --home"
+        )
 
 
 class NothingToDo(DeviceError):
@@ -162,7 +172,7 @@ class Unverified(DeviceError):
     ) -> None:
         super().__init__(
             f"the CouchDB at {url} {problem}. It might send this device's password to a server "
-            f"that only pretends to be the cloud, so nothing is replicated. {advice}"
+            f"that only pretends to be the cloud, so nothing is replicated with https. {advice}"
         )
 
 

@@ -5,6 +5,7 @@ A file has a line for each leaf revision: its JSON as `_bulk_docs` takes it with
 deletions are in it, too.
 """
 
+import errno
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,21 +16,25 @@ from typing import IO
 from chalicelib.couch import CouchError, Database, InvalidName, NotFound
 from chalicelib.domain.documents import JsonDict
 from syncpoint_device.errors import DeviceError
+from syncpoint_device.purge import described_name
 from syncpoint_device.replications import leaf_page, revision
 
 # A revision whose id is in no path is read as a whole.
 _MAX_BYTES = 64 * 1024 * 1024
+# Revisions without attachments are read together.
+_BATCH, _MAX_BATCH_BYTES = 200, 16 * 1024 * 1024
 
 
 def export(database: Database, path: Path) -> JsonDict:
-    """Write all leaf revisions of a database into a new file. A request for each of them.
+    """Write all leaf revisions of a database into a new file.
 
-    The file appears when it is complete. No revision is in memory as a whole.
+    A request for each two hundred revisions, and one for each with attachments or of many bytes.
+    The file appears when it is complete. No attachment is in memory as a whole.
 
     Returns
     -------
     dict
-        ``{database, file, documents, revisions, bytes}``.
+        ``{database, name?, file, documents, revisions, bytes}``: `name` is that of the channel.
 
     Raises
     ------
@@ -37,9 +42,12 @@ def export(database: Database, path: Path) -> JsonDict:
         If the file exists, or a revision cannot be read. Then there is no file.
     """
     _refuse_existing([path])
+    if not path.parent.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "there is no such folder", str(path.parent))
     new = path.with_name(f".{path.name}.new")
-    new.unlink(missing_ok=True)
+    name = described_name(database)
     try:
+        new.unlink(missing_ok=True)
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             documents, revisions = _write_all(database, file)
@@ -47,10 +55,14 @@ def export(database: Database, path: Path) -> JsonDict:
             os.fsync(file.fileno())
             size = file.tell()
         _move(new, path)
+    except OSError as exc:  # the hidden file has a name that nobody typed
+        raise OSError(exc.errno, exc.strerror, str(path)) from exc
     finally:
-        new.unlink(missing_ok=True)
+        with suppress(OSError):
+            new.unlink(missing_ok=True)
     return {
         "database": database.name,
+        **({} if name is None else {"name": name}),
         "file": str(path),
         "documents": documents,
         "revisions": revisions,
@@ -98,21 +110,46 @@ def _write_all(database: Database, file: IO[bytes]) -> tuple[int, int]:
     documents = revisions = 0
     gone: set[str] = set()
     while not page.is_last:
-        for doc_id, revs in page.revs.items():
-            documents += 1
-            gone.discard(doc_id)
-            for rev in revs:
+        documents += len(page.revs)
+        gone -= page.revs.keys()
+        leaves = [(doc_id, rev) for doc_id, revs in page.revs.items() for rev in revs]
+        for begin in range(0, len(leaves), _BATCH):
+            batch = leaves[begin : begin + _BATCH]
+            read = _read(database, batch)
+            for doc_id, rev in batch:
                 try:
-                    _write_line(file, _parts(database, doc_id, rev))
+                    doc = read.get((doc_id, rev))
+                    parts = [_to_json(doc)] if doc else _parts(database, doc_id, rev)
+                    _write_line(file, parts)
                     revisions += 1
                 except NotFound:
                     gone.add(doc_id)
                 except CouchError as exc:
-                    raise DeviceError(f"{doc_id[:80]!a} cannot be read: {exc}") from exc
+                    raise DeviceError(f"“{doc_id[:80]}” cannot be read: {exc}") from exc
         page = leaf_page(database, page.last_seq, with_design=True)
     for doc_id in gone:
-        raise DeviceError(f"{doc_id[:80]!a} cannot be read: a revision of it is missing")
+        raise DeviceError(f"“{doc_id[:80]}” cannot be read: a revision of it is missing")
     return documents, revisions
+
+
+def _read(database: Database, leaves: Sequence[tuple[str, str]]) -> dict[tuple[str, str], JsonDict]:
+    """Return those of some revisions that have no attachments. One request.
+
+    None if one of them cannot be parsed, or they are too large together. Then each has to be read
+    by itself, as it has to be with attachments.
+    """
+    try:
+        answer = database.request(
+            "POST",
+            "_bulk_get",
+            params={"revs": "true", "attachments": "false"},
+            body={"docs": [{"id": doc_id, "rev": rev} for doc_id, rev in leaves]},
+            max_bytes=_MAX_BATCH_BYTES,
+        )
+    except CouchError:
+        return {}
+    docs = [row["ok"] for result in answer["results"] for row in result["docs"] if "ok" in row]
+    return {(doc["_id"], doc["_rev"]): doc for doc in docs if not doc.get("_attachments")}
 
 
 def _parts(database: Database, doc_id: str, rev: str) -> Iterator[bytes]:
@@ -121,7 +158,11 @@ def _parts(database: Database, doc_id: str, rev: str) -> Iterator[bytes]:
     found = revision(database, doc_id, rev, max_bytes=_MAX_BYTES)
     if found is None:
         raise NotFound(404, "not_found", "missing")
-    return iter([json.dumps(found).encode()])
+    return iter([_to_json(found)])
+
+
+def _to_json(doc: JsonDict) -> bytes:
+    return json.dumps(doc).encode()
 
 
 def _write_line(file: IO[bytes], parts: Iterable[bytes]) -> None:

@@ -118,7 +118,7 @@ class Home:
         try:
             return _checked(Profile(**json.loads(self.path.read_text(encoding="utf-8"))))
         except FileNotFoundError:
-            raise NotRegistered from None
+            raise NotRegistered(self._folder.absolute()) from None
         except (OSError, ValueError, TypeError, RecursionError) as exc:
             raise DeviceError(
                 f"{self.path} cannot be read: {type(exc).__name__}. Repair it, or move it away and "
@@ -226,7 +226,7 @@ class Home:
         try:
             lock.acquire(blocking=False)
         except Timeout:
-            raise AgentRunning from None
+            raise AgentRunning(self.note(AGENT_NOTE).get("pid")) from None
         try:
             yield
         finally:

@@ -8,9 +8,9 @@ from typing import Self
 from chalicelib.couch import Database, Server
 from chalicelib.domain.documents import JsonDict
 from syncpoint_device import channels
-from syncpoint_device.databases import Device
-from syncpoint_device.endpoints import is_server
-from syncpoint_device.errors import DeviceError
+from syncpoint_device.databases import Device, check_couchdb, exists
+from syncpoint_device.endpoints import is_server, split_login
+from syncpoint_device.errors import DeviceError, NotAllowed, Unknown
 from syncpoint_device.export import export, export_all
 from syncpoint_device.network import own_server
 from syncpoint_device.purge import Checker, left_databases, own_databases, refuse_losses
@@ -18,22 +18,34 @@ from syncpoint_device.purge import Checker, left_databases, own_databases, refus
 
 @dataclass(frozen=True)
 class Place:
-    """A CouchDB with databases of devices, and the device that is registered there, if any."""
+    """A CouchDB with databases of devices, and the device that is registered there, if any.
+
+    Attributes
+    ----------
+    options : str
+        What a command needs to find this place again; empty if a device is registered.
+    """
 
     server: Server
     prefix: str
     device: Device | None
+    options: str = ""
 
     @classmethod
     def of(cls, device: Device | None, couch: str | None, prefix: str) -> Self:
-        """Create the place of a registered device, or else that of a URL. Sends no request.
+        """Create the place of a registered device, or else that of a URL. One request for a URL.
 
         Raises
         ------
         DeviceError
-            If there is neither, or the URL is not one.
+            If there is neither or both, or the URL is not that of a CouchDB and its administrator.
         """
         if device is not None:
+            if couch is not None or prefix:
+                raise NotAllowed(
+                    "a device is registered here, and its own CouchDB counts; leave out --couch "
+                    "and --prefix, or name another --home"
+                )
             return cls(device.server, device.profile.prefix, device)
         if couch is None:
             raise DeviceError(
@@ -42,7 +54,9 @@ class Place:
             )
         if not is_server(couch):
             raise DeviceError("--couch must be http://NAME:PASSWORD@HOST:PORT")
-        return cls(own_server(couch), prefix, None)
+        server = own_server(couch)
+        check_couchdb(server)
+        return cls(server, prefix, None, f" {place_options(couch, prefix)}")
 
     def left(self) -> list[Database]:
         """Return the databases that earlier devices left here."""
@@ -52,6 +66,14 @@ class Place:
         """Return the databases of this device, and those that earlier devices left."""
         own = [] if self.device is None else own_databases(self.device)
         return [*own, *self.left()]
+
+
+def place_options(couch: str, prefix: str) -> str:
+    """Return the options that name a CouchDB, as somebody types them. No password is in them."""
+    bare, login = split_login(couch)
+    scheme, _, host = bare.partition("://")
+    options = f"--couch {scheme}://{'NAME@' if login else ''}{host}"
+    return f"{options} --prefix {prefix}" if prefix else options
 
 
 def clean(place: Place, names: Sequence[str], *, all_of_them: bool, force: bool) -> JsonDict:
@@ -69,8 +91,8 @@ def clean(place: Place, names: Sequence[str], *, all_of_them: bool, force: bool)
     Returns
     -------
     dict
-        ``{databases: [{database, documents, reason, deleted}]}``: `documents` is how many may be
-        here only, and `reason` says why.
+        ``{databases: [{database, name?, documents, reason, deleted}]}``: the name of the channel,
+        how many documents may be here only, and why.
 
     Raises
     ------
@@ -80,7 +102,7 @@ def clean(place: Place, names: Sequence[str], *, all_of_them: bool, force: bool)
     left = {local.name: local for local in place.left()}
     for name in names:
         if name not in left:
-            raise DeviceError(f"no `unlink` left a database {name!a}; `clean` lists those it left")
+            raise DeviceError(f"no `unlink` left a database “{name}”; `clean` lists those it left")
     checker = Checker(place.device, place.prefix)
     findings = [checker.check(local) for local in left.values()]
     chosen = set(left) if all_of_them else set(names)
@@ -94,8 +116,9 @@ def clean(place: Place, names: Sequence[str], *, all_of_them: bool, force: bool)
     rows = [
         {
             "database": one.database.name,
+            **({} if one.name is None else {"name": one.name}),
             "documents": one.documents,
-            "reason": one.reason,
+            "reason": one.why.reason,
             "deleted": one.database.name in chosen,
         }
         for one in findings
@@ -114,7 +137,7 @@ def export_one(place: Place, text: str, path: Path) -> JsonDict:
     Returns
     -------
     dict
-        ``{exported: [{database, file, documents, revisions, bytes}]}``.
+        ``{exported: [{database, name?, file, documents, revisions, bytes}]}``.
 
     Raises
     ------
@@ -124,9 +147,12 @@ def export_one(place: Place, text: str, path: Path) -> JsonDict:
     named = [local for local in place.all() if local.name == text]
     if not named and place.device is not None:
         found = channels.find(place.device, text)
-        named = [place.device.channel(found["_id"])]
+        local = place.device.channel(found["_id"])
+        if not exists(local):
+            raise Unknown(f"“{found['name']}” has no copy on this device; it would be {local.name}")
+        named = [local]
     if not named:
-        raise DeviceError(f"there is no database {text!a}; `clean` lists those that were left")
+        raise DeviceError(f"there is no database “{text}”; `clean` lists those that were left")
     return {"exported": [export(named[0], path)]}
 
 

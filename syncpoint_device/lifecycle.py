@@ -16,7 +16,7 @@ from chalicelib.domain.documents import JsonDict, Rejected, generation_of, times
 from syncpoint_device import channels, logins, reasons
 from syncpoint_device.certificates import verify
 from syncpoint_device.cloud import Registrations, fill_outbox, find_cloud
-from syncpoint_device.databases import Device, Say
+from syncpoint_device.databases import Device, Say, check_couchdb
 from syncpoint_device.endpoints import is_plain_url, is_server
 from syncpoint_device.errors import (
     DeviceError,
@@ -24,7 +24,13 @@ from syncpoint_device.errors import (
     Revoked,
 )
 from syncpoint_device.home import Home, Profile
-from syncpoint_device.purge import Checker, other_devices, own_databases, refuse_losses
+from syncpoint_device.purge import (
+    Checker,
+    left_databases,
+    other_devices,
+    own_databases,
+    refuse_losses,
+)
 from syncpoint_device.registration import new_device
 
 _PREFIX = re.compile(r"([a-z][a-z0-9_-]{0,60})?", re.ASCII)
@@ -91,7 +97,7 @@ def register(
         raise DeviceError(exc.reason) from exc
     profile = Profile(new.doc, new.password, registrations.rstrip("/"), couch.rstrip("/"), prefix)
     device = Device.of(profile, say, clock)
-    device.check_couchdb()
+    check_couchdb(device.server)
     if trust:
         verify(device.server, ca_file)
     device.check_verifies()
@@ -230,8 +236,9 @@ def unlink(
     Returns
     -------
     dict
-        ``{device, revoked, known, purged}``: whether the cloud removed the device's login, and
-        whether the cloud knew the device (None if `offline`).
+        ``{device, revoked, known, purged, left}``: whether the cloud removed the device's login,
+        whether the cloud knew the device (None if `offline`), and with `purge` the databases of
+        earlier registrations, which stay.
 
     Raises
     ------
@@ -241,6 +248,7 @@ def unlink(
     """
     with home.only_agent():
         databases = own_databases(device)
+        left = left_databases(device.server, device.profile.prefix) if purge else []
         if purge and not force:
             _purge(device, databases)
         revoked, known = (False, None) if offline else _revoke(device)
@@ -255,6 +263,7 @@ def unlink(
         "revoked": revoked,
         "known": known,
         "purged": purge,
+        "left": [local.name for local in left],
     }
 
 
@@ -294,6 +303,7 @@ def revoke_other(device: Device, text: str) -> JsonDict:
         for doc in channels.documents(device)
         if doc.get("type") == "device" and channels.is_called(doc, text)
     ]
+    found = [doc for doc in found if doc.get("state") not in ("revoking", "revoked")] or found
     if len(found) != 1:
         ids = ", ".join(str(doc["_id"]) for doc in found)
         many = f"more than one device is called “{text}”; use an id instead: {ids}"

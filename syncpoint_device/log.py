@@ -22,6 +22,12 @@ class Problem(str):
     __slots__ = ()
 
 
+class Recovery(str):
+    """The end of a problem. It is no warning, but who was told of the problem hears of it."""
+
+    __slots__ = ()
+
+
 class AgentLog:
     """The screen, and a file if there is one. Neither of them can end the agent.
 
@@ -30,7 +36,7 @@ class AgentLog:
     as_json : bool
         Whether a line is a JSON object: ``{at, level, about, what}``.
     is_quiet : bool
-        Whether the screen shows problems only. The file has everything.
+        Whether the screen shows problems and their ends only. The file has everything.
     file : Path, optional
         A new file is begun after a megabyte; five older ones are kept.
     """
@@ -40,7 +46,7 @@ class AgentLog:
         handlers: list[logging.Handler] = []
         if sys.stdout is not None:
             screen = _Screen(sys.stdout)
-            screen.setLevel(logging.WARNING if is_quiet else logging.INFO)
+            screen.is_quiet = is_quiet
             handlers.append(screen)
         if file is not None:
             handlers.append(_File(file, maxBytes=MAX_FILE_BYTES, backupCount=KEPT_FILES))
@@ -51,7 +57,8 @@ class AgentLog:
     def say(self, about: str, what: str) -> None:
         """Log what the agent says of something."""
         level = logging.WARNING if isinstance(what, Problem) else logging.INFO
-        self._logger.log(level, "%s", what, extra={"about": about})
+        is_quiet = level == logging.INFO and not isinstance(what, Recovery)
+        self._logger.log(level, "%s", what, extra={"about": about, "is_quiet": is_quiet})
 
     def end(self, exc: Exception) -> None:
         """Log why the agent ends. The screen shows it as the command's error."""
@@ -80,8 +87,11 @@ class _Formatter(logging.Formatter):
 
 
 class _Screen(logging.StreamHandler[TextIO]):
+    is_quiet = False
+
     def filter(self, record: logging.LogRecord) -> bool:
-        return record.levelno < logging.ERROR
+        is_hidden = self.is_quiet and vars(record).get("is_quiet")
+        return record.levelno < logging.ERROR and not is_hidden
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         """Go on without a screen: the replications are worth more than what is said of them."""

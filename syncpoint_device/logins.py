@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from chalicelib.couch import CouchError
 from chalicelib.domain.documents import JsonDict
-from syncpoint_device.databases import Device
+from syncpoint_device.databases import Device, check_couchdb
 from syncpoint_device.endpoints import is_server, split_login, with_login
 from syncpoint_device.errors import AgentRunning, DeviceError, LoginRefused
 from syncpoint_device.home import Home, Profile
@@ -111,7 +111,7 @@ def change_couch(home: Home, device: Device, couch: str) -> JsonDict:
     old = device.profile
     profile = replace(old, couch=couch.rstrip("/"))
     new = Device.of(profile, device.say, device.clock)
-    new.check_couchdb()
+    check_couchdb(new.server)
     if not new.is_own(new.database):
         raise DeviceError(
             f"the CouchDB at {new.server.url} does not have this device's databases. Nothing was "

@@ -5,14 +5,26 @@ documents do not count: they are code of an app, and no device may send them to 
 """
 
 import re
+import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from chalicelib.couch import LOGIN_REFUSED, CouchError, Database, Forbidden, NotFound, Server
+from chalicelib.couch import (
+    LOGIN_REFUSED,
+    CouchError,
+    Database,
+    Forbidden,
+    NotFound,
+    Server,
+    Unreadable,
+)
+from chalicelib.domain.channel import DESCRIPTION_ID
 from chalicelib.domain.documents import JsonDict
-from chalicelib.domain.names import owner_control_db
+from chalicelib.domain.names import owner_control_db, subscription_id
 from syncpoint_device.databases import CONTROL, OWNER_DOC, Device
-from syncpoint_device.errors import DeviceError, without_full_stop
+from syncpoint_device.errors import DeviceError
+from syncpoint_device.reasons import of_error
 from syncpoint_device.replications import find_missing, leaf_page
 from syncpoint_device.texts import counted
 
@@ -20,8 +32,17 @@ from syncpoint_device.texts import counted
 _MAX_DATABASES = 100_000
 _PAGE = 1000
 _CLOSED = ("closing", "closed")
+_CONTROL_DATABASE = re.compile(rf"{CONTROL}-[0-9a-f]{{32}}\Z", re.ASCII)
 # How often a database is compared again, because somebody wrote into it meanwhile.
 _DELETE_ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class Why:
+    """Why documents may be on this device only, and how they get into the cloud if they can."""
+
+    reason: str
+    advice: str = ""
 
 
 @dataclass(frozen=True)
@@ -30,21 +51,47 @@ class Finding:
 
     Attributes
     ----------
-    label : str
-        The name that people know: that of the channel, or of the database.
+    name : str or None
+        The name of the channel, if that is known.
     since : str
         The seq of the database up to which this was found.
     documents : int
         How many documents may be on this device only.
-    reason : str
+    why : Why
         Why they may be.
     """
 
     database: Database
-    label: str
+    name: str | None
     since: str
     documents: int
-    reason: str
+    why: Why
+
+    @property
+    def label(self) -> str:
+        """The name that people know: that of the channel, or of the database."""
+        if _CONTROL_DATABASE.search(self.database.name):
+            return "the control database"
+        return self.database.name if self.name is None else f"“{self.name}”"
+
+
+_RUN = Why("not sent yet, or refused", "Let the agent send them (`run`)")
+_UNKNOWN_PLACE = Why(
+    "no device is registered here, so the cloud cannot be asked",
+    "To have them sent, run `register`, and then `run`. `export` needs --couch, too",
+)
+_REVOKED = Why(
+    "this device was revoked",
+    "To have them sent, run `unlink` without --purge, then `register` and `run`",
+)
+_NOT_CONFIRMED = Why(
+    "this device is not registered in the cloud yet",
+    "To have them sent, confirm the registration (`status`), and let the agent run (`run`)",
+)
+_NO_LOGIN = Why(
+    "the cloud refuses this device's login",
+    "Start the agent (`run`): it finds out whether this device was revoked",
+)
 
 
 def own_databases(device: Device) -> list[Database]:
@@ -97,9 +144,12 @@ class Checker:
     def __init__(self, device: Device | None, prefix: str) -> None:
         self._device, self._prefix = device, prefix
         self._channels = {} if device is None else _channels(device)
+        self._unreachable: Why | None = None  # once found: each request may take its time limit
 
     def check(self, local: Database) -> Finding:
-        """Compare a database. Two requests for each thousand changes, and one.
+        """Compare a database. Two requests for each thousand changes, and two.
+
+        A cloud that did not answer is not asked again.
 
         Raises
         ------
@@ -107,19 +157,19 @@ class Checker:
             If the device's own CouchDB does not answer.
         """
         channel = self._channels.get(local.name, {})
-        name, is_control = channel.get("name"), self._bare_name(local).startswith(CONTROL)
-        label = "the control database" if is_control else local.name
-        label = f"“{name}”" if isinstance(name, str) else label
-        problem = _problem(self._device, channel)
-        if problem is None and self._device is not None:
+        name = channel.get("name")
+        name = name if isinstance(name, str) else described_name(local)
+        why = _problem(self._device, channel) or self._unreachable
+        if why is None and self._device is not None:
             cloud = self._in_cloud(self._device, local)
             try:
                 cloud.info()  # it may be gone, or closed to this device
             except CouchError as exc:
-                problem = _refusal(exc)
+                why = _refusal(exc, cloud)
+                self._unreachable = why if exc.status == 0 else None
             else:
-                return _compare(local, cloud, label)
-        return _count(local, label, str(problem))
+                return _compare(local, cloud, name, _unsent(self._device, channel))
+        return _count(local, name, why or _UNKNOWN_PLACE)
 
     def delete(self, local: Database, before: str) -> None:
         """Compare a database again, and delete it if all of its documents are in the cloud.
@@ -156,27 +206,42 @@ class Checker:
         return device.in_cloud(name)
 
 
-def _problem(device: Device | None, channel: JsonDict) -> str | None:
+def _problem(device: Device | None, channel: JsonDict) -> Why | None:
     """Tell why the cloud need not be asked; None if it can be."""
     if device is None:
-        return "no device is registered here, so the cloud cannot be asked"
+        return _UNKNOWN_PLACE
     if device.profile.is_revoked:
-        return "this device was revoked"
+        return _REVOKED
     if not device.profile.cloud or not device.has_login():
-        return "this device is not registered in the cloud yet"
+        return _NOT_CONFIRMED
     if channel.get("state") in _CLOSED:
-        return str(channel.get("reason") or "the channel is closed")
+        return Why(str(channel.get("reason") or "the channel is closed"))
     return None
 
 
-def _refusal(exc: CouchError) -> str:
+def _refusal(exc: CouchError, cloud: Database) -> Why:
     if isinstance(exc, LOGIN_REFUSED):
-        return "the cloud refuses this device's login"
+        return _NO_LOGIN
     if isinstance(exc, NotFound):
-        return "the cloud does not have this database"
+        return Why("the cloud does not have this database")
     if isinstance(exc, Forbidden):
-        return "the cloud does not show this database to this device"
-    return f"the cloud cannot be asked: {without_full_stop(exc)}"
+        return Why("the cloud does not show this database to this device")
+    return Why(
+        f"the cloud cannot be asked: {of_error(exc, cloud.url)}",
+        "Try again when the cloud can be reached",
+    )
+
+
+def _unsent(device: Device, channel: JsonDict) -> Why:
+    """Tell why the cloud may lack documents. At most one request."""
+    if channel:
+        doc_id = subscription_id(channel["_id"], device.profile.owner_id)
+        state = (device.database.find_one(doc_id) or {}).get("state")
+        if state in ("paused", "stopped"):
+            name = shlex.quote(str(channel.get("name") or channel["_id"]))
+            advice = f"`subscription resume {name}` lets the agent send them"
+            return Why(f"not sent yet, or refused; the channel is {state}", advice)
+    return _RUN
 
 
 def _channels(device: Device) -> dict[str, JsonDict]:
@@ -188,19 +253,27 @@ def _channels(device: Device) -> dict[str, JsonDict]:
     }
 
 
-def _compare(local: Database, cloud: Database, label: str) -> Finding:
+def described_name(local: Database) -> str | None:
+    """Return the name of a channel that the cloud wrote into its database. One request."""
+    with suppress(Unreadable):
+        name = (local.find_one(DESCRIPTION_ID) or {}).get("name")
+        return name if isinstance(name, str) else None
+    return None
+
+
+def _compare(local: Database, cloud: Database, name: str | None, why: Why) -> Finding:
     """Count the documents with a leaf revision that the cloud does not have."""
     documents, page = 0, leaf_page(local, "0")
     while not page.is_last:
         try:
             documents += len(find_missing(page.revs, cloud))
         except CouchError as exc:
-            return _count(local, label, _refusal(exc))
+            return _count(local, name, _refusal(exc, cloud))
         page = leaf_page(local, page.last_seq)
-    return Finding(local, label, page.last_seq, documents, "not sent yet, or refused")
+    return Finding(local, name, page.last_seq, documents, why)
 
 
-def _count(local: Database, label: str, reason: str) -> Finding:
+def _count(local: Database, name: str | None, why: Why) -> Finding:
     """Count the documents that are not deleted, because the cloud cannot be asked."""
     documents, since, is_last = 0, "0", False
     while not is_last:
@@ -209,7 +282,7 @@ def _count(local: Database, label: str, reason: str) -> Finding:
         documents += len([row for row in rows if not str(row["id"]).startswith("_design/")])
         documents += len(page["bad"])
         since, is_last = page["last_seq"], page["is_last"]
-    return Finding(local, label, since, documents, reason)
+    return Finding(local, name, since, documents, why)
 
 
 def refuse_losses(findings: Sequence[Finding], before: str = "nothing was deleted") -> None:
@@ -220,15 +293,14 @@ def refuse_losses(findings: Sequence[Finding], before: str = "nothing was delete
     DeviceError
         If a database has documents that may be on this device only.
     """
-    losses = [finding for finding in findings if finding.documents]
-    if losses:
-        listed = "; ".join(described(one) for one in losses)
+    by_why: dict[Why, list[str]] = {}
+    for one in findings:
+        if one.documents:
+            by_why.setdefault(one.why, []).append(f"{one.label}: {counted(one.documents)}")
+    if by_why:
+        listed = "; ".join(f"{', '.join(of)} ({why.reason})" for why, of in by_why.items())
+        advice = [f"{why.advice}. " for why in by_why if why.advice]
         raise DeviceError(
-            f"{before}, because documents may be on this device only: {listed}. Let the agent "
-            "send them (`run`), or save them with `export --all FOLDER`. `--force` deletes them"
+            f"{before}, because documents may be on this device only: {listed}. {''.join(advice)}"
+            "`export --all FOLDER` saves them, `--force` deletes them"
         )
-
-
-def described(finding: Finding) -> str:
-    """Describe what may be lost with a database."""
-    return f"{finding.label}, {counted(finding.documents)} ({finding.reason})"

@@ -12,7 +12,7 @@ from chalicelib.domain.documents import ERROR_STATE, JsonDict, Rejected, generat
 from chalicelib.domain.moves import TYPES
 from chalicelib.domain.names import subscription_id
 from syncpoint_device import channels
-from syncpoint_device.databases import Device
+from syncpoint_device.databases import Device, exists
 from syncpoint_device.errors import (
     Changed,
     DeviceError,
@@ -36,32 +36,36 @@ _RESENDABLE = {
 
 
 def list_channels(device: Device) -> JsonDict:
-    """List the channels, own and shared. A few requests to this device's CouchDB.
+    """List the channels, own and shared. A request, and one for each closed channel.
 
     Returns
     -------
     dict
-        ``{channels: [{channel, name, state, subscription?, shared, members, database, error?}]}``:
-        the state of the owner's subscription, whether somebody shares it with the owner, and the
-        number of its members.
+        ``{channels: [{channel, name, state, subscription?, is_shared_with_me, members?, database?,
+        error?}]}``: `subscription` is the state of the owner's subscription. `members` of an own
+        channel, as in `status`: addresses, or None for a guest whose address is not known.
+        `database` is missing if the channel is closed and has no copy here.
     """
     docs = channels.documents(device)
     states = {
         doc["_id"]: channels.state_of(doc) for doc in docs if doc.get("type") == "subscription"
     }
-    found = [
-        {
+    addresses, found = channels.addresses(docs), []
+    for doc in channels.named(docs):
+        local, is_shared = device.channel(doc["_id"]), channels.is_shared_with_me(doc)
+        row = {
             "channel": doc["_id"],
             "name": doc["name"],
             "state": channels.state_of(doc),
-            "shared": channels.is_shared_with_me(doc),
-            "members": len(channels.member_ids(doc)),
-            "database": device.channel(doc["_id"]).name,
+            "is_shared_with_me": is_shared,
             **_reason(doc),
             **_subscription(states.get(subscription_id(doc["_id"], device.profile.owner_id))),
         }
-        for doc in channels.named(docs)
-    ]
+        if not is_shared:
+            row["members"] = [addresses.get(who) for who in channels.member_ids(doc)]
+        if row["state"] not in channels.ENDED or exists(local):
+            row["database"] = local.name
+        found.append(row)
     return {"channels": sorted(found, key=lambda one: (one["name"], one["channel"]))}
 
 
@@ -80,6 +84,7 @@ def rename(device: Device, channel: str, name: str) -> JsonDict:
     DeviceError
         If the name is invalid or taken, the channel has it already, or it is not the owner's own.
     """
+    name = name.strip()
     try:
         fields.text({"name": name}, "name", 1, CHANNEL_NAME_LENGTH)
     except Rejected as exc:
@@ -90,7 +95,7 @@ def rename(device: Device, channel: str, name: str) -> JsonDict:
     for other in channels.list_all(device):
         is_other = other["_id"] != doc["_id"] and channels.state_of(other) not in channels.ENDED
         if is_other and channels.is_same_name(other["name"], name):
-            raise NotAllowed(f"another channel is called “{name}”; choose another name")
+            raise NotAllowed(f"another channel is called “{other['name']}”; choose another name")
     state = "new" if channels.state_of(doc) == ERROR_STATE else doc["state"]
     _write(device, {**doc, "name": name, "state": state}, f"“{former}”")
     return {"channel": doc["_id"], "name": name, "former": former}
@@ -117,10 +122,10 @@ def close(device: Device, channel: str, *, confirmed: bool) -> JsonDict:
     doc, name = _own_channel(device, channel, "close it")
     count = len(channels.member_ids(doc))
     if not confirmed:
+        ends = f", and ends it for its {counted(count, 'member')}" if count else ""
         raise Unconfirmed(
-            f"closing “{name}” deletes it in the cloud, with everything in it, and ends it for its "
-            f"{counted(count, 'member')}. Copies on devices stay, but are in sync no more. "
-            "This cannot be undone. To do it, add --yes"
+            f"closing “{name}” deletes it in the cloud, with everything in it{ends}. Copies on "
+            "devices stay, but are in sync no more. This cannot be undone. To do it, add --yes"
         )
     _write(device, {**doc, "state": "closing"}, f"“{name}”")
     return {"channel": doc["_id"], "name": name, "database": device.channel(doc["_id"]).name}
@@ -184,17 +189,15 @@ def list_invitations(device: Device) -> JsonDict:
     Returns
     -------
     dict
-        ``{invitations: [{invitation, email, channel, name, state, expires_at?, error?, note?}]}``.
-        `note` says that the channel is closed, or that the guest is no longer a member.
+        ``{invitations: [{invitation, email, channel, name, state, outdated?, expires_at?,
+        error?}]}``: `outdated` says what became of it after its state was written.
     """
-    docs = channels.documents(device)
-    named = {doc["_id"]: doc for doc in channels.named(docs)}
+    known = {doc["_id"]: doc for doc in channels.list_all(device)}
     found = []
-    for doc in channels.invitations(docs):
-        channel = named.get(str(doc.get("channel")))
-        note = channels.what_became_of(doc, channel)
-        listed = _listed(doc, DEFAULT_NAME if channel is None else channel["name"])
-        found.append({**listed, **({} if note is None else {"note": note})})
+    for doc in _invitations(device):
+        channel = known.get(str(doc.get("channel")))
+        name = DEFAULT_NAME if channel is None else channel["name"]
+        found.append(_listed(doc, name) | channels.outdated(doc, channel))
     return {"invitations": sorted(found, key=lambda one: (one["name"], one["email"]))}
 
 
@@ -238,7 +241,7 @@ def resend(device: Device, text: str) -> JsonDict:
     Returns
     -------
     dict
-        ``{invitation, email, channel, name, state}``.
+        ``{invitation, email, channel, name, state, former}``: `former` is its state before.
 
     Raises
     ------
@@ -255,7 +258,8 @@ def resend(device: Device, text: str) -> JsonDict:
     if state not in _RESENDABLE:
         raise NotAllowed(f"this invitation cannot be sent again: it is {state}")
     _own_channel(device, str(doc.get("channel")), "invite")
-    return _write_invitation(device, {**doc, "state": "new", "generation": generation_of(doc) + 1})
+    new = {**doc, "state": "new", "generation": generation_of(doc) + 1}
+    return {**_write_invitation(device, new), "former": state}
 
 
 def _own_channel(

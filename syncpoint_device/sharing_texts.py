@@ -61,25 +61,29 @@ def withdrawn(result: JsonDict) -> str:
 
 
 def resent(result: JsonDict) -> str:
-    """Say when another mail is sent."""
+    """Say when another mail is sent, and that an invitation is open again."""
+    again = ""
+    if result["former"] in ("withdrawn", "declined"):
+        again = f" The invitation was {result['former']}, and can be accepted again."
     return (
         f"The cloud sends {shown_address(result['email'])} another mail {_LATER}. "
-        "The link in an earlier mail no longer works then."
+        f"The link in an earlier mail no longer works then.{again}"
     )
 
 
 def _channel(one: JsonDict) -> str:
-    count, state = one["members"], one["state"]
+    count, state = len(one.get("members", [])), one["state"]
     if one.get("subscription") in ("paused", "stopped") and state in ("ready", "shared"):
         state = one["subscription"]
     parts = [f"“{one['name']}” ({one['channel']})", *([] if state == "shared" else [state])]
-    if one["shared"]:
+    if one["is_shared_with_me"]:
         parts.append("shared with you")
     elif count:
         parts.append("one member" if count == 1 else f"{count} members")
     if "error" in one:
         parts.append(one["error"])
-    return ", ".join([*parts, f"local database {one['database']}"])
+    copy = f"local database {one['database']}" if "database" in one else "no local database"
+    return ", ".join([*parts, copy])
 
 
 def _member(one: JsonDict) -> str:
@@ -91,7 +95,7 @@ def _member(one: JsonDict) -> str:
 def _invitation(one: JsonDict) -> str:
     until = f", open until {moment(one['expires_at'])}" if "expires_at" in one else ""
     why = f": {one['error']}" if "error" in one else ""
-    if "note" in one:
-        until, why = "", f", {one['note']}"
+    if "outdated" in one:
+        until, why = "", f", {one['outdated']}"
     address = shown_address(one["email"])
     return f"{address} to “{one['name']}”, {one['state']}{until}{why} ({one['invitation']})"

@@ -73,8 +73,8 @@ def status(device: Device, home: Home | None = None, *, is_exact: bool = False) 
           the channel is replicated and the cloud can be reached; ``unsent``, if it is closed or
           stopped and has a copy here that cannot be compared: how many documents may be on this
           device only, at most
-        - ``invitations``: ``{invitation, email, channel, name, state, error?, note?}``; `note` says
-          that the channel is closed, or that the guest is no longer a member
+        - ``invitations``: ``{invitation, email, channel, name, state, outdated?, error?}``;
+          `outdated` says what became of it after its state was written
         - ``replications``: ``{of, from, to, state, stalled, reason?, details?}``
 
         `sync` is ``in_sync``, ``waiting``, ``off`` (nothing is replicated), ``ending`` (nothing
@@ -354,16 +354,16 @@ def _other_devices(device: Device, docs: list[JsonDict]) -> list[JsonDict]:
 
 def _invitations(docs: list[JsonDict]) -> list[JsonDict]:
     """List the owner's invitations, and what became of them."""
-    found = {channel["_id"]: channel for channel in channels.named(docs)}
+    known = {channel["_id"]: channel for channel in channels.named(docs)}
     return [
         _without_none(
             invitation=doc["_id"],
             email=str(doc.get("email")),
             channel=str(doc.get("channel")),
-            name=found.get(str(doc.get("channel")), {}).get("name", DEFAULT_NAME),
+            name=known.get(str(doc.get("channel")), {}).get("name", DEFAULT_NAME),
             state=channels.state_of(doc),
             error=channels.why_in_error(doc),
-            note=channels.what_became_of(doc, found.get(str(doc.get("channel")))),
+            **channels.outdated(doc, known.get(str(doc.get("channel")))),
         )
         for doc in docs
         if doc.get("type") == "invitation"

@@ -83,25 +83,40 @@ def counted(number: int, what: str = "document") -> str:
 def exported(result: JsonDict) -> str:
     """Say which databases are in which files."""
     return "\n".join(
-        f"{one['database']}: {counted(one['documents'])}, in {one['file']}"
+        f"{_named(one)}: {counted(one['documents'])}, in {one['file']}"
         for one in result["exported"]
     )
 
 
-def cleaned(result: JsonDict) -> str:
-    """List the databases that earlier devices left, and say which are deleted."""
+def cleaned(result: JsonDict, options: str = "") -> str:
+    """List the databases that earlier devices left, and say which are deleted.
+
+    Parameters
+    ----------
+    options : str
+        Those that `clean` needs here, behind a space.
+    """
     if not result["databases"]:
         return "No earlier device left a database here."
-    return "\n".join(_left(row) for row in result["databases"])
+    return "\n".join(_left(row, options) for row in result["databases"])
 
 
-def _left(row: JsonDict) -> str:
+def _left(row: JsonDict, options: str) -> str:
+    label = _named(row)
     if row["deleted"]:
-        return f"{row['database']}: deleted"
+        return f"{label}: deleted"
     if row["documents"]:
         here = f"{counted(row['documents'])} may be on this device only"
-        return f"{row['database']}: {here} ({row['reason']})"
-    return f"{row['database']}: nothing would be lost; `clean {row['database']}` deletes it"
+        return f"{label}: {here} ({row['reason']})"
+    return f"{label}: nothing would be lost; `clean {row['database']}{options}` deletes it"
+
+
+def _named(row: JsonDict) -> str:
+    """Return the name of a database, with that of its channel if it is known."""
+    return f"{row['database']} (“{row['name']}”)" if "name" in row else str(row["database"])
+
+
+_NO_AGENT = "The agent does not run. Start it with `run`, which sends the channel's documents."
 
 
 def created(result: JsonDict) -> str:
@@ -113,6 +128,7 @@ def created(result: JsonDict) -> str:
         f"Channel “{result['name']}” is created. Apps on this device can use its database now:\n"
         f"  {result['database']}\n"
         f"Your other devices get it as soon as {when}."
+        + ("" if result["running"] else f"\n{_NO_AGENT}")
     )
 
 
@@ -125,13 +141,27 @@ def invited(result: JsonDict) -> str:
 
 
 def changed(result: JsonDict) -> str:
-    """Name the new state of a subscription."""
-    copy = " The copy on this device is deleted." if result["purged"] else ""
-    return f"Channel “{result['name']}” is {result['state']} on all your devices.{copy}"
+    """Name the new state of a subscription, and say when other devices follow."""
+    name, state = f"Channel “{result['name']}”", result["state"]
+    text = f"{name} was {state} already."
+    if result["changed"]:
+        text = (
+            f"{name} is {state} here. "
+            "Your other devices follow as soon as they and this one reach the cloud."
+        )
+    if result["purged"]:
+        text += f" The copy on this device, {result['database']}, is deleted."
+    return text
 
 
-def unlinked(result: JsonDict) -> str:
-    """Say what became of the device, and of its data."""
+def unlinked(result: JsonDict, options: str) -> str:
+    """Say what became of the device, and of its data.
+
+    Parameters
+    ----------
+    options : str
+        Those that name this device's CouchDB.
+    """
     if result["revoked"]:
         text = "This device is unlinked and revoked."
     elif result["known"] is False:
@@ -143,7 +173,12 @@ def unlinked(result: JsonDict) -> str:
             "This device is unlinked, but the cloud was not told. "
             f"Run `revoke {result['device']}` on another device."
         )
-    return text + (" Its databases are deleted." if result["purged"] else " Its data stays here.")
+    text += " Its databases are deleted." if result["purged"] else " Its data stays here."
+    if result["left"]:
+        many = counted(len(result["left"]), "database")
+        verb = "stays" if len(result["left"]) == 1 else "stay"
+        text += f" {many} of an earlier registration {verb}; `clean {options}` lists them."
+    return text
 
 
 def revoked(result: JsonDict) -> str:
@@ -345,7 +380,7 @@ def _other_device(device: JsonDict) -> str:
 
 def _invitation(invitation: JsonDict) -> str:
     why = f": {invitation['error']}" if "error" in invitation else ""
-    why += f", {invitation['note']}" if "note" in invitation else ""
+    why += f", {invitation['outdated']}" if "outdated" in invitation else ""
     email = shown_address(invitation["email"])
     state = _INVITATIONS.get(invitation["state"], invitation["state"])
     return f"{email} to “{invitation['name']}”: {state}{why}"

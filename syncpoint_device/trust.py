@@ -5,6 +5,7 @@ from pathlib import Path
 from chalicelib.domain.documents import JsonDict
 from syncpoint_device.certificates import verify
 from syncpoint_device.databases import Device
+from syncpoint_device.errors import NothingToDo
 
 
 def trust(device: Device, ca_file: Path | None) -> JsonDict:
@@ -25,7 +26,14 @@ def trust(device: Device, ca_file: Path | None) -> JsonDict:
     ------
     DeviceError
         If the configuration cannot be changed, or the server checks no certificates all the same.
+    NothingToDo
+        If the cloud is on http, so that there is no certificate to check.
     """
+    if not device.uses_https:
+        raise NothingToDo(
+            "this device reaches its cloud by http, so there is no certificate to check; `trust` "
+            "is not needed, and nothing was changed"
+        )
     file = verify(device.server, ca_file)
     for replication in device.replications.all():
         device.replications.restart(replication)

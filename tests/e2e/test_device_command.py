@@ -21,6 +21,8 @@ from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import owner_control_db, subscription_id
 from local.couchdb_process import EmbeddedCouchDB
 from local.system import ROOT
+from syncpoint_device import export
+from syncpoint_device.databases import OWNER_DOC
 from tests.e2e.conftest import MakeGadget
 from tests.kit.basics import an_address, wait_for
 from tests.kit.device.gadget import is_gone
@@ -37,6 +39,8 @@ only_embedded = pytest.mark.skipif(
 
 COMMANDS = [
     ["register"],
+    ["trust"],
+    ["revoke"],
     ["resend"],
     ["run"],
     ["status"],
@@ -95,6 +99,8 @@ def test_every_command_has_a_help(shell: Shell, command: list[str]) -> None:
     assert printed.code == 0
     assert printed.out.startswith(" ".join(["usage: syncpoint-device", *command]))
     assert printed.err == ""
+    _, sentence, *_ = printed.out.split("\n\n")
+    assert re.fullmatch(r"[A-Z].*\.", " ".join(sentence.split()))
 
 
 def test_the_help_names_every_command(shell: Shell) -> None:
@@ -118,6 +124,13 @@ def test_the_help_names_every_command(shell: Shell) -> None:
         ["undo"],
         ["couch"],
         ["export"],
+        ["export", "Photos"],
+        ["export", "--all", "Photos", "FILE"],
+        ["unlink", "--force"],
+        ["unlink", "--offline", "--force"],
+        ["subscription", "stop", "Photos", "--force"],
+        ["clean", "--force"],
+        ["clean", "db-1", "--yes"],
         ["run", "--every", "often"],
         ["run", "--every", "0"],
         ["run", "--every", "-1"],
@@ -155,6 +168,17 @@ def test_register_ends_with_a_command_that_runs_as_it_stands(shell: Shell) -> No
     ended = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert shell.profile.device_id in ended.stdout
+
+
+def test_register_ends_with_a_command_that_runs_in_every_folder(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder, shell.folder = shell.folder, Path("home")
+    said = shell.register("--json").json
+    assert said["home"] == str(tmp_path / "home") == str(folder)
+    shell.folder = folder
+    assert shell.home.is_registered
 
 
 def test_register_names_the_python_that_runs_as_it_is_called_in_the_folder(
@@ -233,9 +257,8 @@ def test_a_password_that_can_be_asked_of_nobody_is_told(shell: Shell) -> None:
     words = ["--owner", "ada@example.com", "--registrations", NOWHERE, "--name", "phone"]
     printed = shell.run("register", *words, "--couch", couch)
     assert (printed.code, printed.out) == (1, "")
-    last = printed.err.splitlines()[-1]
-    assert (
-        last == "error: the CouchDB's URL has no password, and there is no terminal to ask for it"
+    assert printed.err == (
+        "error: the CouchDB's URL has no password, and there is no terminal to ask for it"
     )
     assert not shell.home.is_registered
 
@@ -286,8 +309,10 @@ def test_where_no_device_is_registered_that_is_told(shell: Shell, words: list[st
     printed = shell.run(*words)
     assert (printed.code, printed.out) == (1, "")
     assert printed.err == (
-        "error: this device is not registered; run `syncpoint-device register` first"
+        f"error: no device is registered in {shell.folder}; run `register` first, or name another "
+        "folder with --home"
     )
+    assert not shell.folder.exists()
 
 
 @pytest.mark.parametrize("words", OF_A_DEVICE, ids=" ".join)
@@ -339,6 +364,7 @@ def test_a_channel_is_created_in_words(phone: Shell) -> None:
     assert lines[0].startswith("Channel “Photos” is created.")
     assert lines[1].startswith(f"  {phone.prefix}db-")
     assert lines[2].endswith("as soon as the registration of this device is confirmed.")
+    assert lines[3].startswith("The agent does not run. ")
 
 
 def test_a_channel_is_created_in_json(phone: Shell) -> None:
@@ -356,7 +382,7 @@ def test_a_channel_is_created_in_json(phone: Shell) -> None:
         (["channel", "create", "x" * 81], "name must have 1 to 80 characters"),
         (["channel", "create", "a\nb"], "name must not contain control characters"),
         (["channel", "invite", "Photos", "ben"], "email must be an e-mail address"),
-        (["channel", "invite", "Photos", "ADA@example.com"], "email is your own address"),
+        (["channel", "invite", "Photos", "ADA@example.com"], "that is your own address"),
         (
             ["channel", "invite", "Fotos", "ben@example.com"],
             "there is no channel “Fotos”; `status`",
@@ -391,6 +417,25 @@ def test_of_two_channels_of_one_name_the_id_says_which(phone: Shell) -> None:
     said = phone.type("--json", "channel", "invite", "twin-2", "ben@example.com").json
     assert said["channel"] == "twin-2"
     assert phone.device.database.get(said["invitation"])["email"] == "ben@example.com"
+
+
+def test_a_name_in_another_case_is_found_if_only_one_fits(phone: Shell) -> None:
+    phone.put(PHOTOS)
+    invite = ["--json", "channel", "invite", "photos ", "ben@example.com"]
+    assert phone.type(*invite).json["channel"] == "channel-1"
+    phone.put({**PHOTOS, "_id": "channel-2", "name": "PHOTOS"})
+    assert phone.type(*invite).error["code"] == "unknown"
+    phone.put({**PHOTOS, "_id": "channel-3", "name": "photos"})
+    invite[3] = "photos"
+    assert phone.type(*invite).json["channel"] == "channel-3"
+
+
+def test_a_name_is_stored_without_the_spaces_around_it(phone: Shell) -> None:
+    said = phone.type("--json", "channel", "create", "  Photos ").json
+    assert said["name"] == "Photos"
+    assert phone.type("channel", "rename", "Photos", " Pictures ").code == 0
+    assert phone.device.database.get(said["channel"])["name"] == "Pictures"
+    assert phone.type("channel", "create", "   ").code == 1
 
 
 def test_an_invitation_is_told_in_words(phone: Shell) -> None:
@@ -490,7 +535,14 @@ def test_a_subscription_is_changed_once_and_the_second_time_is_an_error(
     doc_id = subscription_id("channel-1", subscribed.profile.owner_id)
     subscribed.put({"_id": doc_id, "state": before})
     said = subscribed.type("--json", "subscription", what, "Photos").json
-    assert said == {"channel": "channel-1", "name": "Photos", "state": state, "purged": False}
+    assert said == {
+        "channel": "channel-1",
+        "name": "Photos",
+        "database": subscribed.device.channel("channel-1").name,
+        "state": state,
+        "changed": True,
+        "purged": False,
+    }
     doc = subscribed.device.database.get(doc_id)
     assert (doc["state"], doc["changed_by"]) == (state, subscribed.profile.device_id)
     printed = subscribed.type("subscription", what, "Photos")
@@ -523,12 +575,56 @@ def test_a_copy_that_may_hold_what_the_cloud_does_not_is_purged_by_force_only(
     printed = subscribed.type("subscription", "stop", "Photos", "--purge")
     assert (printed.code, printed.out) == (1, "")
     reason = "this device is not registered in the cloud yet"
-    assert f"on this device only: “Photos”, 1 document ({reason})" in printed.err
+    assert f"on this device only: “Photos”: 1 document ({reason})" in printed.err
     assert "`--force` deletes them" in printed.err
     assert subscribed.device.channel("channel-1").get("note")
     printed = subscribed.type("subscription", "stop", "Photos", "--purge", "--force")
-    assert printed.out.endswith(" The copy on this device is deleted.\n")
-    assert not subscribed.device.is_own(subscribed.device.channel("channel-1"))
+    copy = subscribed.device.channel("channel-1")
+    assert printed.out.endswith(f" The copy on this device, {copy.name}, is deleted.\n")
+    assert not subscribed.device.is_own(copy)
+
+
+def test_a_stopped_channel_is_purged_once_and_the_second_time_is_an_error(
+    subscribed: Shell,
+) -> None:
+    copy = subscribed.device.channel("channel-1")
+    subscribed.device.acquire(copy)
+    assert subscribed.type("subscription", "stop", "Photos").code == 0
+    printed = subscribed.type("subscription", "stop", "Photos", "--purge")
+    assert printed.out == (
+        f"Channel “Photos” was stopped already. The copy on this device, {copy.name}, is deleted.\n"
+    )
+    again = subscribed.type("--json", "subscription", "stop", "Photos", "--purge")
+    assert (again.code, again.error["code"]) == (1, "nothing_to_do")
+
+
+@pytest.mark.parametrize("force", [[], ["--force"]], ids=["checked", "forced"])
+@pytest.mark.parametrize(
+    ("owner", "why"),
+    [
+        ({"device": "device-other"}, "does not belong to this device"),
+        ({"device": None}, "belongs to an earlier registration"),
+        (None, "does not belong to this device"),
+    ],
+    ids=["another", "earlier", "nobody"],
+)
+def test_a_purge_of_what_is_not_this_devices_fails_before_anything_is_stopped(
+    subscribed: Shell, owner: JsonDict | None, why: str, force: list[str]
+) -> None:
+    copy = subscribed.device.channel("channel-1")
+    copy.create()
+    if owner is not None:
+        copy.put({"_id": OWNER_DOC, **owner})
+    doc_id = subscription_id("channel-1", subscribed.profile.owner_id)
+    before = subscribed.device.database.get(doc_id)
+    printed = subscribed.type("--json", "subscription", "stop", "Photos", "--purge", *force)
+    assert (printed.code, printed.out, printed.error["code"]) == (1, "", "not_allowed")
+    message = printed.error["message"]
+    assert f"{copy.name} {why}, and would not be deleted" in message
+    assert "Leave out --purge" in message
+    assert (f"`clean {copy.name}`" in message) == (why == "belongs to an earlier registration")
+    assert subscribed.device.database.get(doc_id) == before
+    assert not is_gone(copy)
 
 
 def test_what_an_unlink_left_is_saved_and_deleted_with_commands(
@@ -537,11 +633,15 @@ def test_what_an_unlink_left_is_saved_and_deleted_with_commands(
     local = subscribed.device.channel("channel-1")
     subscribed.device.acquire(local)
     local.put({"_id": "note", "text": "a note"})
+    empty = subscribed.device.channel("channel-empty")
+    subscribed.device.acquire(empty)
     file = tmp_path / "photos.jsonl"
     printed = subscribed.type("export", "Photos", str(file))
     assert printed.out == f"{local.name}: 1 document, in {file}\n"
     assert json.loads(file.read_text())["text"] == "a note"
-    assert subscribed.type("export", "Photos").code == 1
+    for options in (["--couch", subscribed.couch], ["--prefix", "another-"]):
+        refused = subscribed.type("--json", "clean", *options)
+        assert (refused.code, refused.error["code"]) == (1, "not_allowed")
     assert subscribed.type("clean").out == "No earlier device left a database here.\n"
     assert subscribed.type("unlink", "--offline").code == 0
     assert "no device is registered here, so name the CouchDB" in subscribed.type("clean").err
@@ -549,12 +649,21 @@ def test_what_an_unlink_left_is_saved_and_deleted_with_commands(
         ("nonsense", "error: --couch must be http://NAME:PASSWORD@HOST:PORT\n"),
         (
             "http://127.0.0.1:9",
-            "error: this device's CouchDB: nothing answers at 127.0.0.1:9. Is it running?\n",
+            "error: the CouchDB at http://127.0.0.1:9 cannot be used: nothing answers at "
+            "127.0.0.1:9. Is it running, and is http://NAME:PASSWORD@HOST:PORT right?\n",
         ),
     ):
         assert subscribed.type("clean", "--couch", couch).err == why
+    wrong = couch_with(subscribed, "not-the-password")
+    printed = subscribed.type("--json", "clean", "--couch", wrong)
+    assert printed.error["code"] == "couch_login"
+    assert "refuses the login: its name or password is wrong" in printed.error["message"]
+    assert "`couch " not in printed.error["message"]
     place = ["--couch", subscribed.couch, "--prefix", subscribed.prefix]
     printed = subscribed.type("clean", *place)
+    couch = f"--couch http://NAME@{subscribed.couch.rpartition('@')[2]}"
+    typed = f"`clean {empty.name} {couch} --prefix {subscribed.prefix}` deletes it"
+    assert f"{empty.name}: nothing would be lost; {typed}\n" in printed.out
     assert f"{local.name}: 1 document may be on this device only" in printed.out
     printed = subscribed.type("clean", *place, local.name)
     assert (printed.code, printed.out) == (1, "")
@@ -565,6 +674,24 @@ def test_what_an_unlink_left_is_saved_and_deleted_with_commands(
     printed = subscribed.type("clean", *place, "--yes", "--force")
     assert f"{local.name}: deleted" in printed.out
     assert is_gone(Server(subscribed.couch).database(local.name))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_export_that_is_ended_leaves_no_file(
+    phone: Shell, tmp_path: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(*_: object) -> None:
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(export, "_write_all", end)
+    before = [(each, signal.getsignal(each)) for each in (signal.SIGTERM, signal.SIGINT)]
+    try:
+        printed = phone.type("export", "--all", str(tmp_path / "all"))
+    finally:
+        for each, handler in before:
+            signal.signal(each, handler)
+    assert (printed.code, printed.out) == (130, "")
+    assert list((tmp_path / "all").iterdir()) == []
 
 
 def test_couch_takes_the_new_url_in_words_and_in_json(phone: Shell) -> None:
@@ -605,6 +732,13 @@ NOTHING = [
     (CREATE, [in_state(OWN, "revoking")], "this device was revoked"),
     (CREATE, [PHOTOS], "you have a channel “Photos” already"),
     (["channel", "create", "pHOTOS"], [PHOTOS], "you have a channel “Photos” already"),
+    (["channel", "create", " photos "], [PHOTOS], "you have a channel “Photos” already"),
+    (CREATE, [{**PHOTOS, "name": "Photos "}], "you have a channel “Photos ” already"),
+    (
+        ["channel", "rename", "Photos", " HOLIDAY"],
+        [PHOTOS, {**PHOTOS, "_id": "channel-2", "name": "Holiday"}],
+        "another channel is called “Holiday”; choose another name",
+    ),
     (
         ["channel", "create", "Cafe\u0301"],
         [{**PHOTOS, "name": "CAF\u00c9"}],
@@ -707,6 +841,14 @@ def test_status_lists_the_other_devices_so_that_one_can_be_revoked(phone: Shell)
     assert "Ada's tablet, device-lost, revoking\n" in phone.type("status").out
 
 
+def test_a_name_means_the_device_that_is_not_revoked(phone: Shell) -> None:
+    lost = {"type": "device", "name": "Laptop"}
+    phone.put({**lost, "_id": "device-1", "state": "revoked"})
+    phone.put({**lost, "_id": "device-2", "state": "active"})
+    assert phone.type("--json", "revoke", "Laptop").json["device"] == "device-2"
+    assert "use an id instead: device-1, device-2" in phone.type("revoke", "Laptop").err
+
+
 def test_resend_asks_again_with_the_same_device_code(phone: Shell) -> None:
     code = phone.profile.doc["device_code"]
     out = phone.type("resend").out
@@ -739,6 +881,18 @@ def test_unlink_without_a_cloud_says_offline_or_nothing(phone: Shell) -> None:
     assert phone.type("status").code == 1
     assert phone.register().code == 0
     assert phone.type("--json", "unlink", "--offline", "--purge").json["purged"] is True
+
+
+def test_unlink_tells_which_databases_of_earlier_registrations_stay(phone: Shell) -> None:
+    earlier = phone.device.channel("channel-earlier")
+    earlier.create()
+    earlier.put({"_id": OWNER_DOC, "device": None})
+    said = phone.type("unlink", "--offline", "--purge").out
+    couch = f"--couch http://NAME@{phone.couch.rpartition('@')[2]} --prefix {phone.prefix}"
+    assert said.endswith(
+        f" 1 database of an earlier registration stays; `clean {couch}` lists them.\n"
+    )
+    assert not is_gone(Server(phone.couch).database(earlier.name))
 
 
 # Run
@@ -783,10 +937,13 @@ def test_a_second_agent_is_refused_and_the_first_goes_on(phone: Shell) -> None:
         first.wait_for("cannot be reached")
         second = phone.run("run")
         assert (second.code, second.out) == (1, "")
-        assert second.err == "error: the agent of this device is already running; stop it first"
+        runs = f"error: the agent of this device runs, as process {first.pid}. Stop it first: with "
+        assert second.err.startswith(runs + "Ctrl-C")
         refused = phone.type("unlink", "--offline")
         assert (refused.code, refused.out) == (1, "")
-        assert "is already running" in refused.err
+        assert refused.err.startswith(
+            runs + "Ctrl-C where it was started, or with `systemctl stop "
+        )
         first.send(signal.SIGTERM)
         assert first.end() == 0
 
@@ -961,5 +1118,5 @@ def test_a_person_registers_shares_and_unlinks_with_commands_alone(
         agent.send(signal.SIGTERM)
         assert agent.end() == 0
     said = shell.type("--json", "unlink", "--purge").json
-    assert said == {"device": device_id, "revoked": True, "known": True, "purged": True}
+    assert said == {"device": device_id, "revoked": True, "known": True, "purged": True, "left": []}
     assert shell.type("status").code == 1

@@ -90,7 +90,9 @@ def test_channel_list_shows_own_and_shared_channels(ada: Shell) -> None:
     assert "“” (channel-2), error, no, local database" in printed.out
     said = ada.type("--json", "channel", "list").json["channels"]
     assert [one["channel"] for one in said] == ["channel-2", "channel-1", SHARED["_id"]]
-    assert said[1]["members"] == 2
+    assert said[1]["members"] == [BEN, None]
+    assert [one["is_shared_with_me"] for one in said] == [False, False, True]
+    assert "members" not in said[2]
     assert "subscription" not in said[1]
 
 
@@ -117,30 +119,40 @@ def test_channel_list_shows_what_is_paused_or_stopped(
     assert one["subscription"] == subscription
 
 
-@pytest.mark.parametrize(
-    ("channel", "invitation", "note"),
-    [
-        ({"state": "closed"}, "new", "the channel is closed"),
-        ({"state": "closing"}, "sent", "the channel is closed"),
-        ({"state": "closed"}, "accepted", "the channel is closed"),
-        ({"state": "closed"}, "declined", None),
-        ({}, "accepted", "no longer a member"),
-        ({"members": [owner_id_of(BEN)]}, "accepted", None),
-        ({}, "sent", None),
-        ({}, "accepting", None),
-    ],
-)
-def test_an_invitation_that_is_over_is_shown_so(
-    phone: Shell, channel: JsonDict, invitation: str, note: str | None
+def test_a_closed_channel_has_a_database_in_the_list_only_while_it_is_there(ada: Shell) -> None:
+    ada.put({"_id": "channel-1", "state": "closed"})
+    copy = ada.device.channel("channel-1")
+    assert ada.type("channel", "list").out.endswith("closed, 2 members, no local database\n")
+    assert "database" not in ada.type("--json", "channel", "list").json["channels"][0]
+    copy.create()
+    assert ada.type("channel", "list").out.endswith(f", local database {copy.name}\n")
+
+
+OUTDATED = [
+    ("sent", "closed", [], "the channel is closed"),
+    ("new", "closing", [], "the channel is closed"),
+    ("accepted", "closed", [BEN], "the channel is closed"),
+    ("accepted", "ready", [], "no longer a member"),
+    ("accepted", "ready", [BEN], None),
+    ("accepting", "ready", [], None),
+    ("sent", "ready", [], None),
+    ("declined", "closed", [], None),
+]
+
+
+@pytest.mark.parametrize(("state", "channel", "members", "outdated"), OUTDATED)
+def test_what_became_of_an_invitation_after_its_state_is_told(
+    ada: Shell, state: str, channel: str, members: list[str], outdated: str | None
 ) -> None:
-    phone.put({**PHOTOS, **channel})
-    phone.put({**INVITATION, "state": invitation})
-    for command in (["invitation", "list"], ["status"]):
-        [one] = phone.type("--json", *command).json["invitations"]
-        assert one.get("note") == note
-        text = phone.type(*command).out
-        assert (f", {note}" in text) is (note is not None)
-        assert note is None or "open until" not in text
+    ids = [owner_id_of(member) for member in members]
+    ada.put({"_id": "channel-1", "state": channel, "members": ids})
+    ada.put({"_id": "invitation-1", "state": state})
+    for words in (["invitation", "list"], ["status"]):
+        listed = ada.type("--json", *words).json["invitations"]
+        [found] = [one for one in listed if one["invitation"] == "invitation-1"]
+        assert found.get("outdated") == outdated
+        [line] = [line for line in ada.type(*words).out.splitlines() if f"{BEN} to “Pho" in line]
+        assert (f", {outdated}" in line) == (outdated is not None)
 
 
 def test_channel_members_shows_addresses_and_who_is_invited(ada: Shell) -> None:
@@ -202,6 +214,13 @@ def test_a_channel_is_closed_only_after_it_was_confirmed(ada: Shell) -> None:
     assert changed(before, stored(ada)) == {"state": "closing"}
 
 
+def test_who_closes_a_channel_without_members_hears_of_none(phone: Shell) -> None:
+    phone.put(PHOTOS)
+    assert (
+        "everything in it. Copies on devices stay" in phone.type("channel", "close", "Photos").err
+    )
+
+
 @pytest.mark.parametrize("member", [BEN, " Ben@Example.com ", owner_id_of(BEN)])
 def test_a_member_is_removed_by_address_or_id(ada: Shell, member: str) -> None:
     before = stored(ada)
@@ -222,7 +241,10 @@ def test_an_invitation_is_withdrawn(ada: Shell, text: str) -> None:
 def test_an_invitation_is_sent_again(ada: Shell, state: str) -> None:
     ada.put({"_id": "invitation-2", "state": state, "generation": 4})
     before = stored(ada, "invitation-2")
-    assert ada.type("invitation", "resend", EVE).code == 0
+    printed = ada.type("invitation", "resend", EVE)
+    assert printed.code == 0
+    is_revived = state in ("withdrawn", "declined")
+    assert (f"was {state}, and can be accepted again." in printed.out) == is_revived
     after = stored(ada, "invitation-2")
     assert (after["state"], after["generation"]) == ("new", 5)
     assert set(changed(before, after)) == {"state", "generation"}

@@ -101,7 +101,8 @@ def test_with_json_an_error_has_a_code_and_a_message(shell: Shell) -> None:
     assert (printed.code, printed.out) == (1, "")
     assert printed.error == {
         "code": "not_registered",
-        "message": "this device is not registered; run `syncpoint-device register` first",
+        "message": f"no device is registered in {shell.folder}; run `register` first, or name "
+        "another folder with --home",
     }
 
 

@@ -115,9 +115,7 @@ def test_the_installed_program_says_its_version_and_help(installed: Path, tmp_pa
 def test_the_installed_program_fails_in_words(installed: Path, tmp_path: Path) -> None:
     said = run(installed / "syncpoint-device", "status", cwd=tmp_path)
     assert (said.returncode, said.stdout) == (1, "")
-    assert said.stderr == (
-        "error: this device is not registered; run `syncpoint-device register` first\n"
-    )
+    assert said.stderr.startswith("error: no device is registered in ")
 
 
 def test_the_installed_program_registers_and_starts_as_a_service(

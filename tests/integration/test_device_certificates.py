@@ -19,13 +19,13 @@ from syncpoint_device.agent import Agent
 from syncpoint_device.certificates import check_verifies, verify
 from syncpoint_device.databases import CONTROL
 from syncpoint_device.endpoints import endpoint
-from syncpoint_device.errors import DeviceError, Unverified
+from syncpoint_device.errors import DeviceError, NothingToDo, Unverified
 from syncpoint_device.trust import trust, trusted
 from tests.kit.basics import FakeClock, an_address, wait_for
 from tests.kit.device.by_hand import Kit, MakeKit
 from tests.kit.device.gadget import QUICK
 from tests.kit.device.impostor import Impostor, running_impostor
-from tests.kit.device.profiles import PASSWORD
+from tests.kit.device.profiles import PASSWORD, a_profile
 from tests.kit.device.tunnel import running_proxy
 from tests.kit.http_server import Answer, serving
 
@@ -89,6 +89,7 @@ class SaidCouch:
         (SaidCouch(couchdb("3.4.3"), {**BOTH, KEYS[1]: ""}), "has no `ssl_trusted_cert"),
         (SaidCouch({"couchdb": "Welcome"}, ONLY_VERIFY), "has no `ssl_trusted_certificates_file`"),
         (SaidCouch(couchdb("3.5.2"), BOTH, erlang="25.2.3"), "because it runs on Erlang 25.2.3"),
+        (SaidCouch(couchdb("3.5.2"), erlang="25.2.3"), "because it runs on Erlang 25.2.3"),
         (SaidCouch(couchdb("3.10"), BOTH, erlang="25"), "because it runs on Erlang 25"),
         (SaidCouch(couchdb("3.5.2"), BOTH, erlang="new"), "because it runs on Erlang new"),
         (SaidCouch(couchdb("3.5.2"), BOTH, erlang=404), "does not say whether it checks"),
@@ -122,6 +123,23 @@ def test_a_couchdb_that_is_told_to_check_is_believed(version: str, tmp_path: Pat
         assert couch.config == {KEYS[0]: "true", KEYS[1]: file}
         assert ca_file is None or file == str(ca_file)
         assert Path(str(file)).is_absolute()
+
+
+@pytest.mark.io
+@pytest.mark.parametrize("erlang", ["25.2.3", 404])
+def test_a_couchdb_that_cannot_check_is_not_changed(erlang: str | int) -> None:
+    couch = SaidCouch(couchdb("3.5.2"), erlang=erlang)
+    with serving(couch.answer) as url, pytest.raises(Unverified):
+        verify(Server(url), None)
+    assert couch.config == {}
+
+
+@pytest.mark.parametrize("cloud", ["", "http://couch.example"])
+def test_trust_is_not_needed_for_a_cloud_on_http(cloud: str) -> None:
+    profile = a_profile(cloud=cloud, registrations="http://127.0.0.1:9/registrations")
+    device = databases.Device.of(profile, lambda about, what: None, FakeClock())
+    with pytest.raises(NothingToDo, match="`trust` is not needed, and nothing was changed"):
+        trust(device, None)  # without I/O: nothing is asked
 
 
 @pytest.mark.io

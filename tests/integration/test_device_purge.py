@@ -1,16 +1,18 @@
 """Nothing is deleted that is nowhere else: all ways to purge, and all reasons why it may be."""
 
+import errno
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from chalicelib.couch import Database, Server, Unavailable
 from chalicelib.domain.documents import JsonDict
-from syncpoint_device import channels, leftovers, lifecycle, purge
-from syncpoint_device.errors import DeviceError
+from syncpoint_device import channels, export, leftovers, lifecycle, purge
+from syncpoint_device.errors import DeviceError, Unknown
 from syncpoint_device.purge import own_databases
 from syncpoint_device.replications import Replications, leaf_page
 from tests.kit.cases.attacks import nested_text
@@ -159,6 +161,14 @@ def cut_the_network(photos: Photos) -> None:
     photos.kit.set_cloud("http://127.0.0.1:9")
 
 
+def in_subscription(state: str) -> Callable[[Photos], None]:
+    def happen(photos: Photos) -> None:
+        write_one(photos)
+        photos.kit.put_subscription(CHANNEL, state)
+
+    return happen
+
+
 Reason = tuple[Callable[[Photos], None], int, str]
 REASONS: dict[str, Reason] = {
     "unsent": (write_one, 1, "not sent yet, or refused"),
@@ -178,7 +188,18 @@ REASONS: dict[str, Reason] = {
     "revoked": (revoke, 2, "this device was revoked"),
     "login gone": (take_the_login, 2, "the cloud refuses this device's login"),
     "not active": (forget_the_registration, 2, "this device is not registered in the cloud yet"),
-    "unreachable": (cut_the_network, 2, "the cloud cannot be asked: .*"),
+    "unreachable": (cut_the_network, 2, "the cloud cannot be asked: nothing answers at .*"),
+    "paused": (in_subscription("paused"), 1, "not sent yet, or refused; the channel is paused"),
+    "stopped": (in_subscription("stopped"), 1, "not sent yet, or refused; the channel is stopped"),
+}
+# What the owner can do about it; where the table has nothing, the documents get nowhere any more.
+ADVICE = {
+    **dict.fromkeys(("unsent", "edited", "deleted", "conflict", "unreadable"), "(`run`)"),
+    **dict.fromkeys(("paused", "stopped"), "`subscription resume Photos` lets the agent send them"),
+    "revoked": "run `unlink` without --purge, then `register` and `run`",
+    "not active": "confirm the registration (`status`), and let the agent run (`run`)",
+    "login gone": "it finds out whether this device was revoked",
+    "unreachable": "Try again when the cloud can be reached",
 }
 
 
@@ -193,10 +214,13 @@ def test_what_may_be_nowhere_else_is_deleted_by_no_way_without_force(
     # A revoked device stops no subscription, with or without a purge.
     ways = [way for way in WAYS if (way, reason) != ("stop", "revoked")]
     for way in ways:
-        with pytest.raises(DeviceError, match=f"“Photos”, {count} {many} \\({why}\\)") as refused:
+        with pytest.raises(DeviceError, match=f"“Photos”: {count} {many}.* \\({why}\\)") as refused:
             WAYS[way](photos, False)
         assert str(refused.value).startswith("nothing was deleted")
-        assert "`export --all FOLDER`" in str(refused.value)
+        assert "`export --all FOLDER` saves them, `--force` deletes them" in str(refused.value)
+        assert ADVICE.get(reason, ". `export") in str(refused.value)
+        if reason not in ADVICE and reason != "guest removed unheard":  # the embedded one: 401
+            assert "run" not in str(refused.value)
     assert leaves(photos.local) == before
     assert photos.kit.subscription(CHANNEL) == subscription
     assert photos.kit.home.is_registered
@@ -223,9 +247,49 @@ def test_a_cloud_that_fails_in_the_middle_knows_nothing(
         raise Unavailable(503, "busy", "later")
 
     monkeypatch.setattr(purge, "find_missing", fail)
-    with pytest.raises(DeviceError, match=r"“Photos”, 2 documents \(the cloud cannot be asked"):
+    with pytest.raises(DeviceError, match=r"“Photos”: 2 documents.* \(the cloud cannot be asked"):
         WAYS[way](photos, False)
     assert photos.local.get("one")
+
+
+def test_a_cloud_that_does_not_answer_is_asked_once(
+    photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each request may take until its time limit."""
+    for name in ("channel-a", "channel-b"):
+        local = photos.kit.device.channel(name)
+        photos.kit.device.acquire(local)
+        local.put({"_id": "one"})
+    cut_the_network(photos)
+    asked: list[str] = []
+    info = Database.info
+
+    def count(self: Database) -> JsonDict:
+        asked.append(self.url)
+        return info(self)
+
+    monkeypatch.setattr(Database, "info", count)
+    with pytest.raises(DeviceError) as refused:
+        by_unlink(photos, False)
+    assert len([url for url in asked if "127.0.0.1:9/" in url]) == 1
+    assert str(refused.value).count("cannot be asked") == 1
+    assert "“Photos”: 2 documents, " in str(refused.value)
+
+
+def test_what_is_left_is_told_with_the_name_that_the_cloud_gave_it(photos: Photos) -> None:
+    photos.local.put({"_id": "description", "type": "description", "name": "Photos"})
+    photos.kit.device.release(photos.local, delete=False)
+    place = leftovers.Place.of(None, photos.kit.profile.couch, photos.kit.profile.prefix)
+    [row] = leftovers.clean(place, [], all_of_them=False, force=False)["databases"]
+    assert row == {
+        "database": photos.local.name,
+        "name": "Photos",
+        "documents": 3,
+        "reason": "no device is registered here, so the cloud cannot be asked",
+        "deleted": False,
+    }
+    with pytest.raises(DeviceError, match=r"“Photos”: 3 documents .*run `register`, and then"):
+        leftovers.clean(place, [photos.local.name], all_of_them=False, force=False)
 
 
 def test_a_channel_without_documents_is_deleted_wherever_it_is_not(photos: Photos) -> None:
@@ -249,7 +313,7 @@ def test_what_is_written_when_the_replications_end_is_not_lost(
         photos.local.put({"_id": "late"})
 
     monkeypatch.setattr(Replications, "end_all", end_and_write)
-    with pytest.raises(DeviceError, match=r"this device is not unlinked.*“Photos”, 1 document"):
+    with pytest.raises(DeviceError, match=r"this device is not unlinked.*“Photos”: 1 document"):
         by_unlink(photos, False)
     assert photos.local.get("late")
     assert photos.kit.home.is_registered
@@ -261,9 +325,9 @@ def test_what_is_written_during_the_last_comparison_is_not_lost(
 ) -> None:
     compare, number = purge._compare, iter(range(100))
 
-    def compare_and_write(local: Database, cloud: Database, label: str) -> purge.Finding:
-        finding = compare(local, cloud, label)
-        if next(number) and label == "“Photos”":
+    def compare_and_write(local: Database, *known: Any) -> purge.Finding:
+        finding = compare(local, *known)
+        if next(number) and finding.name == "Photos":
             change = {"_id": "late", "n": next(number)}
             local.update("late", lambda doc: {**doc, **change}, default={})
         return finding
@@ -286,7 +350,7 @@ def test_unlink_finds_a_copy_whose_channel_nobody_can_read(photos: Photos) -> No
         *sorted([photos.local.name, lost.name], reverse=True),
         photos.kit.device.database.name,
     ]
-    with pytest.raises(DeviceError, match=f"{lost.name}, 1 document"):
+    with pytest.raises(DeviceError, match=f"{lost.name}: 1 document"):
         by_unlink(photos, False)
     profile, control = photos.kit.profile, photos.kit.device.database.name
     lifecycle.unlink(photos.kit.home, photos.kit.device, purge=False, offline=True)
@@ -312,7 +376,7 @@ def test_clean_lists_what_an_unlink_left_and_deletes_what_is_named(photos: Photo
     with pytest.raises(DeviceError, match="nothing was deleted"):
         leftovers.clean(photos.place, [], all_of_them=True, force=False)
     assert not is_gone(photos.local)
-    with pytest.raises(DeviceError, match="no `unlink` left a database 'db-nonsense'"):
+    with pytest.raises(DeviceError, match="no `unlink` left a database “db-nonsense”"):
         leftovers.clean(photos.place, ["db-nonsense"], all_of_them=False, force=True)
     leftovers.clean(photos.place, [photos.local.name], all_of_them=False, force=False)
     assert is_gone(photos.local)
@@ -349,7 +413,24 @@ def exported(path: Path) -> list[JsonDict]:
     return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
-def test_an_export_brings_everything_back(photos: Photos, server: Server, tmp_path: Path) -> None:
+def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the revisions were too large to be read together."""
+    monkeypatch.setattr(export, "_MAX_BATCH_BYTES", 1)
+
+
+@pytest.mark.parametrize("batch", [200, 2])
+@pytest.mark.parametrize("is_large", [False, True])
+def test_an_export_brings_everything_back(
+    photos: Photos,
+    server: Server,
+    tmp_path: Path,
+    batch: int,
+    is_large: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(export, "_BATCH", batch)
+    if is_large:
+        one_by_one(monkeypatch)
     data = "QUJD" * 30_000
     attachments = {"a.bin": {"content_type": "image/png", "data": data}}
     photos.local.put({"_id": "with/strange id ü", "_attachments": attachments})
@@ -381,6 +462,48 @@ def test_an_export_brings_everything_back(photos: Photos, server: Server, tmp_pa
     assert copy.get("one")["text"] == "the winner"
 
 
+def test_documents_are_exported_together_and_attachments_alone(
+    photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone: list[str] = []
+    parts = Database.revision_parts
+
+    def count(self: Database, doc_id: str, rev: str) -> object:
+        alone.append(doc_id)
+        return parts(self, doc_id, rev)
+
+    monkeypatch.setattr(Database, "revision_parts", count)
+    photos.local.put({"_id": "a", "_attachments": {"a": {"content_type": "x/y", "data": "QUJD"}}})
+    leftovers.export_one(photos.place, "Photos", tmp_path / "photos.jsonl")
+    assert alone == ["a"]
+
+
+def test_an_export_names_the_folder_that_is_missing(photos: Photos, tmp_path: Path) -> None:
+    path = tmp_path / "none" / "photos.jsonl"
+    with pytest.raises(OSError, match="there is no such folder") as refused:
+        leftovers.export_one(photos.place, "Photos", path)
+    assert refused.value.filename == str(path.parent)
+
+
+def test_an_export_names_the_file_that_was_typed(
+    photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", ".photos.jsonl.new")
+
+    monkeypatch.setattr(export, "_write_all", full)
+    path = tmp_path / "photos.jsonl"
+    with pytest.raises(OSError, match="No space left on device") as refused:
+        leftovers.export_one(photos.place, "Photos", path)
+    assert refused.value.filename == str(path)
+
+
+def test_an_export_of_a_channel_without_a_copy_names_it(photos: Photos, tmp_path: Path) -> None:
+    photos.local.delete()
+    with pytest.raises(Unknown, match=f"“Photos” has no copy on this device.*{photos.local.name}"):
+        leftovers.export_one(photos.place, "Photos", tmp_path / "photos.jsonl")
+
+
 def test_a_document_that_nobody_can_read_is_exported(photos: Photos, tmp_path: Path) -> None:
     write_one_that_nobody_can_read(photos)
     path = tmp_path / "photos.jsonl"
@@ -406,6 +529,7 @@ def test_a_file_that_appears_during_an_export_is_not_replaced(
     photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "photos.jsonl"
+    one_by_one(monkeypatch)
     parts = Database.revision_parts
 
     def appear(self: Database, doc_id: str, rev: str) -> object:
@@ -422,6 +546,7 @@ def test_a_file_that_appears_during_an_export_is_not_replaced(
 def test_an_export_that_fails_leaves_no_file(
     photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    one_by_one(monkeypatch)
     parts = Database.revision_parts
 
     def fail(self: Database, doc_id: str, rev: str) -> object:
@@ -430,7 +555,7 @@ def test_an_export_that_fails_leaves_no_file(
         return parts(self, doc_id, rev)
 
     monkeypatch.setattr(Database, "revision_parts", fail)
-    with pytest.raises(DeviceError, match="'two' cannot be read: a broken file"):
+    with pytest.raises(DeviceError, match="“two” cannot be read: a broken file"):
         leftovers.export_one(photos.place, "Photos", tmp_path / "photos.jsonl")
     assert [one for one in tmp_path.iterdir() if "jsonl" in one.name] == []
 
@@ -439,6 +564,7 @@ def test_what_is_replaced_during_an_export_is_exported_later(
     photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its former revision may be gone by then."""
+    one_by_one(monkeypatch)
     parts = Database.revision_parts
     gone = [photos.local.get("one")["_rev"]]
 

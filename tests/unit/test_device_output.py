@@ -19,7 +19,7 @@ from local.system import ROOT
 from syncpoint_device import log, output
 from syncpoint_device.__main__ import main
 from syncpoint_device.errors import DeviceError
-from syncpoint_device.log import AgentLog, Problem
+from syncpoint_device.log import AgentLog, Problem, Recovery
 
 # C0, C1, DEL, bidi controls, separators, a half of a pair; and letters, flags and emoji.
 EVIL = "\x1b[2J\x9b31m\x07\r\n\x7f\u202e\u2066\u2028\ud800"
@@ -131,18 +131,19 @@ def test_a_line_has_date_time_offset_and_level(monkeypatch: pytest.MonkeyPatch) 
     assert [moment.tzinfo is not None for moment in moments] == [True, True]
 
 
-def test_a_quiet_agent_prints_problems_only_and_the_file_has_all(
+def test_a_quiet_agent_prints_problems_and_their_ends_and_the_file_has_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     screen = screen_of(monkeypatch)
     agent_log = AgentLog(as_json=False, is_quiet=True, file=tmp_path / "agent.log")
     agent_log.say("agent", "keeps the channels in sync")
     agent_log.say("cloud", Problem("cannot be reached"))
+    agent_log.say("cloud", Recovery("reached again"))
     agent_log.end(RuntimeError("this device was revoked"))
     agent_log.close()
-    assert [line.split()[-1] for line in screen.lines] == ["reached"]
+    assert [line.split()[-1] for line in screen.lines] == ["reached", "again"]
     lines = (tmp_path / "agent.log").read_text().splitlines()
-    assert [line.split()[2] for line in lines] == ["INFO", "WARNING", "ERROR"]
+    assert [line.split()[2] for line in lines] == ["INFO", "WARNING", "INFO", "ERROR"]
     assert lines[-1].endswith("agent          this device was revoked")
 
 

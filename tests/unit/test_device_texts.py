@@ -101,7 +101,10 @@ def test_after_channel_create_its_database_is_told_and_who_gets_it_when(
     confirmed: bool, when: str
 ) -> None:
     result = {"name": "Photos", "channel": "channel-1", "database": "db-1", "confirmed": confirmed}
-    said = texts.created(result).splitlines()
+    said = texts.created({**result, "running": True}).splitlines()
+    without_agent = texts.created({**result, "running": False}).splitlines()
+    assert without_agent[:-1] == said
+    assert without_agent[-1].startswith("The agent does not run. Start it with `run`")
     assert said[0].startswith("Channel “Photos” is created.")
     assert said[1] == "  db-1"
     assert said[2] == f"Your other devices get it as soon as {when}"
@@ -126,9 +129,12 @@ def test_an_address_of_another_script_is_shown_in_both_forms() -> None:
 
 
 @pytest.mark.parametrize("state", ["active", "paused", "stopped"])
-def test_after_subscription_its_state_is_told_and_that_it_is_everywhere(state: str) -> None:
-    said = texts.changed({"name": "Photos", "state": state, "purged": False})
-    assert said == f"Channel “Photos” is {state} on all your devices."
+def test_after_subscription_its_state_is_told_and_when_others_follow(state: str) -> None:
+    said = texts.changed({"name": "Photos", "state": state, "changed": True, "purged": False})
+    assert said == (
+        f"Channel “Photos” is {state} here. "
+        "Your other devices follow as soon as they and this one reach the cloud."
+    )
 
 
 def test_after_couch_it_is_told_where_and_by_whom_the_replications_change() -> None:
@@ -144,17 +150,20 @@ def test_after_couch_it_is_told_where_and_by_whom_the_replications_change() -> N
 def test_what_an_unlink_left_is_listed_with_what_would_be_lost() -> None:
     row = {"database": "db-1", "documents": 2, "reason": "no network", "deleted": False}
     assert texts.cleaned({"databases": []}) == "No earlier device left a database here."
-    told = texts.cleaned({"databases": [row, {**row, "documents": 0}, {**row, "deleted": True}]})
-    assert told.splitlines() == [
+    rows = [row, {**row, "documents": 0}, {**row, "deleted": True, "name": "Photos"}]
+    assert texts.cleaned({"databases": rows}).splitlines() == [
         "db-1: 2 documents may be on this device only (no network)",
         "db-1: nothing would be lost; `clean db-1` deletes it",
-        "db-1: deleted",
+        "db-1 (“Photos”): deleted",
     ]
+    assert "`clean db-1 --couch URL`" in texts.cleaned({"databases": rows}, " --couch URL")
 
 
 def test_a_purged_copy_is_told() -> None:
-    said = texts.changed({"name": "Photos", "state": "stopped", "purged": True})
-    assert said.endswith("all your devices. The copy on this device is deleted.")
+    result = {"name": "Photos", "database": "db-1", "state": "stopped", "purged": True}
+    said = texts.changed({**result, "changed": True})
+    assert said.endswith("reach the cloud. The copy on this device, db-1, is deleted.")
+    assert texts.changed({**result, "changed": False}).startswith("Channel “Photos” was stopped al")
 
 
 @pytest.mark.parametrize(
@@ -171,7 +180,10 @@ def test_after_unlink_it_is_told_what_is_left(
     revoked: bool, known: bool | None, purged: bool, expected: str
 ) -> None:
     said = {"device": "device-1", "revoked": revoked, "known": known, "purged": purged}
-    assert texts.unlinked(said).endswith(expected)
+    assert texts.unlinked({**said, "left": []}, "--couch URL").endswith(expected)
+    assert texts.unlinked({**said, "left": ["db-1", "db-2"]}, "--couch URL").endswith(
+        f"{expected} 2 databases of an earlier registration stay; `clean --couch URL` lists them."
+    )
 
 
 def test_after_revoke_it_is_told_whom_it_concerns() -> None:

@@ -170,6 +170,10 @@ class Talk:
         for thread in self._threads:
             thread.start()
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def wait_for(self, part: str) -> str:
         """The first line with a certain text in it."""
         find = lambda: next((line for line in list(self.out) if part in line), None)  # noqa: E731
