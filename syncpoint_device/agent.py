@@ -31,7 +31,7 @@ from syncpoint_device.errors import (
 from syncpoint_device.gaps import Gaps
 from syncpoint_device.home import AGENT_NOTE, Home
 from syncpoint_device.known import Known
-from syncpoint_device.log import Problem
+from syncpoint_device.log import Problem, Recovery
 from syncpoint_device.network import is_behind_proxy
 from syncpoint_device.news import News
 from syncpoint_device.reasons import ANOTHERS, of_error, of_replication
@@ -106,8 +106,7 @@ class Agent:
         self._restarts = Restarts(intervals.min_retry_s, intervals.max_restart_s)
         self._sync_watch = SyncWatch(home, say, intervals.min_retry_s, intervals.max_retry_s)
         self._failures = BackOff(intervals.min_retry_s, intervals.max_retry_s)
-        self._is_refused = False
-        self._last_unverified = ""
+        self._problem = ""  # of the device's own CouchDB, as it was told
 
     def run(self) -> None:
         """Run until the agent is ended.
@@ -139,7 +138,7 @@ class Agent:
             except LoginRefused as exc:
                 self._wait_for_login(written_at, exc)
             except Unverified as exc:
-                self._say_unverified(str(exc))
+                self._say_problem(str(exc))
                 time.sleep(self._failures.fail())
             except DeviceError as exc:
                 device.replications.remove_all()
@@ -150,14 +149,12 @@ class Agent:
                 raise
             except CouchError as exc:
                 why = of_error(exc, device.server.url)
-                self._say("couchdb", Problem(f"this device's CouchDB failed, trying again: {why}"))
+                self._say_problem(f"this device's CouchDB failed, trying again: {why}")
                 time.sleep(self._failures.fail())
 
     def _wait_for_login(self, written_at: int, exc: LoginRefused) -> None:
         """Say what to do, once. Wait some minutes, or until the command `couch` has been run."""
-        if not self._is_refused:
-            self._say("couchdb", Problem(str(exc)))
-        self._is_refused = True
+        self._say_problem(str(exc))
         wait = BackOff(self._intervals.login_s, self._intervals.login_s)
         wait.fail()
         while wait.remaining_s and not self._is_ended() and self._home.written_at == written_at:
@@ -193,18 +190,19 @@ class Agent:
         except Unverified:
             device.replications.remove_all()
             raise
-        self._last_unverified = ""
 
-    def _say_unverified(self, problem: str) -> None:
-        """Say once why nothing is replicated."""
-        if problem != self._last_unverified:
-            self._last_unverified = problem
+    def _say_problem(self, problem: str) -> None:
+        """Say once what is wrong with the device's own CouchDB."""
+        if problem != self._problem:
+            self._problem = problem
             self._say("couchdb", Problem(problem))
 
     def _start(self, device: Device) -> None:
         if not device.acquire(device.database):
             raise DeviceError(ANOTHERS.format(database=device.database.name))
-        self._is_refused = False
+        if self._problem:
+            self._problem = ""
+            self._say("couchdb", Recovery("this device's CouchDB can be used again"))
         if device.has_login() and device.profile.cloud:
             self._monitor.is_active = True
         if self._monitor.is_active:

@@ -9,6 +9,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote
@@ -174,10 +175,13 @@ class Talk:
     def pid(self) -> int:
         return self._process.pid
 
-    def wait_for(self, part: str) -> str:
-        """The first line with a certain text in it."""
-        find = lambda: next((line for line in list(self.out) if part in line), None)  # noqa: E731
-        return wait_for(find, f"“{part}” (so far: {self.out} {self.err})")
+    def wait_for(self, part: str, nth: int = 1) -> str:
+        """The first line with a certain text in it, or a later one of them."""
+        return wait_for(partial(self._find, part, nth), f"“{part}” (so far: {self.out} {self.err})")
+
+    def _find(self, part: str, nth: int) -> str | None:
+        found = [line for line in list(self.out) if part in line]
+        return found[nth - 1] if len(found) >= nth else None
 
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
