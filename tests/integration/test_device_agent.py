@@ -281,6 +281,7 @@ def test_a_device_is_revoked_even_if_its_agent_has_never_run(
         "revoked": True,
         "known": True,
         "purged": False,
+        "left": [],
     }
     put = next(one for one in fake_cloud.asked if one.method == "PUT")
     assert put.path == f"/couch/control-{owner}/{device_id}"
