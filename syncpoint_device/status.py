@@ -11,7 +11,7 @@ from chalicelib.domain.names import subscription_id
 from syncpoint_device import channels, reasons
 from syncpoint_device.channel_refusals import find_refused
 from syncpoint_device.cloud import Registrations
-from syncpoint_device.databases import CONTROL, OUTBOX, Device
+from syncpoint_device.databases import CONTROL, OUTBOX, Device, exists
 from syncpoint_device.endpoints import is_shared_id
 from syncpoint_device.errors import CloudFailed
 from syncpoint_device.home import Home
@@ -67,12 +67,12 @@ def status(device: Device, home: Home | None = None, *, is_exact: bool = False) 
           ``{document, reason}``; only if the cloud can be reached. At most 20; the others count as
           documents to send
         - ``devices``: the owner's other devices, ``{device, name, state}``
-        - ``channels``: ``{channel, name, state, database, subscription?, reason?, error?, sync,
-          why?}``, and how far it is behind; ``members`` of an own channel, as addresses, or None
-          for a guest whose address is not known; ``is_shared_with_me``; ``refused``, as above, if
-          the channel is replicated and the cloud can be reached; ``unsent``, if it is closed or
-          stopped and has a copy here that cannot be compared: how many documents may be on this
-          device only, at most
+        - ``channels``: ``{channel, name, state, database?, subscription?, reason?, error?, sync,
+          why?}``, and how far it is behind; no ``database`` if it is closed and has no copy here;
+          ``members`` of an own channel, as addresses, or None for a guest whose address is not
+          known; ``is_shared_with_me``; ``refused``, as above, if the channel is replicated and the
+          cloud can be reached; ``unsent``, if it is closed or stopped and has a copy here that
+          cannot be compared: how many documents may be on this device only, at most
         - ``invitations``: ``{invitation, email, channel, name, state, outdated?, error?}``;
           `outdated` says what became of it after its state was written
         - ``replications``: ``{of, from, to, state, stalled, reason?, details?}``
@@ -228,6 +228,8 @@ def _channel(here: _Situation, doc: JsonDict, addresses: dict[str, str]) -> Json
     result |= _progress(here, local, remote, why_off, refused, is_over=is_over)
     if is_over and "to_send" not in result and device.is_own(local):
         result |= _unsent(here, local)
+    if result["state"] in channels.ENDED and not exists(local):
+        del result["database"]
     return result | ({"sync": "ending"} if is_ending else {})
 
 

@@ -362,7 +362,8 @@ def _channel(channel: JsonDict, *, is_only: bool) -> list[str]:
     elif channel.get("members"):
         guests = [address or "a guest" for address in channel["members"]]
         lines.append(f"shared with {', '.join(guests)}")
-    lines.append(f"database {channel['database']}")
+    if "database" in channel:
+        lines.append(f"database {channel['database']}")
     if not is_only:
         lines.append(f"id {channel['channel']}")
     if channel.get("unsent"):

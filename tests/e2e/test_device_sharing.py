@@ -119,13 +119,16 @@ def test_channel_list_shows_what_is_paused_or_stopped(
     assert one["subscription"] == subscription
 
 
-def test_a_closed_channel_has_a_database_in_the_list_only_while_it_is_there(ada: Shell) -> None:
+def test_a_closed_channel_has_a_database_only_while_it_is_there(ada: Shell) -> None:
     ada.put({"_id": "channel-1", "state": "closed"})
     copy = ada.device.channel("channel-1")
     assert ada.type("channel", "list").out.endswith("closed, 2 members, no local database\n")
-    assert "database" not in ada.type("--json", "channel", "list").json["channels"][0]
+    assert copy.name not in ada.type("status").out
+    for command in (["channel", "list"], ["status"]):
+        assert "database" not in ada.type("--json", *command).json["channels"][0]
     copy.create()
     assert ada.type("channel", "list").out.endswith(f", local database {copy.name}\n")
+    assert f"database {copy.name}\n" in ada.type("status").out
 
 
 OUTDATED = [
