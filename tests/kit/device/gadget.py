@@ -176,11 +176,11 @@ class Gadget:
     def end_replications(self) -> None:
         """Replicate nothing any more, and wait until its CouchDB has heard so.
 
-        A replicator goes on for a moment after its document was removed. It takes one document of
-        `_replicator` after the other: one that is written later is begun when those have ended.
+        CouchDB's scheduler says so. PouchDB Server takes one document of `_replicator` after the
+        other: one that is written later is begun when those have ended.
         """
         device = self.device
-        device.replications.remove_all()
+        device.replications.end_all()
         later = Replications(device.server, f"later-{uuid.uuid4().hex}")
         nowhere = endpoint("http://127.0.0.1:9/nowhere")
         later.reconcile("later", [Direction(device.here(device.database), nowhere)])
