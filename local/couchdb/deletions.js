@@ -44,6 +44,7 @@ function install(app) {
 
   /** @type {Handler} */
   const inTurn = async (req, res, next) => {
+    if (res.destroyed) return; // a long poll whose client has gone; its end was told already
     const name = req.params.db;
     const turns = databases.get(name) || new Turns();
     databases.set(name, turns);
