@@ -21,7 +21,7 @@ from tests.kit.ops.self_signed import certificate_for_localhost
 CONTROL = "control"
 _MAIN = """
 pid nginx.pid;
-error_log error.log info;
+error_log error.log;
 events { worker_connections 1024; }
 http {
     client_body_temp_path body;
@@ -124,6 +124,7 @@ def running_front(
     }
     text = render(FrontSettings.read(environment))
     text = text.replace("/var/log/nginx/syncpoint.log", "access.log")
+    text = text.replace("/var/log/nginx/syncpoint-errors.log", "error.log")
     text = re.sub(r"listen \[::\].*\n", "", text)
     text = text.replace(f"listen {port} ssl http2", f"listen 127.0.0.1:{port} ssl http2")
     if not tls:
