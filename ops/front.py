@@ -182,7 +182,7 @@ def render(settings: FrontSettings) -> str:
         ),
         feed_arguments="".join(f"$sp_{name}" for name in ("feed", "filter", *FEED_PARAMETERS)),
         feed_ms=feed_ms,
-        up_to_feed_ms=_up_to(feed_ms),
+        up_to_feed_ms=up_to(feed_ms),
         origins="\n".join(
             f'    "~^{re.escape(origin)}$" $http_origin;' for origin in settings.app_origins
         ),
@@ -193,7 +193,7 @@ def render(settings: FrontSettings) -> str:
     )
 
 
-def _up_to(maximum: int) -> str:
+def up_to(maximum: int) -> str:
     """Return a regular expression for the numbers from 0 to a maximum."""
     digits = str(maximum)
     choices = [f"[0-9]{{1,{len(digits) - 1}}}", digits]
