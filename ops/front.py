@@ -116,14 +116,14 @@ class FrontSettings(FromEnvironment):
         "FRONT_REQUESTS_PER_SECOND",
         "how many requests a second one address may send in the long run, and one login; ten times"
         " as many at once",
-        "50",
+        "100",
         Count(1, 10_000),
     )
     connections: int = variable(
         "FRONT_CONNECTIONS",
         "how many requests of one address may be open at the same time; each channel of a device"
         " keeps one open",
-        "1000",
+        "500",
         Count(1, 100_000),
     )
     body_mb: int = variable(
