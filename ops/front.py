@@ -35,8 +35,9 @@ FEED_PARAMETERS = (
     "seq_interval",
 )
 _CHARACTER = r"(?:[A-Za-z0-9._~!*'()@:,$=-]|%[0-9A-Fa-f]{2})"
-# A part of a path that begins with no underscore, and is neither "." nor "..".
-_NAME = rf"/(?!_|%5[Ff]|(?:\.|%2[Ee]){{1,2}}(?:/|$)){_CHARACTER}+"
+# A part of a path that is neither "." nor "..", and one that begins with no underscore either.
+_PART = rf"/(?!(?:\.|%2[Ee]){{1,2}}(?:/|$)){_CHARACTER}+"
+_NAME = rf"(?!/_|/%5[Ff]){_PART}"
 _FILE = match(r"/[A-Za-z0-9._/-]+", "the whole path of a file (letters, digits, . _ - and /)")
 
 
@@ -175,6 +176,7 @@ def render(settings: FrontSettings) -> str:
         key=settings.certificate_key or f"{live}/privkey.pem",
         control=control,
         db=f"/(?:{control}|db)-[0-9a-f]{{32}}",
+        part=_PART,
         name=_NAME,
         feed_maps="\n".join(
             f'map $arg_{name} $sp_{name} {{ default "&{name}=$arg_{name}"; "" ""; }}'

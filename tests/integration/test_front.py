@@ -110,7 +110,7 @@ ANYBODY = [
     ("POST", f"{DB}/_all_docs?include_docs=true"),
     ("POST", f"{DB}/_bulk_get?latest=true&revs=true&attachments=false"),
     ("GET", f"{DB}/_local/b97f8d65529bce7f53496829c8db848b"),
-    ("GET", f"{DB}/_local/Gn.kX_~%2Bw%3D%3D"),
+    ("GET", f"{DB}/_local/_Hr47kU.iX7c8ZokKqownw%3D%3D"),
     ("GET", f"{DB}/_design/list?revs=true&open_revs=%5B%221-76f3%22%5D&latest=true"),
     ("GET", f"{DB}/big%20photo?open_revs=all"),
     ("GET", f"{DB}/photo-1/ferry.jpg?rev=1-76f3"),
@@ -124,6 +124,7 @@ DEVICES = [
     ("POST", f"{DB}/_bulk_docs"),
     ("POST", f"{DB}/_ensure_full_commit"),
     ("PUT", f"{DB}/_local/b97f8d65529bce7f53496829c8db848b"),
+    ("PUT", f"{DB}/_local/_Hr47kU.iX7c8ZokKqownw%3D%3D"),
     ("PUT", f"{DB}/photo?new_edits=false"),
     ("PUT", f"{DB}/photo/ferry.jpg?rev=1-76f3"),
     ("DELETE", f"{DB}/photo?rev=1-76f3"),
@@ -167,7 +168,7 @@ IN_A_DATABASE = (
     "_index/_design/x",
     "_revs_limit", "_missing_revs", "_shards", "_shards/x", "_sync_shards", "_partition/x",
     "_auto_purge", "_changes/x", "_all_docs/queries", "_bulk_docs/x", "_local", "_local/",
-    "_local/a/b", "_local/_a", "_design", "_design/", "_design/x/_view/y", "_design/x/_show/y",
+    "_local/a/b", "_local/.", "_local/%2e%2e", "_design", "_design/", "_design/x/_view/y", "_design/x/_show/y",
     "_design/x/_list/y/z", "_design/x/_update/y", "_design/x/_rewrite/", "_design/x/_info",
     "_design/x/file", "_design/x/_search/y", "_design/_x", "_unknown", "_", "x/_y", "x/", "x//y",
 )  # fmt: skip
@@ -383,7 +384,7 @@ def is_allowed(target: str) -> bool:
     if len(parts) == 1 or (len(parts) == 2 and parts[1] in SPECIAL):
         return True
     if parts[1] in ("_local", "_design"):
-        return len(parts) == 3 and not parts[2].startswith("_")
+        return len(parts) == 3 and (parts[1] == "_local" or not parts[2].startswith("_"))
     return not any(part.startswith("_") or part in (".", "..") for part in parts[1:])
 
 
