@@ -34,7 +34,7 @@ LOCKED := requirements requirements-poller requirements-device requirements-loca
   requirements-dev requirements-node requirements-lock
 
 .PHONY: help demo run unit test slow check static couchdb couchdb-url couchdb3 format lint layers types template audit docs setup hooks lock clean
-.PHONY: faults mutants bench estimate load cold-start wheel package doctor deploy upgrade redrive reread destroy
+.PHONY: faults mutants bench estimate load cold-start wheel package doctor deploy upgrade front redrive reread destroy
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -135,6 +135,9 @@ deploy: $(VENV)/.dev ## to AWS: STAGE=dev [ALARM_ADDRESS=you@example.com] [POLL_
 
 upgrade: $(VENV)/.dev ## design documents of existing databases, to what STAGE=dev has deployed
 	@$(BIN)/python -m ops.upgrade $(STAGE)
+
+front: $(VENV)/.dev ## nginx's configuration for the machine before CouchDB, into dist/: STAGE=dev
+	@$(BIN)/python -m ops.front $(STAGE)
 
 redrive: $(VENV)/.dev ## bring dead letters back to their queues: STAGE=dev [DRY_RUN=1]
 	@$(BIN)/python -m ops.redrive $(STAGE) $(if $(filter-out 0,$(DRY_RUN)),--dry-run)

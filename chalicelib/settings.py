@@ -110,8 +110,26 @@ def _routes(value: str) -> dict[str, str]:
     return routes
 
 
+def app_origins(value: str) -> tuple[str, ...]:
+    """Parse the origins of web apps, with spaces between them.
+
+    Only https, but for this machine: whoever is on the way could change a page that comes by http.
+    """
+    origins = tuple(value.split())
+    for origin in origins:
+        secure = r"https://[a-z0-9]([a-z0-9.-]*[a-z0-9])?"
+        if not re.fullmatch(
+            rf"({secure}|http://(localhost|127\.0\.0\.1))(:[1-9][0-9]{{0,4}})?", origin
+        ):
+            raise ValueError(
+                "must be origins such as https://app.example.com, in lower case, without a path, "
+                "with spaces between them"
+            )
+    return origins
+
+
 _STAGE = match(r"[a-z][a-z0-9-]{0,19}", "lower case letters, digits and dashes")
-_CONTROL_DB = match(r"[a-z][a-z0-9_-]{0,99}", "the name of a database (a-z, 0-9, _ and -)")
+CONTROL_DB = match(r"[a-z][a-z0-9_-]{0,99}", "the name of a database (a-z, 0-9, _ and -)")
 _ADDRESS = match(
     r"[^\s@<>]+@[^\s@<>]+|[^<>@\r\n]+ <[^\s@<>]+@[^\s@<>]+>",
     "an address, or a name and an <address>",
@@ -171,7 +189,7 @@ class Settings(Deployed):
 
     table_name: str = variable("TABLE_NAME", _TABLE_HELP)
     secret_id: str = variable("SECRET_ID", _LINK_KEYS_HELP)
-    control_db: str = variable("CONTROL_DB", "the control database", "control", _CONTROL_DB)
+    control_db: str = variable("CONTROL_DB", "the control database", "control", CONTROL_DB)
     public_url: str = variable(
         "PUBLIC_URL",
         "the URL that links in mails begin with; empty: the parameter's value",
@@ -308,7 +326,7 @@ class PollerSettings(FromEnvironment):
     stage: str = variable("STAGE", "the deployment's name, in the metrics", "dev", _STAGE)
     table_name: str = variable("TABLE_NAME", _TABLE_HELP)
     secret_id: str = variable("SECRET_ID", _LINK_KEYS_HELP)
-    control_db: str = variable("CONTROL_DB", "the control database", "control", _CONTROL_DB)
+    control_db: str = variable("CONTROL_DB", "the control database", "control", CONTROL_DB)
     routes: dict[str, str] = variable(
         "ROUTES",
         '`{"type/state": "queue URL"}`; set by template.yaml',

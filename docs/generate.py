@@ -16,6 +16,7 @@ from chalicelib.handlers import devices, invitations
 from chalicelib.handlers.all import registry
 from chalicelib.settings import Count, PollerSettings, Settings, Variable, queue_name
 from local.lambdas import load_app, queue_sources
+from ops.front import FrontSettings
 from syncpoint_device.transitions import registry as on_device
 
 ROOT = Path(__file__).parent.parent
@@ -116,6 +117,11 @@ def poller_settings() -> str:
     return _variables(PollerSettings.variables())
 
 
+def front_settings() -> str:
+    """Return the settings of the front as a table."""
+    return _variables(FrontSettings.variables())
+
+
 def resources() -> str:
     """Return the resources of template.yaml as a table."""
     template = yaml_parse((ROOT / "template.yaml").read_text(encoding="utf-8"))
@@ -134,6 +140,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "device_moves": device_moves,
     "handler_settings": handler_settings,
     "poller_settings": poller_settings,
+    "front_settings": front_settings,
     "resources": resources,
     "cost_registration": lambda: cost.registration_table() + "\n",
     "cost_steps": lambda: cost.steps_table() + "\n",

@@ -112,6 +112,11 @@ def read_stage(name: str, root: Path = ROOT) -> Stage:
     return stage
 
 
+def where_to_set(stage: Stage) -> str:
+    """Return where an operator sets a variable of a stage."""
+    return f"in .chalice/config.json, stages.{stage.name}.environment_variables"
+
+
 def check_settings(stage: Stage, root: Path = ROOT) -> None:
     """Check the environment of the handlers, and that a claim outlasts every handler that holds it.
 
@@ -122,7 +127,7 @@ def check_settings(stage: Stage, root: Path = ROOT) -> None:
     """
     from chalice.config import Config
 
-    place = f"in .chalice/config.json, stages.{stage.name}.environment_variables"
+    place = where_to_set(stage)
     try:
         lease_s = Settings.read(stage.variables).claim_lease_s
     except InvalidSettings as exc:

@@ -35,7 +35,7 @@ class Logins {
     this.admin = admin;
     this.known = new Set(); // Authorization headers that were let in
     this.removed = new Map(); // name → when CouchDB has forgotten it
-    this.wrong = new Map(); // name → times of wrong passwords
+    this.wrong = new Map(); // client and name → times of wrong passwords
   }
 
   /**
@@ -65,9 +65,19 @@ class Logins {
     return `/_users/${encodeURIComponent(USER + name)}`;
   }
 
-  /** @param {string | null} name */
-  isLocked(name) {
-    const times = (this.wrong.get(name) || []).filter((/** @type {number} */ time) => time > Date.now() - LOCK_MS);
+  /**
+   * For which client and name wrong passwords are counted. CouchDB believes the last address that a
+   * proxy beside it names.
+   * @param {Asked} req
+   */
+  counted(req) {
+    const address = String(req.headers['x-forwarded-for'] || '127.0.0.1').split(',').pop() || '';
+    return `${address.trim()} ${this.nameAndPassword(req)[0]}`;
+  }
+
+  /** @param {Asked} req */
+  isLocked(req) {
+    const times = (this.wrong.get(this.counted(req)) || []).filter((/** @type {number} */ time) => time > Date.now() - LOCK_MS);
     return times.length >= WRONG_PASSWORDS;
   }
 
@@ -105,7 +115,8 @@ class Logins {
     if (name === null) return;
     if (status === 401 && text.includes('Name or password is incorrect')) {
       const isKnown = await this.isAdminsName(name) || await this.user(name);
-      if (isKnown) this.wrong.set(name, [...(this.wrong.get(name) || []), Date.now()]);
+      const counted = this.counted(req);
+      if (isKnown) this.wrong.set(counted, [...(this.wrong.get(counted) || []), Date.now()]);
     } else if (status < 400 && !this.isAdmin(req) && !this.known.has(req.headers.authorization)) {
       this.known.add(req.headers.authorization);
       await this.hashAgain(name, password);

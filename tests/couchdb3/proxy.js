@@ -305,7 +305,7 @@ async function scheduler(own) {
  */
 async function isRefused(req, res, url, body) {
   const [name] = logins.nameAndPassword(req);
-  if (logins.isLocked(name)) return send(res, 403, LOCKED);
+  if (logins.isLocked(req)) return send(res, 403, LOCKED);
   if (logins.isStillKnown(name) && url.pathname === '/_session') {
     return send(res, 200, { ok: true, userCtx: { name, roles: [] } });
   }

@@ -45,7 +45,7 @@ declare module 'pouchdb-core' {
       new (name: string, options?: { adapter?: string }): Database;
       plugin(plugin: object): Static;
       defaults(options: { prefix?: string }): Static;
-      replicate(source: Database, target: string, options: object): Running;
+      replicate(source: Database | string, target: Database | string, options: object): Running;
       on(event: 'ref', listener: (db: Database) => void): this;
       on(event: 'created' | 'destroyed', listener: (name: string) => void): this;
       /** Added by the package pouchdb-all-dbs. */

@@ -15,7 +15,7 @@ from samtranslator.yaml_helper import yaml_parse
 from chalicelib.aws.suppressions import Suppressions
 from chalicelib.domain.addresses import owner_id_of
 from local.system import ROOT
-from ops import deploy, destroy, doctor, package, redrive, reread, upgrade
+from ops import deploy, destroy, doctor, front, package, redrive, reread, upgrade
 from ops.tools import real_tools
 
 TEXT = (ROOT / "docs/deploy.md").read_text(encoding="utf-8")
@@ -94,13 +94,15 @@ def test_what_is_said_is_handed_on_though_it_is_empty_or_0(
 
 
 def test_the_modules_say_how_they_are_run() -> None:
-    for module in (deploy, destroy, redrive, reread):
+    for module in (deploy, destroy, front, redrive, reread):
         name = module.__name__
         assert f"`python -m {name} STAGE" in (module.__doc__ or "")
         assert f"-m {name} $(STAGE)" in MAKEFILE
 
 
-@pytest.mark.parametrize("module", [deploy, destroy, doctor, package, redrive, reread, upgrade])
+@pytest.mark.parametrize(
+    "module", [deploy, destroy, doctor, front, package, redrive, reread, upgrade]
+)
 def test_help_says_what_a_command_is_for(
     module: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:

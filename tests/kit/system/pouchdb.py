@@ -35,8 +35,14 @@ class PouchDB:
         return str(self.wait_for("put")["rev"])
 
     def replicate(self, **options: Any) -> None:
-        """Begin to replicate it to the registrations endpoint."""
+        """Begin to replicate it to the URL, or from there with ``back=True``."""
         self._send({"replicate": options})
+
+    def wait_for_doc(self, doc_id: str) -> JsonDict:
+        """Wait until the app has a document, and return it."""
+        self._send({"wait": doc_id})
+        said: JsonDict = self.wait_for("doc")
+        return said
 
     def wait_for(self, event: str) -> Any:
         """What the next event of that name says; those before it are passed over."""
@@ -58,15 +64,18 @@ class PouchDB:
 
 
 @contextmanager
-def running(folder: Path, registrations: str) -> Iterator[PouchDB]:
-    """A PouchDB with a database in a folder; without its packages a test is skipped, not in CI."""
+def running(folder: Path, url: str) -> Iterator[PouchDB]:
+    """A PouchDB with a database in a folder, to replicate with a URL.
+
+    Without its packages a test is skipped, but not in CI.
+    """
     if not (SERVER.parent / "node_modules" / "pouchdb-core").exists():
         why = "no npm packages of PouchDB; `make setup` installs them"
         if os.environ.get("CI") == "true":
             pytest.fail(why)
         pytest.skip(why)
     process = subprocess.Popen(
-        [find_node(), str(_SCRIPT), str(SERVER.parent), str(folder), registrations],
+        [find_node(), str(_SCRIPT), str(SERVER.parent), str(folder), url],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

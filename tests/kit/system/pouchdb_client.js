@@ -2,10 +2,11 @@
 'use strict';
 // A PouchDB as an app on a device has it, driven by lines of JSON on stdin:
 //
-//   node pouchdb_client.js PACKAGES FOLDER REGISTRATIONS
+//   node pouchdb_client.js PACKAGES FOLDER URL
 //
 //   {"put": DOC}         writes a document into the app's own database
-//   {"replicate": {…}}   replicates it to the registrations endpoint, with PouchDB's own options
+//   {"replicate": {…}}   replicates it to the URL, with PouchDB's own options; from there, if `back`
+//   {"wait": ID}         waits until the app's own database has a document
 //
 // What happens is told in lines of JSON on stdout: {"event": NAME, "says": …}. It ends when stdin does.
 
@@ -29,18 +30,29 @@ const plain = (error) => ({
 });
 const local = new PouchDB(folder, { adapter: 'leveldb' });
 
-/** @param {{ retry?: boolean }} options */
+/** @param {{ retry?: boolean, back?: boolean }} options */
 function replicate(options) {
   const again = options.retry ? { back_off_function: () => 100 } : {};
-  const running = PouchDB.replicate(local, target, { ...options, ...again });
+  const ends = options.back ? [target, local] : [local, target];
+  const running = PouchDB.replicate(ends[0], ends[1], { ...options, ...again });
   EVENTS.forEach((name) => running.on(name, (says) => {
     tell(name, says && (says.name || says instanceof Error) ? plain(says) : says);
   }));
   running.catch(() => {}); // told as an event
 }
 
+/** @param {string} id */
+function wait(id) {
+  const feed = local.changes({ since: 0, live: true }).on('change', (change) => {
+    if (change.id !== id) return;
+    feed.cancel();
+    local.get(id).then((says) => tell('doc', says));
+  });
+}
+
 readline.createInterface({ input: process.stdin }).on('line', (line) => {
-  const { put, replicate: options } = JSON.parse(line);
+  const { put, replicate: options, wait: id } = JSON.parse(line);
   if (options) replicate(options);
+  else if (id) wait(id);
   else local.put(put).then((says) => tell('put', says), (error) => tell('failed', plain(error)));
 }).on('close', () => process.exit(0));
