@@ -3,7 +3,7 @@
 import re
 import sys
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from string import Template
 from urllib.parse import urlsplit
@@ -41,6 +41,11 @@ _NAME = rf"(?!/_|/%5[Ff]){_PART}"
 _FILE = match(r"/[A-Za-z0-9._/-]+", "the whole path of a file (letters, digits, . _ - and /)")
 
 
+_NEIGHBOURS = [
+    IPv4Network(text) for text in ("127.0.0.1/32", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
+]
+
+
 class _Template(Template):
     """A template whose names cannot be taken for nginx's variables."""
 
@@ -54,10 +59,7 @@ def _couchdb(value: str) -> str:
     )
     address, _, port = value.partition(":")
     try:
-        is_near = address == "127.0.0.1" or any(
-            int(IPv4Address(address)) >> bits == int(IPv4Address(first)) >> bits
-            for first, bits in (("10.0.0.0", 24), ("172.16.0.0", 20), ("192.168.0.0", 16))
-        )
+        is_near = any(IPv4Address(address) in network for network in _NEIGHBOURS)
     except ValueError:
         raise wrong from None
     if not is_near or not re.fullmatch(r"[1-9][0-9]{0,4}", port):

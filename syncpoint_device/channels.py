@@ -8,11 +8,11 @@ from contextlib import suppress
 from chalicelib.couch import Database, NoDatabase
 from chalicelib.domain import fields
 from chalicelib.domain.addresses import owner_id_of, shown_address
-from chalicelib.domain.channel import CHANNEL_NAME_LENGTH, DEFAULT_NAME
+from chalicelib.domain.channel import CHANNEL_NAME_LENGTH, DEFAULT_NAME, ENDED
 from chalicelib.domain.documents import ERROR_STATE, JsonDict, Rejected, timestamp
 from chalicelib.domain.invitation import guest_and_channel
 from chalicelib.domain.names import subscription_id
-from syncpoint_device.databases import OWNER_DOC, Device
+from syncpoint_device.databases import Device, owner_of
 from syncpoint_device.errors import (
     AgentRunning,
     DeviceError,
@@ -26,8 +26,6 @@ from syncpoint_device.home import Home
 from syncpoint_device.purge import Checker, refuse_losses
 from syncpoint_device.transitions import reconcile_subscription
 
-# The states of a channel whose database is deleted, or will be.
-ENDED = ("closing", "closed")
 # The states of an invitation that waits for its guest or for the cloud.
 _OPEN = ("new", "sent", "accepting")
 # The state of a subscription after each `subscription` command.
@@ -250,7 +248,7 @@ def _has_own_copy(device: Device, local: Database) -> bool:
         If there is one that is not this device's.
     """
     try:
-        owner = (local.find_one(OWNER_DOC) or {"device": ""}).get("device")
+        owner = owner_of(local)
     except NoDatabase:
         return False
     if owner == device.profile.device_id:

@@ -38,6 +38,20 @@ def exists(local: Database) -> bool:
     return True
 
 
+def owner_of(local: Database) -> str | None:
+    """Return the id of the device that owns a local database. One request.
+
+    None if an earlier device has left it to the next one, and an empty text if no device had it.
+
+    Raises
+    ------
+    NoDatabase
+        If there is no such database.
+    """
+    owner = (local.find_one(OWNER_DOC) or {"device": ""}).get("device")
+    return None if owner is None else str(owner)
+
+
 def check_couchdb(server: Server) -> None:
     """Check that a device's own CouchDB answers, to an administrator. One request.
 
@@ -151,20 +165,19 @@ class Device:
     def is_anothers(self, local: Database) -> bool:
         """Tell whether `acquire` would refuse a local database. At most two requests."""
         try:
-            doc = local.find_one(OWNER_DOC)
-            if doc is None:
+            owner = owner_of(local)
+            if owner == "":
                 return bool(local.info()["doc_count"] > 0)
         except NoDatabase:
             return False
-        return doc.get("device") not in (None, self.profile.device_id)
+        return owner not in (None, self.profile.device_id)
 
     def is_own(self, local: Database) -> bool:
         """Tell whether a local database exists and this device owns it. One request."""
         try:
-            doc = local.find_one(OWNER_DOC) or {}
+            return owner_of(local) == self.profile.device_id
         except NoDatabase:
             return False
-        return bool(doc.get("device") == self.profile.device_id)
 
     def release(self, local: Database, *, delete: bool) -> None:
         """Delete a database of this device, or let the next device own it. A few requests."""

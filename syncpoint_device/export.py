@@ -135,8 +135,8 @@ def _write_all(database: Database, file: IO[bytes]) -> tuple[int, int]:
 def _read(database: Database, leaves: Sequence[tuple[str, str]]) -> dict[tuple[str, str], JsonDict]:
     """Return those of some revisions that have no attachments. One request.
 
-    None if one of them cannot be parsed, or they are too large together. Then each has to be read
-    by itself, as it has to be with attachments.
+    None of them if one cannot be parsed, or they are too large together. Each that is not returned
+    has to be read by itself.
     """
     try:
         answer = database.request(

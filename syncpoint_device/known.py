@@ -50,7 +50,8 @@ class Known:
 
     def refused_of(self, database: str) -> set[str]:
         """Return the ids of a channel's documents that the cloud has refused."""
-        return set(_dicts({"": self.refused.get(database, {}).get("refused")}).get("", {}))
+        found = self.refused.get(database, {}).get("refused")
+        return set(found) if isinstance(found, dict) else set()
 
     def save(self) -> None:
         """Write the note."""

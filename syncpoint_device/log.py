@@ -57,8 +57,8 @@ class AgentLog:
     def say(self, about: str, what: str) -> None:
         """Log what the agent says of something."""
         level = logging.WARNING if isinstance(what, Problem) else logging.INFO
-        is_quiet = level == logging.INFO and not isinstance(what, Recovery)
-        self._logger.log(level, "%s", what, extra={"about": about, "is_quiet": is_quiet})
+        is_important = isinstance(what, Problem | Recovery)
+        self._logger.log(level, "%s", what, extra={"about": about, "is_important": is_important})
 
     def end(self, exc: Exception) -> None:
         """Log why the agent ends. The screen shows it as the command's error."""
@@ -90,7 +90,7 @@ class _Screen(logging.StreamHandler[TextIO]):
     is_quiet = False
 
     def filter(self, record: logging.LogRecord) -> bool:
-        is_hidden = self.is_quiet and vars(record).get("is_quiet")
+        is_hidden = self.is_quiet and not vars(record).get("is_important")
         return record.levelno < logging.ERROR and not is_hidden
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802

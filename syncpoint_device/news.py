@@ -6,7 +6,7 @@ each document said when it was last told.
 
 from chalicelib.couch import InvalidName, Unreadable
 from chalicelib.domain.addresses import shown_address
-from chalicelib.domain.channel import DEFAULT_NAME
+from chalicelib.domain.channel import DEFAULT_NAME, ENDED
 from chalicelib.domain.documents import ERROR_STATE, JsonDict, generation_of
 from syncpoint_device import channels
 from syncpoint_device.databases import Device, Say
@@ -72,7 +72,7 @@ class News:
             self._say(name, f"is the new name of “{before.get('name')}”")
         now = channels.member_ids(doc)
         gone = [who for who in channels.member_ids(before) if who not in now]
-        if gone and channels.state_of(doc) not in channels.ENDED:
+        if gone and channels.state_of(doc) not in ENDED:
             addresses = channels.addresses(channels.documents(device))
             for who in gone:
                 self._say(name, f"{addresses.get(who, 'a guest')} is no longer a member")

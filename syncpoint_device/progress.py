@@ -105,19 +105,16 @@ def waiting_here(local: Database, replications: Sequence[Replication], notes: No
 
 def unsent(
     local: Database, replications: Sequence[Replication], notes: Notes, refused: JsonDict
-) -> JsonDict:
-    """Count what may be on this device only, where nothing is sent any more. Some requests.
+) -> int:
+    """Return how many documents may be on this device only, where nothing is sent any more.
+
+    At most so many. Some requests.
 
     Parameters
     ----------
     refused : dict
         The note on the database of `syncpoint_device.channel_refusals`. It says up to where all but
         some documents were in the cloud.
-
-    Returns
-    -------
-    dict
-        ``{to_send, is_estimate}``.
     """
     key, mark = f"{local.name} send", instance_of(local)
     known = notes.get(key, {})
@@ -125,9 +122,8 @@ def unsent(
     if refused.get("instance") == mark and seq_number(refused.get("since")) > reached:
         notes[key] = {"instance": mark, "since": str(refused.get("since"))}
     lacking = refused.get("lacking")
-    count = waiting_here(local, replications, notes)["to_send"]
-    count += len(lacking) if isinstance(lacking, dict) else 0
-    return {"to_send": count, "is_estimate": count > 0}
+    waiting = int(waiting_here(local, replications, notes)["to_send"])
+    return waiting + (len(lacking) if isinstance(lacking, dict) else 0)
 
 
 def _from(replications: Sequence[Replication], local: Database) -> Replication | None:

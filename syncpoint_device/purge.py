@@ -19,10 +19,10 @@ from chalicelib.couch import (
     Server,
     Unreadable,
 )
-from chalicelib.domain.channel import DESCRIPTION_ID
+from chalicelib.domain.channel import DESCRIPTION_ID, ENDED
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import owner_control_db, subscription_id
-from syncpoint_device.databases import CONTROL, OWNER_DOC, Device
+from syncpoint_device.databases import CONTROL, Device, owner_of
 from syncpoint_device.errors import DeviceError
 from syncpoint_device.reasons import of_error
 from syncpoint_device.replications import find_missing, leaf_page
@@ -31,7 +31,6 @@ from syncpoint_device.texts import counted
 # More databases than a device has. Their names take less than the largest answer that is read.
 _MAX_DATABASES = 100_000
 _PAGE = 1000
-_CLOSED = ("closing", "closed")
 _CONTROL_DATABASE = re.compile(rf"{CONTROL}-[0-9a-f]{{32}}\Z", re.ASCII)
 # How often a database is compared again, because somebody wrote into it meanwhile.
 _DELETE_ATTEMPTS = 5
@@ -105,11 +104,7 @@ def own_databases(device: Device) -> list[Database]:
 
 def left_databases(server: Server, prefix: str) -> list[Database]:
     """Return what earlier devices left on this CouchDB when they were unlinked. Some requests."""
-    return [
-        local
-        for local in _named(server, prefix)
-        if (local.find_one(OWNER_DOC) or {"device": ""})["device"] is None
-    ]
+    return [local for local in _named(server, prefix) if owner_of(local) is None]
 
 
 def other_devices(device: Device) -> list[str]:
@@ -119,8 +114,8 @@ def other_devices(device: Device) -> list[str]:
     """
     found = _named(device.server, device.profile.prefix)
     control = [local for local in found if local.name.startswith(device.profile.prefix + CONTROL)]
-    owners = [(local.find_one(OWNER_DOC) or {}).get("device") for local in control[:20]]
-    return [str(owner) for owner in owners if owner not in (None, device.profile.device_id)]
+    owners = [owner_of(local) for local in control[:20]]
+    return [owner for owner in owners if owner and owner != device.profile.device_id]
 
 
 def _named(server: Server, prefix: str) -> list[Database]:
@@ -214,7 +209,7 @@ def _problem(device: Device | None, channel: JsonDict) -> Why | None:
         return _REVOKED
     if not device.profile.cloud or not device.has_login():
         return _NOT_CONFIRMED
-    if channel.get("state") in _CLOSED:
+    if channel.get("state") in ENDED:
         return Why(str(channel.get("reason") or "the channel is closed"))
     return None
 

@@ -7,7 +7,7 @@ function first checks that the cloud will do it, by the moves that `domain.moves
 from chalicelib.couch import Conflict
 from chalicelib.domain import fields
 from chalicelib.domain.addresses import owner_id_of
-from chalicelib.domain.channel import CHANNEL_NAME_LENGTH, DEFAULT_NAME
+from chalicelib.domain.channel import CHANNEL_NAME_LENGTH, DEFAULT_NAME, ENDED
 from chalicelib.domain.documents import ERROR_STATE, JsonDict, Rejected, generation_of
 from chalicelib.domain.moves import TYPES
 from chalicelib.domain.names import subscription_id
@@ -63,7 +63,7 @@ def list_channels(device: Device) -> JsonDict:
         }
         if not is_shared:
             row["members"] = [addresses.get(who) for who in channels.member_ids(doc)]
-        if row["state"] not in channels.ENDED or exists(local):
+        if row["state"] not in ENDED or exists(local):
             row["database"] = local.name
         found.append(row)
     return {"channels": sorted(found, key=lambda one: (one["name"], one["channel"]))}
@@ -93,7 +93,7 @@ def rename(device: Device, channel: str, name: str) -> JsonDict:
     if doc.get("name") == name:
         raise NothingToDo(f"the name of this channel is “{name}” already")
     for other in channels.list_all(device):
-        is_other = other["_id"] != doc["_id"] and channels.state_of(other) not in channels.ENDED
+        is_other = other["_id"] != doc["_id"] and channels.state_of(other) not in ENDED
         if is_other and channels.is_same_name(other["name"], name):
             raise NotAllowed(f"another channel is called “{other['name']}”; choose another name")
     state = "new" if channels.state_of(doc) == ERROR_STATE else doc["state"]
@@ -141,7 +141,7 @@ def members(device: Device, channel: str) -> JsonDict:
         `member` is an owner id. The address is known from the invitation, as long as there is one.
     """
     doc, name = _own_channel(device, channel, "see its members", even_if_ended=True)
-    known = {owner_id_of(one["email"]): str(one["email"]) for one in _invitations(device)}
+    known = channels.addresses(_invitations(device))
     found = [
         {"member": member, **({"email": known[member]} if member in known else {})}
         for member in channels.member_ids(doc)
@@ -274,7 +274,7 @@ def _own_channel(
     doc = device.database.get(found["_id"])
     state = channels.state_of(doc)
     if not even_if_ended and state not in TYPES["channel"].moves:
-        if state in channels.ENDED:
+        if state in ENDED:
             raise NothingToDo(f"“{name}” is closed already")
         raise NotAllowed(f"“{name}” cannot be changed: its state is {state}")
     return doc, name

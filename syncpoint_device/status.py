@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from chalicelib.couch import CouchError, Database, NoDatabase
-from chalicelib.domain.channel import DEFAULT_NAME
+from chalicelib.domain.channel import DEFAULT_NAME, ENDED
 from chalicelib.domain.documents import JsonDict
 from chalicelib.domain.names import subscription_id
 from syncpoint_device import channels, reasons
@@ -224,11 +224,11 @@ def _channel(here: _Situation, doc: JsonDict, addresses: dict[str, str]) -> Json
     if is_ending and not here.is_agent_running:
         why_off = f"{why_off}. The agent would end that, but does not run; start it with `run`"
     why_off = why_off or _why_off(here, local.name)
-    is_over = result["state"] in channels.ENDED or subscription.get("state") == "stopped"
+    is_over = result["state"] in ENDED or subscription.get("state") == "stopped"
     result |= _progress(here, local, remote, why_off, refused, is_over=is_over)
     if is_over and "to_send" not in result and device.is_own(local):
         result |= _unsent(here, local)
-    if result["state"] in channels.ENDED and not exists(local):
+    if result["state"] in ENDED and not exists(local):
         del result["database"]
     return result | ({"sync": "ending"} if is_ending else {})
 
@@ -328,8 +328,7 @@ def _is_replicated(here: _Situation, group: str) -> bool:
 def _unsent(here: _Situation, local: Database) -> JsonDict:
     """Return ``{unsent}`` of a channel that is sent no more. Some requests."""
     note = here.known.refused.get(local.name, {})
-    said = unsent(local, _of_database(here, local), here.known.positions, note)
-    return {"unsent": said["to_send"]}
+    return {"unsent": unsent(local, _of_database(here, local), here.known.positions, note)}
 
 
 def _of_group(here: _Situation, group: str) -> list[Replication]:

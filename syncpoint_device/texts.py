@@ -263,12 +263,11 @@ def progress(comparison: JsonDict) -> str:
     return ", ".join(parts)
 
 
-def not_sent(waiting: JsonDict) -> str:
-    """Say what may be on this device only; empty if nothing may be."""
-    if not waiting.get("to_send"):
+def not_sent(number: int) -> str:
+    """Say how many documents may be on this device only; empty if none."""
+    if number == 0:
         return ""
-    most = f"up to {counted(waiting['to_send'])} may be on this device only"
-    return f"{most}; save them with `export`"
+    return f"up to {counted(number)} may be on this device only; save them with `export`"
 
 
 def _size(count: int) -> str:
@@ -367,7 +366,7 @@ def _channel(channel: JsonDict, *, is_only: bool) -> list[str]:
     if not is_only:
         lines.append(f"id {channel['channel']}")
     if channel.get("unsent"):
-        lines.append(not_sent({"to_send": channel["unsent"]}))
+        lines.append(not_sent(channel["unsent"]))
     lines += [
         f"the cloud {refused_in_channel(one['document'], '', one['reason'])}"
         for one in channel.get("refused", [])

@@ -11,6 +11,8 @@ from chalicelib.domain.names import channel_db, is_owner_id, owner_role
 
 CHANNEL_NAME_LENGTH = 80
 DEFAULT_NAME = "a channel without a name"
+# The states of a channel whose database is deleted, or will be.
+ENDED = ("closing", "closed")
 DESCRIPTION_ID = "description"
 # A transition sends four requests for each guest who is to be told, and has half a minute.
 MAX_MEMBERS = 100
@@ -178,7 +180,7 @@ def merge(winner: JsonDict, losers: Sequence[JsonDict]) -> JsonDict:
     leaving = frozenset[str]().union(*map(leaving_of, leaves))
     if leaving != leaving_of(winner):
         merged = {**merged, "leaving": sorted(leaving)}
-    is_over = any(leaf.get("state") in ("closing", "closed") for leaf in leaves)
+    is_over = any(leaf.get("state") in ENDED for leaf in leaves)
     return {**merged, "state": "closing"} if is_over else merged
 
 
