@@ -167,8 +167,10 @@ def instance_of(local: Database) -> str:
     doc = local.find_one(_MARK_DOC)
     if doc is None:
         doc = {"_id": _MARK_DOC, "mark": uuid.uuid4().hex}
-        with suppress(Conflict):  # the agent or `status` wrote it in this moment
+        try:
             local.put(doc)
+        except Conflict:  # the agent or `status` wrote one in this moment
+            doc = local.find_one(_MARK_DOC) or doc
     return str(doc.get("mark"))
 
 

@@ -63,8 +63,8 @@ class Photos:
         found = find_refused(self.local, self.as_seen, passed, self.notes, **kwargs)
         return {one.doc_id: one.reason for one in found}
 
-    def status(self) -> JsonDict:
-        [one] = status(self.device, self.kit.home)["channels"]
+    def status(self, *, is_exact: bool = False) -> JsonDict:
+        [one] = status(self.device, self.kit.home, is_exact=is_exact)["channels"]
         return dict(one)
 
     def replicated_through(self, seq: object) -> Replication:
@@ -100,6 +100,17 @@ def test_what_the_cloud_refuses_is_found_with_the_reason(photos: Photos) -> None
         "_design/app": channel_refusals.DESIGN,
     }
     assert photos.cloud.find_one("two")  # it was only waiting
+
+
+def test_the_exact_status_finds_what_lies_deep_in_a_large_channel(
+    photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("syncpoint_device.status.MAX_PAGES", 0)  # all of it is too deep
+    photos.put({"_id": "one", "odd": 1})
+    assert photos.status()["refused"] == []
+    assert photos.status(is_exact=True)["refused"] == [
+        {"document": "one", "reason": "odd is not allowed."}
+    ]
 
 
 def test_it_is_found_again_by_the_next_process(photos: Photos) -> None:
@@ -293,8 +304,7 @@ def test_the_status_names_what_a_channel_lacks_apart_from_what_waits(photos: Pho
         "the cloud refused one: odd is not allowed. It stays on this device",
         f"the cloud refused _design/app: {channel_refusals.DESIGN}. It stays on this device",
     ]
-    exact = status(photos.device, photos.kit.home, is_exact=True)["channels"][0]
-    assert exact["to_send"] == 1
+    assert photos.status(is_exact=True)["to_send"] == 1
 
 
 @pytest.mark.parametrize("state", ["paused", "stopped"])

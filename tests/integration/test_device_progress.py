@@ -532,3 +532,17 @@ def test_the_agent_says_in_sync_once_when_it_is_and_again_after_an_outage(
     watch.look(kit.device, running)
     assert len(kit.said) == 3
     assert answers == []
+
+
+def test_two_that_mark_a_database_at_once_agree_on_the_mark(
+    pair: tuple[Database, Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _ = pair
+    put = Database.put
+
+    def put_second(self: Database, doc: JsonDict) -> str:
+        put(self, {**doc, "mark": "the first"})
+        return put(self, doc)
+
+    monkeypatch.setattr(Database, "put", put_second)
+    assert instance_of(one) == "the first" == instance_of(one)
